@@ -1,0 +1,99 @@
+"""A trained run in Python: `load(run)` and then `.translate(...)`, `.score(...)`."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jax.sharding import Mesh
+
+from transformer import checkpoint, config, models, parallel, rundir
+from transformer.checkpoint import Checkpoints
+from transformer.data import batches, examples, tokenizer
+from transformer.data.tokenizer import Tokenizers
+from transformer.decoding.translate import Hypothesis, Translator
+from transformer.errors import UsageError
+from transformer.rundir import Run
+from transformer.scoring import Scorer, SentenceScores
+
+
+@dataclasses.dataclass(frozen=True)
+class Translation:
+    """A trained model, its tokenizers and its settings."""
+
+    settings: config.Config
+    tokenizers: Tokenizers
+    parameters: Any
+    checkpoint: str
+    """What was loaded: `average`, or a step."""
+    _translator: Translator
+    _scorer: Scorer
+
+    def translate(self, lines: Sequence[str], **decoding: Any) -> list[str]:
+        """The best translation of each line, in order; keywords override `config.Decoding` (beam=1, ...)."""
+        return [hypothesis.text for hypothesis in self.search(lines, **decoding)]
+
+    def search(self, lines: Sequence[str], **decoding: Any) -> list[Hypothesis]:
+        """As `translate`, with scores."""
+        settings = dataclasses.replace(self.settings.decoding, **decoding)
+        return self._translator.translate(self.parameters, lines, settings)
+
+    def score(self, sources: Sequence[str], targets: Sequence[str]) -> SentenceScores:
+        """Log-probability of given translations, pair by pair, in nats; `.loss` is the mean over tokens.
+
+        Raises UsageError when the two are not of equal length.
+        """
+        if len(sources) != len(targets):
+            raise UsageError(f"{len(sources)} sources but {len(targets)} targets")
+        if not sources:
+            return SentenceScores(np.zeros(0), np.zeros(0, np.int64))
+        pairs = examples.in_memory(sources, targets, self.tokenizers)
+        lengths = pairs.source_lengths, pairs.target_lengths
+        multiple = self.settings.batching.batch_multiple
+        buckets = batches.choose_buckets(*lengths, self.settings.batching, multiple)
+        plan = batches.fixed(*lengths, self.settings.batching, buckets, multiple)
+        return self._scorer.score(self.parameters, pairs, plan)
+
+
+def load(run: str | Path, checkpoint: str = "auto") -> Translation:
+    """Load a run directory.
+
+    Args:
+        run: the directory that `transformer train` filled.
+        checkpoint: `best` or `last`, a step's number, or `average`; `auto` is the average where the run
+            made one, and otherwise the best.
+
+    Raises:
+        UsageError: no such run or checkpoint.
+        TransformerError: the run is damaged or has no checkpoint yet.
+    """
+    folder = Path(run)
+    settings = rundir.read_config(folder)
+    tokenizers = tokenizer.load(Run(folder).tokenizer)
+    mesh = parallel.make_mesh(config.Mesh())
+    model = models.create(settings.model, tokenizers.source.size, tokenizers.target.size, settings.seed)
+    graph, fresh = models.split(model)
+    name, parameters = restore(Run(folder), checkpoint, fresh, settings.training, mesh)
+    return Translation(
+        settings,
+        tokenizers,
+        parameters,
+        name,
+        Translator(graph, tokenizers, settings.model.max_length, mesh),
+        Scorer(graph, mesh, settings.training.loss_chunk),
+    )
+
+
+def restore(run: Run, name: str, like: Any, training: config.Training, mesh: Mesh) -> tuple[str, Any]:
+    """The name of the checkpoint that `name` chose, and its parameters."""
+    if name == "average" or (name == "auto" and run.average.is_dir()):
+        if not run.average.is_dir():
+            raise UsageError(f"--checkpoint=average: {run.folder} has none (--training.average makes one)")
+        return "average", checkpoint.load_average(run.average, like, mesh)
+    checkpoints = Checkpoints(run.checkpoints, training)
+    try:
+        step = checkpoints.choose("best" if name == "auto" else name)
+        return f"step {step}", checkpoints.parameters(step, like, mesh)
+    finally:
+        checkpoints.close()

@@ -1,0 +1,27 @@
+"""Which positions may be attended to. True means yes. Masks broadcast against energies [B, H, T, S]."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Int
+
+PAD = 0
+
+
+def padding(tokens: Int[Array, "B S"]) -> Bool[Array, "B 1 1 S"]:
+    """True at real tokens, for every head and query."""
+    return (tokens != PAD)[:, None, None, :]
+
+
+def future(length: int) -> Bool[Array, "1 1 T T"]:
+    """Lower triangle: query t sees positions 0..t (Vaswani 2017, section 3.2.3)."""
+    return jnp.tril(jnp.ones((1, 1, length, length), bool))
+
+
+def picture(mask: Bool[Array, "*B T S"] | np.ndarray) -> str:
+    """A mask as rows of characters for the terminal, queries down, keys across: ■ attends, · does not.
+
+    Leading axes of a batch are drawn one block below the other.
+    """
+    rows = np.asarray(mask, bool)
+    blocks = rows.reshape(-1, *rows.shape[-2:])
+    return "\n\n".join("\n".join(" ".join("■" if cell else "·" for cell in row) for row in b) for b in blocks)

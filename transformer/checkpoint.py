@@ -1,0 +1,158 @@
+"""Checkpoints of a run, through orbax: parameters, optimizer state and what the host knows, saved as one.
+
+Each is a folder `checkpoints/<step>/` that appears whole or not at all. Parameters are an item of their own, so
+that translating reads no optimizer state. Nothing is pickled.
+"""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+from jax.sharding import Mesh
+from orbax.checkpoint import checkpoint_managers as policies
+
+from transformer import config
+from transformer.errors import TransformerError, UsageError
+from transformer.parallel import replicated
+
+log = logging.getLogger(__name__)
+
+ITEMS = ("parameters", "optimizer", "host")
+
+
+class Checkpoints:
+    """The newest `keep_last` and the best `keep_best` checkpoints of a run."""
+
+    def __init__(self, folder: Path, training: config.Training):
+        keep = [
+            policies.LatestN(training.keep_last),
+            # A checkpoint saved between validations has no metric and cannot be the best.
+            policies.BestN(
+                n=training.keep_best,
+                get_metric_fn=lambda metrics: float(metrics["quality"]),
+                keep_checkpoints_without_metrics=False,
+            ),
+        ]
+        self.folder = folder
+        self._manager = ocp.CheckpointManager(
+            folder.absolute(),
+            item_names=ITEMS,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=policies.AnyPreservationPolicy(keep),
+                enable_async_checkpointing=False,
+                cleanup_tmp_directories=True,
+            ),
+        )
+
+    def save(self, state: dict[str, Any], host: dict[str, Any], quality: float | None) -> None:
+        """Save a state; `quality` (higher is better) is its validation metric, if it was validated.
+
+        Raises TransformerError when it cannot be written; the checkpoints before are untouched.
+        """
+        step = int(state["step"])
+        if step in self._manager.all_steps():
+            if quality is None:
+                return
+            self._manager.delete(step)  # saved by an interruption, now validated
+        try:
+            self._manager.save(
+                step,
+                metrics=None if quality is None else {"quality": quality},
+                args=ocp.args.Composite(
+                    parameters=ocp.args.StandardSave(state["parameters"]),
+                    optimizer=ocp.args.StandardSave(state["optimizer"]),
+                    host=ocp.args.JsonSave(host),
+                ),
+            )
+            self._manager.wait_until_finished()
+        except OSError as error:
+            raise TransformerError(
+                f"checkpoint of step {step} cannot be written to {self.folder}: {error}; "
+                f"those before it are untouched (last good: {self.latest()})"
+            ) from error
+
+    def restore(self, step: int, like: dict[str, Any], mesh: Mesh) -> tuple[dict[str, Any], dict[str, Any]]:
+        """State and host data of a checkpoint; `like` is a state of the same shapes (values are not read)."""
+        abstract = _abstract(like, mesh)
+        items = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                parameters=ocp.args.StandardRestore(abstract["parameters"]),
+                optimizer=ocp.args.StandardRestore(abstract["optimizer"]),
+                host=ocp.args.JsonRestore(),
+            ),
+        )
+        # Copied, since the loop donates the state and must own its buffers.
+        state = {
+            "step": jax.device_put(jnp.int32(step), replicated(mesh)),
+            "parameters": jax.tree.map(jnp.copy, items["parameters"]),
+            "optimizer": jax.tree.map(jnp.copy, items["optimizer"]),
+        }
+        return state, items["host"]
+
+    def parameters(self, step: int, like: Any, mesh: Mesh) -> Any:
+        """The parameters of a checkpoint alone."""
+        args = ocp.args.Composite(parameters=ocp.args.StandardRestore(_abstract(like, mesh)))
+        return self._manager.restore(step, args=args)["parameters"]
+
+    def steps(self) -> list[int]:
+        """The steps kept, oldest first."""
+        return sorted(self._manager.all_steps())
+
+    def latest(self) -> int | None:
+        """The newest step kept."""
+        return max(self.steps(), default=None)
+
+    def ranked(self) -> list[int]:
+        """The validated steps kept, best first; of equals the earlier."""
+        qualities = {step: self._quality(step) for step in self.steps()}
+        known = {step: quality for step, quality in qualities.items() if quality is not None}
+        return sorted(known, key=lambda step: (-known[step], step))
+
+    def choose(self, name: str) -> int:
+        """A step by name: `best`, `last`, or its number. Raises UsageError naming those there are."""
+        steps = self.steps()
+        if not steps:
+            raise TransformerError(f"{self.folder} holds no checkpoint yet")
+        if name == "last":
+            return steps[-1]
+        if name == "best":
+            return (self.ranked() or steps[-1:])[0]
+        if name.isdigit() and int(name) in steps:
+            return int(name)
+        there = ", ".join(map(str, steps))
+        raise UsageError(f"--checkpoint={name}: there are best, last and the steps {there}")
+
+    def close(self) -> None:
+        """Wait for what is being written, and stop orbax's threads."""
+        self._manager.close()
+
+    def _quality(self, step: int) -> float | None:
+        metrics = self._manager.metrics(step)
+        return None if metrics is None else float(metrics["quality"])
+
+
+def save_average(folder: Path, parameters: Any, about: dict[str, Any]) -> None:
+    """Averaged parameters, and of which steps, as `average/` of a run; an older average is replaced."""
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save((folder / "parameters").absolute(), parameters, force=True)
+    (folder / "average.json").write_text(json.dumps(about, indent=2) + "\n")
+
+
+def load_average(folder: Path, like: Any, mesh: Mesh) -> Any:
+    """What `save_average` wrote."""
+    with ocp.StandardCheckpointer() as checkpointer:
+        return checkpointer.restore((folder / "parameters").absolute(), _abstract(like, mesh))
+
+
+def average(trees: list[Any]) -> Any:
+    """Element-wise mean of parameter trees (checkpoint averaging, Vaswani 2017, section 6.1)."""
+    return jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]) / len(leaves), *trees)
+
+
+def _abstract(tree: Any, mesh: Mesh) -> Any:
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), tree)

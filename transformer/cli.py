@@ -1,0 +1,193 @@
+"""The command line: `transformer train | translate | evaluate | demo`. Exit codes: 2 usage, 1 failure, 130 Ctrl-C."""
+
+import dataclasses
+import logging
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from transformer import recipes
+from transformer.config import Config, Data
+from transformer.errors import TransformerError, UsageError
+
+log = logging.getLogger("transformer")
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a model: `transformer train RECIPE [options]`.
+
+    RECIPE is a name (`transformer train grammar`), a .py file, or a run directory whose settings serve again.
+    Every setting of the recipe is an option below.
+    """
+
+    recipe: tyro.conf.Positional[str]
+    run: str = ""
+    """Directory of the run; the default is runs/RECIPE."""
+    resume: bool = False
+    """Go on with the run in the directory, exactly; start it when there is none yet."""
+    init_from: str = ""
+    """Start from the parameters (and the tokenizer) of another run: its best or averaged checkpoint."""
+    smoke: bool = False
+    """Shrink the recipe to seconds, to see that it runs."""
+    config: Annotated[tyro.conf.FlagConversionOff[Config], tyro.conf.arg(name="")] = field(default_factory=Config)
+
+    def __call__(self) -> None:
+        from transformer.workflow import train
+
+        settings = recipes.smoke(self.config) if self.smoke else self.config
+        continued = Path(self.recipe).is_dir()
+        name = Path(self.recipe).stem if not continued else Path(self.recipe).name
+        default = Path(self.recipe) if continued and self.resume else Path("runs") / (name + "-smoke" * self.smoke)
+        folder = Path(self.run) if self.run else default
+        train(
+            settings,
+            folder,
+            name,
+            resume=self.resume,
+            init_from=Path(self.init_from) if self.init_from else None,
+        )
+
+
+@dataclass(frozen=True)
+class Search:
+    """How translations are searched; what is not given is as the run's settings have it."""
+
+    beam: int | None = None
+    """Hypotheses kept a sentence; 1 is greedy."""
+    length_penalty: float | None = None
+    """alpha of the length penalty."""
+    batch: int | None = None
+    """Sentences searched at once."""
+
+    def overrides(self) -> dict[str, float]:
+        """What was given."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Translate:
+    """Translate text: one line out for each line in, in order; empty lines stay empty.
+
+    Reads standard input, or --input; writes standard output, or --output.
+    """
+
+    run: tyro.conf.Positional[str]
+    """Directory of the run."""
+    input: str = "-"
+    """A file, plain or .gz; - is standard input."""
+    output: str = "-"
+    """A new file; - is standard output."""
+    checkpoint: str = "auto"
+    """best, last, average, or a step; auto is the average where there is one, otherwise the best."""
+    search: Annotated[Search, tyro.conf.arg(name="")] = field(default_factory=Search)
+
+    def __call__(self) -> None:
+        from transformer.workflow import translate
+
+        translate(Path(self.run), self.input, self.output, self.checkpoint, self.search.overrides())
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Score a run on its test set: BLEU, chrF and TER with signatures, BLEU by source length, perplexity.
+
+    Writes the translations and the scores to the run's report/ folder.
+    """
+
+    run: tyro.conf.Positional[str]
+    """Directory of the run."""
+    split: Literal["test", "validation", "unseen"] = "test"
+    """Which of the run's own sets. The grammar's test is followed by its split of unseen constructions."""
+    source: str = ""
+    """Another source file (with --reference) in place of the run's own."""
+    reference: str = ""
+    """Its translations."""
+    against: str = ""
+    """Another run, or a file of its translations of the same set: adds a paired bootstrap test."""
+    checkpoint: str = "auto"
+    """best, last, average, or a step; auto is the average where there is one, otherwise the best."""
+    tokenize: Literal["13a", "none", "intl", "char", "zh", "ja-mecab", "ko-mecab", "flores101", "flores200"] = "13a"
+    """sacreBLEU's tokenizer; none compares with published figures on text that comes tokenised."""
+    lowercase: bool = False
+    """Ignore case."""
+    search: Annotated[Search, tyro.conf.arg(name="")] = field(default_factory=Search)
+
+    def __call__(self) -> None:
+        from transformer.workflow import evaluate
+
+        if bool(self.source) != bool(self.reference):
+            raise UsageError("--source and --reference go together")
+        files = (Path(self.source), Path(self.reference)) if self.source else None
+        evaluate(
+            Path(self.run),
+            self.split,
+            files,
+            self.against,
+            self.checkpoint,
+            self.tokenize,
+            self.lowercase,
+            self.search.overrides(),
+        )
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Train on the embedded grammar, then show the scores, some translations, and where everything is."""
+
+    run: str = "runs/demo"
+    """Directory of the run; an older demo there is moved aside, not deleted."""
+
+    def __call__(self) -> None:
+        from transformer.workflow import demo
+
+        demo(Path(self.run))
+
+
+COMMANDS = {"train": Train, "translate": Translate, "evaluate": Evaluate, "demo": Demo}
+
+
+def parse(arguments: list[str]) -> Train | Translate | Evaluate | Demo:
+    """The command of these arguments; exits with 2 and a message where they are wrong, with 0 for --help."""
+    default: object = tyro.conf.subcommand(name="train")
+    if len(arguments) > 1 and arguments[0] == "train" and not arguments[1].startswith("-"):
+        _, settings = recipes.find(arguments[1])
+        default = tyro.conf.subcommand(name="train", default=Train(tyro.MISSING, config=settings))
+    union: Any = Annotated[Train, default]
+    for name, command in list(COMMANDS.items())[1:]:
+        union = union | Annotated[command, tyro.conf.subcommand(name=name)]
+    return tyro.cli(union, args=arguments, prog="transformer", description=__doc__.split(".")[0])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and exit."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    log.setLevel(logging.INFO)
+    try:
+        command = parse(arguments)
+        _set_up_jax(command)
+        command()
+    except TransformerError as error:
+        print(f"transformer: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("transformer: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _set_up_jax(command: object) -> None:
+    """Settings of the whole process, made here alone and never on import."""
+    import jax
+
+    data = command.config.data if isinstance(command, Train) else Data()
+    jax.config.update("jax_compilation_cache_dir", str(Path(data.cache).expanduser() / "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -1,0 +1,280 @@
+"""Every setting of a run, in frozen dataclasses. A recipe in `configs/` builds one `Config`.
+
+Lengths are in tokens (pieces of the tokenizer) unless a name says words; the end mark is counted. Times are
+minutes. A field's docstring is its help text on the command line.
+"""
+
+import dataclasses
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from transformer.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """The embedded English-German grammar: pairs with gold word alignments, from a seed."""
+
+    seed: int = 1
+    """Another seed gives other sentences; the splits stay disjoint under every seed."""
+    train: int = 100_000
+    """Training pairs."""
+    validation: int = 500
+    """Validation pairs."""
+    test: int = 1_000
+    """Test pairs, and as many of the split `unseen`: constructions that training never showed."""
+    max_words: int = 30
+    """Longest sentence on either side, in words."""
+    max_depth: int = 2
+    """Deepest nesting of clauses."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where the sentence pairs come from."""
+
+    source: str = "grammar"
+    """`grammar` (embedded) or `files` (parallel text, plain or .gz, one sentence a line)."""
+    languages: tuple[str, str] = ("en", "de")
+    """Source and target: the endings of the files."""
+    train: str = ""
+    """Files: `corpus/train` reads corpus/train.en and corpus/train.de (or .gz); `{lang}` in it stands for the
+    language wherever else it occurs in the path."""
+    validation: str = ""
+    """As `train`. Empty: `held_out` pairs are set aside from the training pairs."""
+    test: str = ""
+    """As `train`. Empty: the commands that need a test set use the validation set and say so."""
+    held_out: int = 1_000
+    """Pairs set aside as validation set when none is named (at most a tenth of the corpus)."""
+    limit: int = 0
+    """Train on the first so many pairs only; 0: on all."""
+    max_length: int = 128
+    """Training pairs with a longer side are left out, counted and reported."""
+    cache: str = "~/.cache/transformer"
+    """Tokenised examples and compiled programs are kept here, by content hash. Safe to delete."""
+    grammar: Grammar = field(default_factory=Grammar)
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """Text to tokens; trained on the training split, kept with the run."""
+
+    kind: Literal["bpe", "unigram", "char", "word"] = "bpe"
+    """sentencepiece's models, or whole words (split at spaces) by frequency, as the early papers did."""
+    vocabulary: int = 8_000
+    """Most entries, the four marks (padding, unknown, begin, end) included. Smaller where the corpus has fewer."""
+    joint: bool = True
+    """One vocabulary for both languages; needed to tie the source embedding with the target's."""
+    byte_fallback: bool = False
+    """sentencepiece: spell unknown characters as bytes, so that nothing is unknown."""
+    min_count: int = 1
+    """word: rarer words become the unknown mark."""
+
+
+@dataclass(frozen=True)
+class Batching:
+    """Length buckets under a token budget: few static shapes, so that XLA compiles few programs."""
+
+    tokens: int = 4_096
+    """Budget of one update: rows x longest side of the bucket, padding included, all devices together."""
+    shapes: int = 6
+    """Number of buckets, so of compiled shapes. Their edges are chosen to minimise padding on the corpus."""
+    length_multiple: int = 1
+    """Bucket lengths are rounded up to it (8 or more suits accelerators)."""
+    batch_multiple: int = 8
+    """Rows are a multiple of it, so that the same batches divide over any mesh up to this size."""
+
+
+@dataclass(frozen=True)
+class Attention:
+    """How each attention of a model works."""
+
+    score: str = "scaled_dot"
+    """Compatibility of query and key; a name in `transformer.attention.scores.SCORES`."""
+    heads: int = 4
+
+
+@dataclass(frozen=True)
+class Transformer:
+    """Vaswani et al. 2017."""
+
+    encoder_layers: int = 4
+    decoder_layers: int = 4
+    width: int = 128
+    """D, the width of the model (embeddings and residual stream)."""
+    feedforward: int = 256
+    """Inner width of the feed-forward sub-layer."""
+    attention: Attention = field(default_factory=Attention)
+    activation: Literal["relu", "gelu", "swiglu"] = "relu"
+    norm: Literal["post", "pre"] = "post"
+    """post: LayerNorm(x + f(x)), the paper; pre: x + f(LayerNorm(x)) and a last norm on each stack."""
+    positions: Literal["sinusoidal", "learned"] = "sinusoidal"
+    max_length: int = 256
+    """Longest sequence: the number of learned positions, and the limit of every translation."""
+    tie: Literal["all", "target", "none"] = "all"
+    """all: source embedding = target embedding = output layer (Press and Wolf 2017); target: the last two."""
+    dropout: float = 0.1
+    """On the embeddings and on each sub-layer's output (paper, section 5.4)."""
+    attention_dropout: float = 0.0
+    """On the attention weights."""
+    feedforward_dropout: float = 0.0
+    """After the activation of the feed-forward sub-layer."""
+    unroll: bool = False
+    """Unroll the scan over layers: slower to compile, sometimes faster to run; the same mathematics."""
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """What turns gradients into updates."""
+
+    name: Literal["adam", "adamw"] = "adam"
+    b1: float = 0.9
+    b2: float = 0.98
+    epsilon: float = 1e-9
+    weight_decay: float = 0.0
+    """adamw only; matrices only (no biases, no norms)."""
+    clip: float = 1.0
+    """Largest global norm of the gradient; 0 turns clipping off."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rate by update. Every schedule climbs linearly to `peak` over `warmup` updates first."""
+
+    name: Literal["inverse_sqrt", "noam", "cosine", "constant"] = "inverse_sqrt"
+    """inverse_sqrt: peak * sqrt(warmup / step). noam: the same with peak = width^-0.5 * warmup^-0.5 (paper,
+    section 5.3), times `peak` as a factor. cosine: to `final` of the peak at the last update."""
+    peak: float = 2e-3
+    warmup: int = 1_000
+    """Updates."""
+    final: float = 0.01
+    """cosine: last learning rate as a share of the peak."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long, how careful, and what is kept."""
+
+    steps: int = 10_000
+    """Updates."""
+    minutes: float = 0.0
+    """Stop after this much training time (all sittings together), saved as at the last update; 0: no limit."""
+    accumulate: int = 1
+    """Go through each batch in this many pieces, to fit memory: the same mathematics (up to rounding)."""
+    label_smoothing: float = 0.1
+    loss_chunk: int = 256
+    """Tokens whose logits are held at once; the loss walks the batch in such pieces."""
+    log_every: int = 50
+    """Updates between two lines of metrics.jsonl."""
+    validate_every: int = 500
+    """Updates between two validations; each one also saves a checkpoint."""
+    validate_sentences: int = 500
+    """Sentences translated (greedily) for the validation BLEU; 0 turns it off."""
+    metric: Literal["bleu", "loss"] = "bleu"
+    """What `best` means, and what patience watches, on the validation set."""
+    patience: int = 0
+    """Stop after this many validations without a better metric; 0 never stops early."""
+    keep_last: int = 1
+    """Newest checkpoints kept."""
+    keep_best: int = 1
+    """Best checkpoints kept."""
+    average: Literal["none", "last", "best"] = "none"
+    """Average the parameters of the kept checkpoints (the newest or the best ones) when training ends."""
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """Search for translations."""
+
+    beam: int = 4
+    """Hypotheses kept a sentence; 1 is greedy."""
+    length_penalty: float = 0.6
+    """alpha of Wu et al. 2016, equation 14: scores are divided by ((5 + length) / 6) ** alpha."""
+    max_ratio: float = 2.0
+    """Longest translation, as a multiple of the source's length ..."""
+    max_extra: int = 10
+    """... plus this many tokens."""
+    batch: int = 64
+    """Sentences searched at once."""
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """How devices are laid out; -1 is all that are left."""
+
+    data: int = -1
+    """Devices that share a batch between them."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run."""
+
+    data: Data = field(default_factory=Data)
+    tokenizer: Tokenizer = field(default_factory=Tokenizer)
+    batching: Batching = field(default_factory=Batching)
+    model: Transformer = field(default_factory=Transformer)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    schedule: Schedule = field(default_factory=Schedule)
+    training: Training = field(default_factory=Training)
+    decoding: Decoding = field(default_factory=Decoding)
+    mesh: Mesh = field(default_factory=Mesh)
+    seed: int = 1
+    """Parameters, order of the data and dropout all follow from it."""
+
+
+def to_json(config: Config) -> dict[str, Any]:
+    """A tree of plain values; `from_json` is its inverse."""
+    return dataclasses.asdict(config)
+
+
+def from_json(values: dict[str, Any]) -> Config:
+    """Rebuild a config that `to_json` wrote. Raises UsageError on a field this version does not know."""
+    return _build(Config, values, "config")
+
+
+def _build(cls: type[Any], values: dict[str, Any], where: str) -> Any:
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise UsageError(f"{where}: unknown field {unknown[0]!r}; was the run made by a newer version?")
+    built = {}
+    for name, value in values.items():
+        if dataclasses.is_dataclass(hints[name]):
+            value = _build(typing.cast(type[Any], hints[name]), value, f"{where}.{name}")
+        built[name] = tuple(value) if isinstance(value, list) else value
+    return cls(**built)
+
+
+def check(config: Config) -> None:
+    """Refuse settings that cannot work together, naming the flag to change. Raises UsageError."""
+    model, batching = config.model, config.batching
+    if model.width % model.attention.heads:
+        raise UsageError(
+            f"--model.width={model.width} does not divide into --model.attention.heads={model.attention.heads} heads"
+        )
+    if model.tie == "all" and not config.tokenizer.joint:
+        raise UsageError("--model.tie=all needs one vocabulary: give --tokenizer.joint=True or --model.tie=target")
+    if config.data.max_length > model.max_length:
+        raise UsageError(
+            f"--data.max-length={config.data.max_length} is longer than --model.max-length={model.max_length}"
+        )
+    rows = batching.batch_multiple * config.training.accumulate
+    if batching.tokens < rows * config.data.max_length:
+        raise UsageError(
+            f"--batching.tokens={batching.tokens} holds no batch of {rows} rows of {config.data.max_length} tokens: "
+            f"raise it to {rows * config.data.max_length} or lower --data.max-length or --batching.batch-multiple"
+        )
+    for flag, value in {
+        "training.steps": config.training.steps,
+        "training.accumulate": config.training.accumulate,
+        "training.log-every": config.training.log_every,
+        "training.validate-every": config.training.validate_every,
+        "training.keep-last": config.training.keep_last,
+        "schedule.warmup": config.schedule.warmup,
+        "decoding.beam": config.decoding.beam,
+        "batching.shapes": batching.shapes,
+    }.items():
+        if value < 1:
+            raise UsageError(f"--{flag} must be at least 1, not {value}")

@@ -1,0 +1,93 @@
+"""Lines of text in, translations in the same order out, over any model."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
+
+from transformer import config, parallel
+from transformer.data.tokenizer import END, Tokenizers
+from transformer.decoding.beam import beam_search
+from transformer.decoding.greedy import greedy
+
+log = logging.getLogger(__name__)
+
+LENGTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+"""Source lengths that are compiled; a batch is padded to the next one."""
+
+
+class Hypothesis(NamedTuple):
+    """A translation and its score: log-probability over length penalty; 0 for an empty line."""
+
+    text: str
+    score: float
+
+
+class Translator:
+    """Searches with a model's structure; the parameters come with every call, so that training can share it."""
+
+    def __init__(self, graph: Any, tokenizers: Tokenizers, max_length: int, mesh: Mesh):
+        self.graph, self.tokenizers, self.max_length, self.mesh = graph, tokenizers, max_length, mesh
+        self._search = jax.jit(self._search_batch, static_argnums=(3, 4, 5))
+
+    def translate(self, parameters: Any, lines: Sequence[str], settings: config.Decoding) -> list[Hypothesis]:
+        """The best translation of each line; an empty line gives an empty one.
+
+        Sources longer than the model's limit are cut to it, and the log says which.
+        """
+        sources = [[*tokens, END] if tokens else [] for tokens in self.tokenizers.source.encode_all(lines)]
+        long = [number for number, tokens in enumerate(sources, 1) if len(tokens) > self.max_length]
+        if long:
+            log.warning(
+                "%d line(s) longer than %d tokens were cut (the first is line %d)",
+                len(long),
+                self.max_length,
+                long[0],
+            )
+            sources = [
+                [*tokens[: self.max_length - 1], END] if len(tokens) > self.max_length else tokens for tokens in sources
+            ]
+        found = [Hypothesis("", 0.0)] * len(sources)
+        for ids, tokens, scores in self._batches(parameters, sources, settings):
+            for row, number in enumerate(ids):
+                found[number] = Hypothesis(self.tokenizers.target.decode(tokens[row].tolist()), float(scores[row]))
+        return found
+
+    def _batches(
+        self, parameters: Any, sources: list[list[int]], settings: config.Decoding
+    ) -> Iterator[tuple[list[int], np.ndarray, np.ndarray]]:
+        order = sorted((i for i, tokens in enumerate(sources) if tokens), key=lambda i: len(sources[i]))
+        devices = self.mesh.size
+        rows = -(-settings.batch // devices) * devices
+        for first in range(0, len(order), rows):
+            ids = order[first : first + rows]
+            longest = len(sources[ids[-1]])
+            S = min(next((length for length in LENGTHS if length >= longest), self.max_length), self.max_length)
+            source = np.zeros((rows, S), np.int32)
+            limits = np.ones(rows, np.int32)
+            for row, number in enumerate(ids):
+                tokens = sources[number]
+                source[row, : len(tokens)] = tokens
+                limits[row] = self._limit(len(tokens), settings)
+            batch = parallel.put_batch(self.mesh, (source, limits))
+            tokens, scores = self._search(
+                parameters, *batch, self._limit(S, settings), settings.beam, settings.length_penalty
+            )
+            yield ids, np.asarray(tokens), np.asarray(scores)
+
+    def _limit(self, length: int, settings: config.Decoding) -> int:
+        return min(int(settings.max_ratio * length) + settings.max_extra, self.max_length)
+
+    def _search_batch(
+        self, parameters: Any, source: jax.Array, limits: jax.Array, length: int, beam: int, alpha: float
+    ) -> tuple[jax.Array, jax.Array]:
+        model = nnx.merge(self.graph, parameters)
+        memory = model.encode(source)
+        if beam == 1:
+            return greedy(model, memory, limits, length)
+        tokens, scores = beam_search(model, memory, limits, length, beam, alpha)
+        return tokens[:, 0], scores[:, 0]

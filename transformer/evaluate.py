@@ -1,0 +1,82 @@
+"""Scores of translations, by sacreBLEU; each comes with the signature that makes it comparable."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+from sacrebleu.metrics.ter import TER
+
+LENGTH_EDGES = (5, 10, 15, 20, 25, 30, 40, 50)
+"""Bins of source length in words: up to 5, 6 to 10, ..., and more than 50."""
+
+
+class Score(NamedTuple):
+    """A corpus score, and its signature where one was asked for."""
+
+    name: str
+    value: float
+    signature: str
+    interval: tuple[float, float] | None = None
+    """95% confidence interval by bootstrap over sentences."""
+
+
+def bleu(hypotheses: Sequence[str], references: Sequence[str], tokenize: str = "13a") -> float:
+    """Corpus BLEU (Papineni 2002) in 0..100; 0 for an empty corpus."""
+    return float(BLEU(tokenize=tokenize).corpus_score(hypotheses, [references]).score) if hypotheses else 0.0
+
+
+def scores(
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    *,
+    tokenize: str = "13a",
+    lowercase: bool = False,
+    bootstrap: int = 1000,
+) -> list[Score]:
+    """BLEU, chrF and TER with signatures; BLEU and chrF with bootstrap intervals when `bootstrap` > 0.
+
+    Args:
+        hypotheses: translations, one a sentence.
+        references: as many references, raw text.
+        tokenize: sacreBLEU's tokenizer; `none` only for text that comes tokenised, to compare with
+            published tokenised figures.
+        lowercase: ignore case.
+        bootstrap: resamples of the interval.
+    """
+    metrics = [
+        BLEU(tokenize=tokenize, lowercase=lowercase),
+        CHRF(lowercase=lowercase),
+        TER(case_sensitive=not lowercase),
+    ]
+    found = []
+    for metric in metrics:
+        resamples = bootstrap if not isinstance(metric, TER) and len(hypotheses) > 1 else 1
+        score = metric.corpus_score(hypotheses, [references], n_bootstrap=resamples)
+        interval = None
+        if resamples > 1:
+            interval = (float(score._mean - score._ci), float(score._mean + score._ci))
+        found.append(Score(score.name, float(score.score), str(metric.get_signature()), interval))
+    return found
+
+
+def by_length(
+    sources: Sequence[str], hypotheses: Sequence[str], references: Sequence[str], tokenize: str = "13a"
+) -> list[dict[str, Any]]:
+    """Corpus BLEU of the sentences in each bin of source length (words split at spaces), empty bins left out."""
+    lengths = np.array([len(source.split()) for source in sources])
+    rows = []
+    low = 1
+    for high in (*LENGTH_EDGES, None):
+        inside = np.flatnonzero((lengths >= low) & (lengths <= (high or lengths.max(initial=0)))).tolist()
+        if len(inside):
+            rows.append(
+                {
+                    "words": f"{low}-{high}" if high else f"{low}+",
+                    "sentences": len(inside),
+                    "bleu": bleu([hypotheses[i] for i in inside], [references[i] for i in inside], tokenize),
+                }
+            )
+        low = (high or 0) + 1
+    return rows

@@ -1,0 +1,66 @@
+"""Running means over the updates since the last line of the log, read one update behind the device."""
+
+import math
+import time
+from collections import deque
+
+from jaxtyping import Array
+
+from transformer.errors import TransformerError
+
+MEANS = ("loss", "nll")
+"""Metrics that are means over tokens; the others are means over updates."""
+
+
+class NonFiniteLossError(TransformerError):
+    """The loss or the gradient is no number any more."""
+
+    def __init__(self, batch: int, values: dict[str, float]):
+        super().__init__(f"batch {batch}: loss {values['loss']}, gradient norm {values['grad_norm']}")
+        self.batch = batch
+
+
+class Meter:
+    """Adds up what `step` returns. Values are awaited one update late, so that the device never waits."""
+
+    def __init__(self, compiled: list[float]):
+        """`compiled` grows by the seconds of each compilation, which the speed leaves out."""
+        self._compiled = compiled
+        self._unread: deque[tuple[int, dict[str, Array]]] = deque()
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin a new line of the log; what is not read yet counts to it."""
+        self._start, self._compiled_before = time.perf_counter(), sum(self._compiled)
+        self._sums: dict[str, float] = {}
+        self._updates = self._tokens = 0.0
+
+    def add(self, batch: int, metrics: dict[str, Array]) -> None:
+        """Take the metrics of an update. Raises NonFiniteLossError for the update before."""
+        self._unread.append((batch, metrics))
+        self._read(leave=1)
+
+    def settle(self) -> None:
+        """Wait for all updates. Raises NonFiniteLossError: nothing that is not finite gets past here."""
+        self._read(leave=0)
+
+    def close(self) -> dict[str, float]:
+        """Means over the line, and real target tokens a second, compilation left out; begins a new line."""
+        self.settle()
+        seconds = time.perf_counter() - self._start - (sum(self._compiled) - self._compiled_before)
+        means = {name: v / (self._tokens if name in MEANS else self._updates) for name, v in self._sums.items()}
+        means["tokens_per_s"] = self._tokens / max(seconds, 1e-9)
+        self.restart()
+        return means
+
+    def _read(self, leave: int) -> None:
+        while len(self._unread) > leave:
+            batch, arrays = self._unread.popleft()
+            values = {name: float(value) for name, value in arrays.items()}
+            if not (math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"])):
+                raise NonFiniteLossError(batch, values)
+            tokens = values.pop("tokens")
+            for name, value in values.items():
+                weight = tokens if name in MEANS else 1.0
+                self._sums[name] = self._sums.get(name, 0.0) + value * weight
+            self._updates, self._tokens = self._updates + 1, self._tokens + tokens

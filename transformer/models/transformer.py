@@ -1,0 +1,221 @@
+"""The Transformer (Vaswani et al. 2017)."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from transformer import config, layers
+from transformer.attention import masks
+from transformer.attention.multihead import MultiHead
+from transformer.dropout import dropout
+from transformer.models.contract import Attentions, Memory
+
+
+class Fixed(NamedTuple):
+    """What stays the same while a sentence is decoded: keys and values of the memory, one pair a layer."""
+
+    keys: tuple[Float[Array, "B H S K"], ...]
+    values: tuple[Float[Array, "B H S K"], ...]
+    mask: Bool[Array, "B S"]
+
+
+class Cache(NamedTuple):
+    """Keys and values of the tokens so far, one pair a layer, and how many tokens those are, row by row."""
+
+    keys: tuple[Float[Array, "R H T K"], ...]
+    values: tuple[Float[Array, "R H T K"], ...]
+    position: Int[Array, "R"]
+
+
+class EncoderLayer(nnx.Module):
+    """Self-attention, then feed-forward, each in a residual (paper, section 3.1)."""
+
+    def __init__(self, model: config.Transformer, *, rngs: nnx.Rngs):
+        self.attention = MultiHead(model.attention, model.width, model.attention_dropout, rngs=rngs)
+        self.feedforward = layers.FeedForward(model, rngs=rngs)
+        self.attention_residual = layers.Residual(model, rngs=rngs)
+        self.feedforward_residual = layers.Residual(model, rngs=rngs)
+
+    def __call__(
+        self, x: Float[Array, "B S D"], mask: Bool[Array, "B 1 1 S"], key: PRNGKeyArray | None
+    ) -> tuple[Float[Array, "B S D"], Float[Array, "B H S S"]]:
+        keys = layers.keys_for(key, 4)
+        x, weights = self.attention_residual(
+            x, lambda y: self.attention(y, *self.attention.project(y), mask, keys[0]), keys[1]
+        )
+        x, _ = self.feedforward_residual(x, lambda y: (self.feedforward(y, keys[2]), None), keys[3])
+        return x, weights
+
+
+class DecoderLayer(nnx.Module):
+    """Masked self-attention, attention over the memory, feed-forward (paper, section 3.1)."""
+
+    def __init__(self, model: config.Transformer, *, rngs: nnx.Rngs):
+        self.attention = MultiHead(model.attention, model.width, model.attention_dropout, rngs=rngs)
+        self.cross = MultiHead(model.attention, model.width, model.attention_dropout, rngs=rngs)
+        self.feedforward = layers.FeedForward(model, rngs=rngs)
+        self.attention_residual = layers.Residual(model, rngs=rngs)
+        self.cross_residual = layers.Residual(model, rngs=rngs)
+        self.feedforward_residual = layers.Residual(model, rngs=rngs)
+
+    def __call__(
+        self,
+        x: Float[Array, "B T D"],
+        memory: Float[Array, "B S D"],
+        mask: Bool[Array, "B 1 1 S"],
+        future: Bool[Array, "1 1 T T"],
+        key: PRNGKeyArray | None,
+    ) -> tuple[Float[Array, "B T D"], tuple[Float[Array, "B H T T"], Float[Array, "B H T S"]]]:
+        """All positions at once; collects the weights of both attentions."""
+        keys = layers.keys_for(key, 6)
+        return self._sublayers(
+            x,
+            lambda y: self.attention(y, *self.attention.project(y), future, keys[0]),
+            lambda y: self.cross(y, *self.cross.project(memory), mask, keys[1]),
+            keys[2:],
+        )
+
+    def step(
+        self,
+        x: Float[Array, "R 1 D"],
+        memory: tuple[Float[Array, "B H S K"], Float[Array, "B H S K"]],
+        mask: Bool[Array, "B 1 1 S"],
+        cache: tuple[Float[Array, "R H T K"], Float[Array, "R H T K"]],
+        position: Int[Array, "R"],
+    ) -> tuple[Float[Array, "R 1 D"], Any, tuple[Float[Array, "R H T"], Float[Array, "R H S"]]]:
+        """One position more; the new keys and values go into the cache at `position`."""
+        R, B, T = x.shape[0], mask.shape[0], cache[0].shape[2]
+        seen = (jnp.arange(T)[None] <= position[:, None])[:, None, None, :]
+        rows = jnp.arange(R)
+
+        def own(y: Array) -> tuple[Array, Any]:
+            new = self.attention.project(y)
+            keys, values = (c.at[rows, :, position].set(n[:, :, 0]) for c, n in zip(cache, new, strict=True))
+            y, weights = self.attention(y, keys, values, seen)
+            return y, ((keys, values), weights[:, :, 0])
+
+        def cross(y: Array) -> tuple[Array, Any]:
+            # The hypotheses of a sentence are its queries, so that the memory is never copied for each.
+            y, weights = self.cross(y.reshape(B, R // B, -1), *memory, mask)
+            return y.reshape(x.shape), weights.swapaxes(1, 2).reshape(R, weights.shape[1], -1)
+
+        x, ((cache, own_weights), cross_weights) = self._sublayers(x, own, cross, [None] * 4)
+        return x, cache, (own_weights, cross_weights)
+
+    def _sublayers(
+        self,
+        x: Array,
+        own: Callable[[Array], tuple[Array, Any]],
+        cross: Callable[[Array], tuple[Array, Any]],
+        keys: list[PRNGKeyArray | None],
+    ) -> tuple[Array, tuple[Any, Any]]:
+        x, of_own = self.attention_residual(x, own, keys[0])
+        x, of_cross = self.cross_residual(x, cross, keys[1])
+        x, _ = self.feedforward_residual(x, lambda y: (self.feedforward(y, keys[2]), None), keys[3])
+        return x, (of_own, of_cross)
+
+
+class Transformer(nnx.Module):
+    """Encoder and decoder stacks; implements `models.contract.Model`."""
+
+    def __init__(self, model: config.Transformer, source_vocabulary: int, target_vocabulary: int, *, rngs: nnx.Rngs):
+        D, pre = model.width, model.norm == "pre"
+        self.target_embedding = layers.Embedding(target_vocabulary, D, rngs=rngs)
+        self.source_embedding = (
+            self.target_embedding if model.tie == "all" else layers.Embedding(source_vocabulary, D, rngs=rngs)
+        )
+        self.output = layers.Output(
+            layers.Embedding(target_vocabulary, D, rngs=rngs) if model.tie == "none" else self.target_embedding
+        )
+        self.source_positions = layers.Positions(model.positions, model.max_length, D, rngs=rngs)
+        self.target_positions = layers.Positions(model.positions, model.max_length, D, rngs=rngs)
+        self.encoder = layers.stack(lambda r: EncoderLayer(model, rngs=r), model.encoder_layers, rngs)
+        self.decoder = layers.stack(lambda r: DecoderLayer(model, rngs=r), model.decoder_layers, rngs)
+        self.encoder_norm = nnx.LayerNorm(D, rngs=rngs) if pre else None
+        self.decoder_norm = nnx.LayerNorm(D, rngs=rngs) if pre else None
+        self.heads, self.head_width = model.attention.heads, D // model.attention.heads
+        self.dropout, self.unroll = model.dropout, model.unroll
+
+    def encode(self, source: Int[Array, "B S"], key: PRNGKeyArray | None = None, *, weights: bool = False) -> Memory:
+        """See `Model.encode`."""
+        embedding_key, layers_key = layers.keys_for(key, 2)
+        x = dropout(self.source_positions(self.source_embedding(source)), self.dropout, embedding_key)
+        mask = masks.padding(source)
+
+        def body(layer: EncoderLayer, x: Array, key: PRNGKeyArray | None, _: None) -> tuple[Array, Any]:
+            x, attention = layer(x, mask, key)
+            return x, attention if weights else None
+
+        x, attention = layers.run(self.encoder, body, x, layers_key, unroll=self.unroll)
+        if self.encoder_norm is not None:
+            x = self.encoder_norm(x)
+        return Memory(x, mask[:, 0, 0], attention.swapaxes(0, 1) if weights else None)
+
+    def decode(
+        self,
+        memory: Memory,
+        target_in: Int[Array, "B T"],
+        key: PRNGKeyArray | None = None,
+        *,
+        weights: bool = False,
+    ) -> tuple[Float[Array, "B T D"], Attentions | None]:
+        """See `Model.decode`."""
+        embedding_key, layers_key = layers.keys_for(key, 2)
+        x = dropout(self.target_positions(self.target_embedding(target_in)), self.dropout, embedding_key)
+        mask, future = memory.mask[:, None, None], masks.future(target_in.shape[1])
+
+        def body(layer: DecoderLayer, x: Array, key: PRNGKeyArray | None, _: None) -> tuple[Array, Any]:
+            x, attention = layer(x, memory.states, mask, future, key)
+            return x, attention if weights else None
+
+        x, attention = layers.run(self.decoder, body, x, layers_key, unroll=self.unroll)
+        if self.decoder_norm is not None:
+            x = self.decoder_norm(x)
+        if not weights:
+            return x, None
+        own, cross = (w.swapaxes(0, 1) for w in attention)
+        return x, Attentions(memory.attention, own, cross)
+
+    def start(self, memory: Memory, length: int, beam: int = 1) -> tuple[Fixed, Cache]:
+        """See `Model.start`."""
+        projected = [layer.cross.project(memory.states) for layer in self._decoder_layers()]
+        R, L = memory.states.shape[0] * beam, len(projected)
+        shape = (R, self.heads, length, self.head_width)
+        zeros = tuple(jnp.zeros(shape, memory.states.dtype) for _ in range(L))
+        fixed = Fixed(tuple(k for k, _ in projected), tuple(v for _, v in projected), memory.mask)
+        return fixed, Cache(zeros, zeros, jnp.zeros(R, jnp.int32))
+
+    def step(
+        self, tokens: Int[Array, "R"], fixed: Fixed, cache: Cache, *, weights: bool = False
+    ) -> tuple[Float[Array, "R D"], Cache, Attentions | None]:
+        """See `Model.step`."""
+        x = self.target_positions(self.target_embedding(tokens[:, None]), cache.position)
+        mask, caches, attention = fixed.mask[:, None, None], [], []
+        # A loop, not a scan: a scan would copy every layer's cache at every token.
+        for index, layer in enumerate(self._decoder_layers()):
+            x, new, used = layer.step(
+                x,
+                (fixed.keys[index], fixed.values[index]),
+                mask,
+                (cache.keys[index], cache.values[index]),
+                cache.position,
+            )
+            caches.append(new)
+            attention.append(used)
+        if self.decoder_norm is not None:
+            x = self.decoder_norm(x)
+        keys, values = zip(*caches, strict=True)
+        record = None
+        if weights:
+            own, cross = (jnp.stack(w, 1) for w in zip(*attention, strict=True))
+            record = Attentions(None, own, cross)
+        return x[:, 0], Cache(keys, values, cache.position + 1), record
+
+    def _decoder_layers(self) -> list[DecoderLayer]:
+        graph, parameters = nnx.split(self.decoder)
+        depth = jax.tree.leaves(parameters)[0].shape[0]
+        return [nnx.merge(graph, jax.tree.map(lambda p, i=i: p[i], parameters)) for i in range(depth)]

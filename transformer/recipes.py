@@ -1,0 +1,74 @@
+"""Finding a recipe: a file, a name in `configs/`, or a run directory whose settings serve again."""
+
+import dataclasses
+import difflib
+import runpy
+from pathlib import Path
+
+from transformer import rundir
+from transformer.config import Config
+from transformer.errors import UsageError
+
+
+def folder() -> Path:
+    """Where the named recipes are: inside an installed package, or `configs/` of the checkout."""
+    installed = Path(__file__).parent / "recipes"
+    return installed if installed.is_dir() else Path(__file__).parent.parent / "configs"
+
+
+def names() -> list[str]:
+    """The named recipes."""
+    return sorted(path.stem for path in folder().glob("*.py"))
+
+
+def find(recipe: str) -> tuple[str, Config]:
+    """Name and settings of a recipe. A .py file is executed; a run directory only read.
+
+    Raises UsageError with the nearest name when there is none, or when the file defines no `config`.
+    """
+    path = Path(recipe)
+    if path.is_dir():
+        return path.name, rundir.read_config(path)
+    if path.suffix != ".py":
+        path = folder() / f"{recipe}.py"
+    if not path.is_file():
+        near = difflib.get_close_matches(Path(recipe).stem, names(), n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UsageError(f"no recipe {recipe}: {hint}there are {', '.join(names())}, or give a .py file")
+    try:
+        found = runpy.run_path(str(path)).get("config")
+    except Exception as error:
+        raise UsageError(f"recipe {path} cannot be read: {type(error).__name__}: {error}") from error
+    if not isinstance(found, Config):
+        raise UsageError(f"recipe {path} must define `config`, a transformer.config.Config")
+    return path.stem, found
+
+
+def smoke(settings: Config) -> Config:
+    """The same recipe shrunk to seconds: little data, a tiny model, ten updates. The shape of it stays."""
+    model = dataclasses.replace(
+        settings.model,
+        encoder_layers=min(2, settings.model.encoder_layers),
+        decoder_layers=min(2, settings.model.decoder_layers),
+        width=8 * settings.model.attention.heads,
+        feedforward=64,
+    )
+    grammar = dataclasses.replace(settings.data.grammar, train=500, validation=20, test=20)
+    training = dataclasses.replace(
+        settings.training,
+        steps=10 * settings.training.accumulate,
+        log_every=2,
+        validate_every=5,
+        validate_sentences=min(8, settings.training.validate_sentences),
+        minutes=0.0,
+    )
+    rows = settings.batching.batch_multiple * settings.training.accumulate
+    length = min(64, settings.data.max_length)
+    return dataclasses.replace(
+        settings,
+        data=dataclasses.replace(settings.data, limit=500, max_length=length, grammar=grammar),
+        tokenizer=dataclasses.replace(settings.tokenizer, vocabulary=min(500, settings.tokenizer.vocabulary)),
+        batching=dataclasses.replace(settings.batching, tokens=max(1024, rows * length), shapes=2),
+        model=model,
+        training=training,
+    )

@@ -1,0 +1,211 @@
+"""Training: one jitted step, and the loop around it, read from top to bottom."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import Mesh
+from jaxtyping import Array
+
+from transformer import checkpoint, config, logbook, optim, parallel
+from transformer.checkpoint import Checkpoints
+from transformer.data import batches
+from transformer.data.batches import Batch
+from transformer.errors import InterruptedRunError, TransformerError
+from transformer.logbook import Logbook
+from transformer.losses import cross_entropy
+from transformer.meter import Meter, NonFiniteLossError
+from transformer.prepare import Prepared, check_identity
+from transformer.rundir import Run
+from transformer.watch import compilations, stop_requests
+
+log = logging.getLogger(__name__)
+
+State = dict[str, Any]
+"""step, parameters, optimizer: pure trees. Dropout keys follow from (seed, step), so no generator is kept."""
+
+
+def make_step(
+    graph: Any, optimizer: optax.GradientTransformation, settings: config.Config
+) -> Callable[[State, Batch], tuple[State, dict[str, Array]]]:
+    """One update: (state, batch) -> (state, metrics). Pure; the caller jits it."""
+
+    def loss(parameters: Any, batch: Batch, key: Array) -> tuple[Array, Array]:
+        model = nnx.merge(graph, parameters)
+        encoder_key, decoder_key = jax.random.split(key)
+        memory = model.encode(batch.source, encoder_key)
+        hidden, _ = model.decode(memory, batch.target_in, decoder_key)
+        total, nll = cross_entropy(
+            model.output,
+            hidden,
+            batch.target_out,
+            smoothing=settings.training.label_smoothing,
+            chunk=settings.training.loss_chunk,
+        )
+        return total, nll.sum()
+
+    def step(state: State, batch: Batch) -> tuple[State, dict[str, Array]]:
+        pieces = settings.training.accumulate
+        key = jax.random.fold_in(jax.random.key(settings.seed), state["step"])
+        # Every piece takes its rows from all devices' shares, so cutting moves nothing between devices.
+        cut = jax.tree.map(lambda x: x.reshape(-1, pieces, x.shape[-1]).swapaxes(0, 1), batch)
+
+        def accumulate(sums: Any, piece: tuple[Batch, Array]) -> tuple[Any, None]:
+            rows, number = piece
+            grad = jax.value_and_grad(loss, has_aux=True)
+            return jax.tree.map(jnp.add, sums, grad(state["parameters"], rows, jax.random.fold_in(key, number))), None
+
+        zeros = ((jnp.zeros(()), jnp.zeros(())), jax.tree.map(jnp.zeros_like, state["parameters"]))
+        ((total, nll), gradients), _ = jax.lax.scan(accumulate, zeros, (cut, jnp.arange(pieces)))
+        # Global sum over global sum: the mean over all tokens of the update, however they are spread.
+        tokens = jnp.sum(batch.target_out != 0)
+        gradients = jax.tree.map(lambda g: g / tokens, gradients)
+        updates, optimizer_state = optimizer.update(gradients, state["optimizer"], state["parameters"])
+        new = {
+            "step": state["step"] + 1,
+            "parameters": optax.apply_updates(state["parameters"], updates),
+            "optimizer": optimizer_state,
+        }
+        norm = optax.global_norm(gradients)
+        return new, {"loss": total / tokens, "nll": nll / tokens, "grad_norm": norm, "tokens": tokens}
+
+    return step
+
+
+@dataclass
+class Host:
+    """What the host knows beside the state; a checkpoint keeps it as JSON."""
+
+    identity: str
+    minutes: float = 0.0
+    """Training time so far, all sittings together."""
+    best: float | None = None
+    """Best quality so far (higher is better): validation BLEU, or minus the loss."""
+    bad: int = 0
+    """Validations since then."""
+
+    def judge(self, quality: float) -> None:
+        """Take a validation into account."""
+        better = self.best is None or quality > self.best
+        self.best, self.bad = (quality, 0) if better else (self.best, self.bad + 1)
+
+    def done(self, training: config.Training, step: int) -> str | None:
+        """Why training is over, or None."""
+        if step >= training.steps:
+            return f"{step} updates"
+        if 0 < training.minutes <= self.minutes:
+            return f"{self.minutes:.1f} minutes of training"
+        if 0 < training.patience <= self.bad:
+            return f"{self.bad} validations without a better {training.metric}"
+        return None
+
+
+def train(
+    settings: config.Config,
+    run: Run,
+    graph: Any,
+    parameters: Any,
+    prepared: Prepared,
+    validate: Callable[[Any], dict[str, float]],
+    mesh: Mesh,
+) -> None:
+    """Train from `parameters`, or go on from the run's newest checkpoint.
+
+    Raises:
+        TransformerError: the loss is not finite, a checkpoint cannot be written, the data changed.
+        InterruptedRunError: Ctrl-C or SIGTERM; the state was saved.
+    """
+    training, plan = settings.training, prepared.plan
+    rate = optim.schedule(settings.schedule, settings.model.width, training.steps)
+    optimizer = optim.optimizer(settings.optimizer, rate)
+    step_fn = jax.jit(make_step(graph, optimizer, settings), donate_argnums=0)
+    state: State = jax.device_put(
+        {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)},
+        parallel.replicated(mesh),
+        may_alias=False,
+    )
+    host = Host(prepared.identity)
+    checkpoints = Checkpoints(run.checkpoints, training)
+    if (latest := checkpoints.latest()) is not None:
+        state, saved = checkpoints.restore(latest, state, mesh)
+        host = Host(**saved)
+        check_identity(prepared, host.identity, run)
+        log.info("going on from step %d", latest)
+    step = int(state["step"])
+    count = sum(leaf.size for leaf in jax.tree.leaves(state["parameters"]))
+    log.info("model: %s parameters; %d device(s)", f"{count:,}", mesh.size)
+
+    book = Logbook(run, step, training.steps)
+    stream = batches.stream(prepared.examples, plan, start=step)
+    began = time.perf_counter() - 60 * host.minutes
+    with compilations() as compiled, stop_requests() as stop:
+        meter = Meter(compiled)
+        try:
+            while not host.done(training, step):
+                index, batch = next(stream)
+                state, metrics = step_fn(state, parallel.put_batch(mesh, batch))
+                step += 1
+                meter.add(index, metrics)
+                book.bar.update()
+                host.minutes = (time.perf_counter() - began) / 60
+
+                if step % training.log_every == 0:
+                    values = meter.close() | {"lr": float(rate(step - 1)), "minutes": host.minutes}
+                    book.write("train", step, values | {"epoch": step / plan.batches_per_epoch})
+
+                if step % training.validate_every == 0 or host.done(training, step):
+                    meter.settle()  # nothing that is not finite is ever saved
+                    validation = validate(state["parameters"])
+                    quality = validation.get("bleu") if training.metric == "bleu" else None
+                    quality = -validation["loss"] if quality is None else quality
+                    host.judge(quality)
+                    book.write("validation", step, validation | {"compilations": len(compiled)})
+                    checkpoints.save(state, vars(host), quality)
+                    meter.restart()
+                elif stop:
+                    meter.settle()
+                    checkpoints.save(state, vars(host), None)
+                if stop and not host.done(training, step):
+                    raise InterruptedRunError(
+                        f"stopped and saved at step {step}; go on with: transformer train {run.folder} --resume"
+                    )
+            log.info("trained: %s; %d programs compiled", host.done(training, step), len(compiled))
+            if training.average != "none":
+                _average(training, run, checkpoints, state["parameters"], validate, mesh)
+        except NonFiniteLossError as error:
+            ids = plan.batch(error.batch)[1]
+            raise TransformerError(
+                f"the loss is not finite at update {error.batch + 1}, {error}, training pairs "
+                f"{', '.join(map(str, ids[:3]))} and {len(ids) - 3} more. The last good checkpoint is step "
+                f"{checkpoints.latest()}; try a lower --schedule.peak, a longer --schedule.warmup or "
+                "--optimizer.clip=1"
+            ) from error
+        finally:
+            stream.close()
+            book.close()
+            checkpoints.close()
+
+
+def _average(
+    training: config.Training,
+    run: Run,
+    checkpoints: Checkpoints,
+    like: Any,
+    validate: Callable[[Any], dict[str, float]],
+    mesh: Mesh,
+) -> None:
+    """Average the kept checkpoints and validate the average."""
+    if training.average == "last":
+        steps = checkpoints.steps()[-training.keep_last :]
+    else:
+        steps = checkpoints.ranked()[: training.keep_best]
+    mean = checkpoint.average([checkpoints.parameters(step, like, mesh) for step in steps])
+    validation = validate(mean)
+    checkpoint.save_average(run.average, mean, {"steps": steps, "validation": validation})
+    log.info("average of steps %s: %s", ", ".join(map(str, steps)), logbook.line(validation))
