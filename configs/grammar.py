@@ -1,33 +1,25 @@
-"""The embedded grammar, English to German: the recipe to learn on and to compare attentions with."""
+"""The embedded grammar, English to German: the recipe on which attentions are compared.
 
-from transformer.config import (
-    Attention,
-    Batching,
-    Config,
-    Decoding,
-    Optimizer,
-    Schedule,
-    Tokenizer,
-    Training,
-    Transformer,
-)
+transformer train grammar && transformer evaluate runs/grammar
+"""
+
+from transformer.config import Attention, Batching, Config, Decoding, Schedule, Tokenizer, Training, Transformer
 
 config = Config(
-    tokenizer=Tokenizer(kind="word", vocabulary=8_000, joint=False),
-    batching=Batching(tokens=2_048, shapes=4),
+    tokenizer=Tokenizer(kind="bpe", vocabulary=3_000, joint=True),
+    batching=Batching(tokens=2_048, shapes=5),
     model=Transformer(
         encoder_layers=3,
         decoder_layers=3,
         width=128,
         feedforward=512,
-        norm="pre",
-        tie="target",
-        dropout=0.1,
-        unroll=True,
         attention=Attention(heads=4),
+        norm="pre",
+        dropout=0.1,
+        max_length=128,
+        unroll=True,
     ),
-    optimizer=Optimizer(clip=1.0),
     schedule=Schedule(name="cosine", peak=3e-3, warmup=400),
-    training=Training(steps=6_000, validate_every=1_000),
+    training=Training(steps=5_000, validate_every=1_000),
     decoding=Decoding(beam=4, length_penalty=0.6),
 )

@@ -81,7 +81,7 @@ def load(run: str | Path, checkpoint: str = "auto") -> Translation:
         parameters,
         name,
         Translator(graph, tokenizers, settings.model.max_length, mesh),
-        Scorer(graph, mesh, settings.training.loss_chunk),
+        Scorer(graph, mesh, settings.training.loss_chunk, settings.model.max_length),
     )
 
 

@@ -28,21 +28,20 @@ class Checkpoints:
     """The newest `keep_last` and the best `keep_best` checkpoints of a run."""
 
     def __init__(self, folder: Path, training: config.Training):
-        keep = [
-            policies.LatestN(training.keep_last),
-            # A checkpoint saved between validations has no metric and cannot be the best.
-            policies.BestN(
-                n=training.keep_best,
-                get_metric_fn=lambda metrics: float(metrics["quality"]),
-                keep_checkpoints_without_metrics=False,
-            ),
-        ]
+        def quality(metrics: dict[str, float]) -> float:
+            return metrics["quality"]
+
+        # A checkpoint saved between validations has no metric and cannot be the best.
+        best = policies.BestN(n=training.keep_best, get_metric_fn=quality, keep_checkpoints_without_metrics=False)
+        keep = [policies.LatestN(training.keep_last), best]
         self.folder = folder
         self._manager = ocp.CheckpointManager(
             folder.absolute(),
             item_names=ITEMS,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=policies.AnyPreservationPolicy(keep),
+                best_fn=quality,  # without it orbax writes no metrics
+                best_mode="max",
                 enable_async_checkpointing=False,
                 cleanup_tmp_directories=True,
             ),
@@ -75,24 +74,29 @@ class Checkpoints:
                 f"those before it are untouched (last good: {self.latest()})"
             ) from error
 
-    def restore(self, step: int, like: dict[str, Any], mesh: Mesh) -> tuple[dict[str, Any], dict[str, Any]]:
-        """State and host data of a checkpoint; `like` is a state of the same shapes (values are not read)."""
+    def host(self, step: int) -> dict[str, Any]:
+        """The host's data of a checkpoint."""
+        values: dict[str, Any] = self._manager.restore(step, args=ocp.args.Composite(host=ocp.args.JsonRestore()))[
+            "host"
+        ]
+        return values
+
+    def restore(self, step: int, like: dict[str, Any], mesh: Mesh) -> dict[str, Any]:
+        """The state of a checkpoint; `like` is a state of the same shapes (values are not read)."""
         abstract = _abstract(like, mesh)
         items = self._manager.restore(
             step,
             args=ocp.args.Composite(
                 parameters=ocp.args.StandardRestore(abstract["parameters"]),
                 optimizer=ocp.args.StandardRestore(abstract["optimizer"]),
-                host=ocp.args.JsonRestore(),
             ),
         )
         # Copied, since the loop donates the state and must own its buffers.
-        state = {
+        return {
             "step": jax.device_put(jnp.int32(step), replicated(mesh)),
             "parameters": jax.tree.map(jnp.copy, items["parameters"]),
             "optimizer": jax.tree.map(jnp.copy, items["optimizer"]),
         }
-        return state, items["host"]
 
     def parameters(self, step: int, like: Any, mesh: Mesh) -> Any:
         """The parameters of a checkpoint alone."""

@@ -5,6 +5,7 @@ minutes. A field's docstring is its help text on the command line.
 """
 
 import dataclasses
+import difflib
 import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -249,14 +250,24 @@ def _build(cls: type[Any], values: dict[str, Any], where: str) -> Any:
 
 def check(config: Config) -> None:
     """Refuse settings that cannot work together, naming the flag to change. Raises UsageError."""
+    from transformer.attention.scores import SCORES  # here, so that reading settings needs no JAX
+
     model, batching = config.model, config.batching
+    if model.attention.score not in SCORES:
+        near = difflib.get_close_matches(model.attention.score, SCORES, n=1, cutoff=0.0)[0]
+        raise UsageError(
+            f"--model.attention.score={model.attention.score} is unknown: did you mean {near}? "
+            f"There are {', '.join(SCORES)}"
+        )
     if model.width % model.attention.heads:
         raise UsageError(
             f"--model.width={model.width} does not divide into --model.attention.heads={model.attention.heads} heads"
         )
     if model.tie == "all" and not config.tokenizer.joint:
         raise UsageError("--model.tie=all needs one vocabulary: give --tokenizer.joint=True or --model.tie=target")
-    if config.data.max_length > model.max_length:
+    if config.tokenizer.byte_fallback and config.tokenizer.kind == "word":
+        raise UsageError("--tokenizer.byte-fallback=True is sentencepiece's: it does not go with --tokenizer.kind=word")
+    if -(-config.data.max_length // batching.length_multiple) * batching.length_multiple > model.max_length:
         raise UsageError(
             f"--data.max-length={config.data.max_length} is longer than --model.max-length={model.max_length}"
         )

@@ -24,7 +24,9 @@ class Score(NamedTuple):
 
 def bleu(hypotheses: Sequence[str], references: Sequence[str], tokenize: str = "13a") -> float:
     """Corpus BLEU (Papineni 2002) in 0..100; 0 for an empty corpus."""
-    return float(BLEU(tokenize=tokenize).corpus_score(hypotheses, [references]).score) if hypotheses else 0.0
+    return (
+        float(BLEU(tokenize=tokenize, force=True).corpus_score(hypotheses, [references]).score) if hypotheses else 0.0
+    )
 
 
 def scores(
@@ -46,7 +48,7 @@ def scores(
         bootstrap: resamples of the interval.
     """
     metrics = [
-        BLEU(tokenize=tokenize, lowercase=lowercase),
+        BLEU(tokenize=tokenize, lowercase=lowercase, force=True),
         CHRF(lowercase=lowercase),
         TER(case_sensitive=not lowercase),
     ]

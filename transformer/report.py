@@ -76,7 +76,7 @@ def _paired(against: str, part: Corpus, hypotheses: list[str], tokenize: str, lo
         raise TransformerError(f"{path} has {len(baseline)} lines, the {part.name} set {len(hypotheses)}")
     test = PairedTest(
         [("baseline", baseline), ("system", hypotheses)],
-        {"BLEU": BLEU(references=[part.targets], tokenize=tokenize, lowercase=lowercase)},
+        {"BLEU": BLEU(references=[part.targets], tokenize=tokenize, lowercase=lowercase, force=True)},
         references=None,
         test_type="bs",
         n_samples=1000,

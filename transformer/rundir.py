@@ -1,6 +1,6 @@
 """The run directory: all that a run leaves, and all that the commands after `train` need.
 
-config.json       the resolved settings, the recipe's name, the version and the git commit
+config.json       the resolved settings, the recipe's name, and version and git commit of each sitting
 tokenizer/        pieces and their hash
 data/             the validation and test sets as text
 checkpoints/      see `checkpoint`
@@ -10,8 +10,10 @@ report/           curves and scores
 """
 
 import json
+import shutil
 import subprocess
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -99,16 +101,25 @@ def begin(folder: Path, settings: config.Config, recipe: str, resume: bool) -> t
     run = Run(folder)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--run={folder} is a file")
-    there = run.config.is_file()
+    # A start that failed before its first update left nothing worth keeping.
+    there = run.config.is_file() and (run.metrics.is_file() or run.checkpoints.is_dir())
     if there and not resume:
         raise UsageError(f"{folder} already holds a run: add --resume to go on with it, or give another --run")
-    if not there and folder.is_dir() and any(folder.iterdir()):
+    if not run.config.is_file() and folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty and is no run directory: give another --run")
+    about: dict[str, Any] = {"recipe": recipe, "sittings": []}
     if there:
         _compare(folder, read_config(folder), settings)
+        stored = json.loads(run.config.read_text(encoding="utf-8"))
+        about = {name: stored[name] for name in about}
+    about["sittings"].append(provenance())
+    about["config"] = config.to_json(settings)
     try:
+        if not there:
+            for made in (run.tokenizer, run.data):
+                shutil.rmtree(made, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(run.config, {"recipe": recipe, **provenance(), "config": config.to_json(settings)})
+        write_json(run.config, about)
     except OSError as error:
         raise TransformerError(f"cannot write to the run directory {folder}: {error.strerror}") from error
     return run, there
@@ -152,7 +163,8 @@ def provenance() -> dict[str, Any]:
             commit = f"{commit}+changes"
     except (OSError, subprocess.SubprocessError):
         commit = None
-    return {"version": version("attention-transformer"), "commit": commit}
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"version": version("attention-transformer"), "commit": commit, "started": started}
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:

@@ -72,7 +72,7 @@ def make_step(
             "parameters": optax.apply_updates(state["parameters"], updates),
             "optimizer": optimizer_state,
         }
-        norm = optax.global_norm(gradients)
+        norm = optax.tree.norm(gradients)
         return new, {"loss": total / tokens, "nll": nll / tokens, "grad_norm": norm, "tokens": tokens}
 
     return step
@@ -133,9 +133,9 @@ def train(
     host = Host(prepared.identity)
     checkpoints = Checkpoints(run.checkpoints, training)
     if (latest := checkpoints.latest()) is not None:
-        state, saved = checkpoints.restore(latest, state, mesh)
-        host = Host(**saved)
+        host = Host(**checkpoints.host(latest))
         check_identity(prepared, host.identity, run)
+        state = checkpoints.restore(latest, state, mesh)
         log.info("going on from step %d", latest)
     step = int(state["step"])
     count = sum(leaf.size for leaf in jax.tree.leaves(state["parameters"]))

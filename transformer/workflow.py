@@ -1,5 +1,6 @@
 """What each command does, from settings and paths to files and printed lines."""
 
+import dataclasses
 import logging
 import math
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 
 from transformer import api, models, parallel, recipes, report, rundir
 from transformer import train as training
-from transformer.config import Config, Decoding
+from transformer.config import Config, Decoding, check
 from transformer.data import batches, corpus
 from transformer.data.corpus import Corpus
 from transformer.decoding.translate import Translator
@@ -19,23 +20,23 @@ from transformer.errors import TransformerError, UsageError
 from transformer.evaluate import bleu
 from transformer.prepare import Prepared, prepare
 from transformer.rundir import Run
-from transformer.scoring import Scorer
+from transformer.scoring import Scorer, check_lengths
 
 log = logging.getLogger(__name__)
 
+SPLITS = ("train", "validation", "test")
 CHUNK = 2_000
 """Lines read, translated and written at a time."""
 
 
 def train(settings: Config, folder: Path, recipe: str, *, resume: bool = False, init_from: Path | None = None) -> Run:
     """Prepare the data, train, and say where things are."""
-    from transformer.config import check
-
     check(settings)
+    settings = _with_absolute_paths(settings)
+    mesh = parallel.make_mesh(settings.mesh)
     initial = api.load(init_from) if init_from is not None else None
     run, goes_on = rundir.begin(folder, settings, recipe, resume)
     prepared = prepare(settings, run, init_from)
-    mesh = parallel.make_mesh(settings.mesh)
     sizes = prepared.tokenizers.source.size, prepared.tokenizers.target.size
     graph, parameters = models.split(models.create(settings.model, *sizes, settings.seed))
     if initial is not None and not goes_on:
@@ -44,6 +45,13 @@ def train(settings: Config, folder: Path, recipe: str, *, resume: bool = False, 
     training.train(settings, run, graph, parameters, prepared, validate, mesh)
     print(f"run: {run.folder}   curve: {run.report / 'curve.png'}")
     return run
+
+
+def _with_absolute_paths(settings: Config) -> Config:
+    """So that a run can be gone on with from any folder."""
+    data = settings.data
+    paths: dict[str, Any] = {name: str(Path(getattr(data, name)).absolute()) for name in SPLITS if getattr(data, name)}
+    return dataclasses.replace(settings, data=dataclasses.replace(data, **paths))
 
 
 def _take_over(fresh: Any, given: Any, source: Path | None) -> Any:
@@ -61,6 +69,7 @@ def _take_over(fresh: Any, given: Any, source: Path | None) -> Any:
 def make_validation(settings: Config, prepared: Prepared, graph: Any, mesh: Any) -> Any:
     """A function of the parameters: validation loss, and BLEU of greedy translations of the first sentences."""
     examples, plan = prepared.validation_examples, prepared.plan
+    check_lengths(examples, settings.model.max_length)  # now, not after an hour of training
     fixed = batches.fixed(
         examples.source_lengths,
         examples.target_lengths,
@@ -68,7 +77,7 @@ def make_validation(settings: Config, prepared: Prepared, graph: Any, mesh: Any)
         plan.buckets,
         settings.batching.batch_multiple * settings.training.accumulate,
     )
-    scorer = Scorer(graph, mesh, settings.training.loss_chunk)
+    scorer = Scorer(graph, mesh, settings.training.loss_chunk, settings.model.max_length)
     translator = Translator(graph, prepared.tokenizers, settings.model.max_length, mesh)
     count = settings.training.validate_sentences
     sources, references = prepared.validation.sources[:count], prepared.validation.targets[:count]

@@ -124,12 +124,12 @@ class Transformer(nnx.Module):
 
     def __init__(self, model: config.Transformer, source_vocabulary: int, target_vocabulary: int, *, rngs: nnx.Rngs):
         D, pre = model.width, model.norm == "pre"
-        self.target_embedding = layers.Embedding(target_vocabulary, D, rngs=rngs)
-        self.source_embedding = (
-            self.target_embedding if model.tie == "all" else layers.Embedding(source_vocabulary, D, rngs=rngs)
+        self.embed_target = layers.Embedding(target_vocabulary, D, rngs=rngs)
+        self.embed_source = (
+            self.embed_target if model.tie == "all" else layers.Embedding(source_vocabulary, D, rngs=rngs)
         )
         self.output = layers.Output(
-            layers.Embedding(target_vocabulary, D, rngs=rngs) if model.tie == "none" else self.target_embedding
+            layers.Embedding(target_vocabulary, D, rngs=rngs) if model.tie == "none" else self.embed_target
         )
         self.source_positions = layers.Positions(model.positions, model.max_length, D, rngs=rngs)
         self.target_positions = layers.Positions(model.positions, model.max_length, D, rngs=rngs)
@@ -143,7 +143,7 @@ class Transformer(nnx.Module):
     def encode(self, source: Int[Array, "B S"], key: PRNGKeyArray | None = None, *, weights: bool = False) -> Memory:
         """See `Model.encode`."""
         embedding_key, layers_key = layers.keys_for(key, 2)
-        x = dropout(self.source_positions(self.source_embedding(source)), self.dropout, embedding_key)
+        x = dropout(self.source_positions(self.embed_source(source)), self.dropout, embedding_key)
         mask = masks.padding(source)
 
         def body(layer: EncoderLayer, x: Array, key: PRNGKeyArray | None, _: None) -> tuple[Array, Any]:
@@ -165,7 +165,7 @@ class Transformer(nnx.Module):
     ) -> tuple[Float[Array, "B T D"], Attentions | None]:
         """See `Model.decode`."""
         embedding_key, layers_key = layers.keys_for(key, 2)
-        x = dropout(self.target_positions(self.target_embedding(target_in)), self.dropout, embedding_key)
+        x = dropout(self.target_positions(self.embed_target(target_in)), self.dropout, embedding_key)
         mask, future = memory.mask[:, None, None], masks.future(target_in.shape[1])
 
         def body(layer: DecoderLayer, x: Array, key: PRNGKeyArray | None, _: None) -> tuple[Array, Any]:
@@ -193,7 +193,7 @@ class Transformer(nnx.Module):
         self, tokens: Int[Array, "R"], fixed: Fixed, cache: Cache, *, weights: bool = False
     ) -> tuple[Float[Array, "R D"], Cache, Attentions | None]:
         """See `Model.step`."""
-        x = self.target_positions(self.target_embedding(tokens[:, None]), cache.position)
+        x = self.target_positions(self.embed_target(tokens[:, None]), cache.position)
         mask, caches, attention = fixed.mask[:, None, None], [], []
         # A loop, not a scan: a scan would copy every layer's cache at every token.
         for index, layer in enumerate(self._decoder_layers()):

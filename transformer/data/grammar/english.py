@@ -2,7 +2,9 @@
 
 from typing import NamedTuple
 
-_DOUBLING = frozenset(["hug", "cancel", "travel", "regret", "admit", "begin", "swim", "forget", "run", "sit", "get", "put", "stop", "hit"])
+_DOUBLING = frozenset(
+    ["hug", "cancel", "travel", "regret", "admit", "begin", "swim", "forget", "run", "sit", "get", "put", "stop", "hit"]
+)
 _VOWELS = "aeiou"
 
 # Of "be" by agreement: I, you, he, we, they.

@@ -94,9 +94,7 @@ def ein_word(stem: str) -> Table:
 def adjective(word: str) -> tuple[Table, Table, Table]:
     """Attributive forms of an adjective by strength, gender and case."""
     stem = attributive_stem(word)
-    weak, mixed, strong = (
-        tuple(tuple(stem + ending for ending in row) for row in endings) for endings in _ADJECTIVE
-    )
+    weak, mixed, strong = (tuple(tuple(stem + ending for ending in row) for row in endings) for endings in _ADJECTIVE)
     return weak, mixed, strong
 
 
@@ -162,7 +160,7 @@ def verb(entry: str) -> Verb:
     participle = parts[2] if len(parts) > 2 else _weak_participle(infinitive)
     return Verb(
         present=_present(infinitive, third, second),
-        preterite=HABEN.preterite if infinitive == "haben" else (),
+        preterite=_PRETERITES.get(infinitive, ()),
         infinitive=prefix + infinitive,
         participle=prefix + participle,
         zu_infinitive=f"{prefix}zu{infinitive}" if prefix else infinitive,
@@ -206,9 +204,14 @@ def _finite(forms: str) -> tuple[str, ...]:
     return first, second, third, plural, plural
 
 
+_PRETERITES = {
+    "haben": _finite("hatte hattest hatte hatten"),
+    "mögen": _finite("mochte mochtest mochte mochten"),
+    "wissen": _finite("wusste wusstest wusste wussten"),
+}
 HABEN = Verb(
     _finite("habe hast hat haben"),
-    _finite("hatte hattest hatte hatten"),
+    _PRETERITES["haben"],
     "haben",
     "gehabt",
     "haben",
@@ -216,9 +219,7 @@ HABEN = Verb(
     None,
     False,
 )
-SEIN = Verb(
-    _finite("bin bist ist sind"), _finite("war warst war waren"), "sein", "gewesen", "sein", "", None, False
-)
+SEIN = Verb(_finite("bin bist ist sind"), _finite("war warst war waren"), "sein", "gewesen", "sein", "", None, False)
 WERDEN = Verb(
     _finite("werde wirst wird werden"),
     _finite("wurde wurdest wurde wurden"),

@@ -1,9 +1,9 @@
 """The vocabulary with every form precomputed, and the pools of words that the syntax draws from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from transformer.data.grammar import english, german, vocabulary
-from transformer.data.grammar.german import Case, Gender, Strength, Table
+from transformer.data.grammar.german import Case, Gender, Person, Strength, Table
 
 Segments = tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]  # pieces that are linked each as a unit
 
@@ -17,6 +17,7 @@ class Adjective:
     more: tuple[str, ...]
     comparative: str
     forms: tuple[Table, Table, Table]
+    scale: str  # adjectives of one scale exclude each other
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +59,7 @@ class Verb:
     objects: tuple[Noun, ...]
     preposition: tuple[str, str, Case]  # English, German, its case; empty strings without one
     polysemous: bool  # the object decides between several German verbs, so it must be a noun
+    how: Segments = ()  # a phrase that decides between several German verbs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +77,7 @@ class Pronoun:
 
     english: tuple[str, str]
     german: tuple[str, str, str]
-    person: german.Person
+    person: Person
 
 
 def _lines(text: str) -> list[list[str]]:
@@ -88,10 +90,15 @@ def segments(text: str) -> Segments:
     return tuple((tuple(en.split("_")), tuple(de.split("_"))) for en, de in pieces)
 
 
+_SCALES = {word: line[0] for line in _lines(vocabulary.SCALES) for word in line}
+
+
 def _adjective(line: list[str]) -> Adjective:
     word, _, more = line[0].partition("/")
     comparative = line[2] if len(line) > 2 else german.attributive_stem(line[1]) + "er"
-    return Adjective(word, line[1], (more,) if more else ("more", word), comparative, german.adjective(line[1]))
+    degrees = (more,) if more else ("more", word)
+    scale = _SCALES.get(word, word)
+    return Adjective(word, line[1], degrees, comparative, german.adjective(line[1]), scale)
 
 
 def _noun(line: list[str], kind: str, adjectives: tuple[Adjective, ...]) -> Noun:
@@ -108,8 +115,7 @@ ADJECTIVES: dict[str, tuple[Adjective, ...]] = {
     for kind in kinds.split()
 }
 CLASSES: dict[str, tuple[Noun, ...]] = {
-    kind: tuple(_noun(line, kind, ADJECTIVES[kind]) for line in _lines(text))
-    for kind, text in vocabulary.NOUNS.items()
+    kind: tuple(_noun(line, kind, ADJECTIVES[kind]) for line in _lines(text)) for kind, text in vocabulary.NOUNS.items()
 }
 
 
@@ -119,8 +125,7 @@ def _places() -> tuple[Place, ...]:
     # Only its preposition tells the meaning of a place word that occurs twice: verbs may not take it alone.
     kinds = ["spot" if words.count(word) > 1 else "place" for word in words]
     return tuple(
-        Place(_noun(line[:4], kind, ADJECTIVES["place"]), *line[4:])
-        for line, kind in zip(lines, kinds, strict=True)
+        Place(_noun(line[:4], kind, ADJECTIVES["place"]), *line[4:]) for line, kind in zip(lines, kinds, strict=True)
     )
 
 
@@ -144,11 +149,9 @@ def nouns(names: str) -> tuple[Noun, ...]:
 
 PEOPLE = CLASSES["person"]
 FURNITURE = CLASSES["furniture"]
-THINGS = nouns("ware|plant|building|organisation|event|idea|opening")
-WHOLES: dict[Noun, tuple[Noun, ...]] = {
-    _BY_NAME[part]: nouns(wholes) for part, wholes in _lines(vocabulary.WHOLES)
-}
+WHOLES: dict[Noun, tuple[Noun, ...]] = {_BY_NAME[part]: nouns(wholes) for part, wholes in _lines(vocabulary.WHOLES)}
 PREDICABLE = tuple(noun for noun in NOUNS if noun.kind not in ("part", "place", "spot"))
+CLASSES_OF: dict[Noun, tuple[Noun, ...]] = {noun: CLASSES[noun.kind] for noun in NOUNS}
 _NO_PREPOSITION = ("", "", Case.NOM)
 
 
@@ -158,7 +161,7 @@ def _verb(frame: str, line: list[str], subjects: str, objects: str, twice: froze
     first, *rest = phrase.split("/")
     base, *particle = first.split("_")
     governed = _NO_PREPOSITION
-    if preposition:
+    if frame == "prepositional":
         word, _, case = line[2].partition(":")
         governed = (preposition, word, Case[case.upper()])
     elif frame == "control":
@@ -206,14 +209,15 @@ VERBS: dict[str, tuple[Verb, ...]] = {
     "infinitive": _verbs("infinitive", vocabulary.INFINITIVE),
     "control": _verbs("control", vocabulary.CONTROL),
 }
-GO = english.verb("go", "went", "gone")
-TRANSPORT: tuple[tuple[Segments, german.Verb], ...] = tuple(
-    (segments(" ".join(line[:-1])), german.verb(line[-1])) for line in _lines(vocabulary.TRANSPORT)
+VERBS["motion"] += tuple(
+    replace(VERBS["motion"][0], german=german.verb(line[-1]), how=segments(" ".join(line[:-1])))
+    for line in _lines(vocabulary.TRANSPORT)
 )
-PASSIVE = tuple(v for v in VERBS["transitive"] if not v.state)
+PASSIVE = tuple(v for v in VERBS["transitive"] if not v.state and "to" not in v.particle)
 
 # Verbs by the noun that a relative clause modifies, as its subject or as its object.
 _RELATIVE_FRAMES = ("intransitive", "transitive", "dative", "prepositional", "position", "that", "infinitive")
+_SIMPLE_FRAMES = (*_RELATIVE_FRAMES[:5], "ditransitive", "motion", "placing")
 _OBJECT_FRAMES = ("transitive", "dative", "prepositional")
 SUBJECT_OF: dict[Noun, tuple[Verb, ...]] = {
     noun: tuple(v for frame in _RELATIVE_FRAMES for v in VERBS[frame] if noun in v.subjects) for noun in NOUNS
@@ -222,8 +226,30 @@ OBJECT_OF: dict[Noun, tuple[Verb, ...]] = {
     noun: tuple(v for frame in _OBJECT_FRAMES for v in VERBS[frame] if noun in v.objects) for noun in NOUNS
 }
 
+TRANSITIVE_OF: dict[Noun, tuple[Verb, ...]] = {
+    noun: tuple(v for v in VERBS["transitive"] if noun in v.objects and v.english.past != v.english.base)
+    for noun in NOUNS
+}
+# English puts "it" before the particle of a verb, which would split it.
+PRONOUN_OF: dict[Noun, tuple[Verb, ...]] = {
+    noun: tuple(v for v in found if not v.particle) for noun, found in TRANSITIVE_OF.items()
+}
+THINGS = tuple(noun for noun in NOUNS if PRONOUN_OF[noun] and noun.kind not in ("person", "part"))
+
+# What a question word may stand for: an object of one meaning, a person, a place.
+WHAT = tuple(v for v in VERBS["transitive"] if not v.polysemous and not v.objects[0].human)
+WHO = tuple(v for f in _OBJECT_FRAMES for v in VERBS[f] if v.objects[0].human)
+LOCATED = (
+    *VERBS["motion"],
+    *(v for v in VERBS["position"] if v.subjects[0].human),
+    *(v for v in VERBS["intransitive"] if v.subjects[0].human and not v.german.prefix and not v.german.reflexive),
+)
+HUMAN = tuple(v for f in _SIMPLE_FRAMES for v in VERBS[f] if v.subjects[0].human)
+
 THE = Determiner(("the", "the"), german.ARTICLE, (Strength.WEAK, Strength.WEAK))
 A = Determiner(("a", ""), (*german.ein_word("ein")[:3], ("",) * 4), (Strength.MIXED, Strength.STRONG))
+WHICH = Determiner(("which", "which"), german.der_word("welch"), (Strength.WEAK, Strength.WEAK))
+BARE = Determiner(("", ""), (("",) * 4,) * 4, (Strength.STRONG, Strength.STRONG))  # after "whose"
 NO = Determiner(("no", "no"), german.ein_word("kein"), (Strength.MIXED, Strength.MIXED))
 THIS = Determiner(("this", "these"), german.der_word("dies"), (Strength.WEAK, Strength.WEAK))
 EVERY = Determiner(("every", ""), german.der_word("jed"), (Strength.WEAK, Strength.STRONG))
@@ -231,17 +257,23 @@ SOME = Determiner(("", "some"), german.der_word("einig"), (Strength.STRONG, Stre
 MANY = Determiner(("", "many"), german.der_word("viel"), (Strength.STRONG, Strength.STRONG))
 POSSESSIVES = tuple(
     Determiner((word, word), german.ein_word(stem), (Strength.MIXED, Strength.MIXED))
-    for word, stem in (("my", "mein"), ("your", "dein"), ("his", "sein"), ("her", "ihr"), ("our", "unser"), ("their", "ihr"))
+    for word, stem in (
+        ("my", "mein"),
+        ("your", "dein"),
+        ("his", "sein"),
+        ("her", "ihr"),
+        ("our", "unser"),
+        ("their", "ihr"),
+    )
 )
 
-_P = german.Person
 PRONOUNS = (
-    Pronoun(("I", "me"), ("ich", "mich", "mir"), _P.I),
-    Pronoun(("you", "you"), ("du", "dich", "dir"), _P.YOU),
-    Pronoun(("he", "him"), ("er", "ihn", "ihm"), _P.SINGULAR),
-    Pronoun(("she", "her"), ("sie", "sie", "ihr"), _P.SINGULAR),
-    Pronoun(("we", "us"), ("wir", "uns", "uns"), _P.WE),
-    Pronoun(("they", "them"), ("sie", "sie", "ihnen"), _P.PLURAL),
+    Pronoun(("I", "me"), ("ich", "mich", "mir"), Person.I),
+    Pronoun(("you", "you"), ("du", "dich", "dir"), Person.YOU),
+    Pronoun(("he", "him"), ("er", "ihn", "ihm"), Person.SINGULAR),
+    Pronoun(("she", "her"), ("sie", "sie", "ihr"), Person.SINGULAR),
+    Pronoun(("we", "us"), ("wir", "uns", "uns"), Person.WE),
+    Pronoun(("they", "them"), ("sie", "sie", "ihnen"), Person.PLURAL),
 )
 THIRD = PRONOUNS[2:4] + PRONOUNS[5:]
 IT: tuple[tuple[str, str], ...] = (("er", "ihn"), ("sie", "sie"), ("es", "es"))  # by gender of the antecedent
@@ -251,12 +283,11 @@ NAMES = tuple(vocabulary.NAMES.split())
 SPHERES = ("past", "now", "future")
 TIMES: dict[str, tuple[Segments, ...]] = {
     sphere: tuple(
-        segments(" ".join(word for word in line if "=" in word))
-        for line in _lines(vocabulary.TIMES)
-        if sphere in line
+        segments(" ".join(word for word in line if "=" in word)) for line in _lines(vocabulary.TIMES) if sphere in line
     )
     for sphere in SPHERES
 }
+SINGLE_TIMES = {sphere: tuple(time for time in times if time[0][0] != ("every",)) for sphere, times in TIMES.items()}
 UNITS = tuple((line[0], line[1]) for line in _lines(vocabulary.UNITS))
 FREQUENCY = tuple(segments(piece) for piece in vocabulary.FREQUENCY.split())
 MANNER = tuple(segments(piece) for piece in vocabulary.MANNER.split())
@@ -293,10 +324,13 @@ def lemmas() -> frozenset[str]:
     """English lemmas of the open classes and of the closed ones, a particle or preposition included."""
     found = {noun.english[0] for noun in NOUNS} | {place.noun.english[0] for place in PLACES}
     found |= {adjective.english for adjectives in ADJECTIVES.values() for adjective in adjectives}
-    found |= {
-        " ".join((v.english.base, *v.particle, v.preposition[0])).strip() for vs in VERBS.values() for v in vs
-    }
+    found |= {" ".join((v.english.base, *v.particle, v.preposition[0])).strip() for vs in VERBS.values() for v in vs}
     found |= {city for city, _ in CITIES} | set(NAMES) | {unit for unit, _ in UNITS}
     for pieces in (*FREQUENCY, *MANNER, *COMMENTS, *(time for times in TIMES.values() for time in times)):
         found |= {word for words, _ in pieces for word in words}
     return frozenset(found)
+
+
+def whose(gender: Gender) -> str:
+    """The relative pronoun that owns the noun after it."""
+    return german.RELATIVE[gender][Case.GEN]

@@ -69,16 +69,18 @@ class Nominal(NamedTuple):
 
 Relative = Callable[[Draft, Noun, Gender, int], Pair]  # builds the clause that modifies a noun
 
-_DETERMINERS = (
+DETERMINERS = (
     (lexicon.THE,) * 10
     + (lexicon.A,) * 7
     + (lexicon.THIS,) * 2
     + lexicon.POSSESSIVES
     + (lexicon.EVERY, lexicon.SOME, lexicon.MANY)
 )
-WITH_NO = (*_DETERMINERS, lexicon.NO)
+WITH_NO = (*DETERMINERS, lexicon.NO)
+_INDEFINITE = (lexicon.A, lexicon.NO, lexicon.SOME, lexicon.MANY)
+OVERT = tuple(word for word in DETERMINERS if word is not lexicon.MANY and word is not lexicon.SOME)
 _DEFINITE = (lexicon.THE,) * 6 + (lexicon.THIS,) + lexicon.POSSESSIVES[:4]
-_NEGATABLE = (*_DEFINITE, *(lexicon.A,) * 5)
+NEGATABLE = (*_DEFINITE, *(lexicon.A,) * 5)
 _SINGLE = (*_DEFINITE, *(lexicon.A,) * 4)
 
 
@@ -115,7 +117,7 @@ def noun_phrase(
     *,
     relative: Relative | None = None,
     negation: int = 0,
-    only: Sequence[Determiner] = _DETERMINERS,
+    only: Sequence[Determiner] = DETERMINERS,
     singular: bool = False,
 ) -> Nominal:
     """A noun with determiner, number, adjectives and perhaps a relative clause.
@@ -123,9 +125,11 @@ def noun_phrase(
     `negation` is the unit of an English "not" that a German kein may take up.
     """
     noun = d.pick(nouns)
-    determiner = d.pick(_NEGATABLE if negation else only)
+    determiner = d.pick(NEGATABLE if negation else only)
     mass = not noun.english[1]
-    plural = not mass and (determiner is lexicon.MANY or determiner is lexicon.SOME or (not singular and d.draw() < 0.25))
+    plural = not mass and (
+        determiner is lexicon.MANY or determiner is lexicon.SOME or (not singular and d.draw() < 0.25)
+    )
     if plural and determiner is lexicon.EVERY:
         plural = False
     if mass and not determiner.english[0]:
@@ -134,7 +138,7 @@ def noun_phrase(
         determiner = lexicon.THIS
     gender = Gender.PLURAL if plural else noun.gender
     number = 0
-    if plural and not negation and (determiner is lexicon.A or determiner is lexicon.THE) and d.draw() < 0.3:
+    if plural and not negation and (determiner is lexicon.A or determiner is lexicon.THE) and d.draw() < 0.25:
         number = _number(d)
     strength = determiner.strength[plural]
     unit = d.unit()
@@ -160,7 +164,7 @@ def noun_phrase(
     en.append((noun.english[plural], head))
     de.append((noun.german[plural][case], head))
     person = Person.PLURAL if plural else Person.SINGULAR
-    definite = determiner is not lexicon.A and determiner is not lexicon.NO and not negated
+    definite = determiner not in _INDEFINITE and not negated
     if relative is None or level >= d.max_depth or d.draw() > 0.22:
         return Nominal(en, de, person, noun, gender, definite, negated=negated)
     clause = relative(d, noun, gender, d.descend(level))
@@ -183,15 +187,13 @@ def _adjectives(
     adjective = d.pick(noun.adjectives)
     if d.draw() < 0.15:
         other = d.pick(noun.adjectives)
-        if other is not adjective:
+        if other.scale != adjective.scale:
             _adjective(d, other, strength, gender, case, en, de)
     _adjective(d, adjective, strength, gender, case, en, de)
     return adjective
 
 
-def _adjective(
-    d: Draft, word: Adjective, strength: Strength, gender: Gender, case: Case, en: Words, de: Words
-) -> None:
+def _adjective(d: Draft, word: Adjective, strength: Strength, gender: Gender, case: Case, en: Words, de: Words) -> None:
     unit = d.unit()
     en.append((word.english, unit))
     de.append((word.forms[strength][gender][case], unit))
@@ -264,18 +266,21 @@ def prepositional(
     relative: Relative | None = None,
     only: Sequence[Determiner] = _SINGLE,
 ) -> Nominal:
-    """A preposition with its noun phrase, contracted where German contracts."""
-    phrase = noun_phrase(d, nouns, case, level, relative=relative, only=only)
+    """A preposition with its noun phrase in the singular, contracted where German contracts."""
+    phrase = noun_phrase(d, nouns, case, level, relative=relative, only=only, singular=True)
     return with_preposition(d, english, german, phrase)
 
 
-def with_preposition(d: Draft, english: str, german: str, phrase: Nominal) -> Nominal:
-    """Put a preposition before a noun phrase; underscores join the words of an English one."""
+def with_preposition(d: Draft, english: str, german: str, phrase: Nominal, verb: int = 0) -> Nominal:
+    """Put a preposition before a noun phrase; underscores join the words of an English one.
+
+    Where English has none, the German one belongs to the unit of the verb.
+    """
     first, article = phrase.de[0]
     # An uncontracted pronoun or determiner has a table of its own: only the definite article contracts.
     joined = contract(german, first) if phrase.en[0][0] == "the" else None
-    unit = article if joined else d.unit()
-    before: Words = [(word, unit) for word in english.split("_")]
+    unit = article if joined else d.unit() if english else verb
+    before: Words = [(word, unit) for word in english.split("_")] if english else []
     de: Words = [(joined, unit), *phrase.de[1:]] if joined else [(german, unit), *phrase.de]
     return phrase._replace(en=before + phrase.en, de=de)
 
@@ -293,14 +298,17 @@ def place(d: Draft, *, goal: bool) -> Pair:
     return Pair(phrase.en, phrase.de)
 
 
-def time(d: Draft, sphere: str) -> Pair:
-    """When something happens, in the past, now or in the future."""
+def time(d: Draft, sphere: str, *, negated: bool = False) -> Pair:
+    """When something happens, in the past, now or in the future.
+
+    A negation would have to precede "jeden Tag", so a negated clause has none.
+    """
     if sphere == "past" and d.draw() < 0.15:
         number, (unit_en, unit_de) = 2 + int(d.draw() * 11), d.pick(lexicon.UNITS)
         count, head, ago = d.unit(), d.unit(), d.unit()
         en: Words = [*((word, count) for word in numbers.english(number)), (unit_en, head), ("ago", ago)]
         return Pair(en, [("vor", ago), (numbers.german(number), count), (unit_de, head)])
-    return pieces(d, d.pick(lexicon.TIMES[sphere]))
+    return pieces(d, d.pick((lexicon.SINGLE_TIMES if negated else lexicon.TIMES)[sphere]))
 
 
 def relative_pronoun(noun: Noun, gender: Gender, case: Case) -> tuple[str, str]:

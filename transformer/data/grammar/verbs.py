@@ -141,7 +141,7 @@ def group(d: Draft, verb: Verb, tense: str, sphere: str, person: Person, *, supp
     return Group(unit, [(has, have)], [(forms.participle, unit), *particle], finite, rest)
 
 
-def passive(d: Draft, verb: Verb, tense: str, sphere: str, person: Person, *, negated: bool) -> Group:
+def passive(d: Draft, verb: Verb, tense: str, sphere: str, person: Person, *, support: bool, negated: bool) -> Group:
     """Passive group, with werden: was sold, wurde verkauft."""
     d.used.add("passive")
     unit, be = d.unit(), d.unit()
@@ -153,7 +153,7 @@ def passive(d: Draft, verb: Verb, tense: str, sphere: str, person: Person, *, ne
         word, werden = (english.BE, WERDEN.present) if tense == "present" else (english.WAS, WERDEN.preterite)
         return Group(unit, [(word[person], be)], done, (werden[person], be), [participle])
     if tense == "modal":
-        result = _modal(d, sphere, person, support=True, negated=negated, passive=True)
+        result = _modal(d, sphere, person, support=support, negated=negated, passive=True)
         result.en_rest += [("be", be), *done]
         result.rest = [participle, ("werden", be)]
         return result
@@ -168,14 +168,14 @@ def passive(d: Draft, verb: Verb, tense: str, sphere: str, person: Person, *, ne
     return Group(unit, [(has, first)], [("been", be), *done], finite, [participle, ("worden", be)])
 
 
-def copula(d: Draft, sphere: str, person: Person) -> Group:
+def copula(d: Draft, sphere: str, person: Person, *, perfect: bool) -> Group:
     """The verb be, sein, whose past is the preterite."""
     unit = d.unit()
     if sphere == "future":
         will = d.unit()
         d.used.add("future")
         return Group(unit, [("will", will)], [("be", unit)], (WERDEN.present[person], will), [("sein", unit)])
-    if d.draw() < 0.1:
+    if perfect:
         have = d.unit()
         has = "has" if person == Person.SINGULAR else "have"
         finite = (SEIN.present[person], have)

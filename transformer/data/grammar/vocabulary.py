@@ -115,7 +115,7 @@ NOUNS = {
         egg Ei n Eier
         sausage Wurst f Würste
         soup Suppe f Suppen
-        sandwich Brötchen n Brötchen
+        roll Brötchen n Brötchen
         pear Birne f Birnen
         orange Orange f Orangen
         bread Brot n -
@@ -217,7 +217,7 @@ NOUNS = {
     "event": """
         concert Konzert n Konzerte
         party Feier f Feiern
-        meeting Besprechung f Besprechungen
+        conference Konferenz f Konferenzen
         journey Reise f Reisen
         exam Prüfung f Prüfungen
         wedding Hochzeit f Hochzeiten
@@ -406,7 +406,7 @@ ADJECTIVES = {
         blue blau
         white weiß
         black schwarz
-        broken kaputt
+        useless nutzlos
         dirty/dirtier schmutzig""",
     "blade": """
         sharp/sharper scharf schärfer
@@ -468,6 +468,26 @@ ADJECTIVES = {
         beautiful schön
         strange/stranger seltsam""",
 }
+
+# One noun takes no two adjectives of a line.
+SCALES = """
+    big small tall short
+    old new young modern
+    rich poor
+    happy sad
+    expensive cheap
+    clean dirty
+    light dark heavy bright
+    fast slow
+    long short
+    hard easy simple
+    hot cold warm
+    sharp blunt
+    thin thick narrow wide
+    quiet loud
+    sweet bitter salty
+    boring interesting exciting
+    red blue green yellow white black"""
 
 # classes of the subject
 INTRANSITIVE = """
@@ -532,12 +552,12 @@ TRANSITIVE = """
     love~ lieben person|animal|garment|plant
     hate~ hassen person|animal|rule
     like~ mögen:mag/magst:gemocht person|animal|food|drink|readable
-    know/knew/known~ kennen::gekannt person|readable|secret
+    know/knew/known~ kennen::gekannt person|readable|secret|part
     understand/understood~ verstehen::verstanden idea|readable
-    see/saw/seen~ sehen:sieht:gesehen person|animal|building|vehicle
+    see/saw/seen~ sehen:sieht:gesehen person|animal|building|vehicle|part
     hear/heard~ hören animal|vehicle
     paint malen animal|building|plant
-    forget/forgot/forgotten~ vergessen:vergisst:vergessen handy|idea
+    forget/forgot/forgotten~ vergessen:vergisst:vergessen handy|idea|part
     invite ein|laden:lädt/lädst:geladen person
     call an|rufen::gerufen person
     pick_up ab|holen person
@@ -570,7 +590,7 @@ TRANSITIVE = """
     organise organisieren event
     solve lösen idea
     discuss besprechen:bespricht:besprochen idea|readable
-    describe beschreiben::beschrieben person|animal|building
+    describe beschreiben::beschrieben person|animal|building|part
     answer beantworten message|question
     praise loben person
     greet begrüßen person
@@ -581,7 +601,7 @@ TRANSITIVE = """
     disturb stören person
     meet/met treffen:trifft:getroffen person
     get_to_know/got kennen|lernen person
-    admire~ bewundern person|building
+    admire~ bewundern person|building|part
     observe beobachten person|animal
     examine untersuchen::untersucht person|animal|device
     break/broke/broken zerbrechen:zerbricht:zerbrochen upright
@@ -596,8 +616,8 @@ DATIVE = """
     trust~ vertrauen person
     congratulate gratulieren person
     listen_to/listened zu|hören person
-    obey gehorchen person
-    forgive/forgave/forgiven verzeihen::verziehen person
+    obey~ gehorchen person
+    forgive/forgave/forgiven~ verzeihen::verziehen person
     run_after/ran/run nach|laufen:läuft:gelaufen+ living|vehicle"""
 
 # German preposition and case, classes of its object

@@ -1,0 +1,22 @@
+"""The whole embedded grammar in minutes on a laptop's CPU: what `transformer demo` trains."""
+
+from transformer.config import Attention, Batching, Config, Decoding, Schedule, Tokenizer, Training, Transformer
+
+config = Config(
+    tokenizer=Tokenizer(kind="bpe", vocabulary=3_000, joint=True),
+    batching=Batching(tokens=2_048, shapes=4),
+    model=Transformer(
+        encoder_layers=2,
+        decoder_layers=2,
+        width=128,
+        feedforward=512,
+        attention=Attention(heads=4),
+        norm="pre",
+        dropout=0.0,
+        max_length=128,
+        unroll=True,
+    ),
+    schedule=Schedule(name="cosine", peak=3e-3, warmup=200),
+    training=Training(steps=1_200, validate_every=300, validate_sentences=200),
+    decoding=Decoding(beam=4, length_penalty=0.6),
+)

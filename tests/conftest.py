@@ -1,0 +1,82 @@
+"""Shared fixtures. Warnings are errors, rank promotion raises, and public shapes are checked (see pyproject)."""
+
+import os
+from pathlib import Path
+
+import jax
+import pytest
+
+from transformer import models
+from transformer.config import Attention, Batching, Config, Data, Grammar, Schedule, Tokenizer, Training, Transformer
+
+os.environ.setdefault("MPLBACKEND", "agg")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+CACHE = Path(__file__).parent.parent / ".pytest_cache" / "xla"
+jax.config.update("jax_compilation_cache_dir", str(CACHE))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+@pytest.fixture(scope="session")
+def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A toy language in files: the target is the source's words in capitals, backwards."""
+    folder = tmp_path_factory.mktemp("corpora")
+    words = [a + b for a in "bdgklmn" for b in "aeiou"]
+    for name, count, seed in (("train", 300, 1), ("validation", 24, 2), ("test", 16, 3)):
+        state = seed
+        sources = []
+        for _ in range(count):
+            state = (state * 1_103_515_245 + 12_345) % 2**31
+            length = 1 + state // 65_536 % 7
+            chosen = []
+            for _ in range(length):
+                state = (state * 1_103_515_245 + 12_345) % 2**31
+                chosen.append(words[state // 65_536 % len(words)])
+            sources.append(" ".join(chosen))
+        targets = [" ".join(reversed(line.upper().split())) for line in sources]
+        (folder / f"{name}.xx").write_text("".join(line + "\n" for line in sources), encoding="utf-8")
+        (folder / f"{name}.yy").write_text("".join(line + "\n" for line in targets), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def settings(corpora: Path, tmp_path: Path) -> Config:
+    """A recipe of seconds on the toy language."""
+    return Config(
+        data=Data(
+            source="files",
+            languages=("xx", "yy"),
+            train=str(corpora / "train"),
+            validation=str(corpora / "validation"),
+            test=str(corpora / "test"),
+            max_length=16,
+            cache=str(tmp_path / "cache"),
+            grammar=Grammar(train=50, validation=5, test=5),
+        ),
+        tokenizer=Tokenizer(kind="word", vocabulary=200),
+        batching=Batching(tokens=256, shapes=2),
+        model=tiny(),
+        schedule=Schedule(peak=3e-3, warmup=10),
+        training=Training(steps=12, log_every=2, validate_every=6, validate_sentences=8, loss_chunk=64),
+    )
+
+
+def tiny(**changes: object) -> Transformer:
+    """A Transformer of thousands of parameters, every dropout on."""
+    values: dict[str, object] = {
+        "encoder_layers": 2,
+        "decoder_layers": 2,
+        "width": 16,
+        "feedforward": 24,
+        "attention": Attention(heads=2),
+        "max_length": 32,
+        "dropout": 0.2,
+        "attention_dropout": 0.1,
+        "feedforward_dropout": 0.1,
+    }
+    return Transformer(**(values | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def tiny_model() -> object:
+    """A fresh tiny Transformer over 13 tokens."""
+    return models.create(tiny(), 13, 13, 1)

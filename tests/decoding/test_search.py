@@ -1,0 +1,140 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from tests.conftest import tiny
+from transformer import models
+from transformer.data.tokenizer import BEGIN, END, PAD
+from transformer.decoding.beam import beam_search, length_penalty
+from transformer.decoding.greedy import greedy
+
+V = 7
+WORDS = [1, 4, 5, 6]
+SOURCE = np.array([[4, 5, 6, 3], [5, 3, 0, 0], [6, 6, 3, 0]], np.int32)
+LIMITS = np.array([4, 2, 3], np.int32)
+
+
+def random_model(seed):
+    """A model sure enough of itself that searches differ from one another."""
+    graph, parameters = models.split(models.create(tiny(width=8), V, V, seed))
+    random = np.random.default_rng(seed)
+    return nnx.merge(
+        graph, jax.tree.map(lambda p: p + 0.5 * random.normal(size=p.shape).astype(np.float32), parameters)
+    )
+
+
+def logp(model, row, sequences):
+    """Log-probability of complete sequences for one source, by teacher forcing."""
+    T = max(map(len, sequences))
+    out = np.array([[*s, *[PAD] * (T - len(s))] for s in sequences], np.int32)
+    into = np.concatenate([np.full((len(out), 1), BEGIN), out[:, :-1]], 1)
+    source = np.repeat(SOURCE[row : row + 1], len(out), 0)
+    hidden, _ = model.decode(model.encode(source), into)
+    each = np.asarray(jax.nn.log_softmax(model.output(hidden)))
+    return (np.take_along_axis(each, out[..., None], -1)[..., 0] * (out != PAD)).sum(-1)
+
+
+def everything(limit):
+    """Every sequence that ends within the limit."""
+    return [[*words, END] for n in range(limit) for words in itertools.product(WORDS, repeat=n)]
+
+
+def strip(tokens):
+    return [int(t) for t in tokens if t != PAD]
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_wide_beam_equals_brute_force(seed, alpha):
+    model = random_model(seed)
+    tokens, scores = jax.jit(lambda s: beam_search(model, model.encode(s), jnp.asarray(LIMITS), 4, 64, alpha))(SOURCE)
+    for row, limit in enumerate(LIMITS):
+        sequences = everything(int(limit))
+        expected = logp(model, row, sequences) / length_penalty(np.array([len(s) for s in sequences]), alpha)
+        order = np.argsort(-expected)
+        for place in range(min(10, len(sequences))):
+            np.testing.assert_allclose(scores[row, place], expected[order[place]], rtol=1e-5, atol=1e-5)
+            near = [i for i in order if abs(expected[i] - expected[order[place]]) < 1e-5]
+            assert strip(tokens[row, place]) in [sequences[i] for i in near]
+        assert np.isinf(scores[row, len(sequences) :]).all(), "no hypothesis is invented or doubled"
+
+
+def plain_beam(model, row, limit, K, alpha):
+    """The textbook's beam search, one hypothesis at a time, to the bitter end: no early stop."""
+    alive, ended = [([], 0.0)], []
+    for position in range(limit):
+        options = [END] if position == limit - 1 else [*WORDS, END]
+        candidates = [[*words, word] for words, _ in alive for word in options]
+        scored = sorted(zip(logp_prefixes(model, row, candidates), candidates, strict=True), reverse=True)[: 2 * K]
+        ended += [(p / length_penalty(len(s), alpha), s) for p, s in scored if s[-1] == END]
+        alive = [(s, p) for p, s in scored if s[-1] != END][:K]
+    return sorted(ended, reverse=True)[:K]
+
+
+def logp_prefixes(model, row, sequences):
+    return [float(p) for p in logp(model, row, sequences)]
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+@pytest.mark.parametrize("beam", [1, 2, 3])
+def test_a_narrow_beam_equals_a_plain_one_without_early_stop(beam, alpha):
+    for seed in range(4):
+        model = random_model(seed)
+        tokens, scores = beam_search(model, model.encode(SOURCE), jnp.asarray(LIMITS), 4, beam, alpha)
+        for row, limit in enumerate(LIMITS):
+            expected = plain_beam(model, row, int(limit), beam, alpha)
+            best = expected[0]
+            np.testing.assert_allclose(scores[row, 0], best[0], atol=1e-5)
+            assert strip(tokens[row, 0]) == best[1]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_beam_of_one_without_penalty_is_greedy(seed):
+    model = random_model(seed)
+    memory = model.encode(SOURCE)
+    single, total = greedy(model, memory, jnp.asarray(LIMITS), 4)
+    beams, scores = beam_search(model, memory, jnp.asarray(LIMITS), 4, 1, 0.0)
+    np.testing.assert_array_equal(single, beams[:, 0])
+    np.testing.assert_allclose(total, scores[:, 0], atol=1e-5)
+
+
+def test_greedy_equals_a_loop_without_cache():
+    model = random_model(3)
+    tokens, total = greedy(model, model.encode(SOURCE), jnp.asarray(LIMITS), 4)
+    for row, limit in enumerate(LIMITS):
+        words: list[int] = []
+        while not words or words[-1] != END:
+            options = [END] if len(words) == limit - 1 else [*WORDS, END]
+            values = logp(model, row, [[*words, option] for option in options])
+            words.append(options[int(np.argmax(values))])
+        assert strip(tokens[row]) == words
+        np.testing.assert_allclose(total[row], logp(model, row, [words])[0], atol=1e-5)
+
+
+def test_every_translation_ends_within_its_limit_and_never_says_a_mark():
+    model = random_model(1)
+    for tokens in (
+        beam_search(model, model.encode(SOURCE), jnp.asarray(LIMITS), 6, 4, 0.6)[0][:, 0],
+        greedy(model, model.encode(SOURCE), jnp.asarray(LIMITS), 6)[0],
+    ):
+        for row, limit in zip(np.asarray(tokens), LIMITS, strict=True):
+            words = strip(row)
+            assert len(words) <= limit
+            assert words[-1] == END
+            assert words.count(END) == 1
+            assert BEGIN not in words
+
+
+def test_a_sentence_does_not_depend_on_its_batch():
+    model = random_model(2)
+    together, scores = beam_search(model, model.encode(SOURCE), jnp.asarray(LIMITS), 4, 3, 0.6)
+    for row in range(3):
+        alone, score = beam_search(
+            model, model.encode(SOURCE[row : row + 1]), jnp.asarray(LIMITS[row : row + 1]), 4, 3, 0.6
+        )
+        np.testing.assert_array_equal(alone[0, 0], together[row, 0])
+        np.testing.assert_allclose(score[0, 0], scores[row, 0], atol=1e-5)

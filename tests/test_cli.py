@@ -1,0 +1,220 @@
+"""Commands as a person types them: what they print, where, and the exit code. Never a traceback."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+import transformer
+from transformer import cli, recipes, rundir
+from transformer.config import Config, from_json, to_json
+from transformer.errors import UsageError
+
+
+@pytest.fixture(autouse=True)
+def keep_jax_settings():
+    """The command line sets the compilation cache for its process; tests keep theirs."""
+    before = jax.config.jax_compilation_cache_dir
+    yield
+    jax.config.update("jax_compilation_cache_dir", before)
+
+
+def run(*arguments: str) -> int:
+    """Exit code of a command in this process."""
+    try:
+        cli.main(list(arguments))
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+@pytest.fixture(scope="session")
+def trained(corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the recipe `files` on the toy language."""
+    folder = tmp_path_factory.mktemp("runs") / "toy"
+    code = run(
+        *("train", "files", "--smoke", "--run", str(folder)),
+        *("--data.train", str(corpora / "train"), "--data.languages", "xx", "yy"),
+        *("--data.test", str(corpora / "test"), "--data.cache", str(folder.parent / "cache")),
+    )
+    assert code == 0
+    return folder
+
+
+def test_translate_keeps_lines_order_and_empty_lines(trained, tmp_path, capsys, monkeypatch):
+    lines = ["ba be", "", "bi", "   ", "ma me mi"]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("".join(x + "\n" for x in lines).encode())))
+    assert run("translate", str(trained)) == 0
+    out = capsys.readouterr().out.split("\n")
+    assert len(out) == 6
+    assert out[5] == ""
+    assert out[1] == out[3] == ""
+    source, target = tmp_path / "in.txt", tmp_path / "out.txt"
+    source.write_text("".join(x + "\n" for x in lines))
+    assert run("translate", str(trained), "--input", str(source), "--output", str(target)) == 0
+    assert target.read_text().split("\n") == out
+
+
+def test_translate_never_overwrites(trained, tmp_path, capsys):
+    (tmp_path / "out.txt").write_text("mine")
+    (tmp_path / "in.txt").write_text("ba\n")
+    arguments = ("translate", str(trained), "--input", str(tmp_path / "in.txt"), "--output", str(tmp_path / "out.txt"))
+    assert run(*arguments) == 2
+    assert (tmp_path / "out.txt").read_text() == "mine"
+    assert "exists" in capsys.readouterr().err
+
+
+def test_translate_reports_invalid_utf8_with_its_line(trained, tmp_path, capsys, monkeypatch):
+    (tmp_path / "in.txt").write_bytes(b"ba\nb\xff\n")
+    assert run("translate", str(trained), "--input", str(tmp_path / "in.txt")) == 1
+    error = capsys.readouterr().err
+    assert "in.txt" in error
+    assert "line 2" in error
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"ba\nbe\n\xfe\n")))
+    assert run("translate", str(trained)) == 1
+    assert "standard input, line 3" in capsys.readouterr().err
+
+
+def test_a_line_longer_than_the_model_is_cut_and_reported(trained, capsys, monkeypatch, caplog):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"ba\n" + b"ba be bi " * 400 + b"\n")))
+    assert run("translate", str(trained)) == 0
+    assert len(capsys.readouterr().out.split("\n")) == 3
+    assert "1 line(s) longer than 256 tokens were cut (the first is line 2)" in caplog.text
+
+
+def test_evaluate_prints_and_keeps_the_scores(trained, capsys):
+    assert run("evaluate", str(trained), "--beam", "2") == 0
+    out = capsys.readouterr().out
+    for part in ("BLEU", "chrF2", "TER", "nrefs:1|", "perplexity", "BLEU by source length", "beam 2"):
+        assert part in out
+    report = json.loads((trained / "report" / "test.json").read_text())
+    assert report["sentences"] == 16
+    assert report["scores"]["BLEU"]["signature"].startswith("nrefs:1")
+    assert sum(row["sentences"] for row in report["by_length"]) == 16
+    assert len((trained / "report" / "test.hypotheses").read_text().splitlines()) == 16
+
+
+def test_evaluate_against_itself_is_no_difference(trained, capsys):
+    assert run("evaluate", str(trained)) == 0
+    assert run("evaluate", str(trained), "--against", str(trained)) == 0
+    assert "+0.00 BLEU" in capsys.readouterr().out
+
+
+def test_evaluate_on_other_files(trained, tmp_path, corpora, capsys):
+    arguments = ["--source", str(corpora / "validation.xx"), "--reference", str(corpora / "validation.yy")]
+    assert run("evaluate", str(trained), *arguments) == 0
+    assert "24 sentences" in capsys.readouterr().out
+    assert run("evaluate", str(trained), *arguments[:2]) == 2
+    arguments[3] = str(corpora / "test.yy")
+    assert run("evaluate", str(trained), *arguments) == 1
+    assert "24 lines but" in capsys.readouterr().err
+
+
+def test_python_api(trained):
+    model = transformer.load(trained)
+    assert model.translate([]) == []
+    both = model.translate(["ba be", "bi"])
+    assert model.translate(["bi"]) == both[1:]
+    scores = model.score(["ba be", "bi"], ["BE BA", "BI"])
+    assert scores.tokens.tolist() == [3, 2] or (scores.tokens > 0).all()
+    assert (scores.logp < 0).all()
+    with pytest.raises(UsageError, match="1 sources but 2 targets"):
+        model.score(["a"], ["b", "c"])
+
+
+BAD = {
+    "unknown recipe": (["train", "gramar"], 2, "did you mean grammar?"),
+    "typo in an override": (["train", "grammar", "--model.widht", "3"], 2, "--model.width"),
+    "bad type": (["train", "grammar", "--model.width", "wide"], 2, "invalid"),
+    "no recipe": (["train"], 2, "recipe"),
+    "no command": ([], 2, "train"),
+    "unknown command": (["trian"], 2, "train"),
+    "no such run": (["translate", "runs/none"], 2, "no run directory at runs/none"),
+    "not a run": (["evaluate", "configs"], 2, "not a run directory"),
+    "missing file": (["train", "files", "--data.train", "nowhere/train"], 1, "nowhere/train.en"),
+    "heads do not divide": (["train", "grammar", "--model.attention.heads", "3"], 2, "--model.attention.heads=3"),
+    "unknown score": (["train", "grammar", "--model.attention.score", "scaleddot"], 2, "scaled_dot"),
+    "unknown corpus": (["train", "grammar", "--data.source", "gramar"], 2, "did you mean grammar"),
+    "tied without joint": (["train", "files", "--tokenizer.joint", "False"], 2, "--model.tie"),
+    "budget too small": (["train", "grammar", "--batching.tokens", "64"], 2, "--batching.tokens=64"),
+    "too many devices": (["train", "grammar", "--smoke", "--mesh.data", "4096"], 2, "--mesh.data=4096"),
+    "zero steps": (["train", "grammar", "--training.steps", "0"], 2, "--training.steps"),
+    "init from nothing": (["train", "grammar", "--init-from", "runs/none"], 2, "runs/none"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_one_message_and_its_exit_code(case, capsys, tmp_path):
+    arguments, code, text = BAD[case]
+    if arguments[:1] == ["train"] and len(arguments) > 1:
+        arguments = [*arguments, "--run", str(tmp_path / "run"), "--data.cache", str(tmp_path / "cache")]
+    assert run(*arguments) == code
+    error = capsys.readouterr().err
+    assert text in error
+    assert "Traceback" not in error
+
+
+def test_bad_recipe_files(tmp_path, capsys):
+    (tmp_path / "broken.py").write_text("import nothing_of_that_name")
+    assert run("train", str(tmp_path / "broken.py")) == 2
+    assert "nothing_of_that_name" in capsys.readouterr().err
+    (tmp_path / "empty.py").write_text("x = 1")
+    assert run("train", str(tmp_path / "empty.py")) == 2
+    assert "must define `config`" in capsys.readouterr().err
+
+
+def test_damaged_config_of_a_run(tmp_path, capsys):
+    (tmp_path / "config.json").write_text("{")
+    assert run("translate", str(tmp_path)) == 1
+    assert "config.json is damaged" in capsys.readouterr().err
+
+
+def test_interrupt_before_training_is_no_traceback(monkeypatch, capsys):
+    monkeypatch.setattr(cli.Demo, "__call__", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert run("demo") == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_module_and_console_script_are_the_same():
+    def help_of(*command):
+        return subprocess.run([*command, "train", "--help"], capture_output=True, text=True, check=True).stdout
+
+    script = Path(sys.executable).parent / "transformer"
+    assert help_of(str(script)) == help_of(sys.executable, "-m", "transformer")
+
+
+def test_help_names_every_setting(capsys):
+    assert run("train", "grammar", "--help") == 0
+    out = capsys.readouterr().out
+    for flag in ("--data.source", "--model.attention.score", "--training.label-smoothing", "--seed", "--resume"):
+        assert flag in out
+
+
+def test_config_survives_json():
+    config = Config(seed=7)
+    assert from_json(json.loads(json.dumps(to_json(config)))) == config
+    with pytest.raises(UsageError, match="unknown field 'colour'"):
+        from_json({**to_json(config), "colour": "red"})
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_recipe_has_a_docstring_is_consistent_and_shrinks(name):
+    from transformer.config import check
+
+    path = recipes.folder() / f"{name}.py"
+    assert path.read_text().startswith('"""')
+    _, settings = recipes.find(name)
+    check(settings)
+    small = recipes.smoke(settings)
+    check(small)
+    assert small.training.steps <= 100
+
+
+def test_provenance_names_the_commit():
+    found = rundir.provenance()
+    assert found["version"]
+    assert found["commit"] is None or len(found["commit"].split("+")[0]) == 40

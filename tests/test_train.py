@@ -1,0 +1,273 @@
+"""The whole loop on a toy language: exact resume, interruption, accumulation, and what stops it."""
+
+import dataclasses
+import json
+import signal
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from tests.conftest import tiny
+from transformer import api, config, logbook, models, optim, rundir, workflow
+from transformer import train as training
+from transformer.data.batches import Batch
+from transformer.errors import InterruptedRunError, TransformerError, UsageError
+from transformer.rundir import Run
+
+
+def with_training(settings, **changes):
+    return dataclasses.replace(settings, training=dataclasses.replace(settings.training, **changes))
+
+
+def final(folder: Path):
+    return jax.tree.map(np.asarray, api.load(folder, "last").parameters)
+
+
+def assert_identical(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def interrupt_at(step, monkeypatch):
+    """Ctrl-C while batch `step` (from 0) is fetched."""
+    original = training.batches.stream
+
+    def stream(*arguments, **keywords):
+        inner = original(*arguments, **keywords)
+        try:
+            for index, batch in inner:
+                if index == step:
+                    signal.raise_signal(signal.SIGINT)
+                yield index, batch
+        finally:
+            inner.close()
+
+    monkeypatch.setattr(training.batches, "stream", stream)
+
+
+@pytest.fixture
+def whole(settings, tmp_path):
+    """A run never stopped."""
+    workflow.train(settings, tmp_path / "whole", "toy")
+    return tmp_path / "whole"
+
+
+@pytest.mark.parametrize("step", [0, 4, 5, 6, 10])
+def test_resume_at_any_step_is_bit_for_bit_the_run_never_stopped(settings, whole, tmp_path, monkeypatch, step):
+    """12 updates of 5 or so batches an epoch: most of these are mid-epoch; 5 is at a validation."""
+    folder = tmp_path / "stopped"
+    with monkeypatch.context() as patch:
+        interrupt_at(step, patch)
+        with pytest.raises(InterruptedRunError, match=rf"step {step + 1}; .* train .*stopped --resume"):
+            workflow.train(settings, folder, "toy")
+    workflow.train(settings, folder, "toy", resume=True)
+    assert_identical(final(folder), final(whole))
+    before, after = (logbook.read(Run(f).metrics) for f in (whole, folder))
+    assert [(r["kind"], r["step"]) for r in after] == [(r["kind"], r["step"]) for r in before]
+    validations = [[r["loss"] for r in records if r["kind"] == "validation"] for records in (before, after)]
+    assert validations[0] == validations[1]
+
+
+def test_patience_and_best_survive_a_resume(settings, tmp_path, monkeypatch):
+    """Three validations that never improve, with a stop between the first and the second."""
+    settings = with_training(settings, steps=50, validate_every=2, patience=3, metric="loss")
+    monkeypatch.setattr(workflow, "make_validation", lambda *_: lambda _: {"loss": 5.0})
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        interrupt_at(4, patch)
+        with pytest.raises(InterruptedRunError):
+            workflow.train(settings, folder, "toy")
+    workflow.train(settings, folder, "toy", resume=True)
+    steps = [r["step"] for r in logbook.read(Run(folder).metrics) if r["kind"] == "validation"]
+    assert steps == [2, 4, 6, 8], "the first is the best, three more are not"
+    workflow.train(settings, folder, "toy", resume=True)
+    assert logbook.read(Run(folder).metrics)[-1]["step"] == 8, "a finished run stays finished"
+
+
+def test_more_steps_may_be_asked_of_a_finished_run(settings, whole):
+    workflow.train(with_training(settings, steps=14), whole, "toy", resume=True)
+    assert logbook.read(Run(whole).metrics)[-1]["step"] == 14
+
+
+def test_it_learns(settings, tmp_path):
+    """500 updates on 300 pairs: the loss on what it has seen falls to a fraction."""
+    settings = dataclasses.replace(
+        with_training(settings, steps=300, log_every=50, validate_every=300, label_smoothing=0.0),
+        model=tiny(width=32, feedforward=64, dropout=0.0, attention_dropout=0.0, feedforward_dropout=0.0),
+        schedule=config.Schedule(peak=1e-2, warmup=50),
+        batching=config.Batching(tokens=1024, shapes=1),
+    )
+    workflow.train(settings, tmp_path / "run", "toy")
+    losses = [r["nll"] for r in logbook.read(Run(tmp_path / "run").metrics) if r["kind"] == "train"]
+    assert losses[-1] < 0.3 * losses[0]
+
+
+def make_batch(rows, seed=0):
+    random = np.random.default_rng(seed)
+    source = random.integers(4, 13, (rows, 6)).astype(np.int32)
+    target = random.integers(4, 13, (rows, 5)).astype(np.int32)
+    for row in range(rows):
+        target[row, 1 + random.integers(5) :] = 0
+    return Batch(source, np.concatenate([np.full((rows, 1), 2), target[:, :-1]], 1).astype(np.int32), target)
+
+
+def one_step(settings, batch):
+    graph, parameters = models.split(models.create(settings.model, 13, 13, 1))
+    optimizer = optim.optimizer(settings.optimizer, lambda _: 1e-3)
+    state = {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)}
+    return jax.jit(training.make_step(graph, optimizer, settings))(state, batch)
+
+
+@pytest.mark.parametrize("pieces", [2, 4])
+def test_accumulation_is_the_same_mathematics(pieces):
+    """Lengths differ between pieces, so a mean of means would not be the global mean."""
+    model = tiny(dropout=0.0, attention_dropout=0.0, feedforward_dropout=0.0)
+    settings = config.Config(model=model, optimizer=config.Optimizer(epsilon=1e-3))
+    state, metrics = one_step(settings, make_batch(8))
+    pieced, pieced_metrics = one_step(with_training(settings, accumulate=pieces), make_batch(8))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), state, pieced)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), metrics, pieced_metrics)
+
+
+def test_rows_of_weight_zero_change_nothing():
+    model = tiny(dropout=0.0, attention_dropout=0.0, feedforward_dropout=0.0)
+    settings = config.Config(model=model, optimizer=config.Optimizer(epsilon=1e-3))
+    batch = make_batch(6)
+    filled = Batch(*(np.concatenate([x, np.zeros((2, x.shape[1]), np.int32)]) for x in batch))
+    state, metrics = one_step(settings, batch)
+    state_filled, metrics_filled = one_step(settings, filled)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), state, state_filled)
+    np.testing.assert_allclose(metrics["loss"], metrics_filled["loss"], rtol=1e-6)
+
+
+def test_the_reported_loss_is_the_mean_over_tokens_with_the_gradient_of_it():
+    """Against plain jax.grad of the plain loss, and optax applied by hand."""
+    model = tiny(dropout=0.0, attention_dropout=0.0, feedforward_dropout=0.0)
+    settings = config.Config(model=model, optimizer=config.Optimizer(clip=0.0))
+    batch = make_batch(8)
+    graph, parameters = models.split(models.create(settings.model, 13, 13, 1))
+
+    def plain(parameters):
+        net = nnx.merge(graph, parameters)
+        logp = jax.nn.log_softmax(net.output(net.decode(net.encode(batch.source), batch.target_in)[0]))
+        nll = -jnp.take_along_axis(logp, jnp.asarray(batch.target_out)[..., None], -1)[..., 0]
+        loss = 0.9 * nll - 0.1 * logp.mean(-1)
+        return jnp.sum(loss * (batch.target_out != 0)) / (batch.target_out != 0).sum()
+
+    _, metrics = one_step(settings, batch)
+    value, gradient = jax.value_and_grad(plain)(parameters)
+    np.testing.assert_allclose(metrics["loss"], value, rtol=1e-5)
+    norm = np.sqrt(sum(float((g**2).sum()) for g in jax.tree.leaves(gradient)))
+    np.testing.assert_allclose(metrics["grad_norm"], norm, rtol=1e-4)
+
+
+def test_a_loss_that_is_not_finite_stops_names_the_batch_and_keeps_the_last_good_checkpoint(settings, tmp_path):
+    settings = dataclasses.replace(
+        with_training(settings, validate_every=2),
+        schedule=config.Schedule(name="constant", peak=1e30, warmup=1),
+        optimizer=config.Optimizer(clip=0.0),
+    )
+    folder = tmp_path / "run"
+    with pytest.raises(TransformerError, match=r"not finite at update \d+, batch \d+: .* training pairs \d+, .*peak"):
+        workflow.train(settings, folder, "toy")
+    checkpoints = Run(folder).checkpoints
+    for step in [p.name for p in checkpoints.iterdir() if p.name.isdigit()]:
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(api.load(folder, step).parameters))
+
+
+def test_average_of_the_last_checkpoints(settings, tmp_path):
+    settings = with_training(settings, validate_every=3, keep_last=2, average="last")
+    workflow.train(settings, tmp_path / "run", "toy")
+    averaged = api.load(tmp_path / "run")
+    assert averaged.checkpoint == "average"
+    parts = [api.load(tmp_path / "run", step).parameters for step in ("9", "12")]
+    expected = jax.tree.map(lambda a, b: (np.asarray(a) + np.asarray(b)) / 2, *parts)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), averaged.parameters, expected)
+    assert json.loads((Run(tmp_path / "run").average / "average.json").read_text())["steps"] == [9, 12]
+
+
+def test_best_and_last_are_kept(settings, tmp_path, monkeypatch):
+    losses = iter([3.0, 1.0, 2.0, 2.5])
+    monkeypatch.setattr(workflow, "make_validation", lambda *_: lambda _: {"loss": next(losses)})
+    workflow.train(with_training(settings, validate_every=3, metric="loss"), tmp_path / "run", "toy")
+    kept = sorted(int(p.name) for p in Run(tmp_path / "run").checkpoints.iterdir() if p.name.isdigit())
+    assert kept == [6, 12]
+    assert api.load(tmp_path / "run").checkpoint == "step 6"
+    assert api.load(tmp_path / "run", "last").checkpoint == "step 12"
+    with pytest.raises(UsageError, match="best, last and the steps 6, 12"):
+        api.load(tmp_path / "run", "7")
+
+
+def test_a_run_directory_is_never_overwritten(settings, whole):
+    with pytest.raises(UsageError, match="already holds a run: add --resume"):
+        workflow.train(settings, whole, "toy")
+
+
+def test_a_folder_that_is_no_run_is_left_alone(settings, tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.txt").write_text("years of work")
+    with pytest.raises(UsageError, match="not empty and is no run directory"):
+        workflow.train(settings, tmp_path / "precious", "toy")
+    assert (tmp_path / "precious" / "thesis.txt").read_text() == "years of work"
+
+
+def test_resume_with_other_settings_names_the_flag(settings, whole):
+    other = dataclasses.replace(settings, model=dataclasses.replace(settings.model, width=32))
+    with pytest.raises(UsageError, match=r"--model\.width=16, not 32"):
+        workflow.train(other, whole, "toy", resume=True)
+
+
+def test_resume_with_another_tokenizer_is_refused(settings, whole, tmp_path):
+    other = tmp_path / "other"
+    workflow.train(dataclasses.replace(settings, tokenizer=config.Tokenizer(kind="word", vocabulary=20)), other, "toy")
+    for file in Run(other).tokenizer.iterdir():
+        (Run(whole).tokenizer / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(TransformerError, match="not the tokenizer this run was trained with"):
+        workflow.train(with_training(settings, steps=14), whole, "toy", resume=True)
+
+
+def test_resume_with_other_data_is_refused(settings, whole, tmp_path, corpora):
+    for side in ("xx", "yy"):
+        lines = (corpora / f"train.{side}").read_text().splitlines(keepends=True)
+        (tmp_path / f"train.{side}").write_text("".join(reversed(lines)))
+    stored = json.loads(Run(whole).config.read_text())
+    stored["config"]["data"]["train"] = str(tmp_path / "train")
+    Run(whole).config.write_text(json.dumps(stored))
+    with pytest.raises(TransformerError, match="training data changed"):
+        workflow.train(with_training(rundir.read_config(whole), steps=14), whole, "toy", resume=True)
+
+
+def test_init_from_starts_with_the_other_runs_parameters(settings, whole, tmp_path):
+    frozen = dataclasses.replace(
+        with_training(settings, steps=1), schedule=config.Schedule(name="constant", peak=1e-12, warmup=1), seed=9
+    )
+    workflow.train(frozen, tmp_path / "tuned", "toy", init_from=whole)
+    start = jax.tree.map(np.asarray, api.load(whole).parameters)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), final(tmp_path / "tuned"), start)
+
+
+def test_init_from_another_tokenizer_or_shape_is_refused(settings, whole, tmp_path):
+    tokenizer = dataclasses.replace(settings, tokenizer=config.Tokenizer(kind="char"))
+    with pytest.raises(UsageError, match="same --tokenizer settings"):
+        workflow.train(tokenizer, tmp_path / "a", "toy", init_from=whole)
+    shape = dataclasses.replace(settings, model=dataclasses.replace(settings.model, feedforward=48))
+    with pytest.raises(UsageError, match=r"feedforward.* same --model settings"):
+        workflow.train(shape, tmp_path / "b", "toy", init_from=whole)
+
+
+def test_the_run_directory_holds_what_it_should(whole):
+    run = Run(whole)
+    stored = json.loads(run.config.read_text())
+    assert stored["recipe"] == "toy"
+    assert [set(sitting) for sitting in stored["sittings"]] == [{"version", "commit", "started"}]
+    assert (run.report / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert list(run.events.iterdir())
+    records = logbook.read(run.metrics)
+    assert [r["step"] for r in records if r["kind"] == "train"] == [2, 4, 6, 8, 10, 12]
+    assert {"loss", "nll", "grad_norm", "lr", "tokens_per_s", "minutes", "epoch"} <= records[0].keys()
+    assert records[-1]["compilations"] > 0
