@@ -16,6 +16,8 @@ from transformer.errors import TransformerError, UsageError
 
 log = logging.getLogger("transformer")
 
+RECIPE = f"One of {', '.join(recipes.names())}; or a .py file; or a run directory."
+
 
 @dataclass(frozen=True)
 class Train:
@@ -25,7 +27,7 @@ class Train:
     Every setting of the recipe is an option below.
     """
 
-    recipe: tyro.conf.Positional[str]
+    recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE", help=RECIPE)]
     run: str = ""
     """Directory of the run; the default is runs/RECIPE."""
     resume: bool = False
@@ -76,7 +78,7 @@ class Translate:
     Reads standard input, or --input; writes standard output, or --output.
     """
 
-    run: tyro.conf.Positional[str]
+    run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     """Directory of the run."""
     input: str = "-"
     """A file, plain or .gz; - is standard input."""
@@ -99,7 +101,7 @@ class Evaluate:
     Writes the translations and the scores to the run's report/ folder.
     """
 
-    run: tyro.conf.Positional[str]
+    run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     """Directory of the run."""
     split: Literal["test", "validation", "unseen"] = "test"
     """Which of the run's own sets. The grammar's test is followed by its split of unseen constructions."""
@@ -160,7 +162,13 @@ def parse(arguments: list[str]) -> Train | Translate | Evaluate | Demo:
     union: Any = Annotated[Train, default]
     for name, command in list(COMMANDS.items())[1:]:
         union = union | Annotated[command, tyro.conf.subcommand(name=name)]
-    return tyro.cli(union, args=arguments, prog="transformer", description=__doc__.split(".")[0])
+    return tyro.cli(
+        union,
+        args=arguments,
+        prog="transformer",
+        description="Attention in translation: train, translate, evaluate.",
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:

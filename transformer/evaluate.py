@@ -69,7 +69,7 @@ def by_length(
     """Corpus BLEU of the sentences in each bin of source length (words split at spaces), empty bins left out."""
     lengths = np.array([len(source.split()) for source in sources])
     rows = []
-    low = 1
+    low = 0
     for high in (*LENGTH_EDGES, None):
         inside = np.flatnonzero((lengths >= low) & (lengths <= (high or lengths.max(initial=0)))).tolist()
         if len(inside):

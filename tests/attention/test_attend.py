@@ -34,7 +34,11 @@ def test_attention_equals_loops(name):
     query, keys = (random.normal(size=(3, 2, n, 4)).astype(np.float32) for n in (5, 6))
     values = random.normal(size=(3, 2, 6, 3)).astype(np.float32)
     mask = np.arange(6)[None] < np.array([6, 4, 1])[:, None]
-    context, weights = attend(scores.SCORES[name](query, keys), jnp.asarray(values), jnp.asarray(mask[:, None, None]))
+    context, weights = attend(
+        scores.SCORES[name](jnp.asarray(query), jnp.asarray(keys)),
+        jnp.asarray(values),
+        jnp.asarray(mask[:, None, None]),
+    )
     expected = loops(query, keys, values, mask, scaled=name == "scaled_dot")
     np.testing.assert_allclose(context, expected[0], atol=1e-5)
     np.testing.assert_allclose(weights, expected[1], atol=1e-5)

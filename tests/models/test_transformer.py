@@ -10,8 +10,8 @@ from tests.conftest import tiny
 from transformer import layers, models
 from transformer.config import Attention
 
-SOURCE = np.array([[5, 6, 7, 3, 0, 0], [8, 9, 10, 11, 4, 3], [3, 0, 0, 0, 0, 0]], np.int32)
-TARGET = np.array([[2, 5, 6, 7, 0], [2, 8, 9, 10, 11], [2, 4, 0, 0, 0]], np.int32)
+SOURCE = jnp.array([[5, 6, 7, 3, 0, 0], [8, 9, 10, 11, 4, 3], [3, 0, 0, 0, 0, 0]], jnp.int32)
+TARGET = jnp.array([[2, 5, 6, 7, 0], [2, 8, 9, 10, 11], [2, 4, 0, 0, 0]], jnp.int32)
 
 VARIANTS = {
     "post-norm, sinusoids, all tied": {},
@@ -126,7 +126,7 @@ def test_forward_pass_equals_numpy(variant):
     logits = model.output(hidden)
     reference = Numpy(settings, parameters)
     for row in range(len(SOURCE)):
-        source, target = SOURCE[row][SOURCE[row] != 0], TARGET[row][TARGET[row] != 0]
+        source, target = (np.asarray(tokens[row][tokens[row] != 0]) for tokens in (SOURCE, TARGET))
         expected, cross = reference(source, target)
         np.testing.assert_allclose(logits[row, : len(target)], expected, atol=1e-5)
         found = attention.cross[row, -1, :, : len(target)]
@@ -136,7 +136,7 @@ def test_forward_pass_equals_numpy(variant):
 
 def test_a_row_does_not_depend_on_its_padding(variant):
     _, model, _ = variant
-    wide, _ = model.decode(model.encode(np.pad(SOURCE, [(0, 0), (0, 5)])), np.pad(TARGET, [(0, 0), (0, 3)]))
+    wide, _ = model.decode(model.encode(jnp.pad(SOURCE, [(0, 0), (0, 5)])), jnp.pad(TARGET, [(0, 0), (0, 3)]))
     narrow, _ = model.decode(model.encode(SOURCE), TARGET)
     np.testing.assert_allclose(wide[:, :5], narrow, atol=1e-5)
 
@@ -148,9 +148,10 @@ def test_steps_equal_the_whole(variant):
     random = np.random.default_rng(5)
     targets = random.integers(4, 13, (len(SOURCE) * beam, 5)).astype(np.int32)
     targets[:, 0] = 2
+    targets = jnp.asarray(targets)
     memory = model.encode(SOURCE, weights=True)
     fixed, cache = model.start(memory, 5, beam)
-    repeated = model.encode(np.repeat(SOURCE, beam, 0), weights=True)
+    repeated = model.encode(jnp.repeat(SOURCE, beam, 0), weights=True)
     hidden, attention = model.decode(repeated, targets, weights=True)
     step = jax.jit(lambda tokens, cache: model.step(tokens, fixed, cache, weights=True))
     for t in range(5):
@@ -167,7 +168,7 @@ def test_cache_rows_may_stand_at_different_positions(variant):
     fixed, fresh = model.start(memory, 5)
     _, ahead, _ = model.step(TARGET[:, 0], fixed, fresh)
     mixed = jax.tree.map(lambda a, b: jnp.concatenate([a[:1], b[1:]]), ahead, fresh)
-    tokens = np.array([TARGET[0, 1], TARGET[1, 0], TARGET[2, 0]], np.int32)
+    tokens = jnp.array([TARGET[0, 1], TARGET[1, 0], TARGET[2, 0]])
     hidden, _, _ = model.step(tokens, fixed, mixed)
     whole, _ = model.decode(memory, TARGET)
     np.testing.assert_allclose(hidden[0], whole[0, 1], atol=1e-5)
@@ -200,8 +201,7 @@ def test_unrolled_equals_scanned():
 
 
 def test_targets_do_not_see_the_future(tiny_model):
-    changed = TARGET.copy()
-    changed[1, 3:] = 12
+    changed = TARGET.at[1, 3:].set(12)
     memory = tiny_model.encode(SOURCE)
     before, after = tiny_model.decode(memory, TARGET)[0], tiny_model.decode(memory, changed)[0]
     np.testing.assert_array_equal(before[1, :3], after[1, :3])

@@ -30,7 +30,7 @@ def length_penalty(length: Any, alpha: float) -> Any:
 def beam_search(
     model: Model, memory: Memory, limits: Int[Array, "B"], length: int, beam: int, alpha: float
 ) -> tuple[Int[Array, "B K T"], Float[Array, "B K"]]:
-    """The `beam` best translations of each sentence.
+    """The `beam` best translations of each sentence; with `beam` 1 and `alpha` 0 it is greedy search.
 
     A sentence is finished when not even its likeliest growing hypothesis, ended at its limit at no further
     cost, could beat the worst of the K that have ended: with alpha >= 0 no score can rise above that bound.
@@ -69,7 +69,8 @@ def beam_search(
         grown = _take(state.tokens, parent).at[:, :, position].set(token)
         ends = token == END
 
-        scores = jnp.where(ends, logp / length_penalty(position + 1.0, alpha), -jnp.inf)
+        # An end counts where it is among the K best, so that a beam of 1 does not end before greedy search does.
+        scores = jnp.where(ends & (jnp.arange(2 * K) < K)[None], logp / length_penalty(position + 1.0, alpha), -jnp.inf)
         scores, best = jax.lax.top_k(jnp.concatenate([state.scores, scores], 1), K)
         ended = _take(jnp.concatenate([state.ended, grown], 1), best)
 

@@ -4,7 +4,7 @@ Letters: B batch, T target length, S source length, D width, H heads, K head wid
 R = B x beam rows of a search.
 """
 
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
@@ -28,6 +28,7 @@ class Attentions(NamedTuple):
     cross: Float[Array, "B L H T S"] | None
 
 
+@runtime_checkable
 class Model(Protocol):
     """A sequence-to-sequence model. No key means no dropout."""
 
