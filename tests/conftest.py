@@ -13,7 +13,7 @@ os.environ.setdefault("MPLBACKEND", "agg")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 CACHE = Path(__file__).parent.parent / ".pytest_cache" / "xla"
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Commands as a person types them: what they print, where, and the exit code. Never a traceback."""
 
-import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +32,21 @@ def run(*arguments: str) -> int:
     return 0
 
 
+@pytest.fixture
+def stdin(tmp_path: Path):
+    """A function that makes bytes the standard input of this process."""
+    before = os.dup(0)
+
+    def feed(content: bytes) -> None:
+        (tmp_path / "stdin").write_bytes(content)
+        with (tmp_path / "stdin").open("rb") as file:
+            os.dup2(file.fileno(), 0)
+
+    yield feed
+    os.dup2(before, 0)
+    os.close(before)
+
+
 @pytest.fixture(scope="session")
 def trained(corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the recipe `files` on the toy language."""
@@ -45,9 +60,9 @@ def trained(corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_translate_keeps_lines_order_and_empty_lines(trained, tmp_path, capsys, monkeypatch):
+def test_translate_keeps_lines_order_and_empty_lines(trained, tmp_path, capsys, stdin):
     lines = ["ba be", "", "bi", "   ", "ma me mi"]
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("".join(x + "\n" for x in lines).encode())))
+    stdin("".join(x + "\n" for x in lines).encode())
     assert run("translate", str(trained)) == 0
     out = capsys.readouterr().out.split("\n")
     assert len(out) == 6
@@ -68,19 +83,39 @@ def test_translate_never_overwrites(trained, tmp_path, capsys):
     assert "exists" in capsys.readouterr().err
 
 
-def test_translate_reports_invalid_utf8_with_its_line(trained, tmp_path, capsys, monkeypatch):
+def test_a_failed_translation_leaves_no_output_under_its_name(trained, tmp_path, capsys):
+    (tmp_path / "in.txt").write_bytes(b"ba\n\xff\n")
+    files = ("--input", str(tmp_path / "in.txt"), "--output", str(tmp_path / "out.txt"))
+    assert run("translate", str(trained), *files) == 1
+    assert not (tmp_path / "out.txt").exists()
+    (tmp_path / "in.txt").write_bytes("\ufeffba\r\nbe\u2028bi\n".encode())
+    assert run("translate", str(trained), *files) == 0
+    assert len((tmp_path / "out.txt").read_text().split("\n")) == 3, "two lines, both ended"
+
+
+SEARCH = {"--beam": "0", "--batch": "-3", "--length-penalty": "-1"}
+
+
+@pytest.mark.parametrize("flag", SEARCH)
+def test_settings_of_a_search_out_of_range(trained, flag, stdin, capsys):
+    stdin(b"ba\n")
+    assert run("translate", str(trained), flag, SEARCH[flag]) == 2
+    assert f"--decoding.{flag[2:]} must be" in capsys.readouterr().err
+
+
+def test_translate_reports_invalid_utf8_with_its_line(trained, tmp_path, capsys, stdin):
     (tmp_path / "in.txt").write_bytes(b"ba\nb\xff\n")
     assert run("translate", str(trained), "--input", str(tmp_path / "in.txt")) == 1
     error = capsys.readouterr().err
     assert "in.txt" in error
     assert "line 2" in error
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"ba\nbe\n\xfe\n")))
+    stdin(b"ba\nbe\n\xfe\n")
     assert run("translate", str(trained)) == 1
     assert "standard input, line 3" in capsys.readouterr().err
 
 
-def test_a_line_longer_than_the_model_is_cut_and_reported(trained, capsys, monkeypatch, caplog):
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"ba\n" + b"ba be bi " * 400 + b"\n")))
+def test_a_line_longer_than_the_model_is_cut_and_reported(trained, capsys, stdin, caplog):
+    stdin(b"ba\n" + b"ba be bi " * 400 + b"\n")
     assert run("translate", str(trained)) == 0
     assert len(capsys.readouterr().out.split("\n")) == 3
     assert "1 line(s) longer than 256 tokens were cut (the first is line 2)" in caplog.text
@@ -108,7 +143,11 @@ def test_evaluate_on_other_files(trained, tmp_path, corpora, capsys):
     arguments = ["--source", str(corpora / "validation.xx"), "--reference", str(corpora / "validation.yy")]
     assert run("evaluate", str(trained), *arguments) == 0
     assert "24 sentences" in capsys.readouterr().out
+    assert (trained / "report" / "validation.xx.json").is_file()
     assert run("evaluate", str(trained), *arguments[:2]) == 2
+    empty = tmp_path / "empty"
+    empty.touch()
+    assert run("evaluate", str(trained), "--source", str(empty), "--reference", str(empty)) == 1
     arguments[3] = str(corpora / "test.yy")
     assert run("evaluate", str(trained), *arguments) == 1
     assert "24 lines but" in capsys.readouterr().err
@@ -120,7 +159,7 @@ def test_python_api(trained):
     both = model.translate(["ba be", "bi"])
     assert model.translate(["bi"]) == both[1:]
     scores = model.score(["ba be", "bi"], ["BE BA", "BI"])
-    assert scores.tokens.tolist() == [3, 2] or (scores.tokens > 0).all()
+    assert scores.tokens.tolist() == [len(model.tokenizers.target.encode(t)) + 1 for t in ("BE BA", "BI")]
     assert (scores.logp < 0).all()
     with pytest.raises(UsageError, match="1 sources but 2 targets"):
         model.score(["a"], ["b", "c"])
@@ -130,7 +169,17 @@ BAD = {
     "unknown recipe": (["train", "gramar"], 2, "did you mean grammar?"),
     "typo in an override": (["train", "grammar", "--model.widht", "3"], 2, "--model.width"),
     "bad type": (["train", "grammar", "--model.width", "wide"], 2, "invalid"),
-    "no recipe": (["train"], 2, "recipe"),
+    "no recipe": (["train"], 2, "RECIPE"),
+    "options before the recipe": (["train", "--smoke", "files"], 2, "the recipe comes first"),
+    "no layers": (["train", "grammar", "--model.encoder-layers", "0"], 2, "--model.encoder-layers must be at least 1"),
+    "no heads": (["train", "grammar", "--model.attention.heads", "0"], 2, "--model.attention.heads"),
+    "all dropped": (["train", "grammar", "--model.dropout", "1.5"], 2, "--model.dropout must be from 0 to 0.999"),
+    "rate is no number": (["train", "grammar", "--schedule.peak", "nan"], 2, "--schedule.peak"),
+    "negative penalty": (["train", "grammar", "--decoding.length-penalty", "-1"], 2, "--decoding.length-penalty"),
+    "average of one": (["train", "grammar", "--training.average", "last"], 2, "--training.keep-last"),
+    "bleu of nothing": (["train", "grammar", "--training.validate-sentences", "0"], 2, "--training.metric"),
+    "grammar of two words": (["train", "grammar", "--data.grammar.max-words", "2"], 2, "--data.grammar.max-words"),
+    "demo in a folder of others": (["demo", "--run", "configs"], 2, "no run directory"),
     "no command": ([], 2, "train"),
     "unknown command": (["trian"], 2, "train"),
     "no such run": (["translate", "runs/none"], 2, "no run directory at runs/none"),
@@ -142,7 +191,7 @@ BAD = {
     "tied without joint": (["train", "files", "--tokenizer.joint", "False"], 2, "--model.tie"),
     "budget too small": (["train", "grammar", "--batching.tokens", "64"], 2, "--batching.tokens=64"),
     "too many devices": (["train", "grammar", "--smoke", "--mesh.data", "4096"], 2, "--mesh.data=4096"),
-    "zero steps": (["train", "grammar", "--training.steps", "0"], 2, "--training.steps"),
+    "zero steps": (["train", "grammar", "--training.steps", "0"], 2, "--training.steps must be at least 1"),
     "init from nothing": (["train", "grammar", "--init-from", "runs/none"], 2, "runs/none"),
 }
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -95,7 +96,7 @@ def test_more_steps_may_be_asked_of_a_finished_run(settings, whole):
 
 
 def test_it_learns(settings, tmp_path):
-    """500 updates on 300 pairs: the loss on what it has seen falls to a fraction."""
+    """300 updates on 300 pairs: the loss on what it has seen falls to a fraction."""
     settings = dataclasses.replace(
         with_training(settings, steps=300, log_every=50, validate_every=300, label_smoothing=0.0),
         model=tiny(width=32, feedforward=64, dropout=0.0, attention_dropout=0.0, feedforward_dropout=0.0),
@@ -113,7 +114,8 @@ def make_batch(rows, seed=0):
     target = random.integers(4, 13, (rows, 5)).astype(np.int32)
     for row in range(rows):
         target[row, 1 + random.integers(5) :] = 0
-    return Batch(source, np.concatenate([np.full((rows, 1), 2), target[:, :-1]], 1).astype(np.int32), target)
+    target_in = np.concatenate([np.full((rows, 1), 2), target[:, :-1]], 1).astype(np.int32)
+    return Batch(*map(jnp.asarray, (source, target_in, target)))
 
 
 def one_step(settings, batch):
@@ -166,18 +168,30 @@ def test_the_reported_loss_is_the_mean_over_tokens_with_the_gradient_of_it():
     np.testing.assert_allclose(metrics["grad_norm"], norm, rtol=1e-4)
 
 
-def test_a_loss_that_is_not_finite_stops_names_the_batch_and_keeps_the_last_good_checkpoint(settings, tmp_path):
-    settings = dataclasses.replace(
-        with_training(settings, validate_every=2),
-        schedule=config.Schedule(name="constant", peak=1e30, warmup=1),
-        optimizer=config.Optimizer(clip=0.0),
-    )
+def test_a_loss_that_is_not_finite_stops_names_the_batch_and_keeps_the_last_good_checkpoint(
+    settings, tmp_path, monkeypatch
+):
+    """From update 5 on the parameters are poisoned; 4 was saved and stays the newest."""
+    settings = with_training(settings, validate_every=2)
+    original = training.make_step
+
+    def poisoned(*arguments):
+        step = original(*arguments)
+
+        def wrapped(state, batch):
+            new, metrics = step(state, batch)
+            bad = jnp.where(state["step"] >= 4, jnp.nan, 1.0)
+            return {**new, "parameters": jax.tree.map(lambda p: p * bad, new["parameters"])}, metrics
+
+        return wrapped
+
+    monkeypatch.setattr(training, "make_step", poisoned)
     folder = tmp_path / "run"
-    with pytest.raises(TransformerError, match=r"not finite at update \d+, batch \d+: .* training pairs \d+, .*peak"):
+    message = r"not finite at update \d+, batch 5: .* training pairs \d+, .* last good checkpoint is step 4;.*peak"
+    with pytest.raises(TransformerError, match=message):
         workflow.train(settings, folder, "toy")
-    checkpoints = Run(folder).checkpoints
-    for step in [p.name for p in checkpoints.iterdir() if p.name.isdigit()]:
-        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(api.load(folder, step).parameters))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(final(folder)))
+    assert api.load(folder, "last").checkpoint == "step 4"
 
 
 def test_average_of_the_last_checkpoints(settings, tmp_path):
@@ -189,18 +203,42 @@ def test_average_of_the_last_checkpoints(settings, tmp_path):
     expected = jax.tree.map(lambda a, b: (np.asarray(a) + np.asarray(b)) / 2, *parts)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), averaged.parameters, expected)
     assert json.loads((Run(tmp_path / "run").average / "average.json").read_text())["steps"] == [9, 12]
+    workflow.train(with_training(settings, steps=14, average="none"), tmp_path / "run", "toy", resume=True)
+    assert api.load(tmp_path / "run").checkpoint != "average", "it is of another time now"
+    assert api.load(tmp_path / "run", "average").checkpoint == "average", "but still there"
+
+
+def test_an_interruption_changes_no_average(settings, tmp_path, monkeypatch):
+    """The checkpoint of an interruption is kept only to go on from."""
+    settings = with_training(settings, validate_every=3, keep_last=2, average="last")
+    with monkeypatch.context() as patch:
+        interrupt_at(9, patch)
+        with pytest.raises(InterruptedRunError):
+            workflow.train(settings, tmp_path / "run", "toy")
+    assert {6, 9, 10} <= set(checkpoints_of(tmp_path / "run"))
+    workflow.train(settings, tmp_path / "run", "toy", resume=True)
+    assert json.loads((Run(tmp_path / "run").average / "average.json").read_text())["steps"] == [9, 12]
+
+
+def checkpoints_of(folder):
+    return sorted(int(p.name) for p in Run(folder).checkpoints.iterdir() if p.name.isdigit())
 
 
 def test_best_and_last_are_kept(settings, tmp_path, monkeypatch):
     losses = iter([3.0, 1.0, 2.0, 2.5])
     monkeypatch.setattr(workflow, "make_validation", lambda *_: lambda _: {"loss": next(losses)})
     workflow.train(with_training(settings, validate_every=3, metric="loss"), tmp_path / "run", "toy")
-    kept = sorted(int(p.name) for p in Run(tmp_path / "run").checkpoints.iterdir() if p.name.isdigit())
-    assert kept == [6, 12]
+    assert checkpoints_of(tmp_path / "run") == [6, 12]
     assert api.load(tmp_path / "run").checkpoint == "step 6"
     assert api.load(tmp_path / "run", "last").checkpoint == "step 12"
     with pytest.raises(UsageError, match="best, last and the steps 6, 12"):
         api.load(tmp_path / "run", "7")
+
+
+def test_of_equally_good_checkpoints_the_earliest_is_the_best(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(workflow, "make_validation", lambda *_: lambda _: {"loss": 5.0})
+    workflow.train(with_training(settings, validate_every=3, metric="loss"), tmp_path / "run", "toy")
+    assert api.load(tmp_path / "run").checkpoint == "step 3"
 
 
 def test_a_run_directory_is_never_overwritten(settings, whole):
@@ -214,12 +252,34 @@ def test_a_folder_that_is_no_run_is_left_alone(settings, tmp_path):
     with pytest.raises(UsageError, match="not empty and is no run directory"):
         workflow.train(settings, tmp_path / "precious", "toy")
     assert (tmp_path / "precious" / "thesis.txt").read_text() == "years of work"
+    (tmp_path / "precious" / "config.json").write_text('{"name": "another program"}')
+    (tmp_path / "precious" / "data").mkdir()
+    (tmp_path / "precious" / "data" / "table.csv").write_text("1,2")
+    for resume in (False, True):
+        with pytest.raises(UsageError, match="no run directory"):
+            workflow.train(settings, tmp_path / "precious", "toy", resume=resume)
+    assert (tmp_path / "precious" / "config.json").read_text() == '{"name": "another program"}'
+    assert (tmp_path / "precious" / "data" / "table.csv").read_text() == "1,2"
+
+
+def test_a_start_that_fails_leaves_nothing(settings, tmp_path):
+    broken = dataclasses.replace(settings, data=dataclasses.replace(settings.data, train="nowhere/train"))
+    with pytest.raises(TransformerError, match="nowhere"):
+        workflow.train(broken, tmp_path / "run", "toy")
+    assert not (tmp_path / "run").exists()
 
 
 def test_resume_with_other_settings_names_the_flag(settings, whole):
     other = dataclasses.replace(settings, model=dataclasses.replace(settings.model, width=32))
     with pytest.raises(UsageError, match=r"--model\.width=16, not 32"):
         workflow.train(other, whole, "toy", resume=True)
+
+
+def test_a_cosine_schedule_ends_where_it_began_to(settings, tmp_path):
+    cosine = dataclasses.replace(settings, schedule=config.Schedule(name="cosine", warmup=2))
+    workflow.train(cosine, tmp_path / "run", "toy")
+    with pytest.raises(UsageError, match=r"--training\.steps=12, not 14, and its cosine schedule"):
+        workflow.train(with_training(cosine, steps=14), tmp_path / "run", "toy", resume=True)
 
 
 def test_resume_with_another_tokenizer_is_refused(settings, whole, tmp_path):
@@ -231,15 +291,55 @@ def test_resume_with_another_tokenizer_is_refused(settings, whole, tmp_path):
         workflow.train(with_training(settings, steps=14), whole, "toy", resume=True)
 
 
-def test_resume_with_other_data_is_refused(settings, whole, tmp_path, corpora):
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_resume_with_other_data_is_refused_and_changes_nothing(settings, whole, tmp_path, corpora, split):
     for side in ("xx", "yy"):
-        lines = (corpora / f"train.{side}").read_text().splitlines(keepends=True)
-        (tmp_path / f"train.{side}").write_text("".join(reversed(lines)))
+        lines = (corpora / f"{split}.{side}").read_text().splitlines(keepends=True)
+        (tmp_path / f"{split}.{side}").write_text("".join(reversed(lines)))
     stored = json.loads(Run(whole).config.read_text())
-    stored["config"]["data"]["train"] = str(tmp_path / "train")
+    stored["config"]["data"][split] = str(tmp_path / split)
     Run(whole).config.write_text(json.dumps(stored))
-    with pytest.raises(TransformerError, match="training data changed"):
+    before = {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()}
+    with pytest.raises(TransformerError, match=f"{split} data changed"):
         workflow.train(with_training(rundir.read_config(whole), steps=14), whole, "toy", resume=True)
+    assert {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()} == before
+
+
+def test_the_first_parameters_of_init_from_survive_a_crash_before_the_first_checkpoint(
+    settings, whole, tmp_path, monkeypatch
+):
+    frozen = dataclasses.replace(
+        with_training(settings, steps=1), schedule=config.Schedule(name="constant", peak=1e-12, warmup=1)
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(training.batches, "stream", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("power cut")))
+        with pytest.raises(RuntimeError):
+            workflow.train(frozen, tmp_path / "tuned", "toy", init_from=whole)
+    workflow.train(frozen, tmp_path / "tuned", "toy", resume=True)
+    start = jax.tree.map(np.asarray, api.load(whole).parameters)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), final(tmp_path / "tuned"), start)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "missing", "empty"])
+def test_a_damaged_checkpoint_is_named(settings, whole, damage):
+    folder = Run(whole).checkpoints / "12"
+    if damage == "missing":
+        shutil.rmtree(folder / "parameters")
+    elif damage == "empty":
+        shutil.rmtree(folder)
+        folder.mkdir()
+    else:
+        largest = max((p for p in (folder / "parameters").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+        largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
+    with pytest.raises((TransformerError, UsageError), match="12"):
+        api.load(whole, "12")
+
+
+def test_translating_touches_nothing_in_a_run(whole):
+    (Run(whole).checkpoints / "99.orbax-checkpoint-tmp").mkdir()
+    before = sorted(whole.rglob("*"))
+    api.load(whole).translate(["ba be"])
+    assert sorted(whole.rglob("*")) == before
 
 
 def test_init_from_starts_with_the_other_runs_parameters(settings, whole, tmp_path):

@@ -1,6 +1,8 @@
 """A trained run in Python: `load(run)` and then `.translate(...)`, `.score(...)`."""
 
 import dataclasses
+import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ from transformer.errors import UsageError
 from transformer.rundir import Run
 from transformer.scoring import Scorer, SentenceScores
 
+log = logging.getLogger(__name__)
+
 
 @dataclasses.dataclass(frozen=True)
 class Translation:
@@ -27,6 +31,7 @@ class Translation:
     parameters: Any
     checkpoint: str
     """What was loaded: `average`, or a step."""
+    mesh: Mesh
     _translator: Translator
     _scorer: Scorer
 
@@ -34,13 +39,16 @@ class Translation:
         """The best translation of each line, in order; keywords override `config.Decoding` (beam=1, ...)."""
         return [hypothesis.text for hypothesis in self.search(lines, **decoding)]
 
-    def search(self, lines: Sequence[str], **decoding: Any) -> list[Hypothesis]:
-        """As `translate`, with scores."""
+    def search(self, lines: Sequence[str], first: int = 1, **decoding: Any) -> list[Hypothesis]:
+        """As `translate`, with scores; `first` is the number of the first line, for what the log says of lines."""
         settings = dataclasses.replace(self.settings.decoding, **decoding)
-        return self._translator.translate(self.parameters, lines, settings)
+        config.check_decoding(settings)
+        return self._translator.translate(self.parameters, lines, settings, first)
 
     def score(self, sources: Sequence[str], targets: Sequence[str]) -> SentenceScores:
         """Log-probability of given translations, pair by pair, in nats; `.loss` is the mean over tokens.
+
+        A pair longer than the model's limit has NaN, and the log says how many there are.
 
         Raises UsageError when the two are not of equal length.
         """
@@ -49,11 +57,20 @@ class Translation:
         if not sources:
             return SentenceScores(np.zeros(0), np.zeros(0, np.int64))
         pairs = examples.in_memory(sources, targets, self.tokenizers)
-        lengths = pairs.source_lengths, pairs.target_lengths
-        multiple = self.settings.batching.batch_multiple
-        buckets = batches.choose_buckets(*lengths, self.settings.batching, multiple)
-        plan = batches.fixed(*lengths, self.settings.batching, buckets, multiple)
-        return self._scorer.score(self.parameters, pairs, plan)
+        limit, batching = self.settings.model.max_length, self.settings.batching
+        fits = np.flatnonzero(np.maximum(pairs.source_lengths, pairs.target_lengths) <= limit)
+        scores = SentenceScores(np.full(len(sources), np.nan), pairs.target_lengths)
+        if len(fits) < len(sources):
+            log.warning("%d pair(s) longer than %d tokens have no score", len(sources) - len(fits), limit)
+            kept = fits.tolist()
+            pairs = examples.in_memory([sources[i] for i in kept], [targets[i] for i in kept], self.tokenizers)
+        if len(fits):
+            lengths = pairs.source_lengths, pairs.target_lengths
+            multiple = math.lcm(batching.batch_multiple, self.mesh.size)
+            buckets = batches.choose_buckets(*lengths, batching, multiple)
+            plan = batches.fixed(*lengths, batching, buckets, multiple)
+            scores.logp[fits] = self._scorer.score(self.parameters, pairs, plan).logp
+        return scores
 
 
 def load(run: str | Path, checkpoint: str = "auto") -> Translation:
@@ -62,7 +79,7 @@ def load(run: str | Path, checkpoint: str = "auto") -> Translation:
     Args:
         run: the directory that `transformer train` filled.
         checkpoint: `best` or `last`, a step's number, or `average`; `auto` is the average where the run
-            made one, and otherwise the best.
+            ended with one, and otherwise the best.
 
     Raises:
         UsageError: no such run or checkpoint.
@@ -80,19 +97,22 @@ def load(run: str | Path, checkpoint: str = "auto") -> Translation:
         tokenizers,
         parameters,
         name,
+        mesh,
         Translator(graph, tokenizers, settings.model.max_length, mesh),
-        Scorer(graph, mesh, settings.training.loss_chunk, settings.model.max_length),
+        Scorer(graph, mesh, settings.training.loss_chunk),
     )
 
 
 def restore(run: Run, name: str, like: Any, training: config.Training, mesh: Mesh) -> tuple[str, Any]:
     """The name of the checkpoint that `name` chose, and its parameters."""
-    if name == "average" or (name == "auto" and run.average.is_dir()):
-        if not run.average.is_dir():
-            raise UsageError(f"--checkpoint=average: {run.folder} has none (--training.average makes one)")
-        return "average", checkpoint.load_average(run.average, like, mesh)
-    checkpoints = Checkpoints(run.checkpoints, training)
+    about = checkpoint.about_average(run.average)
+    checkpoints = Checkpoints(run.checkpoints, training, read_only=True)
     try:
+        # An average made before the run was gone on with is still there, but no longer the first choice.
+        if name == "average" or (name == "auto" and about is not None and about["until"] == checkpoints.latest()):
+            if about is None:
+                raise UsageError(f"--checkpoint=average: {run.folder} has none (--training.average makes one)")
+            return "average", checkpoint.load_average(run.average, like, mesh)
         step = checkpoints.choose("best" if name == "auto" else name)
         return f"step {step}", checkpoints.parameters(step, like, mesh)
     finally:

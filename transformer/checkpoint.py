@@ -6,6 +6,9 @@ that translating reads no optimizer state. Nothing is pickled.
 
 import json
 import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,28 +27,42 @@ log = logging.getLogger(__name__)
 ITEMS = ("parameters", "optimizer", "host")
 
 
-class Checkpoints:
-    """The newest `keep_last` and the best `keep_best` checkpoints of a run."""
+@dataclass(frozen=True)
+class Keep(policies.PreservationPolicy):
+    """The newest checkpoint; of the validated ones, the newest `last` and the best `best` (of equals, the earlier)."""
 
-    def __init__(self, folder: Path, training: config.Training):
+    last: int
+    best: int
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """Which of the checkpoints stay."""
+        qualities = {c.step: c.metrics["quality"] for c in checkpoints if c.metrics is not None}
+        ranked = sorted(qualities, key=lambda step: (-qualities[step], step))
+        newest = max(c.step for c in checkpoints)
+        stay = {newest, *sorted(qualities)[-self.last :], *ranked[: self.best]}
+        return [c.step in stay for c in checkpoints]
+
+
+class Checkpoints:
+    """The checkpoints of a run. One saved between two validations has no quality, and stays until the next."""
+
+    def __init__(self, folder: Path, training: config.Training, *, read_only: bool = False):
         def quality(metrics: dict[str, float]) -> float:
             return metrics["quality"]
 
-        # A checkpoint saved between validations has no metric and cannot be the best.
-        best = policies.BestN(n=training.keep_best, get_metric_fn=quality, keep_checkpoints_without_metrics=False)
-        keep = [policies.LatestN(training.keep_last), best]
+        if read_only and not folder.is_dir():
+            raise TransformerError(f"{folder.parent} holds no checkpoint yet")
         self.folder = folder
-        self._manager = ocp.CheckpointManager(
-            folder.absolute(),
-            item_names=ITEMS,
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=policies.AnyPreservationPolicy(keep),
-                best_fn=quality,  # without it orbax writes no metrics
-                best_mode="max",
-                enable_async_checkpointing=False,
-                cleanup_tmp_directories=True,
-            ),
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=Keep(training.keep_last, training.keep_best),
+            best_fn=quality,  # without it orbax writes no metrics
+            best_mode="max",
+            enable_async_checkpointing=False,
+            cleanup_tmp_directories=not read_only,
+            create=not read_only,
+            read_only=read_only,
         )
+        self._manager = ocp.CheckpointManager(folder.absolute(), item_names=ITEMS, options=options)
 
     def save(self, state: dict[str, Any], host: dict[str, Any], quality: float | None) -> None:
         """Save a state; `quality` (higher is better) is its validation metric, if it was validated.
@@ -53,10 +70,6 @@ class Checkpoints:
         Raises TransformerError when it cannot be written; the checkpoints before are untouched.
         """
         step = int(state["step"])
-        if step in self._manager.all_steps():
-            if quality is None:
-                return
-            self._manager.delete(step)  # saved by an interruption, now validated
         try:
             self._manager.save(
                 step,
@@ -68,28 +81,24 @@ class Checkpoints:
                 ),
             )
             self._manager.wait_until_finished()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # tensorstore's errors are ValueErrors
             raise TransformerError(
-                f"checkpoint of step {step} cannot be written to {self.folder}: {error}; "
-                f"those before it are untouched (last good: {self.latest()})"
+                f"the checkpoint of step {step} cannot be written to {self.folder} ({_first_line(error)}); those "
+                f"before it are untouched: the last good one is {self.last_good()}"
             ) from error
 
     def host(self, step: int) -> dict[str, Any]:
         """The host's data of a checkpoint."""
-        values: dict[str, Any] = self._manager.restore(step, args=ocp.args.Composite(host=ocp.args.JsonRestore()))[
-            "host"
-        ]
+        values: dict[str, Any] = self._read(step, host=ocp.args.JsonRestore())["host"]
         return values
 
     def restore(self, step: int, like: dict[str, Any], mesh: Mesh) -> dict[str, Any]:
         """The state of a checkpoint; `like` is a state of the same shapes (values are not read)."""
         abstract = _abstract(like, mesh)
-        items = self._manager.restore(
+        items = self._read(
             step,
-            args=ocp.args.Composite(
-                parameters=ocp.args.StandardRestore(abstract["parameters"]),
-                optimizer=ocp.args.StandardRestore(abstract["optimizer"]),
-            ),
+            parameters=ocp.args.StandardRestore(abstract["parameters"]),
+            optimizer=ocp.args.StandardRestore(abstract["optimizer"]),
         )
         # Copied, since the loop donates the state and must own its buffers.
         return {
@@ -100,8 +109,16 @@ class Checkpoints:
 
     def parameters(self, step: int, like: Any, mesh: Mesh) -> Any:
         """The parameters of a checkpoint alone."""
-        args = ocp.args.Composite(parameters=ocp.args.StandardRestore(_abstract(like, mesh)))
-        return self._manager.restore(step, args=args)["parameters"]
+        return self._read(step, parameters=ocp.args.StandardRestore(_abstract(like, mesh)))["parameters"]
+
+    def _read(self, step: int, **items: Any) -> Any:
+        try:
+            return self._manager.restore(step, args=ocp.args.Composite(**items))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            others = ", ".join(str(s) for s in self.steps() if s != step) or "none"
+            raise TransformerError(
+                f"the checkpoint {self.folder / str(step)} is damaged ({_first_line(error)}); others there: {others}"
+            ) from error
 
     def steps(self) -> list[int]:
         """The steps kept, oldest first."""
@@ -110,6 +127,11 @@ class Checkpoints:
     def latest(self) -> int | None:
         """The newest step kept."""
         return max(self.steps(), default=None)
+
+    def last_good(self) -> str:
+        """The newest step kept, for a person."""
+        latest = self.latest()
+        return "none yet" if latest is None else f"step {latest}"
 
     def ranked(self) -> list[int]:
         """The validated steps kept, best first; of equals the earlier."""
@@ -126,7 +148,7 @@ class Checkpoints:
             return steps[-1]
         if name == "best":
             return (self.ranked() or steps[-1:])[0]
-        if name.isdigit() and int(name) in steps:
+        if name in map(str, steps):
             return int(name)
         there = ", ".join(map(str, steps))
         raise UsageError(f"--checkpoint={name}: there are best, last and the steps {there}")
@@ -142,13 +164,26 @@ class Checkpoints:
 
 def save_average(folder: Path, parameters: Any, about: dict[str, Any]) -> None:
     """Averaged parameters, and of which steps, as `average/` of a run; an older average is replaced."""
+    beside = folder.with_name(folder.name + ".new")
+    shutil.rmtree(beside, ignore_errors=True)
     with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save((folder / "parameters").absolute(), parameters, force=True)
-    (folder / "average.json").write_text(json.dumps(about, indent=2) + "\n")
+        checkpointer.save((beside / "parameters").absolute(), parameters)
+    (beside / "average.json").write_text(json.dumps(about, indent=2) + "\n")
+    shutil.rmtree(folder, ignore_errors=True)
+    beside.rename(folder)
+
+
+def about_average(folder: Path) -> dict[str, Any] | None:
+    """What `save_average` was told about the average; None where there is none."""
+    try:
+        about: dict[str, Any] = json.loads((folder / "average.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return about
 
 
 def load_average(folder: Path, like: Any, mesh: Mesh) -> Any:
-    """What `save_average` wrote."""
+    """The parameters that `save_average` wrote."""
     with ocp.StandardCheckpointer() as checkpointer:
         return checkpointer.restore((folder / "parameters").absolute(), _abstract(like, mesh))
 
@@ -160,3 +195,7 @@ def average(trees: list[Any]) -> Any:
 
 def _abstract(tree: Any, mesh: Mesh) -> Any:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), tree)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

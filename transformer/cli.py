@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from transformer import recipes
+from transformer import recipes, rundir
 from transformer.config import Config, Data
 from transformer.errors import TransformerError, UsageError
 
@@ -42,7 +42,7 @@ class Train:
         from transformer.workflow import train
 
         settings = recipes.smoke(self.config) if self.smoke else self.config
-        continued = Path(self.recipe).is_dir()
+        continued = (Path(self.recipe) / "config.json").is_file()
         name = Path(self.recipe).stem if not continued else Path(self.recipe).name
         default = Path(self.recipe) if continued and self.resume else Path("runs") / (name + "-smoke" * self.smoke)
         folder = Path(self.run) if self.run else default
@@ -113,7 +113,7 @@ class Evaluate:
     """Another run, or a file of its translations of the same set: adds a paired bootstrap test."""
     checkpoint: str = "auto"
     """best, last, average, or a step; auto is the average where there is one, otherwise the best."""
-    tokenize: Literal["13a", "none", "intl", "char", "zh", "ja-mecab", "ko-mecab", "flores101", "flores200"] = "13a"
+    tokenize: Literal["13a", "none", "intl", "char", "zh"] = "13a"
     """sacreBLEU's tokenizer; none compares with published figures on text that comes tokenised."""
     lowercase: bool = False
     """Ignore case."""
@@ -156,7 +156,9 @@ COMMANDS = {"train": Train, "translate": Translate, "evaluate": Evaluate, "demo"
 def parse(arguments: list[str]) -> Train | Translate | Evaluate | Demo:
     """The command of these arguments; exits with 2 and a message where they are wrong, with 0 for --help."""
     default: object = tyro.conf.subcommand(name="train")
-    if len(arguments) > 1 and arguments[0] == "train" and not arguments[1].startswith("-"):
+    if len(arguments) > 1 and arguments[0] == "train" and arguments[1] not in ("-h", "--help"):
+        if arguments[1].startswith("-"):
+            raise UsageError("the recipe comes first: transformer train RECIPE [options]")
         _, settings = recipes.find(arguments[1])
         default = tyro.conf.subcommand(name="train", default=Train(tyro.MISSING, config=settings))
     union: Any = Annotated[Train, default]
@@ -183,12 +185,15 @@ def main(arguments: list[str] | None = None) -> None:
     except TransformerError as error:
         print(f"transformer: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except BrokenPipeError:  # such as `transformer translate ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        print(f"transformer: {error.strerror or error}: {error.filename or 'output'}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print("transformer: interrupted", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
 
 
 def _set_up_jax(command: object) -> None:
@@ -196,6 +201,8 @@ def _set_up_jax(command: object) -> None:
     import jax
 
     data = command.config.data if isinstance(command, Train) else Data()
+    if isinstance(command, Translate | Evaluate):
+        data = rundir.read_config(Path(command.run)).data
     jax.config.update("jax_compilation_cache_dir", str(Path(data.cache).expanduser() / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     jax.config.update("jax_numpy_rank_promotion", "raise")

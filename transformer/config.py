@@ -6,6 +6,7 @@ minutes. A field's docstring is its help text on the command line.
 
 import dataclasses
 import difflib
+import math
 import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -84,7 +85,7 @@ class Batching:
     length_multiple: int = 1
     """Bucket lengths are rounded up to it (8 or more suits accelerators)."""
     batch_multiple: int = 8
-    """Rows are a multiple of it, so that the same batches divide over any mesh up to this size."""
+    """Rows are a multiple of it, so that the same batches divide over every mesh whose size divides it."""
 
 
 @dataclass(frozen=True)
@@ -248,11 +249,70 @@ def _build(cls: type[Any], values: dict[str, Any], where: str) -> Any:
     return cls(**built)
 
 
+# The least and the greatest value of settings that have one; what is not here takes any value of its type.
+RANGES: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**31 - 1),
+    "data.held_out": (1, math.inf),
+    "data.limit": (0, math.inf),
+    "data.max_length": (1, math.inf),
+    "data.grammar.train": (1, math.inf),
+    "data.grammar.validation": (1, math.inf),
+    "data.grammar.test": (0, math.inf),
+    "data.grammar.max_words": (5, math.inf),
+    "data.grammar.max_depth": (0, math.inf),
+    "tokenizer.vocabulary": (5, math.inf),
+    "tokenizer.min_count": (1, math.inf),
+    "batching.tokens": (1, math.inf),
+    "batching.shapes": (1, math.inf),
+    "batching.length_multiple": (1, math.inf),
+    "batching.batch_multiple": (1, math.inf),
+    "model.encoder_layers": (1, math.inf),
+    "model.decoder_layers": (1, math.inf),
+    "model.width": (1, math.inf),
+    "model.feedforward": (1, math.inf),
+    "model.attention.heads": (1, math.inf),
+    "model.max_length": (2, math.inf),
+    "model.dropout": (0, 0.999),
+    "model.attention_dropout": (0, 0.999),
+    "model.feedforward_dropout": (0, 0.999),
+    "optimizer.b1": (0, 0.9999999),
+    "optimizer.b2": (0, 0.9999999),
+    "optimizer.epsilon": (0, math.inf),
+    "optimizer.weight_decay": (0, math.inf),
+    "optimizer.clip": (0, math.inf),
+    "schedule.peak": (0, math.inf),
+    "schedule.warmup": (1, math.inf),
+    "schedule.final": (0, 1),
+    "training.steps": (1, math.inf),
+    "training.minutes": (0, math.inf),
+    "training.accumulate": (1, math.inf),
+    "training.label_smoothing": (0, 0.999),
+    "training.loss_chunk": (1, math.inf),
+    "training.log_every": (1, math.inf),
+    "training.validate_every": (1, math.inf),
+    "training.validate_sentences": (0, math.inf),
+    "training.patience": (0, math.inf),
+    "training.keep_last": (1, math.inf),
+    "training.keep_best": (1, math.inf),
+    "decoding.beam": (1, math.inf),
+    "decoding.length_penalty": (0, math.inf),
+    "decoding.max_ratio": (0, math.inf),
+    "decoding.max_extra": (1, math.inf),
+    "decoding.batch": (1, math.inf),
+}
+
+
+def check_decoding(decoding: Decoding) -> None:
+    """Refuse settings of a search that are out of range. Raises UsageError."""
+    _check_ranges(Config(decoding=decoding), "decoding.")
+
+
 def check(config: Config) -> None:
-    """Refuse settings that cannot work together, naming the flag to change. Raises UsageError."""
+    """Refuse settings that are out of range or cannot work together, naming the flag. Raises UsageError."""
     from transformer.attention.scores import SCORES  # here, so that reading settings needs no JAX
 
-    model, batching = config.model, config.batching
+    _check_ranges(config)
+    model, batching, training = config.model, config.batching, config.training
     if model.attention.score not in SCORES:
         near = difflib.get_close_matches(model.attention.score, SCORES, n=1, cutoff=0.0)[0]
         raise UsageError(
@@ -267,25 +327,35 @@ def check(config: Config) -> None:
         raise UsageError("--model.tie=all needs one vocabulary: give --tokenizer.joint=True or --model.tie=target")
     if config.tokenizer.byte_fallback and config.tokenizer.kind == "word":
         raise UsageError("--tokenizer.byte-fallback=True is sentencepiece's: it does not go with --tokenizer.kind=word")
-    if -(-config.data.max_length // batching.length_multiple) * batching.length_multiple > model.max_length:
+    longest = -(-config.data.max_length // batching.length_multiple) * batching.length_multiple
+    if longest > model.max_length:
         raise UsageError(
-            f"--data.max-length={config.data.max_length} is longer than --model.max-length={model.max_length}"
+            f"--data.max-length={config.data.max_length} (rounded up to --batching.length-multiple="
+            f"{batching.length_multiple}) is longer than --model.max-length={model.max_length}"
         )
-    rows = batching.batch_multiple * config.training.accumulate
-    if batching.tokens < rows * config.data.max_length:
+    rows = batching.batch_multiple * training.accumulate
+    if batching.tokens < rows * longest:
         raise UsageError(
-            f"--batching.tokens={batching.tokens} holds no batch of {rows} rows of {config.data.max_length} tokens: "
-            f"raise it to {rows * config.data.max_length} or lower --data.max-length or --batching.batch-multiple"
+            f"--batching.tokens={batching.tokens} holds no batch of {rows} rows of {longest} tokens: "
+            f"raise it to {rows * longest} or lower --data.max-length or --batching.batch-multiple"
         )
-    for flag, value in {
-        "training.steps": config.training.steps,
-        "training.accumulate": config.training.accumulate,
-        "training.log-every": config.training.log_every,
-        "training.validate-every": config.training.validate_every,
-        "training.keep-last": config.training.keep_last,
-        "schedule.warmup": config.schedule.warmup,
-        "decoding.beam": config.decoding.beam,
-        "batching.shapes": batching.shapes,
-    }.items():
-        if value < 1:
-            raise UsageError(f"--{flag} must be at least 1, not {value}")
+    if training.metric == "bleu" and training.validate_sentences == 0:
+        raise UsageError("--training.metric=bleu needs --training.validate-sentences: raise it, or watch the loss")
+    kept = {"none": 2, "last": training.keep_last, "best": training.keep_best}[training.average]
+    if kept < 2:
+        flag = f"--training.keep-{training.average}"
+        raise UsageError(
+            f"--training.average={training.average} averages what {flag} keeps: give at least 2, not {kept}"
+        )
+
+
+def _check_ranges(config: Config, prefix: str = "") -> None:
+    for name, (low, high) in RANGES.items():
+        if not name.startswith(prefix):
+            continue
+        value: Any = config
+        for part in name.split("."):
+            value = getattr(value, part)
+        if not low <= value <= high or value == math.inf:  # NaN is in no range
+            limits = f"at least {low}" if high == math.inf else f"from {low} to {high}"
+            raise UsageError(f"--{name.replace('_', '-')} must be {limits}, not {value}")

@@ -22,11 +22,10 @@ class Score(NamedTuple):
     """95% confidence interval by bootstrap over sentences."""
 
 
-def bleu(hypotheses: Sequence[str], references: Sequence[str], tokenize: str = "13a") -> float:
+def bleu(hypotheses: Sequence[str], references: Sequence[str], tokenize: str = "13a", lowercase: bool = False) -> float:
     """Corpus BLEU (Papineni 2002) in 0..100; 0 for an empty corpus."""
-    return (
-        float(BLEU(tokenize=tokenize, force=True).corpus_score(hypotheses, [references]).score) if hypotheses else 0.0
-    )
+    metric = BLEU(tokenize=tokenize, lowercase=lowercase, force=True)
+    return float(metric.corpus_score(hypotheses, [references]).score) if hypotheses else 0.0
 
 
 def scores(
@@ -55,7 +54,10 @@ def scores(
     found = []
     for metric in metrics:
         resamples = bootstrap if not isinstance(metric, TER) and len(hypotheses) > 1 else 1
-        score = metric.corpus_score(hypotheses, [references], n_bootstrap=resamples)
+        try:
+            score = metric.corpus_score(hypotheses, [references], n_bootstrap=resamples)
+        except TypeError:  # sacreBLEU cannot average resamples of which some score 0
+            resamples, score = 1, metric.corpus_score(hypotheses, [references])
         interval = None
         if resamples > 1:
             interval = (float(score._mean - score._ci), float(score._mean + score._ci))
@@ -64,7 +66,11 @@ def scores(
 
 
 def by_length(
-    sources: Sequence[str], hypotheses: Sequence[str], references: Sequence[str], tokenize: str = "13a"
+    sources: Sequence[str],
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    tokenize: str = "13a",
+    lowercase: bool = False,
 ) -> list[dict[str, Any]]:
     """Corpus BLEU of the sentences in each bin of source length (words split at spaces), empty bins left out."""
     lengths = np.array([len(source.split()) for source in sources])
@@ -77,7 +83,7 @@ def by_length(
                 {
                     "words": f"{low}-{high}" if high else f"{low}+",
                     "sentences": len(inside),
-                    "bleu": bleu([hypotheses[i] for i in inside], [references[i] for i in inside], tokenize),
+                    "bleu": bleu([hypotheses[i] for i in inside], [references[i] for i in inside], tokenize, lowercase),
                 }
             )
         low = (high or 0) + 1

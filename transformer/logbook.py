@@ -1,6 +1,7 @@
 """What a run writes down while it trains: metrics.jsonl, TensorBoard events, a progress bar, and a curve."""
 
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from transformer.rundir import Run
+
+log = logging.getLogger(__name__)
 
 
 class Logbook:
@@ -37,9 +40,12 @@ class Logbook:
     def close(self) -> None:
         """Flush and close everything, and draw the curve."""
         self.bar.close()
-        self._metrics.close()
-        self._events.close()
-        draw_curve(read(self._run.metrics), self._run.report / "curve.png")
+        try:
+            self._metrics.close()
+            self._events.close()
+            draw_curve(read(self._run.metrics), self._run.report / "curve.png")
+        except OSError as error:  # such as a full disk: what ended the run matters more
+            log.warning("the log of %s could not be finished: %s", self._run.folder, error)
 
 
 def line(values: dict[str, float]) -> str:

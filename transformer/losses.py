@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from transformer.attention.masks import PAD
+from transformer.marks import PAD
 
 
 def cross_entropy(

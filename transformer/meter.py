@@ -27,10 +27,13 @@ class Meter:
         """`compiled` grows by the seconds of each compilation, which the speed leaves out."""
         self._compiled = compiled
         self._unread: deque[tuple[int, dict[str, Array]]] = deque()
-        self.restart()
+        self._restart()
 
-    def restart(self) -> None:
-        """Begin a new line of the log; what is not read yet counts to it."""
+    def pause(self, seconds: float) -> None:
+        """Leave so much time out of the speed: a validation, a save."""
+        self._start += seconds
+
+    def _restart(self) -> None:
         self._start, self._compiled_before = time.perf_counter(), sum(self._compiled)
         self._sums: dict[str, float] = {}
         self._updates = self._tokens = 0.0
@@ -50,7 +53,7 @@ class Meter:
         seconds = time.perf_counter() - self._start - (sum(self._compiled) - self._compiled_before)
         means = {name: v / (self._tokens if name in MEANS else self._updates) for name, v in self._sums.items()}
         means["tokens_per_s"] = self._tokens / max(seconds, 1e-9)
-        self.restart()
+        self._restart()
         return means
 
     def _read(self, leave: int) -> None:

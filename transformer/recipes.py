@@ -12,7 +12,7 @@ from transformer.errors import UsageError
 
 def folder() -> Path:
     """Where the named recipes are: inside an installed package, or `configs/` of the checkout."""
-    installed = Path(__file__).parent / "recipes"
+    installed = Path(__file__).parent / "configs"
     return installed if installed.is_dir() else Path(__file__).parent.parent / "configs"
 
 
@@ -27,7 +27,7 @@ def find(recipe: str) -> tuple[str, Config]:
     Raises UsageError with the nearest name when there is none, or when the file defines no `config`.
     """
     path = Path(recipe)
-    if path.is_dir():
+    if (path / "config.json").is_file():
         return path.name, rundir.read_config(path)
     if path.suffix != ".py":
         path = folder() / f"{recipe}.py"
@@ -56,7 +56,7 @@ def smoke(settings: Config) -> Config:
     grammar = dataclasses.replace(settings.data.grammar, train=500, validation=20, test=20)
     training = dataclasses.replace(
         settings.training,
-        steps=10 * settings.training.accumulate,
+        steps=10,
         log_every=2,
         validate_every=5,
         validate_sentences=min(8, settings.training.validate_sentences),
@@ -67,7 +67,6 @@ def smoke(settings: Config) -> Config:
     return dataclasses.replace(
         settings,
         data=dataclasses.replace(settings.data, limit=500, max_length=length, grammar=grammar),
-        tokenizer=dataclasses.replace(settings.tokenizer, vocabulary=min(500, settings.tokenizer.vocabulary)),
         batching=dataclasses.replace(settings.batching, tokens=max(1024, rows * length), shapes=2),
         model=model,
         training=training,

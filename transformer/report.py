@@ -53,7 +53,7 @@ def evaluate(
         | (search or {}),
         "scores": {score.name: score._asdict() for score in found},
         "perplexity": float(np.exp(min(loss, 700))),
-        "by_length": by_length(part.sources, hypotheses, part.targets, tokenize),
+        "by_length": by_length(part.sources, hypotheses, part.targets, tokenize, lowercase),
         "seconds": seconds,
     }
     if against:
@@ -71,6 +71,10 @@ def _paired(against: str, part: Corpus, hypotheses: list[str], tokenize: str, lo
         path = rundir.Run(path).report / f"{part.name}.hypotheses"
         if not path.is_file():
             raise TransformerError(f"{against} has no {path.name} yet: run `transformer evaluate {against}` first")
+        settings = rundir.read_config(Path(against))
+        other = corpus.read(rundir.Run(Path(against)).data, part.name, settings.data.languages)
+        if other.targets != part.targets:
+            raise TransformerError(f"{against} was evaluated on another {part.name} set than this run")
     baseline = corpus.read_lines(path)
     if len(baseline) != len(hypotheses):
         raise TransformerError(f"{path} has {len(baseline)} lines, the {part.name} set {len(hypotheses)}")

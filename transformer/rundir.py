@@ -1,6 +1,6 @@
 """The run directory: all that a run leaves, and all that the commands after `train` need.
 
-config.json       the resolved settings, the recipe's name, and version and git commit of each sitting
+config.json       the resolved settings, the recipe's name, the data's hashes, the git commit of each sitting
 tokenizer/        pieces and their hash
 data/             the validation and test sets as text
 checkpoints/      see `checkpoint`
@@ -10,7 +10,6 @@ report/           curves and scores
 """
 
 import json
-import shutil
 import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,12 +21,12 @@ from transformer import config
 from transformer.errors import TransformerError, UsageError
 
 # What may differ between the sittings of one run: how long it goes and what is kept and shown, not what it computes.
+# (The number of steps shapes the cosine schedule, so there it may not.)
 FREE = (
     "training.steps",
     "training.minutes",
     "training.patience",
     "training.log_every",
-    "training.validate_sentences",
     "training.keep_last",
     "training.keep_best",
     "training.average",
@@ -77,7 +76,7 @@ class Run:
 
 
 def read_config(folder: Path) -> config.Config:
-    """The settings of a run. Raises TransformerError when the folder is not a run directory."""
+    """The settings of a run. Raises UsageError for no run directory, TransformerError for a damaged one."""
     path = Run(folder).config
     if not folder.is_dir():
         raise UsageError(f"no run directory at {folder}")
@@ -85,49 +84,56 @@ def read_config(folder: Path) -> config.Config:
         raise UsageError(f"{folder} is not a run directory: it has no config.json")
     try:
         return config.from_json(json.loads(path.read_text(encoding="utf-8"))["config"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise TransformerError(f"{path} is damaged: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TransformerError(f"{path} is damaged or no run's: {error}") from error
 
 
-def begin(folder: Path, settings: config.Config, recipe: str, resume: bool) -> tuple[Run, bool]:
-    """Make a new run directory, or (with `resume`) go on in one.
+def check(folder: Path, settings: config.Config, resume: bool) -> dict[str, Any] | None:
+    """Whether a run may train in a folder. Nothing is written.
 
     Returns:
-        The run, and whether it goes on.
+        What `keep` wrote of the run that is gone on with; None for a new one.
 
     Raises:
-        UsageError: the folder holds something else, another run, or this run and `resume` was not given.
+        UsageError: the folder holds something else, another run, or a run and `resume` was not given.
     """
-    run = Run(folder)
+    path = Run(folder).config
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--run={folder} is a file")
-    # A start that failed before its first update left nothing worth keeping.
-    there = run.config.is_file() and (run.metrics.is_file() or run.checkpoints.is_dir())
-    if there and not resume:
-        raise UsageError(f"{folder} already holds a run: add --resume to go on with it, or give another --run")
-    if not run.config.is_file() and folder.is_dir() and any(folder.iterdir()):
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return None
+    if not is_run(folder):
         raise UsageError(f"{folder} is not empty and is no run directory: give another --run")
-    about: dict[str, Any] = {"recipe": recipe, "sittings": []}
-    if there:
-        _compare(folder, read_config(folder), settings)
-        stored = json.loads(run.config.read_text(encoding="utf-8"))
-        about = {name: stored[name] for name in about}
-    about["sittings"].append(provenance())
-    about["config"] = config.to_json(settings)
+    if not resume:
+        raise UsageError(f"{folder} already holds a run: add --resume to go on with it, or give another --run")
+    _compare(folder, read_config(folder), settings)
+    about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return about
+
+
+def keep(run: Run, settings: config.Config, about: dict[str, Any]) -> None:
+    """Write config.json: the settings, this sitting's provenance, and `about`, which `check` gives back."""
+    sittings = [*about.get("sittings", []), provenance()]
+    write_json(run.config, {**about, "sittings": sittings, "config": config.to_json(settings)})
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run directory of ours."""
     try:
-        if not there:
-            for made in (run.tokenizer, run.data):
-                shutil.rmtree(made, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(run.config, about)
-    except OSError as error:
-        raise TransformerError(f"cannot write to the run directory {folder}: {error.strerror}") from error
-    return run, there
+        read_config(folder)
+    except TransformerError:
+        return False
+    return True
 
 
 def _compare(folder: Path, old: config.Config, new: config.Config) -> None:
     before, now = flatten(config.to_json(old)), flatten(config.to_json(new))
     for name, value in now.items():
+        if name == "training.steps" and new.schedule.name == "cosine" and value != before[name]:
+            raise UsageError(
+                f"{folder} was trained with --training.steps={before[name]}, not {value}, and its cosine schedule "
+                f"ends there: to train on, give another --run with --init-from {folder}"
+            )
         free = any(name == f or name.startswith(f + ".") for f in FREE)
         if not free and value != before[name]:
             flag = name.replace("_", "-")

@@ -1,6 +1,7 @@
 """Training: one jitted step, and the loop around it, read from top to bottom."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from transformer.errors import InterruptedRunError, TransformerError
 from transformer.logbook import Logbook
 from transformer.losses import cross_entropy
 from transformer.meter import Meter, NonFiniteLossError
-from transformer.prepare import Prepared, check_identity
+from transformer.prepare import Prepared
 from transformer.rundir import Run
 from transformer.watch import compilations, stop_requests
 
@@ -82,7 +83,6 @@ def make_step(
 class Host:
     """What the host knows beside the state; a checkpoint keeps it as JSON."""
 
-    identity: str
     minutes: float = 0.0
     """Training time so far, all sittings together."""
     best: float | None = None
@@ -130,19 +130,18 @@ def train(
         parallel.replicated(mesh),
         may_alias=False,
     )
-    host = Host(prepared.identity)
+    host = Host()
     checkpoints = Checkpoints(run.checkpoints, training)
     if (latest := checkpoints.latest()) is not None:
         host = Host(**checkpoints.host(latest))
-        check_identity(prepared, host.identity, run)
         state = checkpoints.restore(latest, state, mesh)
         log.info("going on from step %d", latest)
     step = int(state["step"])
     count = sum(leaf.size for leaf in jax.tree.leaves(state["parameters"]))
     log.info("model: %s parameters; %d device(s)", f"{count:,}", mesh.size)
 
-    book = Logbook(run, step, training.steps)
     stream = batches.stream(prepared.examples, plan, start=step)
+    book = Logbook(run, step, training.steps)
     began = time.perf_counter() - 60 * host.minutes
     with compilations() as compiled, stop_requests() as stop:
         meter = Meter(compiled)
@@ -159,19 +158,24 @@ def train(
                     values = meter.close() | {"lr": float(rate(step - 1)), "minutes": host.minutes}
                     book.write("train", step, values | {"epoch": step / plan.batches_per_epoch})
 
+                stopping = bool(stop)
                 if step % training.validate_every == 0 or host.done(training, step):
                     meter.settle()  # nothing that is not finite is ever saved
+                    paused = time.perf_counter()
+                    compiled_before = sum(compiled)
                     validation = validate(state["parameters"])
-                    quality = validation.get("bleu") if training.metric == "bleu" else None
-                    quality = -validation["loss"] if quality is None else quality
+                    if not math.isfinite(validation["loss"]):
+                        raise NonFiniteLossError(index, {"loss": validation["loss"], "grad_norm": math.nan})
+                    quality = validation["bleu"] if training.metric == "bleu" else -validation["loss"]
                     host.judge(quality)
                     book.write("validation", step, validation | {"compilations": len(compiled)})
                     checkpoints.save(state, vars(host), quality)
-                    meter.restart()
-                elif stop:
+                    # Compilation is left out of the speed already.
+                    meter.pause(time.perf_counter() - paused - (sum(compiled) - compiled_before))
+                elif stopping:
                     meter.settle()
                     checkpoints.save(state, vars(host), None)
-                if stop and not host.done(training, step):
+                if stopping and not host.done(training, step):
                     raise InterruptedRunError(
                         f"stopped and saved at step {step}; go on with: transformer train {run.folder} --resume"
                     )
@@ -182,8 +186,8 @@ def train(
             ids = plan.batch(error.batch)[1]
             raise TransformerError(
                 f"the loss is not finite at update {error.batch + 1}, {error}, training pairs "
-                f"{', '.join(map(str, ids[:3]))} and {len(ids) - 3} more. The last good checkpoint is step "
-                f"{checkpoints.latest()}; try a lower --schedule.peak, a longer --schedule.warmup or "
+                f"{', '.join(map(str, ids[:3]))}, ... ({len(ids)}, counted without those left out). The last good "
+                f"checkpoint is {checkpoints.last_good()}; try a lower --schedule.peak, a longer --schedule.warmup or "
                 "--optimizer.clip=1"
             ) from error
         finally:
@@ -202,10 +206,12 @@ def _average(
 ) -> None:
     """Average the kept checkpoints and validate the average."""
     if training.average == "last":
-        steps = checkpoints.steps()[-training.keep_last :]
+        steps = sorted(checkpoints.ranked())[-training.keep_last :]
     else:
         steps = checkpoints.ranked()[: training.keep_best]
     mean = checkpoint.average([checkpoints.parameters(step, like, mesh) for step in steps])
     validation = validate(mean)
-    checkpoint.save_average(run.average, mean, {"steps": steps, "validation": validation})
+    checkpoint.save_average(
+        run.average, mean, {"steps": steps, "until": checkpoints.latest(), "validation": validation}
+    )
     log.info("average of steps %s: %s", ", ".join(map(str, steps)), logbook.line(validation))

@@ -8,19 +8,19 @@ import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from transformer import api, models, parallel, recipes, report, rundir
 from transformer import train as training
-from transformer.config import Config, Decoding, check
+from transformer.config import Config, check
 from transformer.data import batches, corpus
 from transformer.data.corpus import Corpus
 from transformer.decoding.translate import Translator
 from transformer.errors import TransformerError, UsageError
 from transformer.evaluate import bleu
-from transformer.prepare import Prepared, prepare
+from transformer.prepare import Prepared, check_identity, keep, prepare
 from transformer.rundir import Run
-from transformer.scoring import Scorer, check_lengths
+from transformer.scoring import Scorer
 
 log = logging.getLogger(__name__)
 
@@ -30,31 +30,63 @@ CHUNK = 2_000
 
 
 def train(settings: Config, folder: Path, recipe: str, *, resume: bool = False, init_from: Path | None = None) -> Run:
-    """Prepare the data, train, and say where things are."""
+    """Prepare the data, train, and say where things are. Nothing is written before all is known to fit."""
     check(settings)
     settings = _with_absolute_paths(settings)
     mesh = parallel.make_mesh(settings.mesh)
-    initial = api.load(init_from) if init_from is not None else None
-    run, goes_on = rundir.begin(folder, settings, recipe, resume)
-    prepared = prepare(settings, run, init_from)
+    if settings.batching.batch_multiple % mesh.size:
+        raise UsageError(
+            f"--batching.batch-multiple={settings.batching.batch_multiple} does not divide over {mesh.size} devices: "
+            "give a multiple of them, or fewer devices with --mesh.data"
+        )
+    run = Run(folder)
+    about = rundir.check(folder, settings, resume)
+    if about is not None:
+        prepared = prepare(settings, run.tokenizer)
+        check_identity(prepared, about["identity"], run)
+        began_from = about["init_from"]
+    else:
+        if init_from is not None:
+            _same_tokenizer(settings, init_from)
+        prepared = prepare(settings, None if init_from is None else Run(init_from).tokenizer)
+        began_from = None if init_from is None else str(init_from.absolute())
     sizes = prepared.tokenizers.source.size, prepared.tokenizers.target.size
     graph, parameters = models.split(models.create(settings.model, *sizes, settings.seed))
-    if initial is not None and not goes_on:
-        parameters = _take_over(parameters, initial.parameters, init_from)
+    if began_from is not None and not any(path.name.isdigit() for path in run.checkpoints.glob("*")):
+        parameters = _take_over(parameters, api.load(began_from).parameters, began_from)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if about is None:
+            keep(prepared, settings, run)
+        new = {"recipe": recipe, "init_from": began_from, "identity": prepared.identity}
+        rundir.keep(run, settings, about or new)
+    except OSError as error:
+        raise TransformerError(f"cannot write to the run directory {folder}: {error.strerror}") from error
     validate = make_validation(settings, prepared, graph, mesh)
     training.train(settings, run, graph, parameters, prepared, validate, mesh)
     print(f"run: {run.folder}   curve: {run.report / 'curve.png'}")
     return run
 
 
+def _same_tokenizer(settings: Config, init_from: Path) -> None:
+    before = rundir.read_config(init_from)
+    if before.tokenizer != settings.tokenizer:
+        raise UsageError(
+            f"--init-from={init_from} has the tokenizer {before.tokenizer}, this recipe {settings.tokenizer}: "
+            "parameters fit only their own tokenizer, so give the same --tokenizer settings"
+        )
+
+
 def _with_absolute_paths(settings: Config) -> Config:
     """So that a run can be gone on with from any folder."""
     data = settings.data
-    paths: dict[str, Any] = {name: str(Path(getattr(data, name)).absolute()) for name in SPLITS if getattr(data, name)}
+    paths: dict[str, Any] = {
+        name: str(Path(getattr(data, name)).expanduser().absolute()) for name in SPLITS if getattr(data, name)
+    }
     return dataclasses.replace(settings, data=dataclasses.replace(data, **paths))
 
 
-def _take_over(fresh: Any, given: Any, source: Path | None) -> Any:
+def _take_over(fresh: Any, given: Any, source: str) -> Any:
     wanted, there = (rundir.flatten(tree) for tree in (fresh, given))
     for name in sorted(wanted.keys() | there.keys()):
         shapes = [tree[name].shape if name in tree else "nothing" for tree in (wanted, there)]
@@ -69,7 +101,6 @@ def _take_over(fresh: Any, given: Any, source: Path | None) -> Any:
 def make_validation(settings: Config, prepared: Prepared, graph: Any, mesh: Any) -> Any:
     """A function of the parameters: validation loss, and BLEU of greedy translations of the first sentences."""
     examples, plan = prepared.validation_examples, prepared.plan
-    check_lengths(examples, settings.model.max_length)  # now, not after an hour of training
     fixed = batches.fixed(
         examples.source_lengths,
         examples.target_lengths,
@@ -77,11 +108,11 @@ def make_validation(settings: Config, prepared: Prepared, graph: Any, mesh: Any)
         plan.buckets,
         settings.batching.batch_multiple * settings.training.accumulate,
     )
-    scorer = Scorer(graph, mesh, settings.training.loss_chunk, settings.model.max_length)
+    scorer = Scorer(graph, mesh, settings.training.loss_chunk)
     translator = Translator(graph, prepared.tokenizers, settings.model.max_length, mesh)
     count = settings.training.validate_sentences
     sources, references = prepared.validation.sources[:count], prepared.validation.targets[:count]
-    greedy = Decoding(beam=1, batch=128)
+    greedy = dataclasses.replace(settings.decoding, beam=1, batch=128)
 
     def validate(parameters: Any) -> dict[str, float]:
         began = time.perf_counter()
@@ -96,31 +127,27 @@ def make_validation(settings: Config, prepared: Prepared, graph: Any, mesh: Any)
 
 
 def translate(run: Path, source: str, output: str, checkpoint: str, search: dict[str, Any]) -> None:
-    """Lines in, lines out, in pieces, so that the first come soon."""
+    """Lines in, lines out, in pieces, so that the first come soon. A file appears under its name when it is whole."""
     target = None if output == "-" else Path(output)
     if target is not None and target.exists():
         raise UsageError(f"--output={target} exists: give another name, or remove it")
+    lines = corpus.stream_lines(None if source == "-" else Path(source))
     model = api.load(run, checkpoint)
-    lines = corpus.stream_lines(Path(source)) if source != "-" else _stdin()
-    try:
-        stream = sys.stdout if target is None else target.open("w", encoding="utf-8")
-    except OSError as error:
-        raise TransformerError(f"--output={target} cannot be written: {error.strerror}") from error
-    try:
-        while piece := list(islice(lines, CHUNK)):
-            stream.writelines(line + "\n" for line in model.translate(piece, **search))
-            stream.flush()
-    finally:
-        if target is not None:
-            stream.close()
+    if target is None:
+        _translate(model, lines, sys.stdout, search)
+        return
+    part = target.with_name(target.name + ".part")
+    with part.open("w", encoding="utf-8") as stream:
+        _translate(model, lines, stream, search)
+    part.rename(target)
 
 
-def _stdin() -> Iterator[str]:
-    for number, line in enumerate(sys.stdin.buffer, 1):
-        try:
-            yield line.decode("utf-8").strip()
-        except UnicodeDecodeError as error:
-            raise TransformerError(f"standard input, line {number}: not UTF-8 ({error.reason})") from error
+def _translate(model: api.Translation, lines: Iterator[str], stream: TextIO, search: dict[str, Any]) -> None:
+    first = 1
+    while piece := list(islice(lines, CHUNK)):
+        stream.writelines(found.text + "\n" for found in model.search(piece, first, **search))
+        stream.flush()
+        first += len(piece)
 
 
 def evaluate(
@@ -163,13 +190,17 @@ def _own_files(files: tuple[Path, Path]) -> Corpus:
     sources, references = (corpus.read_lines(path) for path in files)
     if len(sources) != len(references):
         raise TransformerError(f"{files[0]} has {len(sources)} lines but {files[1]} has {len(references)}")
-    return Corpus(sources, references, None, files[0].name.split(".")[0])
+    if not sources:
+        raise TransformerError(f"{files[0]} has no lines")
+    return Corpus(sources, references, None, files[0].name)
 
 
 def demo(folder: Path) -> None:
     """Train the recipe `demo`, then show what came of it."""
     began = time.perf_counter()
     if folder.exists():
+        if not rundir.is_run(folder):
+            raise UsageError(f"{folder} is no run directory: give another --run")
         number = next(n for n in range(1, 10**6) if not folder.with_name(f"{folder.name}-{n}").exists())
         aside = folder.with_name(f"{folder.name}-{number}")
         folder.rename(aside)

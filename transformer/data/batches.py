@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from transformer import config
 from transformer.data.examples import Examples, Side
-from transformer.data.tokenizer import BEGIN, PAD
+from transformer.marks import BEGIN, PAD
 
 Ints = NDArray[Any]
 ENDLESS = 1 << 60

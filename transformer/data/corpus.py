@@ -7,11 +7,12 @@ a byte order mark, a "\\r" before the end of the line and whitespace at either e
 import difflib
 import glob
 import gzip
+import os
 import random
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple, cast
 
 from transformer import config
 from transformer.errors import TransformerError, UsageError
@@ -177,24 +178,31 @@ def _find(prefix: str, language: str) -> Path:
     raise TransformerError(f"no such file: {plain} or {zipped} (found: {', '.join(names) or 'nothing like it'})")
 
 
-def stream_lines(path: Path) -> Iterator[str]:
-    """Sentences of a text file, plain or .gz, one by one. Raises TransformerError with the file (and the
-    line)."""
+def stream_lines(path: Path | None) -> Iterator[str]:
+    """Sentences of a text file, plain or .gz, or of standard input (None), one by one. Raises TransformerError with
+    the file and the line."""
     number = 0
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with _open(path) as file:
             for number, line in enumerate(file, start=1):
                 text = line.decode("utf-8")
                 yield (text.removeprefix("\ufeff") if number == 1 else text).strip()
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
-        raise TransformerError(f"{path}, line {number}: not UTF-8 (byte 0x{byte:02x} at {error.start + 1})") from None
+        name = path or "standard input"
+        raise TransformerError(f"{name}, line {number}: not UTF-8 (byte 0x{byte:02x} at {error.start + 1})") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise TransformerError(f"{path}: broken gzip file after line {number} ({error})") from None
     except FileNotFoundError:
         raise TransformerError(f"no such file: {path}") from None
     except OSError as error:
         raise TransformerError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _open(path: Path | None) -> IO[bytes]:
+    if path is None:
+        return os.fdopen(os.dup(0), "rb")  # a copy, so that closing it closes no one else's
+    return cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
 
 
 def read_lines(path: Path) -> list[str]:

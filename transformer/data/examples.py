@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transformer.data.corpus import Corpus
-from transformer.data.tokenizer import END, Tokenizer, Tokenizers, fingerprint
+from transformer.data.tokenizer import Tokenizer, Tokenizers, fingerprint
 from transformer.errors import TransformerError
+from transformer.marks import END
 
 VERSION = 1
 CHUNK = 16_384

@@ -23,8 +23,8 @@ import sentencepiece
 
 from transformer import config
 from transformer.errors import TransformerError
+from transformer.marks import BEGIN, END, PAD, UNKNOWN
 
-PAD, UNKNOWN, BEGIN, END = 0, 1, 2, 3
 MARKS = ("<pad>", "<unk>", "<s>", "</s>")
 """How the marks are written, by id. The same strings in a text are unknown words, never marks."""
 

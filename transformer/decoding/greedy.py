@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from transformer.data.tokenizer import BEGIN, END, PAD
 from transformer.decoding.limits import log_probabilities
+from transformer.marks import BEGIN, END, PAD
 from transformer.models.contract import Memory, Model
 
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from transformer.data.tokenizer import BEGIN, END, PAD
+from transformer.marks import BEGIN, END, PAD
 
 
 def log_probabilities(

@@ -5,14 +5,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
 from transformer import config, parallel
-from transformer.data.tokenizer import END, Tokenizers
-from transformer.decoding.beam import beam_search
+from transformer.data.tokenizer import Tokenizers
+from transformer.decoding.beam import beam_search, length_penalty
 from transformer.decoding.greedy import greedy
+from transformer.marks import END, PAD
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +36,16 @@ class Translator:
         self.graph, self.tokenizers, self.max_length, self.mesh = graph, tokenizers, max_length, mesh
         self._search = jax.jit(self._search_batch, static_argnums=(3, 4, 5))
 
-    def translate(self, parameters: Any, lines: Sequence[str], settings: config.Decoding) -> list[Hypothesis]:
+    def translate(
+        self, parameters: Any, lines: Sequence[str], settings: config.Decoding, first: int = 1
+    ) -> list[Hypothesis]:
         """The best translation of each line; an empty line gives an empty one.
 
-        Sources longer than the model's limit are cut to it, and the log says which.
+        Sources longer than the model's limit are cut to it, and the log says how many and which is the first,
+        counted from `first`.
         """
         sources = [[*tokens, END] if tokens else [] for tokens in self.tokenizers.source.encode_all(lines)]
-        long = [number for number, tokens in enumerate(sources, 1) if len(tokens) > self.max_length]
+        long = [number for number, tokens in enumerate(sources, first) if len(tokens) > self.max_length]
         if long:
             log.warning(
                 "%d line(s) longer than %d tokens were cut (the first is line %d)",
@@ -54,7 +59,9 @@ class Translator:
         found = [Hypothesis("", 0.0)] * len(sources)
         for ids, tokens, scores in self._batches(parameters, sources, settings):
             for row, number in enumerate(ids):
-                found[number] = Hypothesis(self.tokenizers.target.decode(tokens[row].tolist()), float(scores[row]))
+                text = self.tokenizers.target.decode(tokens[row].tolist())
+                # Byte fallback can spell a line break; a translation is one line.
+                found[number] = Hypothesis(" ".join(text.split("\n")), float(scores[row]))
         return found
 
     def _batches(
@@ -88,6 +95,7 @@ class Translator:
         model = nnx.merge(self.graph, parameters)
         memory = model.encode(source)
         if beam == 1:
-            return greedy(model, memory, limits, length)
+            tokens, logp = greedy(model, memory, limits, length)
+            return tokens, logp / length_penalty(jnp.sum(tokens != PAD, -1), alpha)
         tokens, scores = beam_search(model, memory, limits, length, beam, alpha)
         return tokens[:, 0], scores[:, 0]
