@@ -320,6 +320,7 @@ def test_the_first_parameters_of_init_from_survive_a_crash_before_the_first_chec
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), final(tmp_path / "tuned"), start)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # orbax leaves futures behind
 @pytest.mark.parametrize("damage", ["truncated", "missing", "empty"])
 def test_a_damaged_checkpoint_is_named(settings, whole, damage):
     folder = Run(whole).checkpoints / "12"
