@@ -60,7 +60,16 @@ def test_gradient_is_dropped_where_the_value_is():
     np.testing.assert_array_equal(pull(jnp.ones_like(y))[0], y)
 
 
-def test_sharding_does_not_change_the_mask():
-    shape = (8, 6, 4)
-    whole = random_bits(jax.random.key(9), shape)
-    np.testing.assert_array_equal(whole, jax.jit(lambda k: random_bits(k, shape))(jax.random.key(9)))
+def test_bits_by_hand():
+    """MurmurHash3's finaliser in Python integers, of an element's row-major position."""
+
+    def mix(bits):
+        bits = ((bits ^ (bits >> 16)) * 0x85EBCA6B) % 2**32
+        bits = ((bits ^ (bits >> 13)) * 0xC2B2AE35) % 2**32
+        return bits ^ (bits >> 16)
+
+    key = jax.random.key(9)
+    first, second = (int(word) for word in jax.random.bits(key, (2,), jnp.uint32))
+    found = np.asarray(jax.jit(lambda k: random_bits(k, (3, 4, 5)))(key)).ravel()
+    expected = [mix((mix(position ^ first) + second) % 2**32) for position in range(60)]
+    assert found.tolist() == expected

@@ -97,15 +97,14 @@ def _paired(against: str, part: Corpus, hypotheses: list[str], tokenize: str, lo
 
 def show(result: dict[str, Any]) -> str:
     """The result as lines for the terminal."""
-    lines = [
-        f"\n{result['set']}: {result['sentences']} sentences, {result['checkpoint']}, beam {result['search']['beam']}"
-    ]
-    for name, score in result["scores"].items():
+    name = result["set"] + (" (constructions that training never showed)" if result["set"] == "unseen" else "")
+    lines = [f"\n{name}: {result['sentences']} sentences, {result['checkpoint']}, beam {result['search']['beam']}"]
+    for metric, score in result["scores"].items():
         interval = ""
         if score["interval"]:
             low, high = score["interval"]
             interval = f"  95% [{low:.1f}, {high:.1f}]"
-        lines.append(f"  {name:5} {score['value']:6.2f}{interval}  {score['signature']}")
+        lines.append(f"  {metric:5} {score['value']:6.2f}{interval}  {score['signature']}")
     lines.append(f"  perplexity {result['perplexity']:.3f} (a token of this tokenizer), {result['seconds']:.1f} s")
     lines.append("  BLEU by source length (words)")
     for row in result["by_length"]:

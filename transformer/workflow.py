@@ -217,4 +217,4 @@ def demo(folder: Path) -> None:
             print(report.examples(part, result["hypotheses"], 5))
     minutes = (time.perf_counter() - began) / 60
     print(f"run: {run.folder}   curve: {run.report / 'curve.png'}   time: {minutes:.1f} minutes")
-    print(f"try: echo 'the old man who sold the house sleeps .' | transformer translate {run.folder}")
+    print(f"try: echo 'the old man who sold the house sleeps .' | {sys.argv[0]} translate {run.folder}")
