@@ -315,6 +315,8 @@ def test_the_first_parameters_of_init_from_survive_a_crash_before_the_first_chec
         patch.setattr(training.batches, "stream", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("power cut")))
         with pytest.raises(RuntimeError):
             workflow.train(frozen, tmp_path / "tuned", "toy", init_from=whole)
+    with pytest.raises(UsageError, match=r"began from .*whole, not from"):
+        workflow.train(frozen, tmp_path / "tuned", "toy", resume=True, init_from=tmp_path)
     workflow.train(frozen, tmp_path / "tuned", "toy", resume=True)
     start = jax.tree.map(np.asarray, api.load(whole).parameters)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), final(tmp_path / "tuned"), start)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from transformer import checkpoint, config, models, parallel, rundir
+from transformer import check, checkpoint, config, models, parallel, rundir
 from transformer.checkpoint import Checkpoints
 from transformer.data import batches, examples, tokenizer
 from transformer.data.tokenizer import Tokenizers
@@ -42,7 +42,7 @@ class Translation:
     def search(self, lines: Sequence[str], first: int = 1, **decoding: Any) -> list[Hypothesis]:
         """As `translate`, with scores; `first` is the number of the first line, for what the log says of lines."""
         settings = dataclasses.replace(self.settings.decoding, **decoding)
-        config.check_decoding(settings)
+        check.decoding(settings)
         return self._translator.translate(self.parameters, lines, settings, first)
 
     def score(self, sources: Sequence[str], targets: Sequence[str]) -> SentenceScores:

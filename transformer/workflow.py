@@ -10,9 +10,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
-from transformer import api, models, parallel, recipes, report, rundir
+from transformer import api, check, models, parallel, recipes, report, rundir
 from transformer import train as training
-from transformer.config import Config, check
+from transformer.config import Config
 from transformer.data import batches, corpus
 from transformer.data.corpus import Corpus
 from transformer.decoding.translate import Translator
@@ -31,7 +31,7 @@ CHUNK = 2_000
 
 def train(settings: Config, folder: Path, recipe: str, *, resume: bool = False, init_from: Path | None = None) -> Run:
     """Prepare the data, train, and say where things are. Nothing is written before all is known to fit."""
-    check(settings)
+    check.everything(settings)
     settings = _with_absolute_paths(settings)
     mesh = parallel.make_mesh(settings.mesh)
     if settings.batching.batch_multiple % mesh.size:
@@ -42,6 +42,8 @@ def train(settings: Config, folder: Path, recipe: str, *, resume: bool = False, 
     run = Run(folder)
     about = rundir.check(folder, settings, resume)
     if about is not None:
+        if init_from is not None and str(init_from.absolute()) != about["init_from"]:
+            raise UsageError(f"{folder} began from {about['init_from']}, not from --init-from={init_from}")
         prepared = prepare(settings, run.tokenizer)
         check_identity(prepared, about["identity"], run)
         began_from = about["init_from"]

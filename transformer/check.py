@@ -1,0 +1,118 @@
+"""Settings that are out of range or cannot work together, refused before anything is done."""
+
+import difflib
+import math
+from typing import Any
+
+from transformer.attention.scores import SCORES
+from transformer.config import Config, Decoding
+from transformer.errors import UsageError
+
+# The least and the greatest value of settings that have one; what is not here takes any value of its type.
+RANGES: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**31 - 1),
+    "data.held_out": (1, math.inf),
+    "data.limit": (0, math.inf),
+    "data.max_length": (1, math.inf),
+    "data.grammar.train": (1, math.inf),
+    "data.grammar.validation": (1, math.inf),
+    "data.grammar.test": (0, math.inf),
+    "data.grammar.max_words": (5, math.inf),
+    "data.grammar.max_depth": (0, math.inf),
+    "tokenizer.vocabulary": (5, math.inf),
+    "tokenizer.min_count": (1, math.inf),
+    "batching.tokens": (1, math.inf),
+    "batching.shapes": (1, math.inf),
+    "batching.length_multiple": (1, math.inf),
+    "batching.batch_multiple": (1, math.inf),
+    "model.encoder_layers": (1, math.inf),
+    "model.decoder_layers": (1, math.inf),
+    "model.width": (1, math.inf),
+    "model.feedforward": (1, math.inf),
+    "model.attention.heads": (1, math.inf),
+    "model.max_length": (2, math.inf),
+    "model.dropout": (0, 0.999),
+    "model.attention_dropout": (0, 0.999),
+    "model.feedforward_dropout": (0, 0.999),
+    "optimizer.b1": (0, 0.9999999),
+    "optimizer.b2": (0, 0.9999999),
+    "optimizer.epsilon": (0, math.inf),
+    "optimizer.weight_decay": (0, math.inf),
+    "optimizer.clip": (0, math.inf),
+    "schedule.peak": (0, math.inf),
+    "schedule.warmup": (1, math.inf),
+    "schedule.final": (0, 1),
+    "training.steps": (1, math.inf),
+    "training.minutes": (0, math.inf),
+    "training.accumulate": (1, math.inf),
+    "training.label_smoothing": (0, 0.999),
+    "training.loss_chunk": (1, math.inf),
+    "training.log_every": (1, math.inf),
+    "training.validate_every": (1, math.inf),
+    "training.validate_sentences": (0, math.inf),
+    "training.patience": (0, math.inf),
+    "training.keep_last": (1, math.inf),
+    "training.keep_best": (1, math.inf),
+    "decoding.beam": (1, math.inf),
+    "decoding.length_penalty": (0, math.inf),
+    "decoding.max_ratio": (0, math.inf),
+    "decoding.max_extra": (1, math.inf),
+    "decoding.batch": (1, math.inf),
+}
+
+
+def decoding(settings: Decoding) -> None:
+    """Refuse settings of a search that are out of range. Raises UsageError."""
+    _ranges(Config(decoding=settings), "decoding.")
+
+
+def everything(config: Config) -> None:
+    """Refuse settings that are out of range or cannot work together, naming the flag. Raises UsageError."""
+    _ranges(config)
+    model, batching, training = config.model, config.batching, config.training
+    if model.attention.score not in SCORES:
+        near = difflib.get_close_matches(model.attention.score, SCORES, n=1, cutoff=0.0)[0]
+        raise UsageError(
+            f"--model.attention.score={model.attention.score} is unknown: did you mean {near}? "
+            f"There are {', '.join(SCORES)}"
+        )
+    if model.width % model.attention.heads:
+        raise UsageError(
+            f"--model.width={model.width} does not divide into --model.attention.heads={model.attention.heads} heads"
+        )
+    if model.tie == "all" and not config.tokenizer.joint:
+        raise UsageError("--model.tie=all needs one vocabulary: give --tokenizer.joint=True or --model.tie=target")
+    if config.tokenizer.byte_fallback and config.tokenizer.kind == "word":
+        raise UsageError("--tokenizer.byte-fallback=True is sentencepiece's: it does not go with --tokenizer.kind=word")
+    longest = -(-config.data.max_length // batching.length_multiple) * batching.length_multiple
+    if longest > model.max_length:
+        raise UsageError(
+            f"--data.max-length={config.data.max_length} (rounded up to --batching.length-multiple="
+            f"{batching.length_multiple}) is longer than --model.max-length={model.max_length}"
+        )
+    rows = batching.batch_multiple * training.accumulate
+    if batching.tokens < rows * longest:
+        raise UsageError(
+            f"--batching.tokens={batching.tokens} holds no batch of {rows} rows of {longest} tokens: "
+            f"raise it to {rows * longest} or lower --data.max-length or --batching.batch-multiple"
+        )
+    if training.metric == "bleu" and training.validate_sentences == 0:
+        raise UsageError("--training.metric=bleu needs --training.validate-sentences: raise it, or watch the loss")
+    kept = {"none": 2, "last": training.keep_last, "best": training.keep_best}[training.average]
+    if kept < 2:
+        flag = f"--training.keep-{training.average}"
+        raise UsageError(
+            f"--training.average={training.average} averages what {flag} keeps: give at least 2, not {kept}"
+        )
+
+
+def _ranges(config: Config, prefix: str = "") -> None:
+    for name, (low, high) in RANGES.items():
+        if not name.startswith(prefix):
+            continue
+        value: Any = config
+        for part in name.split("."):
+            value = getattr(value, part)
+        if not low <= value <= high or value == math.inf:  # NaN is in no range
+            limits = f"at least {low}" if high == math.inf else f"from {low} to {high}"
+            raise UsageError(f"--{name.replace('_', '-')} must be {limits}, not {value}")
