@@ -1,4 +1,11 @@
-"""The whole embedded grammar in minutes on a laptop's CPU: what `transformer demo` trains."""
+"""The whole embedded grammar in minutes on a laptop's CPU: what `transformer demo` trains.
+
+    transformer demo
+
+100,000 pairs, 1.3 million parameters, 1,200 updates, a little over one epoch. Test: 90.6 BLEU (95% interval 89.7 to
+91.5); unseen constructions: 79.6. From `make demo` on a fresh clone to the last line: 4.4 minutes on 2 cores of an AMD
+EPYC, installation and compilation included (one run, seed 1, November 2026).
+"""
 
 from transformer.config import Attention, Batching, Config, Decoding, Schedule, Tokenizer, Training, Transformer
 

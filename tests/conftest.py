@@ -53,7 +53,7 @@ def settings(corpora: Path, tmp_path: Path) -> Config:
             grammar=Grammar(train=50, validation=5, test=5),
         ),
         tokenizer=Tokenizer(kind="word", vocabulary=200),
-        batching=Batching(tokens=256, shapes=2),
+        batching=Batching(tokens=256, shapes=1),
         model=tiny(),
         schedule=Schedule(peak=3e-3, warmup=10),
         training=Training(steps=12, log_every=2, validate_every=6, validate_sentences=8, loss_chunk=64),

@@ -50,7 +50,7 @@ def stop_requests() -> Iterator[StopRequest]:
         if request.asked:
             raise KeyboardInterrupt
         request.asked = True
-        log.warning("stopping after this step ...")
+        log.warning("\nstopping after this update ...")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
