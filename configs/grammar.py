@@ -1,6 +1,10 @@
 """The embedded grammar, English to German: the recipe on which attentions are compared.
 
 transformer train grammar && transformer evaluate runs/grammar
+
+100,000 pairs, 5,000 updates. Validation BLEU 94.6 after 2,000 updates, 98.8 after 4,000. Test: 99.3 BLEU (95% interval
+99.0 to 99.6); unseen constructions: 95.3. 23.7 minutes on 2 cores of an AMD EPYC that other programs shared (one run,
+seed 1, November 2026).
 """
 
 from transformer.config import Attention, Batching, Config, Decoding, Schedule, Tokenizer, Training, Transformer
