@@ -1,4 +1,12 @@
-"""Multi30k English-German on the published lower-cased tokenised text: a small Transformer for 2 CPU cores."""
+"""Multi30k English-German on the published lower-cased tokenised text: a small Transformer for 2 CPU cores.
+
+transformer train multi30k_ende && transformer evaluate runs/multi30k_ende --tokenize none
+
+Lower-cased tokenised BLEU on test_2016_flickr, beam 5: 38.5 (95% interval 36.9 to 40.1) after all 4,000 updates, 22
+minutes; 37.9 (36.3 to 39.5) when stopped at 20 minutes (2,970 updates, `--training.minutes 20`, interrupted and resumed
+once). Each is one run, seed 1, November 2026, on 2 cores of an AMD EPYC that other programs shared: alone the machine
+does about twice the updates a minute.
+"""
 
 from transformer.config import (
     Attention,
