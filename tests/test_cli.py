@@ -156,6 +156,8 @@ def test_evaluate_on_other_files(trained, tmp_path, corpora, capsys):
 def test_python_api(trained):
     model = transformer.load(trained)
     assert model.translate([]) == []
+    with pytest.raises(UsageError, match="a list of lines"):
+        model.translate("ba be")
     both = model.translate(["ba be", "bi"])
     assert model.translate(["bi"]) == both[1:]
     scores = model.score(["ba be", "bi"], ["BE BA", "BI"])

@@ -41,6 +41,8 @@ class Translation:
 
     def search(self, lines: Sequence[str], first: int = 1, **decoding: Any) -> list[Hypothesis]:
         """As `translate`, with scores; `first` is the number of the first line, for what the log says of lines."""
+        if isinstance(lines, str):
+            raise UsageError("translate takes a list of lines, not one string: give [line]")
         settings = dataclasses.replace(self.settings.decoding, **decoding)
         check.decoding(settings)
         return self._translator.translate(self.parameters, lines, settings, first)
@@ -114,6 +116,9 @@ def restore(run: Run, name: str, like: Any, training: config.Training, mesh: Mes
                 raise UsageError(f"--checkpoint=average: {run.folder} has none (--training.average makes one)")
             return "average", checkpoint.load_average(run.average, like, mesh)
         step = checkpoints.choose("best" if name == "auto" else name)
+        latest = checkpoints.latest()
+        if name == "auto" and latest is not None and latest != step and latest not in checkpoints.ranked():
+            log.warning("using step %d, the best validated; step %d is newer: --checkpoint last", step, latest)
         return f"step {step}", checkpoints.parameters(step, like, mesh)
     finally:
         checkpoints.close()

@@ -34,7 +34,7 @@ def find(recipe: str) -> tuple[str, Config]:
     if not path.is_file():
         near = difflib.get_close_matches(Path(recipe).stem, names(), n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise UsageError(f"no recipe {recipe}: {hint}there are {', '.join(names())}, or give a .py file")
+        raise UsageError(f"no recipe or run {recipe!r}: {hint}there are {', '.join(names())}, or give a .py file")
     try:
         found = runpy.run_path(str(path)).get("config")
     except Exception as error:

@@ -10,6 +10,7 @@ report/           curves and scores
 """
 
 import json
+import logging
 import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,8 @@ from typing import Any
 
 from transformer import config
 from transformer.errors import TransformerError, UsageError
+
+log = logging.getLogger(__name__)
 
 # What may differ between the sittings of one run: how long it goes and what is kept and shown, not what it computes.
 # (The number of steps shapes the cosine schedule, so there it may not.)
@@ -134,6 +137,8 @@ def _compare(folder: Path, old: config.Config, new: config.Config) -> None:
                 f"{folder} was trained with --training.steps={before[name]}, not {value}, and its cosine schedule "
                 f"ends there: to train on, give another --run with --init-from {folder}"
             )
+        if value != before[name]:
+            log.info("--%s is now %s, was %s", name.replace("_", "-"), value, before[name])
         free = any(name == f or name.startswith(f + ".") for f in FREE)
         if not free and value != before[name]:
             flag = name.replace("_", "-")

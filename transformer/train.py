@@ -179,6 +179,14 @@ def train(
                     raise InterruptedRunError(
                         f"stopped and saved at step {step}; go on with: transformer train {run.folder} --resume"
                     )
+            book.bar.close()
+            if step < settings.schedule.warmup:
+                log.warning(
+                    "stopped at %d of --schedule.warmup=%d updates: the model has hardly learned; train longer, or "
+                    "lower the warm-up",
+                    step,
+                    settings.schedule.warmup,
+                )
             log.info("trained: %s; %d programs compiled", host.done(training, step), len(compiled))
             if training.average != "none":
                 _average(training, run, checkpoints, state["parameters"], validate, mesh)
