@@ -131,21 +131,21 @@ def is_run(folder: Path) -> bool:
 
 def _compare(folder: Path, old: config.Config, new: config.Config) -> None:
     before, now = flatten(config.to_json(old)), flatten(config.to_json(new))
-    for name, value in now.items():
-        if name == "training.steps" and new.schedule.name == "cosine" and value != before[name]:
+    changed = {name: value for name, value in now.items() if value != before[name]}
+    for name, value in changed.items():
+        flag = name.replace("_", "-")
+        if name == "training.steps" and new.schedule.name == "cosine":
             raise UsageError(
-                f"{folder} was trained with --training.steps={before[name]}, not {value}, and its cosine schedule "
+                f"{folder} was trained with --{flag}={before[name]}, not {value}, and its cosine schedule "
                 f"ends there: to train on, give another --run with --init-from {folder}"
             )
-        if value != before[name]:
-            log.info("--%s is now %s, was %s", name.replace("_", "-"), value, before[name])
-        free = any(name == f or name.startswith(f + ".") for f in FREE)
-        if not free and value != before[name]:
-            flag = name.replace("_", "-")
+        if not any(name == free or name.startswith(free + ".") for free in FREE):
             raise UsageError(
                 f"{folder} was trained with --{flag}={before[name]}, not {value}: a resumed run keeps what it "
                 f"computes (resume with `transformer train {folder} --resume`, or give another --run)"
             )
+    for name, value in changed.items():
+        log.info("--%s is now %s, was %s", name.replace("_", "-"), value, before[name])
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
