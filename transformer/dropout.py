@@ -1,5 +1,7 @@
 """Dropout whose mask costs little: a counter hash instead of a generator's stream."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,12 +12,28 @@ def dropout(x: Float[Array, "*D"], rate: float, key: PRNGKeyArray | None) -> Flo
     """Zero each element with probability `rate`, scale the others by 1 / (1 - rate). No key: x itself.
 
     The mask is a function of the key and the element's position alone, so it is the same however the
-    array is sharded.
+    array is sharded. The backward pass draws it again: that is cheaper than to keep it.
     """
     if key is None or rate == 0.0:
         return x
+    return _dropped(rate, x, _words(key))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _dropped(rate: float, x: Array, words: Array) -> Array:
     threshold = np.uint32(round(rate * 2**32))
-    return jnp.where(random_bits(key, x.shape) >= threshold, x * (1 / (1 - rate)), 0)
+    return jnp.where(_hash(words, x.shape) >= threshold, x * (1 / (1 - rate)), 0)
+
+
+def _forward(rate: float, x: Array, words: Array) -> tuple[Array, Array]:
+    return _dropped(rate, x, words), words
+
+
+def _backward(rate: float, words: Array, cotangent: Array) -> tuple[Array, None]:
+    return _dropped(rate, cotangent, words), None
+
+
+_dropped.defvjp(_forward, _backward)
 
 
 def random_bits(key: PRNGKeyArray, shape: tuple[int, ...]) -> UInt32[Array, "*D"]:
@@ -25,8 +43,15 @@ def random_bits(key: PRNGKeyArray, shape: tuple[int, ...]) -> UInt32[Array, "*D"
     avalanche. One element costs a dozen integer operations that fuse with their use, where threefry costs
     twenty rounds. Good for masks; not for cryptography.
     """
-    first, second = jax.random.bits(key, (2,), jnp.uint32)
-    return _mix(_mix(_positions(shape) ^ first) + second)
+    return _hash(_words(key), shape)
+
+
+def _words(key: PRNGKeyArray) -> UInt32[Array, "2"]:
+    return jax.random.bits(key, (2,), jnp.uint32)
+
+
+def _hash(words: UInt32[Array, "2"], shape: tuple[int, ...]) -> UInt32[Array, "*D"]:
+    return _mix(_mix(_positions(shape) ^ words[0]) + words[1])
 
 
 def _positions(shape: tuple[int, ...]) -> UInt32[Array, "*D"]:

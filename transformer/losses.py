@@ -46,6 +46,9 @@ def _piece(
     graph: Any, smoothing: float, parameters: Any, hidden: Array, targets: Array, gradient: bool
 ) -> tuple[Array, Array, Any]:
     """Loss, per-token nll, and (where wanted) gradients by parameters and hidden states, of one piece."""
+    shape = hidden.shape
+    # One axis of tokens: XLA:CPU then spares itself a transposed copy of the logits' gradient.
+    hidden, targets = hidden.reshape(-1, shape[-1]), targets.reshape(-1)
 
     def apply(parameters: Any, hidden: Array) -> Array:
         return nnx.merge(graph, parameters)(hidden)
@@ -60,12 +63,13 @@ def _piece(
     normaliser = jax.nn.logsumexp(logits, -1)
     nll = normaliser - jnp.take_along_axis(logits, targets[..., None], -1)[..., 0]
     loss = (1 - smoothing) * nll + smoothing * (normaliser - logits.mean(-1))
-    total = jnp.sum(loss * weight)
+    total, nll = jnp.sum(loss * weight), (nll * weight).reshape(shape[:-1])
     if not gradient:
-        return total, nll * weight, None
+        return total, nll, None
     hit = jax.nn.one_hot(targets, V, dtype=logits.dtype)
     cotangent = jnp.exp(logits - normaliser[..., None]) - smoothing / V - (1 - smoothing) * hit
-    return total, nll * weight, pull((cotangent * weight[..., None]).astype(hidden.dtype))
+    by_parameters, by_hidden = pull((cotangent * weight[..., None]).astype(hidden.dtype))
+    return total, nll, (by_parameters, by_hidden.reshape(shape))
 
 
 def _scan(
