@@ -41,7 +41,7 @@ def metrics(loss, tokens, norm=1.0):
 
 
 def test_losses_are_means_over_tokens_and_norms_over_updates():
-    meter = Meter([])
+    meter = Meter()
     meter.add(0, metrics(1.0, 30, norm=2.0))
     meter.add(1, metrics(4.0, 10, norm=4.0))
     values = meter.close()
@@ -51,7 +51,7 @@ def test_losses_are_means_over_tokens_and_norms_over_updates():
 
 
 def test_each_line_begins_anew():
-    meter = Meter([])
+    meter = Meter()
     meter.add(0, metrics(1.0, 30))
     meter.close()
     meter.add(1, metrics(4.0, 10))
@@ -60,21 +60,20 @@ def test_each_line_begins_anew():
 
 @pytest.mark.parametrize("bad", [metrics(float("nan"), 5), metrics(1.0, 5, norm=float("inf"))])
 def test_what_is_not_finite_is_named_one_update_later_or_when_settled(bad):
-    meter = Meter([])
+    meter = Meter()
     meter.add(7, bad)
     with pytest.raises(NonFiniteLossError, match="batch 7"):
         meter.settle()
-    meter = Meter([])
+    meter = Meter()
     meter.add(7, bad)
     with pytest.raises(NonFiniteLossError, match="batch 7"):
         meter.add(8, metrics(1.0, 5))
 
 
-def test_the_speed_leaves_compilation_out(monkeypatch):
+def test_the_speed_leaves_pauses_out(monkeypatch):
     clock = iter([0.0, 10.0, 10.0])
     monkeypatch.setattr("transformer.meter.time.perf_counter", lambda: next(clock))
-    compiled: list[float] = []
-    meter = Meter(compiled)
-    compiled.append(8.0)
+    meter = Meter()
+    meter.pause(8.0)
     meter.add(0, metrics(1.0, 30))
     assert meter.close()["tokens_per_s"] == pytest.approx(30 / 2)

@@ -23,18 +23,16 @@ class NonFiniteLossError(TransformerError):
 class Meter:
     """Adds up what `step` returns. Values are awaited one update late, so that the device never waits."""
 
-    def __init__(self, compiled: list[float]):
-        """`compiled` grows by the seconds of each compilation, which the speed leaves out."""
-        self._compiled = compiled
+    def __init__(self) -> None:
         self._unread: deque[tuple[int, dict[str, Array]]] = deque()
         self._restart()
 
     def pause(self, seconds: float) -> None:
-        """Leave so much time out of the speed: a validation, a save."""
+        """Leave so much time out of the speed: a validation and its compilation, a save."""
         self._start += seconds
 
     def _restart(self) -> None:
-        self._start, self._compiled_before = time.perf_counter(), sum(self._compiled)
+        self._start = time.perf_counter()
         self._sums: dict[str, float] = {}
         self._updates = self._tokens = 0.0
 
@@ -48,9 +46,9 @@ class Meter:
         self._read(leave=0)
 
     def close(self) -> dict[str, float]:
-        """Means over the line, and real target tokens a second, compilation left out; begins a new line."""
+        """Means over the line, and real target tokens a second, pauses left out; begins a new line."""
         self.settle()
-        seconds = time.perf_counter() - self._start - (sum(self._compiled) - self._compiled_before)
+        seconds = time.perf_counter() - self._start
         means = {name: v / (self._tokens if name in MEANS else self._updates) for name, v in self._sums.items()}
         means["tokens_per_s"] = self._tokens / max(seconds, 1e-9)
         self._restart()

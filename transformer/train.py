@@ -2,9 +2,12 @@
 
 import logging
 import math
+import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,7 +20,7 @@ from jaxtyping import Array
 from transformer import checkpoint, config, logbook, optim, parallel
 from transformer.checkpoint import Checkpoints
 from transformer.data import batches
-from transformer.data.batches import Batch
+from transformer.data.batches import Batch, Bucket, Plan
 from transformer.errors import InterruptedRunError, TransformerError
 from transformer.logbook import Logbook
 from transformer.losses import cross_entropy
@@ -79,6 +82,23 @@ def make_step(
     return step
 
 
+def compile_ahead(
+    step: Callable[[State, Batch], tuple[State, dict[str, Array]]], state: State, plan: Plan, mesh: Mesh
+) -> dict[Bucket, Any]:
+    """The step, compiled for every shape of the plan. Most of XLA's work has one thread, so shapes share the cores."""
+    jitted = jax.jit(step, donate_argnums=0, out_shardings=(parallel.replicated(mesh), None))
+
+    def shapes(bucket: Bucket) -> Batch:
+        source, target = ((bucket.rows, length) for length in bucket[1:])
+        of = partial(jax.ShapeDtypeStruct, dtype=jnp.int32, sharding=parallel.by_rows(mesh))
+        return Batch(of(source), of(target), of(target))
+
+    lowered = [jitted.lower(state, shapes(bucket)) for bucket in plan.buckets]
+    with ThreadPoolExecutor(min(len(lowered), os.cpu_count() or 1)) as pool:
+        programs = pool.map(lambda one: one.compile(), lowered)
+        return dict(zip(plan.buckets, programs, strict=True))
+
+
 @dataclass
 class Host:
     """What the host knows beside the state; a checkpoint keeps it as JSON."""
@@ -124,7 +144,6 @@ def train(
     training, plan = settings.training, prepared.plan
     rate = optim.schedule(settings.schedule, settings.model.width, training.steps)
     optimizer = optim.optimizer(settings.optimizer, rate)
-    step_fn = jax.jit(make_step(graph, optimizer, settings), donate_argnums=0)
     state: State = jax.device_put(
         {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)},
         parallel.replicated(mesh),
@@ -141,14 +160,17 @@ def train(
     log.info("model: %s parameters; %d device(s)", f"{count:,}", mesh.size)
 
     stream = batches.stream(prepared.examples, plan, start=step)
-    book = Logbook(run, step, training.steps)
-    began = time.perf_counter() - 60 * host.minutes
+    started = time.perf_counter()
+    began = started - 60 * host.minutes
     with compilations() as compiled, stop_requests() as stop:
-        meter = Meter(compiled)
+        programs = compile_ahead(make_step(graph, optimizer, settings), state, plan, mesh)
+        log.info("the update compiled for %d shapes of batches in %.0f s", len(programs), time.perf_counter() - started)
+        book = Logbook(run, step, training.steps)
+        meter = Meter()
         try:
             while not host.done(training, step):
                 index, batch = next(stream)
-                state, metrics = step_fn(state, parallel.put_batch(mesh, batch))
+                state, metrics = programs[Bucket.of(batch)](state, parallel.put_batch(mesh, batch))
                 step += 1
                 meter.add(index, metrics)
                 book.bar.update()
@@ -162,7 +184,6 @@ def train(
                 if step % training.validate_every == 0 or host.done(training, step):
                     meter.settle()  # nothing that is not finite is ever saved
                     paused = time.perf_counter()
-                    compiled_before = sum(compiled)
                     validation = validate(state["parameters"])
                     if not math.isfinite(validation["loss"]):
                         raise NonFiniteLossError(index, {"loss": validation["loss"], "grad_norm": math.nan})
@@ -170,8 +191,7 @@ def train(
                     host.judge(quality)
                     book.write("validation", step, validation | {"compilations": len(compiled)})
                     checkpoints.save(state, vars(host), quality)
-                    # Compilation is left out of the speed already.
-                    meter.pause(time.perf_counter() - paused - (sum(compiled) - compiled_before))
+                    meter.pause(time.perf_counter() - paused)
                 elif stopping:
                     meter.settle()
                     checkpoints.save(state, vars(host), None)

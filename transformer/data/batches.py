@@ -31,6 +31,12 @@ class Bucket(NamedTuple):
     """Tokens, end mark included."""
     target_length: int
 
+    @classmethod
+    def of(cls, batch: "Batch") -> "Bucket":
+        """The shape of a batch."""
+        rows, source_length = batch.source.shape
+        return cls(rows, source_length, batch.target_in.shape[1])
+
 
 class Batch(NamedTuple):
     """Padded token ids, int32; 0 pads, and a row of zeros has weight zero."""
