@@ -1,0 +1,138 @@
+"""Steady-state training speed of a recipe: python experiments/throughput/ours.py RECIPE [--steps N] [any setting].
+
+Runs the very step, batches and shapes of `transformer train`, every shape once before the clock starts, and prints one
+JSON object: real target tokens a second (padding not counted; data, optimizer and transfer included), the share of the
+machine's sgemm peak that the useful products reach, peak memory, and the seconds of compilation.
+"""
+
+import json
+import resource
+import statistics
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import tyro
+
+from transformer import models, optim, parallel, recipes
+from transformer.__main__ import ask_for_huge_pages
+from transformer.config import Config
+from transformer.data import batches
+from transformer.data.batches import Batch, Bucket
+from transformer.prepare import prepare
+from transformer.train import compile_ahead, make_step
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Time some updates of a recipe. Every setting of the recipe is an option."""
+
+    recipe: tyro.conf.Positional[str]
+    steps: int = 100
+    """Updates on the clock."""
+    warm: int = 20
+    """Updates before it, beside one of every shape."""
+    config: Annotated[tyro.conf.FlagConversionOff[Config], tyro.conf.arg(name="")] = field(default_factory=Config)
+
+    def __call__(self) -> dict[str, Any]:
+        settings = self.config
+        prepared = prepare(settings, None)
+        plan, sizes = prepared.plan, (prepared.tokenizers.source.size, prepared.tokenizers.target.size)
+        graph, parameters = models.split(models.create(settings.model, *sizes, settings.seed))
+        rate = optim.schedule(settings.schedule, settings.model.width, settings.training.steps)
+        optimizer = optim.optimizer(settings.optimizer, rate)
+        mesh = parallel.make_mesh(settings.mesh)
+        state = jax.device_put(
+            {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)},
+            parallel.replicated(mesh),
+            may_alias=False,
+        )
+        began = time.perf_counter()
+        programs = compile_ahead(make_step(graph, optimizer, settings), state, plan, mesh)
+        compiling = time.perf_counter() - began
+
+        stream = batches.stream(prepared.examples, plan)
+        unseen, tokens, flops, padded = set(programs), 0, 0.0, 0
+        for number, (_, batch) in enumerate(stream, -self.warm):
+            bucket = Bucket.of(batch)
+            if number < 0:
+                unseen.discard(bucket)
+            for other in sorted(unseen) if number == 0 else ():
+                state, _ = programs[other](state, parallel.put_batch(mesh, empty(other)))
+            if number == 0:
+                jax.block_until_ready(state)
+                start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
+            if number == self.steps:
+                break
+            state, metrics = programs[bucket](state, parallel.put_batch(mesh, batch))
+            if number >= 0:
+                tokens += int((batch.target_out != 0).sum())
+                padded += batch.target_out.size
+                flops += useful_flops(settings, batch, sizes[1])
+            if number % 2:
+                float(metrics["loss"])  # as the log of `train` does: the host stays within two updates of the device
+        jax.block_until_ready(state)
+        seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
+        stream.close()
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        peak = sgemm()
+        memory = jax.local_devices()[0].memory_stats()
+        return {
+            "ours": self.recipe,
+            "device": jax.devices()[0].device_kind,
+            "steps": self.steps,
+            "target_tokens_per_s": round(tokens / seconds),
+            "ms_per_step": round(1e3 * seconds / self.steps),
+            "real_share": round(tokens / padded, 3),
+            "useful_gflops": round(flops / seconds / 1e9),
+            "sgemm_gflops": round(peak / 1e9),
+            "share_of_peak": round(flops / seconds / peak, 3),
+            "cpu_seconds_per_s": round(cpu / seconds, 2),
+            "system_share": round((after.ru_stime - before.ru_stime) / cpu, 3),
+            "compile_s": round(compiling, 1),
+            "shapes": len(programs),
+            "loss": round(float(metrics["loss"]), 3),
+            "peak_rss_mib": after.ru_maxrss // 1024,
+            "peak_device_mib": memory["peak_bytes_in_use"] // 2**20 if memory else None,
+        }
+
+
+def empty(bucket: Bucket) -> Batch:
+    """A batch of one token a row."""
+    source, target = (jnp.zeros((bucket.rows, length), jnp.int32).at[:, 0].set(3) for length in bucket[1:])
+    return Batch(source, target, target)
+
+
+def useful_flops(settings: Config, batch: Batch, vocabulary: int) -> float:
+    """Of the products of matrices of one update, forward and backward, on real tokens: 6 for each multiplication."""
+    model, source, target = settings.model, (batch.source != 0).sum(1), (batch.target_out != 0).sum(1)
+    D, F, E, L = model.width, model.feedforward, model.encoder_layers, model.decoder_layers
+    inner = (3 if model.activation == "swiglu" else 2) * D * F
+    weights = source.sum() * (E * (4 * D * D + inner) + L * 2 * D * D)
+    weights += target.sum() * (L * (6 * D * D + inner) + D * vocabulary)
+    products = 2 * D * (E * (source**2).sum() + L * (target**2 + target * source).sum())
+    return 6.0 * float(weights + products)
+
+
+def sgemm(size: int = 3_000, repeats: int = 5) -> float:
+    """FLOP/s of XLA's own product of two square float32 matrices, the median of some."""
+    x = jax.random.normal(jax.random.key(0), (size, size))
+    product = jax.jit(jnp.matmul)
+    jax.block_until_ready(product(x, x))
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        jax.block_until_ready(product(x, x))
+        seconds.append(time.perf_counter() - start)
+    return 2 * size**3 / statistics.median(seconds)
+
+
+if __name__ == "__main__":
+    ask_for_huge_pages()
+    arguments = sys.argv[1:]
+    recipe = next((argument for argument in arguments if not argument.startswith("-")), "demo")
+    measure = tyro.cli(Measure, args=arguments, default=Measure(tyro.MISSING, config=recipes.find(recipe)[1]))
+    print(json.dumps(measure()))
