@@ -5,7 +5,8 @@ import math
 from typing import Any
 
 from transformer.attention.scores import SCORES
-from transformer.config import Config, Decoding
+from transformer.attention.windows import WINDOWS
+from transformer.config import Attention, Config, Decoding
 from transformer.errors import UsageError
 
 # The least and the greatest value of settings that have one; what is not here takes any value of its type.
@@ -30,6 +31,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "model.width": (1, math.inf),
     "model.feedforward": (1, math.inf),
     "model.attention.heads": (1, math.inf),
+    "model.attention.half_width": (1, math.inf),
+    "model.attention.hidden": (0, math.inf),
+    "model.attention.positions": (1, math.inf),
     "model.max_length": (2, math.inf),
     "model.dropout": (0, 0.999),
     "model.attention_dropout": (0, 0.999),
@@ -70,12 +74,7 @@ def everything(config: Config) -> None:
     """Refuse settings that are out of range or cannot work together, naming the flag. Raises UsageError."""
     _ranges(config)
     model, batching, training = config.model, config.batching, config.training
-    if model.attention.score not in SCORES:
-        near = difflib.get_close_matches(model.attention.score, SCORES, n=1, cutoff=0.0)[0]
-        raise UsageError(
-            f"--model.attention.score={model.attention.score} is unknown: did you mean {near}? "
-            f"There are {', '.join(SCORES)}"
-        )
+    _attention(model.attention)
     if model.width % model.attention.heads:
         raise UsageError(
             f"--model.width={model.width} does not divide into --model.attention.heads={model.attention.heads} heads"
@@ -103,6 +102,20 @@ def everything(config: Config) -> None:
         flag = f"--training.keep-{training.average}"
         raise UsageError(
             f"--training.average={training.average} averages what {flag} keeps: give at least 2, not {kept}"
+        )
+
+
+def _attention(attention: Attention) -> None:
+    for flag, name, table in (("score", attention.score, SCORES), ("window", attention.window, WINDOWS)):
+        if name not in table:
+            near = difflib.get_close_matches(name, table, n=1, cutoff=0.0)[0]
+            raise UsageError(
+                f"--model.attention.{flag}={name} is unknown: did you mean {near}? There are {', '.join(table)}"
+            )
+    if WINDOWS[attention.window].needs_lengths and "decoder" in attention.places:
+        raise UsageError(
+            f"--model.attention.window={attention.window} needs the length of the sentence, and the decoder's own has "
+            "none while it is written: give --model.attention.places encoder cross"
         )
 
 

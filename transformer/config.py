@@ -91,8 +91,20 @@ class Attention:
     """How each attention of a model works."""
 
     score: str = "scaled_dot"
-    """Compatibility of query and key; a name in `transformer.attention.scores.SCORES`."""
+    """Compatibility of query and key: scaled_dot, dot, general, additive, concat, location, cosine, or one of your own
+    in `transformer.attention.scores.SCORES`."""
+    window: str = "global"
+    """Where a query looks: global, local_m (in step with the target) or local_p (about a predicted place)."""
+    half_width: int = 10
+    """local_m, local_p: tokens on either side of the window's centre (Luong 2015's D)."""
+    hidden: int = 0
+    """additive, concat, local_p: width of the hidden layer; 0: that of the query."""
+    positions: int = 128
+    """location: source tokens that it knows; those beyond get no weight."""
     heads: int = 4
+    """Transformer: attentions side by side in every layer."""
+    places: tuple[Literal["encoder", "decoder", "cross"], ...] = ("encoder", "decoder", "cross")
+    """Transformer: the attentions that have this score and window; the others have scaled_dot, global."""
 
 
 @dataclass(frozen=True)

@@ -118,13 +118,13 @@ def attention(s: Parts) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]
     mask = jnp.arange(s.length)[None, None, None] < jnp.full((s.rows, 1, 1, 1), s.length - 2)
 
     def ours(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-        return attend(scaled_dot(q, k), v, mask)[0]
+        return attend(scaled_dot(q, k, {}), v, mask)[0]
 
     def merged(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
         flat = (x.reshape(-1, s.length, K) for x in (q, k, v))
         one = jnp.broadcast_to(mask, (s.rows, s.heads, 1, s.length)).reshape(-1, 1, s.length)
         q, k, v = flat
-        return attend(scaled_dot(q, k), v, one)[0]
+        return attend(scaled_dot(q, k, {}), v, one)[0]
 
     def library(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
         q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))

@@ -35,7 +35,7 @@ def test_attention_equals_loops(name):
     values = random.normal(size=(3, 2, 6, 3)).astype(np.float32)
     mask = np.arange(6)[None] < np.array([6, 4, 1])[:, None]
     context, weights = attend(
-        scores.SCORES[name](jnp.asarray(query), jnp.asarray(keys)),
+        scores.SCORES[name].energies(jnp.asarray(query), jnp.asarray(keys), {}),
         jnp.asarray(values),
         jnp.asarray(mask[:, None, None]),
     )

@@ -18,17 +18,21 @@ def attend(
     values: Float[Array, "*B S K"],
     mask: Bool[Array, "*#B #T S"],
     *,
+    gain: Float[Array, "*#B T S"] | None = None,
     rate: float = 0.0,
     key: PRNGKeyArray | None = None,
 ) -> tuple[Float[Array, "*B T K"], Float[Array, "*B T S"]]:
-    """Context and weights (Vaswani 2017, equation 1; Bahdanau 2015, equations 5 and 6).
+    """Context and weights (Vaswani 2017, equation 1; Bahdanau 2015, equations 5 and 6; Luong 2015, section 3).
 
     Args:
         energies: scores of each query with each key.
         values: what is summed.
         mask: positions that may be attended to.
+        gain: multiplies the weights after the softmax (Luong 2015, equation 10); they then need not sum to one.
         rate: dropout on the weights that make the context; the weights returned are the undropped ones.
         key: no key, no dropout.
     """
     weights = masked_softmax(energies, mask)
+    if gain is not None:
+        weights = weights * gain
     return jnp.einsum("...ts,...sk->...tk", dropout(weights, rate, key), values), weights

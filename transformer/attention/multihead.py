@@ -1,12 +1,11 @@
-"""Multi-head attention over any score (Vaswani 2017, section 3.2.2)."""
+"""Multi-head attention over any score and window (Vaswani 2017, section 3.2.2)."""
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from transformer import config
-from transformer.attention.attend import attend
-from transformer.attention.scores import SCORES
+from transformer.attention.mechanism import Mechanism
 
 # Fan-in and fan-out as of the matrices [D, H*K] and [H*K, D].
 _split_heads = nnx.initializers.variance_scaling(1.0, "fan_avg", "uniform", in_axis=0, out_axis=(1, 2))
@@ -22,24 +21,25 @@ class MultiHead(nnx.Module):
         self.key = nnx.Param(_split_heads(rngs.params(), (width, H, K)))
         self.value = nnx.Param(_split_heads(rngs.params(), (width, H, K)))
         self.output = nnx.Param(_join_heads(rngs.params(), (H, K, width)))
-        self.score = settings.score
+        self.mechanism = Mechanism(settings, K, K, H, rngs=rngs)
         self.dropout = dropout
 
-    def project(self, memory: Float[Array, "B S D"]) -> tuple[Float[Array, "B H S K"], Float[Array, "B H S K"]]:
+    def project(self, memory: Float[Array, "B S D"]) -> tuple[Float[Array, "B H S P"], Float[Array, "B H S K"]]:
         """Keys and values of a memory: computed once, then attended to by any number of queries."""
-        keys = jnp.einsum("bsd,dhk->bhsk", memory, self.key[...])
+        keys = self.mechanism.project(jnp.einsum("bsd,dhk->bhsk", memory, self.key[...]))
         return keys, jnp.einsum("bsd,dhk->bhsk", memory, self.value[...])
 
     def __call__(
         self,
         x: Float[Array, "B T D"],
-        keys: Float[Array, "B H S K"],
+        keys: Float[Array, "B H S P"],
         values: Float[Array, "B H S K"],
         mask: Bool[Array, "#B 1 #T S"],
+        position: Int[Array, "#B T"],
+        lengths: Int[Array, "B"] | None,
         key: PRNGKeyArray | None = None,
     ) -> tuple[Float[Array, "B T D"], Float[Array, "B H T S"]]:
-        """The attended values, projected back to the model's width, and the weights."""
+        """The attended values, projected back to the model's width, and the weights; see `Mechanism`."""
         query = jnp.einsum("btd,dhk->bhtk", x, self.query[...])
-        energies = SCORES[self.score](query, keys)
-        context, weights = attend(energies, values, mask, rate=self.dropout, key=key)
+        context, weights = self.mechanism(query, keys, values, mask, position, lengths, rate=self.dropout, key=key)
         return jnp.einsum("bhtk,hkd->btd", context, self.output[...]), weights

@@ -1,22 +1,181 @@
-"""Compatibility of queries with keys: the one line in which attention mechanisms differ."""
+"""Compatibility of queries with keys: the one line in which attention mechanisms differ.
 
-from collections.abc import Callable
-from typing import TypeAlias
+Letters: Q width of a query, M width of the memory, A width of a hidden layer, P width of a projected key. Leading axes
+(batch, heads) are free. `weights` are a score's own parameters, by name.
+"""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
-Score: TypeAlias = Callable[[Array, Array], Array]
+Weights: TypeAlias = Mapping[str, Array]
+Start: TypeAlias = Callable[[PRNGKeyArray], Array]
+"""A fresh parameter, from a key."""
 
 
-def dot(query: Float[Array, "*B T K"], keys: Float[Array, "*B S K"]) -> Float[Array, "*B T S"]:
-    """Inner product (Luong 2015, section 3.1, "dot")."""
+class Sizes(NamedTuple):
+    """What the parameters of a score or a window are shaped by."""
+
+    query: int
+    """Q."""
+    memory: int
+    """M."""
+    hidden: int
+    """A."""
+    positions: int
+    """Longest source that `location` knows, in tokens."""
+
+
+def nothing(memory: Float[Array, "*B S M"], weights: Weights) -> Float[Array, "*B S M"]:
+    """Keys are the memory itself."""
+    return memory
+
+
+def none(sizes: Sizes) -> dict[str, Start]:
+    """No parameters."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Score:
+    """A way to compare queries with keys; an entry of `SCORES`."""
+
+    energies: Callable[[Array, Array, Weights], Array]
+    """(query [*B T Q], keys [*B S P], weights) -> [*B T S]."""
+    weights: Callable[[Sizes], dict[str, Start]] = none
+    """Its parameters, fresh; one set for each head."""
+    project: Callable[[Array, Weights], Array] = nothing
+    """(memory [*B S M], weights) -> keys [*B S P]: all that does not depend on the query, once a sentence."""
+    equal_widths: bool = False
+    """Whether queries and memory must be equally wide."""
+
+
+def matrix(rows: int, columns: int) -> Start:
+    """Uniform, its variance by fan-in and fan-out (Glorot and Bengio 2010)."""
+    return lambda key: jax.nn.initializers.glorot_uniform()(key, (rows, columns))
+
+
+def vector(width: int) -> Start:
+    """Normal of variance 1 / width."""
+    return lambda key: jax.random.normal(key, (width,)) * width**-0.5
+
+
+def dot(query: Float[Array, "*B T K"], keys: Float[Array, "*B S K"], weights: Weights) -> Float[Array, "*B T S"]:
+    """h_t · h_s (Luong 2015, section 3.1, "dot")."""
     return jnp.einsum("...tk,...sk->...ts", query, keys)
 
 
-def scaled_dot(query: Float[Array, "*B T K"], keys: Float[Array, "*B S K"]) -> Float[Array, "*B T S"]:
+def scaled_dot(query: Float[Array, "*B T K"], keys: Float[Array, "*B S K"], weights: Weights) -> Float[Array, "*B T S"]:
     """Inner product over sqrt(K), so that its variance does not grow with K (Vaswani 2017, equation 1)."""
-    return dot(query * query.shape[-1] ** -0.5, keys)
+    return dot(query * query.shape[-1] ** -0.5, keys, weights)
 
 
-SCORES: dict[str, Score] = {"dot": dot, "scaled_dot": scaled_dot}
+def general_weights(sizes: Sizes) -> dict[str, Start]:
+    """W_a [Q, M]."""
+    return {"bilinear": matrix(sizes.query, sizes.memory)}
+
+
+def general_keys(memory: Float[Array, "*B S M"], weights: Weights) -> Float[Array, "*B S Q"]:
+    """W_a h_s: with it, h_t · W_a h_s (Luong 2015, section 3.1, "general") is an inner product."""
+    return memory @ weights["bilinear"].T
+
+
+def additive_weights(sizes: Sizes) -> dict[str, Start]:
+    """W_a [Q, A], U_a [M, A], v_a [A]."""
+    return {
+        "query": matrix(sizes.query, sizes.hidden),
+        "memory": matrix(sizes.memory, sizes.hidden),
+        "vector": vector(sizes.hidden),
+    }
+
+
+def additive_keys(memory: Float[Array, "*B S M"], weights: Weights) -> Float[Array, "*B S A"]:
+    """U_a h_s."""
+    return memory @ weights["memory"]
+
+
+def additive(query: Float[Array, "*B T Q"], keys: Float[Array, "*B S A"], weights: Weights) -> Float[Array, "*B T S"]:
+    """v_a · tanh(W_a s + U_a h) (Bahdanau 2015, appendix A.1.2)."""
+    inner = (query @ weights["query"])[..., :, None, :] + keys[..., None, :, :]
+    return jnp.tanh(inner) @ weights["vector"]
+
+
+def concat_weights(sizes: Sizes) -> dict[str, Start]:
+    """W_a [Q + M, A], v_a [A]."""
+    return {"matrix": matrix(sizes.query + sizes.memory, sizes.hidden), "vector": vector(sizes.hidden)}
+
+
+def concat_keys(memory: Float[Array, "*B S M"], weights: Weights) -> Float[Array, "*B S A"]:
+    """The rows of W_a that meet h_s."""
+    return memory @ weights["matrix"][-memory.shape[-1] :]
+
+
+def concat(query: Float[Array, "*B T Q"], keys: Float[Array, "*B S A"], weights: Weights) -> Float[Array, "*B T S"]:
+    """v_a · tanh(W_a [h_t; h_s]) (Luong 2015, section 3.1, "concat").
+
+    The same function as `additive`: a matrix times a concatenation is the sum of its two halves' products. They differ
+    only in how the one matrix is drawn at the start (its fan-in is Q + M).
+    """
+    halves = {"query": weights["matrix"][: query.shape[-1]], "vector": weights["vector"]}
+    return additive(query, keys, halves)
+
+
+def location_weights(sizes: Sizes) -> dict[str, Start]:
+    """W_a [Q, positions]."""
+    return {"positions": matrix(sizes.query, sizes.positions)}
+
+
+def location_keys(memory: Float[Array, "*B S M"], weights: Weights) -> Float[Array, "*B S 0"]:
+    """Nothing of the memory but its length."""
+    return memory[..., :0]
+
+
+def location(query: Float[Array, "*B T Q"], keys: Float[Array, "*B S 0"], weights: Weights) -> Float[Array, "*B T S"]:
+    """a_t = softmax(W_a h_t) (Luong 2015, section 3.1, "location"): where to look, from the query alone.
+
+    W_a knows `positions` source tokens; those beyond get the lowest energy, so no weight beside any other.
+    """
+    S, known = keys.shape[-2], weights["positions"].shape[-1]
+    energies = query @ weights["positions"][:, : min(S, known)]
+    beyond = [(0, 0)] * (energies.ndim - 1) + [(0, max(0, S - known))]
+    return jnp.pad(energies, beyond, constant_values=jnp.finfo(energies.dtype).min)
+
+
+def cosine_weights(sizes: Sizes) -> dict[str, Start]:
+    """The key strength's vector [Q] and bias []; it begins near 5, for a softmax of cosines is nearly flat."""
+    return {"strength": vector(sizes.query), "strength_bias": lambda key: jnp.float32(5.0)}
+
+
+def cosine_keys(memory: Float[Array, "*B S M"], weights: Weights) -> Float[Array, "*B S M"]:
+    """The memory, each state of length one."""
+    return _unit(memory)
+
+
+def cosine(query: Float[Array, "*B T K"], keys: Float[Array, "*B S K"], weights: Weights) -> Float[Array, "*B T S"]:
+    """beta_t cos(query, key): content-based addressing (Graves 2014, equations 5 and 6).
+
+    The key strength beta_t > 0 sharpens or flattens the focus; it is softplus of a linear map of the query.
+    """
+    strength = jax.nn.softplus(query @ weights["strength"] + weights["strength_bias"])
+    return strength[..., None] * dot(_unit(query), keys, weights)
+
+
+def _unit(x: Float[Array, "*B N D"]) -> Float[Array, "*B N D"]:
+    # The gradient at zero is zero, not NaN.
+    return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x * x, -1, keepdims=True), 1e-12))
+
+
+SCORES: dict[str, Score] = {
+    "dot": Score(dot, equal_widths=True),
+    "scaled_dot": Score(scaled_dot, equal_widths=True),
+    "general": Score(dot, general_weights, general_keys),
+    "additive": Score(additive, additive_weights, additive_keys),
+    "concat": Score(concat, concat_weights, concat_keys),
+    "location": Score(location, location_weights, location_keys),
+    "cosine": Score(cosine, cosine_weights, cosine_keys, equal_widths=True),
+}
+"""Every score by name. One of your own is a function and an entry here."""

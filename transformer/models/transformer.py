@@ -18,7 +18,7 @@ from transformer.models.contract import Attentions, Memory
 class Fixed(NamedTuple):
     """What stays the same while a sentence is decoded: keys and values of the memory, one pair a layer."""
 
-    keys: tuple[Float[Array, "B H S K"], ...]
+    keys: tuple[Float[Array, "B H S P"], ...]
     values: tuple[Float[Array, "B H S K"], ...]
     mask: Bool[Array, "B S"]
 
@@ -26,16 +26,23 @@ class Fixed(NamedTuple):
 class Cache(NamedTuple):
     """Keys and values of the tokens so far, one pair a layer, and how many tokens those are, row by row."""
 
-    keys: tuple[Float[Array, "R H T K"], ...]
+    keys: tuple[Float[Array, "R H T P"], ...]
     values: tuple[Float[Array, "R H T K"], ...]
     position: Int[Array, "R"]
+
+
+def _of(model: config.Transformer, place: str) -> config.Attention:
+    """The attention of one of the three places."""
+    if place in model.attention.places:
+        return model.attention
+    return config.Attention(heads=model.attention.heads)
 
 
 class EncoderLayer(nnx.Module):
     """Self-attention, then feed-forward, each in a residual (paper, section 3.1)."""
 
     def __init__(self, model: config.Transformer, *, rngs: nnx.Rngs):
-        self.attention = MultiHead(model.attention, model.width, model.attention_dropout, rngs=rngs)
+        self.attention = MultiHead(_of(model, "encoder"), model.width, model.attention_dropout, rngs=rngs)
         self.feedforward = layers.FeedForward(model, rngs=rngs)
         self.attention_residual = layers.Residual(model, rngs=rngs)
         self.feedforward_residual = layers.Residual(model, rngs=rngs)
@@ -43,9 +50,11 @@ class EncoderLayer(nnx.Module):
     def __call__(
         self, x: Float[Array, "B S D"], mask: Bool[Array, "B 1 1 S"], key: PRNGKeyArray | None
     ) -> tuple[Float[Array, "B S D"], Float[Array, "B H S S"]]:
-        keys = layers.keys_for(key, 4)
+        keys, position, lengths = layers.keys_for(key, 4), jnp.arange(x.shape[1])[None], mask[:, 0, 0].sum(-1)
         x, weights = self.attention_residual(
-            x, lambda y: self.attention(y, *self.attention.project(y), mask, keys[0]), keys[1]
+            x,
+            lambda y: self.attention(y, *self.attention.project(y), mask, position, lengths, keys[0]),
+            keys[1],
         )
         x, _ = self.feedforward_residual(x, lambda y: (self.feedforward(y, keys[2]), None), keys[3])
         return x, weights
@@ -55,8 +64,8 @@ class DecoderLayer(nnx.Module):
     """Masked self-attention, attention over the memory, feed-forward (paper, section 3.1)."""
 
     def __init__(self, model: config.Transformer, *, rngs: nnx.Rngs):
-        self.attention = MultiHead(model.attention, model.width, model.attention_dropout, rngs=rngs)
-        self.cross = MultiHead(model.attention, model.width, model.attention_dropout, rngs=rngs)
+        self.attention = MultiHead(_of(model, "decoder"), model.width, model.attention_dropout, rngs=rngs)
+        self.cross = MultiHead(_of(model, "cross"), model.width, model.attention_dropout, rngs=rngs)
         self.feedforward = layers.FeedForward(model, rngs=rngs)
         self.attention_residual = layers.Residual(model, rngs=rngs)
         self.cross_residual = layers.Residual(model, rngs=rngs)
@@ -71,20 +80,20 @@ class DecoderLayer(nnx.Module):
         key: PRNGKeyArray | None,
     ) -> tuple[Float[Array, "B T D"], tuple[Float[Array, "B H T T"], Float[Array, "B H T S"]]]:
         """All positions at once; collects the weights of both attentions."""
-        keys = layers.keys_for(key, 6)
+        keys, position, lengths = layers.keys_for(key, 6), jnp.arange(x.shape[1])[None], mask[:, 0, 0].sum(-1)
         return self._sublayers(
             x,
-            lambda y: self.attention(y, *self.attention.project(y), future, keys[0]),
-            lambda y: self.cross(y, *self.cross.project(memory), mask, keys[1]),
+            lambda y: self.attention(y, *self.attention.project(y), future, position, None, keys[0]),
+            lambda y: self.cross(y, *self.cross.project(memory), mask, position, lengths, keys[1]),
             keys[2:],
         )
 
     def step(
         self,
         x: Float[Array, "R 1 D"],
-        memory: tuple[Float[Array, "B H S K"], Float[Array, "B H S K"]],
+        memory: tuple[Float[Array, "B H S P"], Float[Array, "B H S K"]],
         mask: Bool[Array, "B 1 1 S"],
-        cache: tuple[Float[Array, "R H T K"], Float[Array, "R H T K"]],
+        cache: tuple[Float[Array, "R H T P"], Float[Array, "R H T K"]],
         position: Int[Array, "R"],
     ) -> tuple[Float[Array, "R 1 D"], Any, tuple[Float[Array, "R H T"], Float[Array, "R H S"]]]:
         """One position more; the new keys and values go into the cache at `position`."""
@@ -95,12 +104,14 @@ class DecoderLayer(nnx.Module):
         def own(y: Array) -> tuple[Array, Any]:
             new = self.attention.project(y)
             keys, values = (c.at[rows, :, position].set(n[:, :, 0]) for c, n in zip(cache, new, strict=True))
-            y, weights = self.attention(y, keys, values, seen)
+            y, weights = self.attention(y, keys, values, seen, position[:, None], None)
             return y, ((keys, values), weights[:, :, 0])
 
         def cross(y: Array) -> tuple[Array, Any]:
             # The hypotheses of a sentence are its queries, so that the memory is never copied for each.
-            y, weights = self.cross(y.reshape(B, R // B, -1), *memory, mask)
+            y, weights = self.cross(
+                y.reshape(B, R // B, -1), *memory, mask, position.reshape(B, R // B), mask[:, 0, 0].sum(-1)
+            )
             return y.reshape(x.shape), weights.swapaxes(1, 2).reshape(R, weights.shape[1], -1)
 
         x, ((cache, own_weights), cross_weights) = self._sublayers(x, own, cross, [None] * 4)
@@ -137,7 +148,6 @@ class Transformer(nnx.Module):
         self.decoder = layers.stack(lambda r: DecoderLayer(model, rngs=r), model.decoder_layers, rngs)
         self.encoder_norm = nnx.LayerNorm(D, rngs=rngs) if pre else None
         self.decoder_norm = nnx.LayerNorm(D, rngs=rngs) if pre else None
-        self.heads, self.head_width = model.attention.heads, D // model.attention.heads
         self.dropout, self.unroll = model.dropout, model.unroll
 
     def encode(self, source: Int[Array, "B S"], key: PRNGKeyArray | None = None, *, weights: bool = False) -> Memory:
@@ -182,12 +192,14 @@ class Transformer(nnx.Module):
 
     def start(self, memory: Memory, length: int, beam: int = 1) -> tuple[Fixed, Cache]:
         """See `Model.start`."""
-        projected = [layer.cross.project(memory.states) for layer in self._decoder_layers()]
-        R, L = memory.states.shape[0] * beam, len(projected)
-        shape = (R, self.heads, length, self.head_width)
-        zeros = tuple(jnp.zeros(shape, memory.states.dtype) for _ in range(L))
-        fixed = Fixed(tuple(k for k, _ in projected), tuple(v for _, v in projected), memory.mask)
-        return fixed, Cache(zeros, zeros, jnp.zeros(R, jnp.int32))
+        B, _, D = memory.states.shape
+        tokens = jax.ShapeDtypeStruct((B * beam, length, D), memory.states.dtype)
+        fixed, cache = [], []
+        for layer in self._decoder_layers():
+            fixed.append(layer.cross.project(memory.states))
+            cache.append(jax.tree.map(jnp.zeros_like, jax.eval_shape(layer.attention.project, tokens)))
+        (keys, values), (own_keys, own_values) = (tuple(zip(*pairs, strict=True)) for pairs in (fixed, cache))
+        return Fixed(keys, values, memory.mask), Cache(own_keys, own_values, jnp.zeros(B * beam, jnp.int32))
 
     def step(
         self, tokens: Int[Array, "R"], fixed: Fixed, cache: Cache, *, weights: bool = False

@@ -1,0 +1,85 @@
+"""Which part of the source a query looks at: everything, or a window (Luong 2015, sections 3.1 and 3.2).
+
+A window gives a mask, and a gain that multiplies the weights after the softmax, so that they need not sum to one.
+Places count from 0 in the order in which the sentence is written.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from transformer.attention.scores import Sizes, Start, Weights, matrix, none, vector
+
+
+@dataclass(frozen=True)
+class Window:
+    """A choice of source places; an entry of `WINDOWS`."""
+
+    look: Callable[[Array, Array, Any, Array, int, Weights], tuple[Array | None, Array | None]]
+    """(query [B T Q], position [#B T], lengths [B] or None, places [S], half width, weights) -> (mask, gain)
+    [#B T S], or None for either where nothing is cut off or weighed."""
+    weights: Callable[[Sizes], dict[str, Start]] = none
+    """Its parameters, fresh; one set for each head."""
+    needs_lengths: bool = False
+    """Whether it must know how long the sentence is: not so while it is still being written."""
+
+
+def everywhere(
+    query: Float[Array, "*B T Q"],
+    position: Int[Array, "#B T"],
+    lengths: Int[Array, "B"] | None,
+    places: Int[Array, "S"],
+    half_width: int,
+    weights: Weights,
+) -> tuple[None, None]:
+    """(global) All of the source."""
+    return None, None
+
+
+def monotonic(
+    query: Float[Array, "*B T Q"],
+    position: Int[Array, "#B T"],
+    lengths: Int[Array, "B"] | None,
+    places: Int[Array, "S"],
+    half_width: int,
+    weights: Weights,
+) -> tuple[Bool[Array, "#B T S"], None]:
+    """(local-m) Source and target go in step, p_t = t (Luong 2015, section 3.2), but never past the sentence's end."""
+    centre = position if lengths is None else jnp.minimum(position, lengths[:, None] - 1)
+    return jnp.abs(places - centre[..., None]) <= half_width, None
+
+
+def predictive_weights(sizes: Sizes) -> dict[str, Start]:
+    """W_p [Q, A], v_p [A]."""
+    return {"centre": matrix(sizes.query, sizes.hidden), "centre_vector": vector(sizes.hidden)}
+
+
+def predicted(query: Float[Array, "B T Q"], lengths: Int[Array, "B"], weights: Weights) -> Float[Array, "B T"]:
+    """p_t = S sigmoid(v_p · tanh(W_p h_t)) (Luong 2015, equation 9), S the sentence's own length."""
+    share = jax.nn.sigmoid(jnp.tanh(query @ weights["centre"]) @ weights["centre_vector"])
+    return lengths[:, None] * share
+
+
+def predictive(
+    query: Float[Array, "B T Q"],
+    position: Int[Array, "#B T"],
+    lengths: Int[Array, "B"],
+    places: Int[Array, "S"],
+    half_width: int,
+    weights: Weights,
+) -> tuple[Bool[Array, "B T S"], Float[Array, "B T S"]]:
+    """(local-p) A window about a predicted place, with a Gaussian of half its half width (Luong 2015, equation 10)."""
+    distance = places - predicted(query, lengths, weights)[..., None]
+    return jnp.abs(distance) <= half_width, jnp.exp(-(distance**2) / (2 * (half_width / 2) ** 2))
+
+
+WINDOWS: dict[str, Window] = {
+    "global": Window(everywhere),
+    "local_m": Window(monotonic),
+    "local_p": Window(predictive, predictive_weights, needs_lengths=True),
+}
+"""Every window by name."""
