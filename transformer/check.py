@@ -2,14 +2,16 @@
 
 import difflib
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from transformer.attention.scores import SCORES
 from transformer.attention.windows import WINDOWS
-from transformer.config import Attention, Config, Decoding
+from transformer.config import Config, Decoding, Rnn, Transformer
 from transformer.errors import UsageError
 
-# The least and the greatest value of settings that have one; what is not here takes any value of its type.
+# The least and the greatest value of settings that have one; what is not here takes any value of its type. Those of a
+# model that another family does not have are no matter there.
 RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**31 - 1),
     "data.held_out": (1, math.inf),
@@ -38,6 +40,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "model.dropout": (0, 0.999),
     "model.attention_dropout": (0, 0.999),
     "model.feedforward_dropout": (0, 0.999),
+    "model.embedding": (1, math.inf),
+    "model.readout": (0, math.inf),
     "optimizer.b1": (0, 0.9999999),
     "optimizer.b2": (0, 0.9999999),
     "optimizer.epsilon": (0, math.inf),
@@ -74,11 +78,10 @@ def everything(config: Config) -> None:
     """Refuse settings that are out of range or cannot work together, naming the flag. Raises UsageError."""
     _ranges(config)
     model, batching, training = config.model, config.batching, config.training
-    _attention(model.attention)
-    if model.width % model.attention.heads:
-        raise UsageError(
-            f"--model.width={model.width} does not divide into --model.attention.heads={model.attention.heads} heads"
-        )
+    if isinstance(model, Rnn):
+        _rnn(model)
+    else:
+        _transformer(model)
     if model.tie == "all" and not config.tokenizer.joint:
         raise UsageError("--model.tie=all needs one vocabulary: give --tokenizer.joint=True or --model.tie=target")
     if config.tokenizer.byte_fallback and config.tokenizer.kind == "word":
@@ -105,13 +108,48 @@ def everything(config: Config) -> None:
         )
 
 
-def _attention(attention: Attention) -> None:
-    for flag, name, table in (("score", attention.score, SCORES), ("window", attention.window, WINDOWS)):
-        if name not in table:
-            near = difflib.get_close_matches(name, table, n=1, cutoff=0.0)[0]
-            raise UsageError(
-                f"--model.attention.{flag}={name} is unknown: did you mean {near}? There are {', '.join(table)}"
-            )
+def _known(flag: str, name: str, names: Iterable[str]) -> None:
+    there = list(names)
+    if name not in there:
+        near = difflib.get_close_matches(name, there, n=1, cutoff=0.0)[0]
+        raise UsageError(
+            f"--model.attention.{flag}={name} is unknown: did you mean {near}? There are {', '.join(there)}"
+        )
+
+
+def _rnn(model: Rnn) -> None:
+    attention, memory = model.attention, model.width * (2 if model.bidirectional else 1)
+    _known("score", attention.score, [*SCORES, "none"])
+    _known("window", attention.window, WINDOWS)
+    if attention.score != "none" and SCORES[attention.score].equal_widths and memory != model.width:
+        raise UsageError(
+            f"--model.attention.score={attention.score} compares vectors of one width, but the source's states are "
+            f"{memory} wide (both directions) and the target's {model.width}: take general, or "
+            "--model.bidirectional=False"
+        )
+    if model.decoder == "luong" and not model.bidirectional and model.encoder_layers != model.decoder_layers:
+        raise UsageError(
+            f"--model.encoder-layers={model.encoder_layers} hand their states to --model.decoder-layers="
+            f"{model.decoder_layers}: give both the same number, or --model.bidirectional=True"
+        )
+    attends = model.decoder == "luong" and attention.score != "none"
+    given = model.readout if attends or model.decoder == "bahdanau" else 0
+    readout = given or (model.width if model.decoder == "luong" else max(1, model.width // 2))
+    if model.tie != "none" and readout != model.embedding:
+        raise UsageError(
+            f"--model.tie={model.tie} needs the output layer's input ({readout} wide) as wide as --model.embedding="
+            f"{model.embedding}: give --model.readout={model.embedding} or --model.tie=none"
+        )
+
+
+def _transformer(model: Transformer) -> None:
+    attention = model.attention
+    _known("score", attention.score, SCORES)
+    _known("window", attention.window, WINDOWS)
+    if model.width % attention.heads:
+        raise UsageError(
+            f"--model.width={model.width} does not divide into --model.attention.heads={attention.heads} heads"
+        )
     if WINDOWS[attention.window].needs_lengths and "decoder" in attention.places:
         raise UsageError(
             f"--model.attention.window={attention.window} needs the length of the sentence, and the decoder's own has "
@@ -125,7 +163,9 @@ def _ranges(config: Config, prefix: str = "") -> None:
             continue
         value: Any = config
         for part in name.split("."):
-            value = getattr(value, part)
+            value = getattr(value, part, None)
+        if value is None:
+            continue
         if not low <= value <= high or value == math.inf:  # NaN is in no range
             limits = f"at least {low}" if high == math.inf else f"from {low} to {high}"
             raise UsageError(f"--{name.replace('_', '-')} must be {limits}, not {value}")

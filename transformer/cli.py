@@ -36,7 +36,9 @@ class Train:
     """Start from the parameters (and the tokenizer) of another run: its best or averaged checkpoint."""
     smoke: bool = False
     """Shrink the recipe to seconds, to see that it runs."""
-    config: Annotated[tyro.conf.FlagConversionOff[Config], tyro.conf.arg(name="")] = field(default_factory=Config)
+    config: Annotated[tyro.conf.AvoidSubcommands[tyro.conf.FlagConversionOff[Config]], tyro.conf.arg(name="")] = field(
+        default_factory=Config
+    )
 
     def __call__(self) -> None:
         from transformer.workflow import train

@@ -7,7 +7,7 @@ minutes. A field's docstring is its help text on the command line.
 import dataclasses
 import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from transformer.errors import UsageError
 
@@ -137,6 +137,44 @@ class Transformer:
 
 
 @dataclass(frozen=True)
+class Rnn:
+    """Recurrent encoder-decoders: Sutskever 2014, Cho 2014, Bahdanau 2015, Luong 2015."""
+
+    decoder: Literal["luong", "bahdanau"] = "luong"
+    """luong: attention after the cell, on h_t, then an attentional vector. bahdanau: attention before the cell, on
+    s_{t-1}; its context enters the cell, and a deep output with maxout follows."""
+    cell: Literal["lstm", "gru"] = "lstm"
+    encoder_layers: int = 1
+    decoder_layers: int = 1
+    bidirectional: bool = False
+    """Encoder layers in both directions, each of the full width."""
+    reverse: bool = False
+    """Read the source backwards (Sutskever 2014). Attention, windows and alignments still speak of its own order."""
+    embedding: int = 256
+    """Width of the embeddings."""
+    width: int = 512
+    """Width of a hidden state, in each direction."""
+    attention: Attention = field(default_factory=lambda: Attention(score="general"))
+    """With the score `none` there is no attention: luong is then Sutskever 2014, bahdanau is Cho 2014."""
+    input_feeding: bool = True
+    """luong: the attentional vector enters the next step's cell (section 3.3). Without it all target positions attend
+    at once."""
+    readout: int = 0
+    """Width of what the output layer reads: luong's attentional vector (0: width), bahdanau's maxout (0: width / 2)."""
+    tie: Literal["all", "target", "none"] = "none"
+    """As the Transformer's; needs embeddings as wide as the readout."""
+    dropout: float = 0.2
+    """On the embeddings, between layers, and before the output layer (Zaremba 2014)."""
+    max_length: int = 256
+    """Longest source, and the limit of every translation, in tokens."""
+
+
+Model: TypeAlias = Transformer | Rnn
+MODELS: dict[str, type[Any]] = {"transformer": Transformer, "rnn": Rnn}
+"""Families by the name under which config.json keeps them."""
+
+
+@dataclass(frozen=True)
 class Optimizer:
     """What turns gradients into updates."""
 
@@ -226,7 +264,7 @@ class Config:
     data: Data = field(default_factory=Data)
     tokenizer: Tokenizer = field(default_factory=Tokenizer)
     batching: Batching = field(default_factory=Batching)
-    model: Transformer = field(default_factory=Transformer)
+    model: Model = field(default_factory=Transformer)
     optimizer: Optimizer = field(default_factory=Optimizer)
     schedule: Schedule = field(default_factory=Schedule)
     training: Training = field(default_factory=Training)
@@ -238,7 +276,9 @@ class Config:
 
 def to_json(config: Config) -> dict[str, Any]:
     """A tree of plain values; `from_json` is its inverse."""
-    return dataclasses.asdict(config)
+    tree = dataclasses.asdict(config)
+    kind = next(name for name, cls in MODELS.items() if type(config.model) is cls)
+    return tree | {"model": {"kind": kind} | tree["model"]}
 
 
 def from_json(values: dict[str, Any]) -> Config:
@@ -246,14 +286,19 @@ def from_json(values: dict[str, Any]) -> Config:
     return _build(Config, values, "config")
 
 
-def _build(cls: type[Any], values: dict[str, Any], where: str) -> Any:
+def _build(cls: Any, values: dict[str, Any], where: str) -> Any:
+    if cls == Model:
+        kind = values.get("kind", "transformer")  # runs of the first version do not say it
+        if kind not in MODELS:
+            raise UsageError(f"{where}: unknown kind {kind!r}; was the run made by a newer version?")
+        cls, values = MODELS[kind], {name: value for name, value in values.items() if name != "kind"}
     hints = typing.get_type_hints(cls)
     unknown = sorted(set(values) - set(hints))
     if unknown:
         raise UsageError(f"{where}: unknown field {unknown[0]!r}; was the run made by a newer version?")
     built = {}
     for name, value in values.items():
-        if dataclasses.is_dataclass(hints[name]):
-            value = _build(typing.cast(type[Any], hints[name]), value, f"{where}.{name}")
+        if dataclasses.is_dataclass(hints[name]) or hints[name] == Model:
+            value = _build(hints[name], value, f"{where}.{name}")
         built[name] = tuple(value) if isinstance(value, list) else value
     return cls(**built)

@@ -35,11 +35,13 @@ class Embedding(nnx.Module):
 class Output(nnx.Module):
     """Logits by inner product with an embedding: its own, or a model's input embedding (Press and Wolf 2017)."""
 
-    def __init__(self, embedding: Embedding):
+    def __init__(self, embedding: Embedding, *, bias: bool = False):
         self.embedding = embedding
+        self.bias = nnx.Param(jnp.zeros(embedding.table.shape[0])) if bias else None
 
     def __call__(self, hidden: Float[Array, "*B D"]) -> Float[Array, "*B V"]:
-        return hidden @ self.embedding.table[...].T
+        logits = hidden @ self.embedding.table[...].T
+        return logits if self.bias is None else logits + jnp.broadcast_to(self.bias[...], logits.shape)
 
 
 class Positions(nnx.Module):

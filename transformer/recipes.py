@@ -4,9 +4,10 @@ import dataclasses
 import difflib
 import runpy
 from pathlib import Path
+from typing import Any
 
 from transformer import rundir
-from transformer.config import Config
+from transformer.config import Config, Rnn
 from transformer.errors import UsageError
 
 
@@ -46,13 +47,13 @@ def find(recipe: str) -> tuple[str, Config]:
 
 def smoke(settings: Config) -> Config:
     """The same recipe shrunk to seconds: little data, a tiny model, ten updates. The shape of it stays."""
-    model = dataclasses.replace(
-        settings.model,
-        encoder_layers=min(2, settings.model.encoder_layers),
-        decoder_layers=min(2, settings.model.decoder_layers),
-        width=8 * settings.model.attention.heads,
-        feedforward=64,
-    )
+    model: Any = settings.model
+    depth = {"encoder_layers": min(2, model.encoder_layers), "decoder_layers": min(2, model.decoder_layers)}
+    if isinstance(model, Rnn):
+        readout = 32 if model.readout or model.tie != "none" else 0
+        model = dataclasses.replace(model, **depth, embedding=32, width=32, readout=readout)
+    else:
+        model = dataclasses.replace(model, **depth, width=8 * model.attention.heads, feedforward=64)
     grammar = dataclasses.replace(settings.data.grammar, train=500, validation=20, test=20)
     training = dataclasses.replace(
         settings.training,

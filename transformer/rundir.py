@@ -131,6 +131,11 @@ def is_run(folder: Path) -> bool:
 
 def _compare(folder: Path, old: config.Config, new: config.Config) -> None:
     before, now = flatten(config.to_json(old)), flatten(config.to_json(new))
+    if before["model.kind"] != now["model.kind"]:
+        raise UsageError(
+            f"{folder} is a run of another kind of model ({before['model.kind']}, not {now['model.kind']}): resume it "
+            f"with `transformer train {folder} --resume`, or give another --run"
+        )
     changed = {name: value for name, value in now.items() if value != before[name]}
     for name, value in changed.items():
         flag = name.replace("_", "-")

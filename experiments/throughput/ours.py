@@ -35,7 +35,9 @@ class Measure:
     """Updates on the clock."""
     warm: int = 20
     """Updates before it, beside one of every shape."""
-    config: Annotated[tyro.conf.FlagConversionOff[Config], tyro.conf.arg(name="")] = field(default_factory=Config)
+    config: Annotated[tyro.conf.AvoidSubcommands[tyro.conf.FlagConversionOff[Config]], tyro.conf.arg(name="")] = field(
+        default_factory=Config
+    )
 
     def __call__(self) -> dict[str, Any]:
         settings = self.config

@@ -8,8 +8,12 @@ from transformer.dropout import dropout
 
 
 def masked_softmax(energies: Float[Array, "*B T S"], mask: Bool[Array, "*#B #T S"]) -> Float[Array, "*B T S"]:
-    """Softmax over the positions the mask allows; a row that allows none is all zeros, never NaN."""
+    """Softmax over the positions the mask allows; a row that allows none is all zeros, never NaN.
+
+    A position of the lowest energy there is counts as not allowed: a score's way to say that it does not know it.
+    """
     lowest = jnp.finfo(energies.dtype).min
+    mask = mask & (energies > lowest)
     return jnp.where(mask, jax.nn.softmax(jnp.where(mask, energies, lowest)), 0)
 
 

@@ -50,7 +50,7 @@ def monotonic(
 ) -> tuple[Bool[Array, "#B T S"], None]:
     """(local-m) Source and target go in step, p_t = t (Luong 2015, section 3.2), but never past the sentence's end."""
     centre = position if lengths is None else jnp.minimum(position, lengths[:, None] - 1)
-    return jnp.abs(places - centre[..., None]) <= half_width, None
+    return jnp.abs(places[None, None] - centre[..., None]) <= half_width, None
 
 
 def predictive_weights(sizes: Sizes) -> dict[str, Start]:
@@ -73,7 +73,7 @@ def predictive(
     weights: Weights,
 ) -> tuple[Bool[Array, "B T S"], Float[Array, "B T S"]]:
     """(local-p) A window about a predicted place, with a Gaussian of half its half width (Luong 2015, equation 10)."""
-    distance = places - predicted(query, lengths, weights)[..., None]
+    distance = places[None, None] - predicted(query, lengths, weights)[..., None]
     return jnp.abs(distance) <= half_width, jnp.exp(-(distance**2) / (2 * (half_width / 2) ** 2))
 
 

@@ -5,12 +5,16 @@ from typing import Any
 from flax import nnx
 
 from transformer import config
+from transformer.models.rnn import Rnn
 from transformer.models.transformer import Transformer
 
 
-def create(model: config.Transformer, source_vocabulary: int, target_vocabulary: int, seed: int) -> nnx.Module:
+def create(model: config.Model, source_vocabulary: int, target_vocabulary: int, seed: int) -> nnx.Module:
     """A model with fresh parameters, deterministic in the seed."""
-    return Transformer(model, source_vocabulary, target_vocabulary, rngs=nnx.Rngs(seed))
+    sizes, rngs = (source_vocabulary, target_vocabulary), nnx.Rngs(seed)
+    if isinstance(model, config.Rnn):
+        return Rnn(model, *sizes, rngs=rngs)
+    return Transformer(model, *sizes, rngs=rngs)
 
 
 def split(model: nnx.Module) -> tuple[Any, dict[str, Any]]:

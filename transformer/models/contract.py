@@ -18,6 +18,8 @@ class Memory(NamedTuple):
     states: Float[Array, "B S D"]
     mask: Bool[Array, "B S"]
     attention: Float[Array, "B L H S S"] | None = None
+    final: Any = None
+    """What an encoder leaves beside its states; every leaf leads with [B, ...]."""
 
 
 class Attentions(NamedTuple):
