@@ -6,7 +6,7 @@ import pytest
 from flax import nnx
 
 from transformer import layers, models
-from transformer.losses import cross_entropy
+from transformer.losses import cross_entropy, guiding
 
 
 def plain(table, hidden, targets, smoothing):
@@ -69,3 +69,21 @@ def test_all_padding_is_zero_not_nan(problem):
     total, nll = cross_entropy(output, hidden, jnp.zeros((5, 7), jnp.int32), smoothing=0.1)
     assert float(total) == 0.0
     assert not nll.any()
+
+
+def test_guiding_equals_loops():
+    random = np.random.default_rng(4)
+    weights = np.asarray(jax.nn.softmax(random.normal(size=(2, 3, 4, 5))))
+    alignment = np.zeros((2, 4, 5))
+    alignment[0, 0, [1, 3]], alignment[0, 2, 4], alignment[1, 1, 0], alignment[1, 3, 2] = 0.5, 1, 1, 1
+    targets = np.array([[5, 6, 7, 8], [5, 6, 7, 0]])
+    expected = 0.0
+    for b, h, t, s in np.ndindex(weights.shape):
+        if targets[b, t]:
+            expected -= alignment[b, t, s] * np.log(weights[b, h, t, s]) / 3
+    found = guiding(*(jnp.asarray(x, jnp.float32) for x in (weights, alignment)), jnp.asarray(targets))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    # A weight of zero (a window that excludes the link) costs much, but neither value nor gradient is infinite.
+    value, gradient = jax.value_and_grad(guiding)(jnp.zeros((2, 3, 4, 5)), jnp.asarray(alignment), jnp.asarray(targets))
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()

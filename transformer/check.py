@@ -7,7 +7,7 @@ from typing import Any
 
 from transformer.attention.scores import SCORES
 from transformer.attention.windows import WINDOWS
-from transformer.config import Config, Decoding, Rnn, Transformer
+from transformer.config import Config, Decoding, Guided, Model, Rnn, Transformer
 from transformer.errors import UsageError
 
 # The least and the greatest value of settings that have one; what is not here takes any value of its type. Those of a
@@ -54,6 +54,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "training.minutes": (0, math.inf),
     "training.accumulate": (1, math.inf),
     "training.label_smoothing": (0, 0.999),
+    "training.guided.weight": (0, math.inf),
     "training.loss_chunk": (1, math.inf),
     "training.log_every": (1, math.inf),
     "training.validate_every": (1, math.inf),
@@ -86,6 +87,8 @@ def everything(config: Config) -> None:
         raise UsageError("--model.tie=all needs one vocabulary: give --tokenizer.joint=True or --model.tie=target")
     if config.tokenizer.byte_fallback and config.tokenizer.kind == "word":
         raise UsageError("--tokenizer.byte-fallback=True is sentencepiece's: it does not go with --tokenizer.kind=word")
+    if training.guided.weight > 0:
+        _guided(training.guided, model)
     longest = -(-config.data.max_length // batching.length_multiple) * batching.length_multiple
     if longest > model.max_length:
         raise UsageError(
@@ -106,6 +109,18 @@ def everything(config: Config) -> None:
         raise UsageError(
             f"--training.average={training.average} averages what {flag} keeps: give at least 2, not {kept}"
         )
+
+
+def _guided(guided: Guided, model: Model) -> None:
+    rnn = isinstance(model, Rnn)
+    if rnn and model.attention.score == "none":
+        raise UsageError("--training.guided.weight pulls attention, and --model.attention.score=none has none")
+    layers, heads = (1, 1) if rnn else (model.decoder_layers, model.attention.heads)
+    if not -layers <= guided.layer < layers:
+        raise UsageError(f"--training.guided.layer={guided.layer}: the attention to the source has {layers} layer(s)")
+    if not guided.heads or not all(0 <= head < heads for head in guided.heads):
+        wrong = " ".join(map(str, guided.heads)) or "nothing"
+        raise UsageError(f"--training.guided.heads {wrong}: give some of 0 to {heads - 1}")
 
 
 def _known(flag: str, name: str, names: Iterable[str]) -> None:

@@ -45,6 +45,9 @@ class Data:
     """As `train`. Empty: `held_out` pairs are set aside from the training pairs."""
     test: str = ""
     """As `train`. Empty: the commands that need a test set use the validation set and say so."""
+    alignments: str = ""
+    """Word alignments of the training pairs, for --training.guided: a file in the Pharaoh format ("0-0 1-2", 0-indexed,
+    source first), one line for each pair. The grammar brings its own."""
     held_out: int = 1_000
     """Pairs set aside as validation set when none is named (at most a tenth of the corpus)."""
     limit: int = 0
@@ -203,6 +206,18 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class Guided:
+    """Guided alignment (Chen 2016; Garg 2019): a second loss that pulls attention to given word alignments."""
+
+    weight: float = 0.0
+    """Of the guiding loss beside the translation's, both in nats per target token; 0: no guiding."""
+    layer: int = -1
+    """Decoder layer whose attention to the source is pulled, counted from 0; -1 is the last."""
+    heads: tuple[int, ...] = (0,)
+    """Its heads that are pulled, each by itself."""
+
+
+@dataclass(frozen=True)
 class Training:
     """How long, how careful, and what is kept."""
 
@@ -213,6 +228,7 @@ class Training:
     accumulate: int = 1
     """Go through each batch in this many pieces, to fit memory: the same mathematics (up to rounding)."""
     label_smoothing: float = 0.1
+    guided: Guided = field(default_factory=Guided)
     loss_chunk: int = 256
     """Tokens whose logits are held at once; the loss walks the batch in such pieces."""
     log_every: int = 50

@@ -42,6 +42,23 @@ def cross_entropy(
     return total, jax.lax.stop_gradient(nll)
 
 
+def guiding(
+    weights: Float[Array, "B H T S"], alignment: Float[Array, "B T S"], targets: Int[Array, "B T"]
+) -> Float[Array, ""]:
+    """Cross-entropy of attention weights against given alignments (Chen 2016, equation 7; Garg 2019, equation 2).
+
+    Args:
+        weights: of the heads that are pulled, each by itself.
+        alignment: shares of the source tokens each target token is linked to; tokens without links are left out.
+        targets: PAD marks positions without loss.
+
+    Returns:
+        Its sum over all linked tokens, the mean over the heads, in nats.
+    """
+    linked = alignment * (targets != PAD)[:, :, None]
+    return -jnp.sum(linked[:, None] * jnp.log(jnp.maximum(weights, 1e-9))) / weights.shape[1]
+
+
 def _piece(
     graph: Any, smoothing: float, parameters: Any, hidden: Array, targets: Array, gradient: bool
 ) -> tuple[Array, Array, Any]:

@@ -8,7 +8,7 @@ from jaxtyping import Array
 
 from transformer.errors import TransformerError
 
-MEANS = ("loss", "nll")
+MEANS = ("loss", "nll", "guiding")
 """Metrics that are means over tokens; the others are means over updates."""
 
 

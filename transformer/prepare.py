@@ -10,7 +10,7 @@ from transformer.data.batches import Plan
 from transformer.data.corpus import Corpora, Corpus
 from transformer.data.examples import Examples
 from transformer.data.tokenizer import Tokenizers
-from transformer.errors import TransformerError
+from transformer.errors import TransformerError, UsageError
 from transformer.rundir import Run
 
 log = logging.getLogger(__name__)
@@ -54,6 +54,16 @@ def prepare(settings: config.Config, tokenizer_folder: Path | None) -> Prepared:
     train = examples.build(corpora.train, tokenizers, data.max_length, cache)
     for reason, count in (corpora.skipped | train.dropped).items():
         log.warning("left out of training: %d pair(s): %s", count, reason)
+    if settings.training.guided.weight > 0:
+        if corpora.train.alignments is None:
+            raise UsageError(
+                "--training.guided.weight needs the training pairs' word alignments: name a file with --data.alignments"
+            )
+        train = examples.link(train, corpora.train, tokenizers, data.max_length)
+        if train.links is not None and train.links.unusable:
+            log.warning(
+                "%d pair(s) guide nothing: their alignment names words that are not there", train.links.unusable
+            )
     validation = examples.build(corpora.validation, tokenizers, settings.model.max_length, cache)
     for count in validation.dropped.values():
         limit = settings.model.max_length

@@ -23,7 +23,7 @@ from transformer.data import batches
 from transformer.data.batches import Batch, Bucket, Plan
 from transformer.errors import InterruptedRunError, TransformerError
 from transformer.logbook import Logbook
-from transformer.losses import cross_entropy
+from transformer.losses import cross_entropy, guiding
 from transformer.meter import Meter, NonFiniteLossError
 from transformer.prepare import Prepared
 from transformer.rundir import Run
@@ -40,11 +40,13 @@ def make_step(
 ) -> Callable[[State, Batch], tuple[State, dict[str, Array]]]:
     """One update: (state, batch) -> (state, metrics). Pure; the caller jits it."""
 
-    def loss(parameters: Any, batch: Batch, key: Array) -> tuple[Array, Array]:
+    guided = settings.training.guided
+
+    def loss(parameters: Any, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         model = nnx.merge(graph, parameters)
         encoder_key, decoder_key = jax.random.split(key)
         memory = model.encode(batch.source, encoder_key)
-        hidden, _ = model.decode(memory, batch.target_in, decoder_key)
+        hidden, attention = model.decode(memory, batch.target_in, decoder_key, weights=guided.weight > 0)
         total, nll = cross_entropy(
             model.output,
             hidden,
@@ -52,21 +54,28 @@ def make_step(
             smoothing=settings.training.label_smoothing,
             chunk=settings.training.loss_chunk,
         )
-        return total, nll.sum()
+        parts = {"nll": nll.sum()}
+        if guided.weight > 0:
+            heads = attention.cross[:, guided.layer, jnp.array(guided.heads)]
+            parts["guiding"] = guiding(heads, batch.alignment, batch.target_out)
+            total += guided.weight * parts["guiding"]
+        return total, parts
 
     def step(state: State, batch: Batch) -> tuple[State, dict[str, Array]]:
         pieces = settings.training.accumulate
         key = jax.random.fold_in(jax.random.key(settings.seed), state["step"])
         # Every piece takes its rows from all devices' shares, so cutting moves nothing between devices.
-        cut = jax.tree.map(lambda x: x.reshape(-1, pieces, x.shape[-1]).swapaxes(0, 1), batch)
+        cut = jax.tree.map(lambda x: x.reshape(-1, pieces, *x.shape[1:]).swapaxes(0, 1), batch)
 
         def accumulate(sums: Any, piece: tuple[Batch, Array]) -> tuple[Any, None]:
             rows, number = piece
             grad = jax.value_and_grad(loss, has_aux=True)
             return jax.tree.map(jnp.add, sums, grad(state["parameters"], rows, jax.random.fold_in(key, number))), None
 
-        zeros = ((jnp.zeros(()), jnp.zeros(())), jax.tree.map(jnp.zeros_like, state["parameters"]))
-        ((total, nll), gradients), _ = jax.lax.scan(accumulate, zeros, (cut, jnp.arange(pieces)))
+        names = ("nll", "guiding") if guided.weight > 0 else ("nll",)
+        nothing = (jnp.zeros(()), {name: jnp.zeros(()) for name in names})
+        zeros = (nothing, jax.tree.map(jnp.zeros_like, state["parameters"]))
+        ((total, parts), gradients), _ = jax.lax.scan(accumulate, zeros, (cut, jnp.arange(pieces)))
         # Global sum over global sum: the mean over all tokens of the update, however they are spread.
         tokens = jnp.sum(batch.target_out != 0)
         gradients = jax.tree.map(lambda g: g / tokens, gradients)
@@ -76,22 +85,31 @@ def make_step(
             "parameters": optax.apply_updates(state["parameters"], updates),
             "optimizer": optimizer_state,
         }
-        norm = optax.tree.norm(gradients)
-        return new, {"loss": total / tokens, "nll": nll / tokens, "grad_norm": norm, "tokens": tokens}
+        means = {"loss": total / tokens} | {name: part / tokens for name, part in parts.items()}
+        return new, means | {"grad_norm": optax.tree.norm(gradients), "tokens": tokens}
 
     return step
 
 
 def compile_ahead(
-    step: Callable[[State, Batch], tuple[State, dict[str, Array]]], state: State, plan: Plan, mesh: Mesh
+    step: Callable[[State, Batch], tuple[State, dict[str, Array]]],
+    state: State,
+    plan: Plan,
+    mesh: Mesh,
+    aligned: bool = False,
 ) -> dict[Bucket, Any]:
-    """The step, compiled for every shape of the plan. Most of XLA's work has one thread, so shapes share the cores."""
+    """The step, compiled for every shape of the plan; `aligned` says whether batches bring alignments.
+
+    Most of XLA's work has one thread, so shapes share the cores.
+    """
     jitted = jax.jit(step, donate_argnums=0, out_shardings=(parallel.replicated(mesh), None))
 
     def shapes(bucket: Bucket) -> Batch:
-        source, target = ((bucket.rows, length) for length in bucket[1:])
-        of = partial(jax.ShapeDtypeStruct, dtype=jnp.int32, sharding=parallel.by_rows(mesh))
-        return Batch(of(source), of(target), of(target))
+        rows, S, T = bucket
+        of: Any = partial(jax.ShapeDtypeStruct, sharding=parallel.by_rows(mesh))
+        alignment = of((rows, T, S), jnp.float32) if aligned else None
+        source, target = (of((rows, length), jnp.int32) for length in (S, T))
+        return Batch(source, target, target, alignment)
 
     lowered = [jitted.lower(state, shapes(bucket)) for bucket in plan.buckets]
     with ThreadPoolExecutor(min(len(lowered), os.cpu_count() or 1)) as pool:
@@ -163,7 +181,9 @@ def train(
     started = time.perf_counter()
     began = started - 60 * host.minutes
     with compilations() as compiled, stop_requests() as stop:
-        programs = compile_ahead(make_step(graph, optimizer, settings), state, plan, mesh)
+        programs = compile_ahead(
+            make_step(graph, optimizer, settings), state, plan, mesh, aligned=prepared.examples.links is not None
+        )
         log.info("the update compiled for %d shapes of batches in %.0f s", len(programs), time.perf_counter() - started)
         book = Logbook(run, step, training.steps)
         meter = Meter()

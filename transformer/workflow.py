@@ -83,7 +83,9 @@ def _with_absolute_paths(settings: Config) -> Config:
     """So that a run can be gone on with from any folder."""
     data = settings.data
     paths: dict[str, Any] = {
-        name: str(Path(getattr(data, name)).expanduser().absolute()) for name in SPLITS if getattr(data, name)
+        name: str(Path(getattr(data, name)).expanduser().absolute())
+        for name in (*SPLITS, "alignments")
+        if getattr(data, name)
     }
     return dataclasses.replace(settings, data=dataclasses.replace(data, **paths))
 

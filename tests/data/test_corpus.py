@@ -1,3 +1,4 @@
+import dataclasses
 import gzip
 from pathlib import Path
 
@@ -240,3 +241,24 @@ def test_grammar_refuses():
         corpus.load(config.Data(languages=("en", "fr")))
     with pytest.raises(UsageError, match="validation must be at least 1"):
         corpus.load(config.Data(grammar=config.Grammar(validation=0)))
+
+
+def test_alignments_follow_their_pairs(tmp_path):
+    """Past an empty side and through the drawing of held-out pairs."""
+    pairs = [(f"s{n}", f"t{n}") for n in range(30)]
+    pairs[4] = ("s4", "")
+    for side, language in enumerate(("en", "de")):
+        (tmp_path / f"all.{language}").write_text("".join(f"{pair[side]}\n" for pair in pairs))
+    (tmp_path / "all.align").write_text("".join(f"{n}-0\n" for n in range(30)))
+    data = config.Data(source="files", train=str(tmp_path / "all"), alignments=str(tmp_path / "all.align"))
+    loaded = corpus.load(data)
+    for part in (loaded.train, loaded.validation):
+        assert [links[0][0] for links in part.alignments] == [int(source[1:]) for source in part.sources]
+    without = corpus.load(dataclasses.replace(data, alignments=""))
+    assert without.validation.sources == loaded.validation.sources, "alignments change nothing about what is held out"
+    (tmp_path / "all.align").write_text("0-0\n")
+    with pytest.raises(TransformerError, match="1 lines for 30 sentence pairs"):
+        corpus.load(data)
+    (tmp_path / "all.align").write_text("0-0\n" * 29 + "0:0\n")
+    with pytest.raises(TransformerError, match="line 30: not an alignment"):
+        corpus.load(data)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from transformer import config
-from transformer.data import examples, tokenizer
+from transformer.data import batches, examples, tokenizer
 from transformer.data.corpus import Corpus
 from transformer.data.tokenizer import END
 from transformer.errors import TransformerError
@@ -132,7 +132,7 @@ def test_a_damaged_entry_is_made_anew(tmp_path, damage):
 
 def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
     def broken(*_):
-        yield [[4, END]], [[4, END]]
+        yield [[4, END]], [[4, END]], [True]
         raise KeyboardInterrupt
 
     monkeypatch.setattr(examples, "_encode", broken)
@@ -177,3 +177,36 @@ def test_home_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     examples.build(CORPUS, TOKENIZERS, None, Path("~/cache"))
     assert len(folders(tmp_path / "cache")) == 1
+
+
+def test_links_in_tokens_by_hand(tmp_path):
+    """Words of two pieces, a pair that is too long and left out, and an alignment of words that are not there."""
+    sources, targets = ["ab a", "a a a a a a a a a", "b ab", "a b"], ["xy x", "x", "x xy", "y x"]
+    alignments = [((0, 1), (1, 0)), ((0, 0),), (), ((0, 0), (2, 1))]
+    corpus = Corpus(sources, targets, alignments, "train")
+    tokenizers = tokenizer.train(config.Tokenizer(kind="char", vocabulary=30, joint=False), sources, targets)
+    linked = examples.link(examples.build(corpus, tokenizers, 8, tmp_path), corpus, tokenizers, 8)
+    pieces = [
+        [t.pieces(side) for t, side in zip(tokenizers, linked.example(i), strict=True)] for i in range(len(linked))
+    ]
+    assert pieces[0] == [["▁", "a", "b", "▁", "a", "</s>"], ["▁", "x", "y", "▁", "x", "</s>"]]
+    found = [
+        {tuple(link) for link in linked.links.pairs[linked.links.offsets[i] : linked.links.offsets[i + 1]].tolist()}
+        for i in range(len(linked))
+    ]
+    assert found == [
+        {(s, t) for s in (0, 1, 2) for t in (3, 4)} | {(s, t) for s in (3, 4) for t in (0, 1, 2)},
+        set(),
+        set(),
+    ]
+    assert linked.links.unusable == 1
+
+
+def test_alignments_of_a_batch_are_shares(tmp_path):
+    corpus = Corpus(["a b c", "a"], ["x y", "x"], [((0, 0), (2, 0), (1, 1)), ()], "train")
+    linked = examples.link(examples.build(corpus, TOKENIZERS, None, tmp_path), corpus, TOKENIZERS, None)
+    batch = batches.assemble(linked, batches.Bucket(3, 5, 4), np.array([0, 1]))
+    expected = np.zeros((3, 4, 5))
+    expected[0, 0, [0, 2]] = 0.5
+    expected[0, 1, 1] = 1
+    np.testing.assert_array_equal(batch.alignment, expected)

@@ -248,3 +248,17 @@ def test_load_refuses_other_versions_and_nothing(tmp_path):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 99}))
     with pytest.raises(TransformerError, match="version 99"):
         tokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram", "char", "word"])
+def test_words_of_pieces_spell_the_words(kind):
+    texts = ["the old man sees the dog", "a", "dog man old"]
+    one = tokenizer.train(config.Tokenizer(kind=kind, vocabulary=40), texts, texts).source
+    for text in [*texts, "the ☃ dog ☃☃man"]:
+        ids = [*one.encode(text), tokenizer.END]
+        numbers = one.words(ids)
+        assert numbers[-1] == -1
+        assert sorted(set(numbers[:-1])) == list(range(len(text.split())))
+        for number, word in enumerate(text.split()):
+            if "☃" not in word:
+                assert one.decode([i for i, n in zip(ids, numbers, strict=True) if n == number]) == word

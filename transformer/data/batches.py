@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transformer import config
-from transformer.data.examples import Examples, Side
+from transformer.data.examples import Examples, Links, Side
 from transformer.marks import BEGIN, PAD
 
 Ints = NDArray[Any]
@@ -47,6 +47,9 @@ class Batch(NamedTuple):
     """[B, T], begin mark and target."""
     target_out: Any
     """[B, T], target and end mark: what follows each position of `target_in`."""
+    alignment: Any = None
+    """[B, T, S] float32, or None where examples have no links: for each target token the share of each source token it
+    is linked to; a row of zeros for a token without links."""
 
 
 def choose_buckets(
@@ -263,7 +266,17 @@ def assemble(examples: Examples, bucket: Bucket, ids: Ints) -> Batch:
     target_in = np.zeros_like(target_out)
     target_in[: len(ids), 0] = BEGIN
     target_in[: len(ids), 1:] = target_out[: len(ids), :-1] * real[:, 1:]  # all but the end mark, one to the right
-    return Batch(source, target_in, target_out)
+    return Batch(
+        source, target_in, target_out, None if examples.links is None else _shares(examples.links, bucket, ids)
+    )
+
+
+def _shares(links: Links, bucket: Bucket, ids: Ints) -> Ints:
+    shares = np.zeros((bucket.rows, bucket.target_length, bucket.source_length), np.float32)
+    for row, number in enumerate(ids):
+        source, target = links.pairs[links.offsets[number] : links.offsets[number + 1]].T
+        shares[row, target, source] = 1.0
+    return shares / np.maximum(shares.sum(-1, keepdims=True), 1.0)
 
 
 def _pad(side: Side, rows: int, length: int, ids: Ints) -> tuple[Ints, NDArray[np.bool_]]:

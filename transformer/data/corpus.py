@@ -115,21 +115,25 @@ def _from_grammar(data: config.Data) -> Corpora:
 def _from_files(data: config.Data) -> Corpora:
     if not data.train:
         raise UsageError("--data.source=files needs --data.train, such as corpus/train for corpus/train.en and .de")
-    pairs = list(zip(*_sides(data.train, data.languages), strict=True))
-    train = [pair for pair in pairs if all(pair)]
+    sides = _sides(data.train, data.languages)
+    links = (
+        read_alignments(Path(data.alignments).expanduser(), len(sides[0])) if data.alignments else [()] * len(sides[0])
+    )
+    pairs = list(zip(*sides, links, strict=True))
+    train = [pair for pair in pairs if pair[0] and pair[1]]
     skipped = {"empty side": len(pairs) - len(train)}
     if data.validation:
         validation = Corpus(*_sides(data.validation, data.languages), None, "validation")
     else:
         train, held, skipped["also in the held-out set"] = _hold_out(train, data.held_out)
-        validation = Corpus([source for source, _ in held], [target for _, target in held], None, "validation")
+        validation = _corpus(held, bool(data.alignments), "validation")
     if not train:
         raise TransformerError(
             f"{data.train}: no pairs are left to train on ({len(pairs)} read, {skipped}); "
             "name a validation set with --data.validation, or give more text"
         )
     return Corpora(
-        train=Corpus([source for source, _ in train], [target for _, target in train], None, "train"),
+        train=_corpus(train, bool(data.alignments), "train"),
         validation=validation,
         test=Corpus(*_sides(data.test, data.languages), None, "test") if data.test else None,
         unseen=None,
@@ -137,15 +141,23 @@ def _from_files(data: config.Data) -> Corpora:
     )
 
 
-def _hold_out(pairs: list[tuple[str, str]], most: int) -> tuple[list[tuple[str, str]], list[tuple[str, str]], int]:
+Pair = tuple[str, str, Alignment]
+
+
+def _corpus(pairs: list[Pair], aligned: bool, name: str) -> Corpus:
+    links = [pair[2] for pair in pairs] if aligned else None
+    return Corpus([pair[0] for pair in pairs], [pair[1] for pair in pairs], links, name)
+
+
+def _hold_out(pairs: list[Pair], most: int) -> tuple[list[Pair], list[Pair], int]:
     """(pairs for training, distinct pairs set aside, how many others were dropped for sharing a side with
     those)."""
-    distinct = list(dict.fromkeys(pairs))
+    distinct = list({pair[:2]: pair for pair in pairs}.values())
     count = min(len(distinct), max(1, min(most, len(pairs) // 10)))
     drawn = sorted(random.Random(SEED).sample(range(len(distinct)), count))
     held = [distinct[index] for index in drawn]
-    sources, targets = {source for source, _ in held}, {target for _, target in held}
-    train = [(source, target) for source, target in pairs if source not in sources and target not in targets]
+    sources, targets = {pair[0] for pair in held}, {pair[1] for pair in held}
+    train = [pair for pair in pairs if pair[0] not in sources and pair[1] not in targets]
     return train, held, len(pairs) - len(train) - len(held)
 
 
@@ -228,10 +240,16 @@ def read(folder: Path, name: str, languages: tuple[str, str]) -> Corpus:
     path = folder / f"{name}.align"
     if not path.exists():
         return Corpus(sources, targets, None, name)
+    return Corpus(sources, targets, read_alignments(path, len(sources)), name)
+
+
+def read_alignments(path: Path, pairs: int) -> list[Alignment]:
+    """Word alignments in the Pharaoh format ("0-0 1-2", 0-indexed, source first), plain or .gz, a line for each of the
+    `pairs`. Raises TransformerError with the file and the line."""
     alignments = [_links(line, path, number) for number, line in enumerate(stream_lines(path), start=1)]
-    if len(alignments) != len(sources):
-        raise TransformerError(f"{path} has {len(alignments)} lines for {len(sources)} sentence pairs")
-    return Corpus(sources, targets, alignments, name)
+    if len(alignments) != pairs:
+        raise TransformerError(f"{path} has {len(alignments)} lines for {pairs} sentence pairs")
+    return alignments
 
 
 def _links(line: str, path: Path, number: int) -> Alignment:

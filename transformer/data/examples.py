@@ -11,7 +11,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, compress
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,18 @@ class Side:
 
 
 @dataclass(frozen=True)
+class Links:
+    """Word alignments of all examples, in tokens. Example i's are `pairs[offsets[i]:offsets[i + 1]]`."""
+
+    pairs: Ints
+    """[total links, 2] uint16: source token, target token, in memory."""
+    offsets: Ints
+    """[N + 1] int64, in memory."""
+    unusable: int
+    """Examples without links although the corpus has some: their text is not parted into words as it is there."""
+
+
+@dataclass(frozen=True)
 class Examples:
     """N tokenised pairs, in the corpus's order without those that were too long."""
 
@@ -54,6 +66,8 @@ class Examples:
     """Pairs left out, by reason; empty when none was."""
     key: str = ""
     """Hash of all that they were made from; empty for examples that are not on disk."""
+    links: Links | None = None
+    """See `link`."""
 
     def __len__(self) -> int:
         return len(self.source.lengths)
@@ -106,6 +120,38 @@ def build(corpus: Corpus, tokenizers: Tokenizers, max_length: int | None, cache:
     return examples
 
 
+def link(examples: Examples, corpus: Corpus, tokenizers: Tokenizers, max_length: int | None) -> Examples:
+    """What `build` made of a corpus, with the corpus's word alignments spelt out in tokens: each token of a source word
+    is linked to each token of the target words it is aligned to. End marks have no links.
+
+    Where an alignment names a word that the tokens do not have, the example gets no links and is counted.
+    """
+    assert corpus.alignments is not None
+    alignments = iter(corpus.alignments)
+    pairs: list[tuple[int, int]] = []
+    offsets, unusable = [0], 0
+    for *sides, fits in _encode(corpus, tokenizers, max_length):
+        for source, target, fit in zip(*sides, fits, strict=True):
+            alignment = next(alignments)
+            if not fit:
+                continue
+            i, j = _tokens_of_words(source, tokenizers.source), _tokens_of_words(target, tokenizers.target)
+            if all(s in i and t in j for s, t in alignment):
+                pairs.extend((a, b) for s, t in alignment for a in i[s] for b in j[t])
+            else:
+                unusable += 1
+            offsets.append(len(pairs))
+    links = Links(np.array(pairs, np.uint16).reshape(-1, 2), np.array(offsets, np.int64), unusable)
+    return replace(examples, links=links)
+
+
+def _tokens_of_words(ids: list[int], tokenizer: Tokenizer) -> dict[int, list[int]]:
+    tokens: dict[int, list[int]] = {}
+    for token, word in enumerate(tokenizer.words(ids)):
+        tokens.setdefault(word, []).append(token)
+    return tokens
+
+
 def in_memory(sources: Sequence[str], targets: Sequence[str], tokenizers: Tokenizers) -> Examples:
     """Examples of a few pairs that are not worth a file; none is dropped."""
     sides = []
@@ -127,18 +173,15 @@ def _key(corpus: Corpus, tokenizers: Tokenizers, max_length: int | None) -> str:
 
 def _encode(
     corpus: Corpus, tokenizers: Tokenizers, max_length: int | None
-) -> Iterator[tuple[list[list[int]], list[list[int]]]]:
-    """Chunks of token lists, end marks added, too long pairs left out."""
+) -> Iterator[tuple[list[list[int]], list[list[int]], list[bool]]]:
+    """Chunks of token lists, end marks added, and which pairs are not too long."""
     for start in range(0, len(corpus.sources), CHUNK):
         sources = tokenizers.source.encode_all(corpus.sources[start : start + CHUNK])
         targets = tokenizers.target.encode_all(corpus.targets[start : start + CHUNK])
         for ids in chain(sources, targets):
             ids.append(END)
-        if max_length is None:
-            yield sources, targets
-            continue
-        fits = [max(len(s), len(t)) <= max_length for s, t in zip(sources, targets, strict=True)]
-        yield list(compress(sources, fits)), list(compress(targets, fits))
+        most = float("inf") if max_length is None else max_length
+        yield sources, targets, [max(len(s), len(t)) <= most for s, t in zip(sources, targets, strict=True)]
 
 
 def _dtype(tokenizer: Tokenizer) -> Any:
@@ -154,8 +197,9 @@ def _make(folder: Path, corpus: Corpus, tokenizers: Tokenizers, max_length: int 
         lengths: dict[str, list[Ints]] = {side: [] for side in SIDES}
         for side in SIDES:
             (unfinished / f"{side}.tokens").touch()
-        for chunk in _encode(corpus, tokenizers, max_length):
-            for side, tokenizer, rows in zip(SIDES, tokenizers, chunk, strict=True):
+        for *chunk, fits in _encode(corpus, tokenizers, max_length):
+            for side, tokenizer, every in zip(SIDES, tokenizers, chunk, strict=True):
+                rows = list(compress(every, fits))
                 sizes = np.fromiter(map(len, rows), np.int64, len(rows))
                 tokens = np.fromiter(chain.from_iterable(rows), _dtype(tokenizer), int(sizes.sum()))
                 with (unfinished / f"{side}.tokens").open("ab") as file:

@@ -64,6 +64,11 @@ class Tokenizer(ABC):
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """One string for each id, the marks included, as attention plots show them."""
 
+    @abstractmethod
+    def words(self, ids: Iterable[int]) -> list[int]:
+        """For each id the number of the word it belongs to, words being parted by spaces; -1 for a mark, which belongs
+        to none."""
+
 
 class SentencePiece(Tokenizer):
     """A sentencepiece model. For text whose characters are all known, `decode(encode(text))` is the text,
@@ -96,6 +101,14 @@ class SentencePiece(Tokenizer):
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """Pieces as sentencepiece spells them: "▁" begins a word, "<0xE4>" is a byte."""
         return [str(self._model.id_to_piece(int(id_))) for id_ in ids]
+
+    def words(self, ids: Iterable[int]) -> list[int]:
+        """A piece that begins with "▁" begins a word."""
+        numbers, word = [], -1
+        for id_ in ids:
+            word += self._model.id_to_piece(int(id_)).startswith("▁")
+            numbers.append(-1 if id_ in (PAD, BEGIN, END) else max(0, word))
+        return numbers
 
     @classmethod
     def train(cls, settings: config.Tokenizer, sentences: Iterable[str]) -> "SentencePiece":
@@ -186,6 +199,15 @@ class Word(Tokenizer):
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """The words."""
         return [self._words[id_] for id_ in ids]
+
+    def words(self, ids: Iterable[int]) -> list[int]:
+        """Every id is a word."""
+        numbers, word = [], -1
+        for id_ in ids:
+            mark = id_ in (PAD, BEGIN, END)
+            word += not mark
+            numbers.append(-1 if mark else word)
+        return numbers
 
     @classmethod
     def train(cls, settings: config.Tokenizer, sentences: Iterable[str]) -> "Word":

@@ -26,7 +26,7 @@ class Fixed(NamedTuple):
 class Cache(NamedTuple):
     """Keys and values of the tokens so far, one pair a layer, and how many tokens those are, row by row."""
 
-    keys: tuple[Float[Array, "R H T P"], ...]
+    keys: tuple[Float[Array, "R H T O"], ...]
     values: tuple[Float[Array, "R H T K"], ...]
     position: Int[Array, "R"]
 
@@ -93,7 +93,7 @@ class DecoderLayer(nnx.Module):
         x: Float[Array, "R 1 D"],
         memory: tuple[Float[Array, "B H S P"], Float[Array, "B H S K"]],
         mask: Bool[Array, "B 1 1 S"],
-        cache: tuple[Float[Array, "R H T P"], Float[Array, "R H T K"]],
+        cache: tuple[Float[Array, "R H T O"], Float[Array, "R H T K"]],
         position: Int[Array, "R"],
     ) -> tuple[Float[Array, "R 1 D"], Any, tuple[Float[Array, "R H T"], Float[Array, "R H S"]]]:
         """One position more; the new keys and values go into the cache at `position`."""

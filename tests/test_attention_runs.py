@@ -1,0 +1,149 @@
+"""Every family and attention through the whole road: train, resume, search; guided alignment; a score of one's own."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+
+from tests.conftest import tiny
+from transformer import api, logbook, models, workflow
+from transformer.attention.scores import SCORES, Score
+from transformer.config import Attention, Data, Grammar, Guided, Rnn, from_json, to_json
+from transformer.data.batches import Batch
+from transformer.errors import UsageError
+from transformer.rundir import Run
+from transformer.train import make_step
+
+
+def rnn(score="general", **changes):
+    attention = changes.pop("attention", Attention(score=score, hidden=8, positions=16))
+    return Rnn(**({"embedding": 12, "width": 16, "attention": attention, "max_length": 32} | changes))
+
+
+MODELS = {
+    "luong": rnn(),
+    "bahdanau": rnn("additive", decoder="bahdanau", cell="gru", bidirectional=True),
+    "no attention": rnn("none", reverse=True),
+    "transformer, additive within windows": tiny(
+        attention=Attention(score="additive", window="local_m", heads=2, half_width=3)
+    ),
+    "transformer, location across": tiny(
+        attention=Attention(score="location", window="local_p", heads=2, places=("cross",), positions=16)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_trains_resumes_and_translates(name, settings, tmp_path):
+    settings = dataclasses.replace(settings, model=MODELS[name])
+    workflow.train(settings, tmp_path / "whole", "toy")
+    short = dataclasses.replace(settings.training, steps=5)
+    workflow.train(dataclasses.replace(settings, training=short), tmp_path / "cut", "toy")
+    workflow.train(settings, tmp_path / "cut", "toy", resume=True)
+    losses = [
+        [r["loss"] for r in logbook.read(Run(tmp_path / run).metrics) if r["kind"] == "train" and r["step"] > 6]
+        for run in ("whole", "cut")
+    ]
+    assert losses[0] == losses[1], "a resumed run is the one never stopped"
+    model = api.load(tmp_path / "whole")
+    lines = ["ba de", "", "gi ko lu"]
+    greedy, beam = (model.search(lines, beam=n) for n in (1, 3))
+    assert greedy[1].text == beam[1].text == ""
+    scored = model.score([lines[0]], [greedy[0].text])
+    assert scored.logp[0] <= 0
+    stored = json.loads(Run(tmp_path / "whole").config.read_text())["config"]
+    assert from_json(stored).model == MODELS[name]
+
+
+STILL = {"dropout": 0.0, "attention_dropout": 0.0, "feedforward_dropout": 0.0}
+
+
+@pytest.mark.parametrize("model", [tiny(**STILL), rnn(dropout=0.0)], ids=["transformer", "rnn"])
+def test_guided_alignment_pulls_the_attention(model, settings):
+    """On one batch of two sentences whose words are aligned backwards, with the guiding loss and all but without."""
+    source, target = (
+        jnp.array(rows, jnp.int32) for rows in ([[5, 6, 7, 3], [8, 9, 3, 0]], [[7, 6, 5, 3], [9, 8, 3, 0]])
+    )
+    alignment = jnp.zeros((2, 4, 4)).at[0, [0, 1, 2], [2, 1, 0]].set(1).at[1, [0, 1], [1, 0]].set(1)
+    batch = Batch(source, jnp.pad(target, [(0, 0), (1, 0)], constant_values=2)[:, :4], target, alignment)
+    graph, parameters = models.split(models.create(model, 13, 13, 1))
+    optimizer = optax.adam(1e-2)
+    found = {}
+    for weight in (1e-6, 1.0):
+        guided = dataclasses.replace(settings.training, guided=Guided(weight=weight))
+        step = jax.jit(make_step(graph, optimizer, dataclasses.replace(settings, model=model, training=guided)))
+        state = {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)}
+        for _ in range(80):
+            state, metrics = step(state, batch)
+        found[weight] = float(metrics["guiding"])
+        assert metrics["loss"] > metrics["nll"]
+    assert found[1.0] < 0.3 < found[1e-6]
+
+
+def test_a_guided_run_on_the_grammar_and_its_resume(settings, tmp_path):
+    grammar = Data(
+        grammar=Grammar(train=60, validation=5, test=0, max_words=8), max_length=32, cache=str(tmp_path / "c")
+    )
+    guided = dataclasses.replace(settings.training, steps=4, validate_every=4, guided=Guided(weight=0.5))
+    settings = dataclasses.replace(settings, data=grammar, training=guided)
+    workflow.train(settings, tmp_path / "run", "toy")
+    more = dataclasses.replace(settings, training=dataclasses.replace(guided, steps=8))
+    workflow.train(more, tmp_path / "run", "toy", resume=True)
+    records = [r for r in logbook.read(Run(tmp_path / "run").metrics) if r["kind"] == "train"]
+    assert [r["step"] for r in records] == [2, 4, 6, 8]
+    for record in records:
+        assert record["guiding"] > 0
+    without = dataclasses.replace(more.training, guided=Guided())
+    with pytest.raises(UsageError, match="--training.guided"):
+        workflow.train(dataclasses.replace(more, training=without), tmp_path / "run", "toy", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "guided", "message"),
+    [
+        ({}, Guided(weight=1.0), "--data.alignments"),
+        ({"model": rnn("none")}, Guided(weight=1.0), "has none"),
+        ({"model": rnn()}, Guided(weight=1.0, layer=1), r"--training.guided.layer=1: .* 1 layer"),
+        ({}, Guided(weight=1.0, heads=(0, 2)), "--training.guided.heads 0 2: give some of 0 to 1"),
+        ({"model": rnn("dott")}, Guided(), "did you mean dot"),
+        ({"model": rnn(attention=Attention(window="local"))}, Guided(), "did you mean local_"),
+        ({"model": rnn("dot", bidirectional=True)}, Guided(), "compares vectors of one width"),
+        ({"model": rnn(encoder_layers=2)}, Guided(), "--model.bidirectional=True"),
+        ({"model": rnn(tie="target")}, Guided(), "--model.readout=12"),
+        ({"model": tiny(attention=Attention(heads=2, window="local_p"))}, Guided(), "places encoder cross"),
+        ({"model": tiny(attention=Attention(heads=2, score="none"))}, Guided(), "is unknown"),
+    ],
+)
+def test_what_cannot_work_is_refused(changes, guided, message, settings, tmp_path):
+    wrong = dataclasses.replace(settings, **changes, training=dataclasses.replace(settings.training, guided=guided))
+    with pytest.raises(UsageError, match=message):
+        workflow.train(wrong, tmp_path / "run", "toy")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_resume_as_another_kind_of_model_is_refused(settings, tmp_path):
+    workflow.train(settings, tmp_path / "run", "toy")
+    with pytest.raises(UsageError, match="another kind of model"):
+        workflow.train(dataclasses.replace(settings, model=rnn()), tmp_path / "run", "toy", resume=True)
+
+
+def test_runs_of_the_first_version_have_no_kind_of_model(settings):
+    tree = to_json(settings)
+    del tree["model"]["kind"]
+    assert from_json(tree) == settings
+
+
+def test_a_score_of_ones_own_is_a_function_and_an_entry(settings, tmp_path, monkeypatch):
+    def nearness(query, keys, weights):
+        """Minus the squared distance."""
+        return -jnp.sum((query[..., :, None, :] - keys[..., None, :, :]) ** 2, -1)
+
+    monkeypatch.setitem(SCORES, "nearness", Score(nearness, equal_widths=True))
+    for name, model in {"rnn": rnn("nearness"), "tiny": tiny(attention=Attention(heads=2, score="nearness"))}.items():
+        workflow.train(dataclasses.replace(settings, model=model), tmp_path / name, "toy")
+        records = [r["loss"] for r in logbook.read(Run(tmp_path / name).metrics) if r["kind"] == "train"]
+        assert records[-1] < records[0]
+        assert len(api.load(tmp_path / name).translate(["ba de"])) == 1
