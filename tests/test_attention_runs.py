@@ -97,7 +97,7 @@ def test_a_guided_run_on_the_grammar_and_its_resume(settings, tmp_path):
     for record in records:
         assert record["guiding"] > 0
     without = dataclasses.replace(more.training, guided=Guided())
-    with pytest.raises(UsageError, match="training.guided"):
+    with pytest.raises(UsageError, match=r"training\.guided"):
         workflow.train(dataclasses.replace(more, training=without), tmp_path / "run", "toy", resume=True)
 
 
