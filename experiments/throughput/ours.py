@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 import tyro
+from flops import useful_flops
 
 from transformer import models, optim, parallel, recipes
 from transformer.__main__ import ask_for_huge_pages
@@ -106,17 +107,6 @@ def empty(bucket: Bucket) -> Batch:
     """A batch of one token a row."""
     source, target = (jnp.zeros((bucket.rows, length), jnp.int32).at[:, 0].set(3) for length in bucket[1:])
     return Batch(source, target, target)
-
-
-def useful_flops(settings: Config, batch: Batch, vocabulary: int) -> float:
-    """Of the products of matrices of one update, forward and backward, on real tokens: 6 for each multiplication."""
-    model, source, target = settings.model, (batch.source != 0).sum(1), (batch.target_out != 0).sum(1)
-    D, F, E, L = model.width, model.feedforward, model.encoder_layers, model.decoder_layers
-    inner = (3 if model.activation == "swiglu" else 2) * D * F
-    weights = source.sum() * (E * (4 * D * D + inner) + L * 2 * D * D)
-    weights += target.sum() * (L * (6 * D * D + inner) + D * vocabulary)
-    products = 2 * D * (E * (source**2).sum() + L * (target**2 + target * source).sum())
-    return 6.0 * float(weights + products)
 
 
 def sgemm(size: int = 3_000, repeats: int = 5) -> float:

@@ -33,10 +33,27 @@ def operations(jaxpr, times=1):
     return total
 
 
-@pytest.mark.parametrize("activation", ["relu", "swiglu"])
-def test_useful_operations_are_those_of_the_traced_model_without_padding(activation):
-    useful_flops = runpy.run_path(str(THROUGHPUT / "ours.py"))["useful_flops"]
-    model = tiny(encoder_layers=3, activation=activation)
+def rnn(score, window="global", **changes):
+    attention = config.Attention(score=score, window=window, hidden=5)
+    return config.Rnn(**({"embedding": 6, "width": 8, "attention": attention} | changes))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        tiny(encoder_layers=3),
+        tiny(encoder_layers=3, activation="swiglu"),
+        rnn("general"),
+        rnn("concat", "local_p", input_feeding=False, bidirectional=True, encoder_layers=2, readout=7),
+        rnn("none", cell="gru", encoder_layers=2, decoder_layers=2),
+        rnn("additive", decoder="bahdanau", cell="gru", bidirectional=True),
+        rnn("none", decoder="bahdanau", decoder_layers=2),
+        rnn("cosine"),
+    ],
+    ids=lambda model: f"{type(model).__name__} {model.attention.score}",
+)
+def test_useful_operations_are_those_of_the_traced_model_without_padding(model):
+    useful_flops = runpy.run_path(str(THROUGHPUT / "flops.py"))["useful_flops"]
     net = models.create(model, 50, 50, 1)
     lengths = [(5, 7), (3, 4)]
 
