@@ -41,6 +41,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "model.attention_dropout": (0, 0.999),
     "model.feedforward_dropout": (0, 0.999),
     "model.embedding": (1, math.inf),
+    "model.encoder_width": (0, math.inf),
     "model.readout": (0, math.inf),
     "optimizer.b1": (0, 0.9999999),
     "optimizer.b2": (0, 0.9999999),
@@ -133,19 +134,25 @@ def _known(flag: str, name: str, names: Iterable[str]) -> None:
 
 
 def _rnn(model: Rnn) -> None:
-    attention, memory = model.attention, model.width * (2 if model.bidirectional else 1)
+    attention, encoder = model.attention, model.encoder_width or model.width
+    memory = encoder * (2 if model.bidirectional else 1)
     _known("score", attention.score, [*SCORES, "none"])
     _known("window", attention.window, WINDOWS)
     if attention.score != "none" and SCORES[attention.score].equal_widths and memory != model.width:
         raise UsageError(
             f"--model.attention.score={attention.score} compares vectors of one width, but the source's states are "
-            f"{memory} wide (both directions) and the target's {model.width}: take general, or "
-            "--model.bidirectional=False"
+            f"{memory} wide (all directions) and the target's {model.width}: take general, or another "
+            "--model.encoder-width"
         )
     if model.decoder == "luong" and not model.bidirectional and model.encoder_layers != model.decoder_layers:
         raise UsageError(
             f"--model.encoder-layers={model.encoder_layers} hand their states to --model.decoder-layers="
             f"{model.decoder_layers}: give both the same number, or --model.bidirectional=True"
+        )
+    if model.decoder == "luong" and not model.bidirectional and encoder != model.width:
+        raise UsageError(
+            f"--model.encoder-width={encoder} hands its states to --model.width={model.width}: give both the same "
+            "width, or --model.bidirectional=True"
         )
     attends = model.decoder == "luong" and attention.score != "none"
     given = model.readout if attends or model.decoder == "bahdanau" else 0

@@ -150,13 +150,15 @@ class Rnn:
     encoder_layers: int = 1
     decoder_layers: int = 1
     bidirectional: bool = False
-    """Encoder layers in both directions, each of the full width."""
+    """Encoder layers in both directions, each of the encoder's width."""
     reverse: bool = False
     """Read the source backwards (Sutskever 2014). Attention, windows and alignments still speak of its own order."""
     embedding: int = 256
     """Width of the embeddings."""
     width: int = 512
-    """Width of a hidden state, in each direction."""
+    """Width of the decoder's hidden states."""
+    encoder_width: int = 0
+    """Width of the encoder's hidden states, in each direction; 0: as the decoder's."""
     attention: Attention = field(default_factory=lambda: Attention(score="general"))
     """With the score `none` there is no attention: luong is then Sutskever 2014, bahdanau is Cho 2014."""
     input_feeding: bool = True

@@ -51,7 +51,9 @@ def smoke(settings: Config) -> Config:
     depth = {"encoder_layers": min(2, model.encoder_layers), "decoder_layers": min(2, model.decoder_layers)}
     if isinstance(model, Rnn):
         readout = 32 if model.readout or model.tie != "none" else 0
-        model = dataclasses.replace(model, **depth, embedding=32, width=32, readout=readout)
+        model = dataclasses.replace(
+            model, **depth, embedding=32, width=32, encoder_width=model.encoder_width and 16, readout=readout
+        )
     else:
         model = dataclasses.replace(model, **depth, width=8 * model.attention.heads, feedforward=64)
     grammar = dataclasses.replace(settings.data.grammar, train=500, validation=20, test=20)

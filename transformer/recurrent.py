@@ -100,12 +100,12 @@ class Encoder(nnx.Module):
     """Layers of cells; bidirectional ones run in both directions and concatenate [forward; backward]."""
 
     def __init__(self, model: config.Rnn, *, rngs: nnx.Rngs):
-        directions = 2 if model.bidirectional else 1
-        self.width = directions * model.width
+        H = model.encoder_width or model.width
+        self.width = H * (2 if model.bidirectional else 1)
         widths = [model.embedding] + [self.width] * (model.encoder_layers - 1)
-        self.forward = nnx.List([Cell(model.cell, (w,), model.width, rngs=rngs) for w in widths])
+        self.forward = nnx.List([Cell(model.cell, (w,), H, rngs=rngs) for w in widths])
         backward = widths if model.bidirectional else []
-        self.backward = nnx.List([Cell(model.cell, (w,), model.width, rngs=rngs) for w in backward])
+        self.backward = nnx.List([Cell(model.cell, (w,), H, rngs=rngs) for w in backward])
         self.dropout = model.dropout
 
     def __call__(

@@ -25,11 +25,13 @@ def _transformer(model: Transformer, source: np.ndarray, target: np.ndarray, voc
 def _rnn(model: Rnn, source: np.ndarray, target: np.ndarray, vocabulary: int) -> int:
     H, X, G = model.width, model.embedding, GATES[model.cell] * model.width
     directions = 2 if model.bidirectional else 1
-    M, S, T, pairs = directions * H, source.sum(), target.sum(), (source * target).sum()
-    total = S * directions * (X * G + H * G + (model.encoder_layers - 1) * (M * G + H * G))
+    S, T, pairs = source.sum(), target.sum(), (source * target).sum()
+    E = model.encoder_width or H
+    M, gates = directions * E, GATES[model.cell] * E
+    total = S * directions * (X * gates + E * gates + (model.encoder_layers - 1) * (M * gates + E * gates))
     luong = model.decoder == "luong"
     bridges = 0 if luong and directions == 1 else (2 if model.cell == "lstm" else 1) * model.decoder_layers
-    total += len(source) * bridges * (M if luong else H) * H
+    total += len(source) * bridges * (M if luong else E) * H
     total += T * (X * G + H * G + (model.decoder_layers - 1) * 2 * H * G)
     attends = model.attention.score != "none"
     if luong:

@@ -48,7 +48,7 @@ def rnn(score, window="global", **changes):
         rnn("none", cell="gru", encoder_layers=2, decoder_layers=2),
         rnn("additive", decoder="bahdanau", cell="gru", bidirectional=True),
         rnn("none", decoder="bahdanau", decoder_layers=2),
-        rnn("cosine"),
+        rnn("cosine", bidirectional=True, encoder_width=4),
     ],
     ids=lambda model: f"{type(model).__name__} {model.attention.score}",
 )

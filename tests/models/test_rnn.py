@@ -30,6 +30,7 @@ VARIANTS = {
     ),
     "luong, local-p, no input feeding, cosine": rnn("cosine", "local_p", input_feeding=False),
     "luong, both directions, all tied": rnn("additive", bidirectional=True, readout=6, tie="all"),
+    "luong, both directions of half the width, dot": rnn("dot", bidirectional=True, encoder_width=4),
     "no attention (Sutskever 2014)": rnn("none", reverse=True, encoder_layers=2, decoder_layers=2),
     "bahdanau": rnn("additive", decoder="bahdanau", cell="gru", bidirectional=True),
     "bahdanau, lstm, two layers, local-p": rnn(
@@ -61,7 +62,7 @@ class Numpy:
 
     def cell(self, p, x, state):
         """One step; the state is a list of vectors."""
-        H = self.s.width
+        H = len(state[0])
         W, U, b = p["input"], p["recurrent"], p["bias"]
         gate = lambda n, h: x @ W[:, n * H : (n + 1) * H] + h @ U[:, n * H : (n + 1) * H] + b[n * H : (n + 1) * H]  # noqa: E731
         h = state[0]
@@ -72,7 +73,7 @@ class Numpy:
         return [(1 - z) * h + z * np.tanh(gate(2, r * h))]
 
     def nothing(self):
-        return [np.zeros(self.s.width) for _ in range(2 if self.s.cell == "lstm" else 1)]
+        return [np.zeros(self.s.encoder_width or self.s.width) for _ in range(2 if self.s.cell == "lstm" else 1)]
 
     def embed(self, side, token):
         table = self.p["embed_source" if self.s.tie == "all" else f"embed_{side}"]["table"]

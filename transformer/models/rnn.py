@@ -117,7 +117,8 @@ class Bridge(nnx.Module):
     def __init__(self, model: config.Rnn, *, rngs: nnx.Rngs):
         self.copies = model.decoder == "luong" and not model.bidirectional
         both = model.decoder == "luong" and model.bidirectional
-        leaves, inputs = (2 if model.cell == "lstm" else 1), (2 if both else 1) * model.width
+        leaves = 2 if model.cell == "lstm" else 1
+        inputs = (2 if both else 1) * (model.encoder_width or model.width)
         glorot = nnx.initializers.glorot_uniform()
         count = 0 if self.copies else leaves * model.decoder_layers
         self.maps = nnx.List([nnx.Param(glorot(rngs.params(), (inputs, model.width))) for _ in range(count)])
