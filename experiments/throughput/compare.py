@@ -1,4 +1,4 @@
-"""Two or more commands in turn, A B A B ..., so that a speed is a ratio in one run and not a figure of one machine.
+"""Two or more commands in turn, A B B A ..., so that a speed is a ratio in one run and not a figure of one machine.
 
     python experiments/throughput/compare.py --runs 5 \
         ours=".venv/bin/python experiments/throughput/ours.py multi30k_ende_paper" \
