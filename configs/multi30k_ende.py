@@ -41,6 +41,6 @@ config = Config(
         unroll=True,
     ),
     schedule=Schedule(name="cosine", peak=4e-3, warmup=1_000),
-    training=Training(steps=12_000, validate_every=500, keep_last=4, average="last"),
+    training=Training(steps=10_000, validate_every=500, keep_last=4, average="last"),
     decoding=Decoding(beam=5, length_penalty=1.0),
 )

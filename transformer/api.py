@@ -44,7 +44,7 @@ class Translation:
         if isinstance(lines, str):
             raise UsageError("translate takes a list of lines, not one string: give [line]")
         settings = dataclasses.replace(self.settings.decoding, **decoding)
-        check.decoding(settings)
+        check.decoding(dataclasses.replace(self.settings, decoding=settings))
         return self._translator.translate(self.parameters, lines, settings, first)
 
     def score(self, sources: Sequence[str], targets: Sequence[str]) -> SentenceScores:
@@ -100,7 +100,7 @@ def load(run: str | Path, checkpoint: str = "auto") -> Translation:
         parameters,
         name,
         mesh,
-        Translator(graph, tokenizers, settings.model.max_length, mesh),
+        Translator(graph, tokenizers, settings.model, mesh),
         Scorer(graph, mesh, settings.training.loss_chunk),
     )
 

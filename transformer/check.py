@@ -7,7 +7,7 @@ from typing import Any
 
 from transformer.attention.scores import SCORES
 from transformer.attention.windows import WINDOWS
-from transformer.config import Config, Decoding, Guided, Model, Rnn, Transformer
+from transformer.config import Config, Guided, Model, Rnn, Transformer
 from transformer.errors import UsageError
 
 # The least and the greatest value of settings that have one; what is not here takes any value of its type. Those of a
@@ -71,14 +71,24 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 
 
-def decoding(settings: Decoding) -> None:
-    """Refuse settings of a search that are out of range. Raises UsageError."""
-    _ranges(Config(decoding=settings), "decoding.")
+def decoding(config: Config) -> None:
+    """Refuse settings of a search that are out of range, or do not go with the model. Raises UsageError."""
+    _ranges(config, "decoding.")
+    search = config.decoding
+    if search.lexicon and not search.replace_unknown:
+        raise UsageError("--decoding.lexicon serves --decoding.replace-unknown, which is not given")
+    if search.replace_unknown and config.tokenizer.kind != "word":
+        raise UsageError(
+            f"--decoding.replace-unknown is for --tokenizer.kind=word: with {config.tokenizer.kind} no word is unknown"
+        )
+    if search.replace_unknown and config.model.attention.score == "none":
+        raise UsageError("--decoding.replace-unknown goes by the attention, and --model.attention.score=none has none")
 
 
 def everything(config: Config) -> None:
     """Refuse settings that are out of range or cannot work together, naming the flag. Raises UsageError."""
     _ranges(config)
+    decoding(config)
     model, batching, training = config.model, config.batching, config.training
     if isinstance(model, Rnn):
         _rnn(model)

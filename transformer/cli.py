@@ -67,10 +67,15 @@ class Search:
     """alpha of the length penalty."""
     batch: int | None = None
     """Sentences searched at once."""
+    replace_unknown: bool = False
+    """Word tokenizers: replace each unknown word by that of the source which it looks at most."""
+    lexicon: str | None = None
+    """--replace-unknown: translations of words, to be taken where it has one; a word, a tab, its translation a line."""
 
-    def overrides(self) -> dict[str, float]:
+    def overrides(self) -> dict[str, Any]:
         """What was given."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        given = dataclasses.asdict(self)
+        return {name: value for name, value in given.items() if value is not None and value is not False}
 
 
 @dataclass(frozen=True)

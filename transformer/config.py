@@ -109,6 +109,11 @@ class Attention:
     places: tuple[Literal["encoder", "decoder", "cross"], ...] = ("encoder", "decoder", "cross")
     """Transformer: the attentions that have this score and window; the others have scaled_dot, global."""
 
+    @property
+    def reach(self) -> int | None:
+        """Source tokens that can get attention at all; None: every one."""
+        return self.positions if self.score == "location" else None
+
 
 @dataclass(frozen=True)
 class Transformer:
@@ -265,6 +270,11 @@ class Decoding:
     """... plus this many tokens."""
     batch: int = 64
     """Sentences searched at once."""
+    replace_unknown: bool = False
+    """word tokenizers: an unknown word of a translation becomes that of the source which it looks at most, or what
+    the lexicon has for it (Jean 2015; Luong 2015, "Addressing the Rare Word Problem")."""
+    lexicon: str = ""
+    """replace_unknown: a file of source words and their translations, a pair a line, parted by a tab."""
 
 
 @dataclass(frozen=True)

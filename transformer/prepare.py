@@ -4,6 +4,8 @@ import logging
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from transformer import config
 from transformer.data import batches, corpus, examples, tokenizer
 from transformer.data.batches import Plan
@@ -69,12 +71,26 @@ def prepare(settings: config.Config, tokenizer_folder: Path | None) -> Prepared:
         limit = settings.model.max_length
         log.warning("left out of the validation loss: %d pair(s): longer than --model.max-length=%d", count, limit)
 
+    _report_reach(settings.model.attention.reach, train)
+
     multiple = settings.batching.batch_multiple * settings.training.accumulate
     buckets = batches.choose_buckets(train.source_lengths, train.target_lengths, settings.batching, multiple)
     plan = batches.make_plan(train.source_lengths, train.target_lengths, buckets, settings.seed)
     log.info("batches: %s", plan.describe())
     identity = {"tokenizer": tokenizer.fingerprint(tokenizers), "train": train.key, "validation": validation.key}
     return Prepared(tokenizers, train, plan, validation, corpora, identity)
+
+
+def _report_reach(reach: int | None, train: Examples) -> None:
+    beyond = np.maximum(train.source_lengths - (reach or np.iinfo(np.int32).max), 0)
+    if beyond.any():
+        log.warning(
+            "location attention knows %d source tokens (--model.attention.positions): %d token(s) of %d training "
+            "pair(s) are beyond and get no attention",
+            reach,
+            beyond.sum(),
+            np.count_nonzero(beyond),
+        )
 
 
 def keep(prepared: Prepared, settings: config.Config, run: Run) -> None:

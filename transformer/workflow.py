@@ -81,13 +81,13 @@ def _same_tokenizer(settings: Config, init_from: Path) -> None:
 
 def _with_absolute_paths(settings: Config) -> Config:
     """So that a run can be gone on with from any folder."""
-    data = settings.data
-    paths: dict[str, Any] = {
-        name: str(Path(getattr(data, name)).expanduser().absolute())
-        for name in (*SPLITS, "alignments")
-        if getattr(data, name)
-    }
-    return dataclasses.replace(settings, data=dataclasses.replace(data, **paths))
+
+    def absolute(part: Any, *names: str) -> Any:
+        given = {name: getattr(part, name) for name in names if getattr(part, name)}
+        return dataclasses.replace(part, **{k: str(Path(path).expanduser().absolute()) for k, path in given.items()})
+
+    data = absolute(settings.data, *SPLITS, "alignments")
+    return dataclasses.replace(settings, data=data, decoding=absolute(settings.decoding, "lexicon"))
 
 
 def _take_over(fresh: Any, given: Any, source: str) -> Any:
@@ -113,7 +113,7 @@ def make_validation(settings: Config, prepared: Prepared, graph: Any, mesh: Any)
         settings.batching.batch_multiple * settings.training.accumulate,
     )
     scorer = Scorer(graph, mesh, settings.training.loss_chunk)
-    translator = Translator(graph, prepared.tokenizers, settings.model.max_length, mesh)
+    translator = Translator(graph, prepared.tokenizers, settings.model, mesh)
     count = settings.training.validate_sentences
     sources, references = prepared.validation.sources[:count], prepared.validation.targets[:count]
     greedy = dataclasses.replace(settings.decoding, beam=1, batch=128)

@@ -1,5 +1,6 @@
 import itertools
 from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ from flax import nnx
 
 from tests.conftest import tiny
 from transformer import models
+from transformer.config import Attention, Rnn
 from transformer.data.tokenizer import BEGIN, END, PAD
 from transformer.decoding.beam import beam_search, length_penalty
 from transformer.decoding.greedy import greedy
@@ -20,40 +22,71 @@ LIMITS = np.array([4, 2, 3], np.int32)
 BATCH = (SOURCE, jnp.asarray(LIMITS))
 
 
-SETTINGS = tiny(width=8)
-GRAPH = models.split(models.create(SETTINGS, V, V, 1))[0]
+def recurrent(score="general", window="global", **changes):
+    attention = Attention(score=score, window=window, half_width=1)
+    return Rnn(embedding=6, width=8, attention=attention, max_length=32, **changes)
 
 
-def random_parameters(seed):
-    """Of a model sure enough of itself that searches differ from one another."""
-    _, parameters = models.split(models.create(SETTINGS, V, V, seed))
-    random = np.random.default_rng(seed)
-    return jax.tree.map(lambda p: p + 0.5 * random.normal(size=p.shape).astype(np.float32), parameters)
+SETTINGS = {
+    "transformer": tiny(width=8),
+    "luong": recurrent(),
+    "luong, local-p, no input feeding": recurrent("dot", "local_p", cell="gru", input_feeding=False),
+    "bahdanau": recurrent("additive", decoder="bahdanau", cell="gru", bidirectional=True),
+    "no attention, reversed": recurrent("none", encoder_layers=2, decoder_layers=2, reverse=True),
+}
+GRAPHS = {name: models.split(models.create(model, V, V, 1))[0] for name, model in SETTINGS.items()}
+every_model = pytest.mark.parametrize("name", SETTINGS)
+# Every penalty and beam on one family, and every family on one of each: a search knows no model.
+PENALTIES = [("transformer", alpha) for alpha in (0.0, 0.6, 1.0)] + [(name, 0.6) for name in list(SETTINGS)[1:]]
+BEAMS = [("transformer", beam, alpha) for beam in (1, 2, 3) for alpha in (0.0, 1.0)]
+BEAMS += [(name, 2, 1.0) for name in list(SETTINGS)[1:]]
 
 
-@partial(jax.jit, static_argnums=(2, 3, 4))
-def run_beam(parameters, batch, length, beam, alpha):
-    model = nnx.merge(GRAPH, parameters)
+class Sure(NamedTuple):
+    """A model sure enough of itself that searches differ from one another."""
+
+    graph: Any
+    parameters: Any
+
+    @classmethod
+    def of(cls, name, seed):
+        _, parameters = models.split(models.create(SETTINGS[name], V, V, seed))
+        random = np.random.default_rng(seed)
+        louder = jax.tree.map(lambda p: p + 0.5 * random.normal(size=p.shape).astype(np.float32), parameters)
+        return cls(GRAPHS[name], louder)
+
+
+def run_beam(model, batch, length, beam, alpha):
+    return _beam(model.graph, model.parameters, batch, length, beam, alpha)
+
+
+@partial(jax.jit, static_argnums=(0, 3, 4, 5))
+def _beam(graph, parameters, batch, length, beam, alpha):
+    model = nnx.merge(graph, parameters)
     source, limits = batch
     return beam_search(model, model.encode(source), limits, length, beam, alpha)
 
 
-@partial(jax.jit, static_argnums=2)
-def run_greedy(parameters, batch, length):
-    model = nnx.merge(GRAPH, parameters)
+@partial(jax.jit, static_argnums=(0, 3))
+def _greedy(graph, parameters, batch, length):
+    model = nnx.merge(graph, parameters)
     source, limits = batch
     return greedy(model, model.encode(source), limits, length)
 
 
-@jax.jit
-def token_logp(parameters, source, into, out):
-    model = nnx.merge(GRAPH, parameters)
+def run_greedy(model, batch, length):
+    return _greedy(model.graph, model.parameters, batch, length)
+
+
+@partial(jax.jit, static_argnums=0)
+def token_logp(graph, parameters, source, into, out):
+    model = nnx.merge(graph, parameters)
     hidden, _ = model.decode(model.encode(source), into)
     logp = jax.nn.log_softmax(model.output(hidden))
     return jnp.take_along_axis(logp, out[..., None], -1)[..., 0] * (out != PAD)
 
 
-def logp(parameters, row, sequences):
+def logp(model, row, sequences):
     """Log-probability of sequences for one source, by teacher forcing, without any cache."""
     rows = -(-len(sequences) // 128) * 128
     out = np.zeros((rows, 4), np.int32)
@@ -61,7 +94,7 @@ def logp(parameters, row, sequences):
         out[number, : len(sequence)] = sequence
     into = np.concatenate([np.full((rows, 1), BEGIN, np.int32), out[:, :-1]], 1)
     source = jnp.repeat(SOURCE[row : row + 1], rows, 0)
-    each = token_logp(parameters, source, jnp.asarray(into), jnp.asarray(out))
+    each = token_logp(*model, source, jnp.asarray(into), jnp.asarray(out))
     return np.asarray(each).sum(-1)[: len(sequences)]
 
 
@@ -74,10 +107,10 @@ def strip(tokens):
     return [int(t) for t in tokens if t != PAD]
 
 
-@pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
 @pytest.mark.parametrize("seed", range(6))
-def test_a_wide_beam_equals_brute_force(seed, alpha):
-    model = random_parameters(seed)
+@pytest.mark.parametrize(("name", "alpha"), PENALTIES)
+def test_a_wide_beam_equals_brute_force(name, seed, alpha):
+    model = Sure.of(name, seed)
     tokens, scores = run_beam(model, BATCH, 4, 128, alpha)
     for row, limit in enumerate(LIMITS):
         sequences = everything(int(limit))
@@ -106,11 +139,10 @@ def logp_prefixes(model, row, sequences):
     return [float(p) for p in logp(model, row, sequences)]
 
 
-@pytest.mark.parametrize("alpha", [0.0, 1.0])
-@pytest.mark.parametrize("beam", [1, 2, 3])
-def test_a_narrow_beam_equals_a_plain_one_without_early_stop(beam, alpha):
+@pytest.mark.parametrize(("name", "beam", "alpha"), BEAMS)
+def test_a_narrow_beam_equals_a_plain_one_without_early_stop(name, beam, alpha):
     for seed in range(4):
-        model = random_parameters(seed)
+        model = Sure.of(name, seed)
         tokens, scores = run_beam(model, BATCH, 4, beam, alpha)
         for row, limit in enumerate(LIMITS):
             expected = plain_beam(model, row, int(limit), beam, alpha)
@@ -120,16 +152,18 @@ def test_a_narrow_beam_equals_a_plain_one_without_early_stop(beam, alpha):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_beam_of_one_without_penalty_is_greedy(seed):
-    model = random_parameters(seed)
+@every_model
+def test_beam_of_one_without_penalty_is_greedy(name, seed):
+    model = Sure.of(name, seed)
     single, total = run_greedy(model, BATCH, 4)
     beams, scores = run_beam(model, BATCH, 4, 1, 0.0)
     np.testing.assert_array_equal(single, beams[:, 0])
     np.testing.assert_allclose(total, scores[:, 0], rtol=1e-5, atol=1e-5)
 
 
-def test_greedy_equals_a_loop_without_cache():
-    model = random_parameters(3)
+@every_model
+def test_greedy_equals_a_loop_without_cache(name):
+    model = Sure.of(name, 3)
     tokens, total = run_greedy(model, BATCH, 4)
     for row, limit in enumerate(LIMITS):
         words: list[int] = []
@@ -141,8 +175,9 @@ def test_greedy_equals_a_loop_without_cache():
         np.testing.assert_allclose(total[row], logp(model, row, [words])[0], rtol=1e-5, atol=1e-5)
 
 
-def test_every_translation_ends_within_its_limit_and_never_says_a_mark():
-    model = random_parameters(1)
+@every_model
+def test_every_translation_ends_within_its_limit_and_never_says_a_mark(name):
+    model = Sure.of(name, 1)
     for tokens in (run_beam(model, BATCH, 6, 4, 0.6)[0][:, 0], run_greedy(model, BATCH, 6)[0]):
         for row, limit in zip(np.asarray(tokens), LIMITS, strict=True):
             words = strip(row)
@@ -152,8 +187,9 @@ def test_every_translation_ends_within_its_limit_and_never_says_a_mark():
             assert BEGIN not in words
 
 
-def test_a_sentence_does_not_depend_on_its_batch():
-    model = random_parameters(2)
+@every_model
+def test_a_sentence_does_not_depend_on_its_batch(name):
+    model = Sure.of(name, 2)
     together, scores = run_beam(model, BATCH, 4, 3, 0.6)
     for row in range(3):
         alone, score = run_beam(model, (SOURCE[row : row + 1], jnp.asarray(LIMITS[row : row + 1])), 4, 3, 0.6)

@@ -1,0 +1,103 @@
+"""Unknown words by way of the attention, with weights set by hand, and through a trained model."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from transformer import api, workflow
+from transformer.config import Attention, Rnn
+from transformer.data.tokenizer import Tokenizers, Word
+from transformer.decoding.unknown import read_lexicon, spell
+from transformer.errors import TransformerError, UsageError
+from transformer.marks import END, UNKNOWN
+
+MARKS = "<pad>\n<unk>\n<s>\n</s>\n"
+WORDS = Tokenizers(Word((MARKS + "the\nsees\n").encode()), Word((MARKS + "der\nsieht\n").encode()))
+LINE = "the  Zyx sees Quux"
+SOURCE = [4, UNKNOWN, 5, UNKNOWN, END]
+# Looks at: the, Zyx, sees, the end mark (and next Quux).
+WEIGHTS = np.array(
+    [[0.9, 0.1, 0, 0, 0], [0.2, 0.5, 0.3, 0, 0], [0, 0, 1, 0, 0], [0.1, 0.05, 0.05, 0.2, 0.6]], np.float32
+)
+
+
+def test_an_unknown_word_is_the_source_word_it_looks_at_most_never_a_mark():
+    target = [4, UNKNOWN, 5, UNKNOWN]
+    assert spell(LINE, SOURCE, target, WEIGHTS, WORDS, {}) == "der Zyx sieht Quux"
+    padded = np.pad(WEIGHTS, ((0, 2), (0, 3)))
+    padded[:, 5:] = 7  # what lies beyond the sentence is never read
+    assert spell(LINE, SOURCE, target, padded, WORDS, {"Quux": "Kwuks", "the": "x"}) == "der Zyx sieht Kwuks"
+
+
+def test_a_known_word_is_never_replaced():
+    assert spell(LINE, SOURCE, [4, 5], WEIGHTS, WORDS, {"the": "wrong"}) == "der sieht"
+
+
+def test_a_lexicon_is_pairs_of_words(tmp_path):
+    path = tmp_path / "lexicon"
+    path.write_text("dog\tHund\ncat\tKatze\ndog\tHund\n")
+    assert read_lexicon(path) == {"dog": "Hund", "cat": "Katze"}
+    for wrong, complaint in (
+        ("dog\tHund\ncat\n", "line 2: not a word"),
+        ("\tHund\n", "line 1: not a word"),
+        ("dog\tHund\textra\n", "line 1: not a word"),
+        ("dog\tHund\ndog\tRüde\n", "line 2: 'dog' has another translation"),
+    ):
+        path.write_text(wrong)
+        with pytest.raises(TransformerError, match=complaint):
+            read_lexicon(path)
+    with pytest.raises(TransformerError, match="no such file"):
+        read_lexicon(tmp_path / "none")
+
+
+@pytest.fixture
+def copying(settings):
+    """Settings of a vocabulary of four words, with location attention of few places."""
+    attention = Attention(score="location", positions=5)
+    return dataclasses.replace(
+        settings,
+        tokenizer=dataclasses.replace(settings.tokenizer, vocabulary=8),
+        model=Rnn(embedding=12, width=16, attention=attention, tie="none", max_length=32),
+    )
+
+
+def test_translations_replace_unknown_words_and_say_what_lies_beyond(copying, tmp_path, caplog):
+    workflow.train(copying, tmp_path / "run", "toy")
+    assert "location attention knows 5 source tokens" in caplog.text
+    sources = Path(copying.data.train + ".xx").read_text()
+    expected = sum(max(0, len(line.split()) + 1 - 5) for line in sources.splitlines())
+    assert f"{expected} token(s) of" in caplog.text
+    model = api.load(tmp_path / "run")
+    lines = ["zz", "qq zz ww", "zz zz zz zz zz zz"]
+    plain, replaced = model.translate(lines, beam=1), model.translate(lines, beam=1, replace_unknown=True)
+    assert "1 line(s) are longer than the 5 tokens" in caplog.text
+    assert "the first is line 3" in caplog.text
+    assert any("<unk>" in text for text in plain)
+    lexicon = tmp_path / "lexicon"
+    lexicon.write_text("zz\tYY\n")
+    looked_up = model.translate(lines, beam=1, replace_unknown=True, lexicon=str(lexicon))
+    for line, before, after, other in zip(lines, plain, replaced, looked_up, strict=True):
+        assert len(before.split()) == len(after.split()) == len(other.split())
+        for old, new, found in zip(before.split(), after.split(), other.split(), strict=True):
+            assert new in line.split() if old == "<unk>" else new == old
+            assert found == ("YY" if old == "<unk>" and new == "zz" else new)
+
+
+def test_what_cannot_be_replaced_is_refused(settings, tmp_path):
+    def searching(**changes):
+        return dataclasses.replace(
+            settings, decoding=dataclasses.replace(settings.decoding, replace_unknown=True), **changes
+        )
+
+    run = tmp_path / "run"
+    with pytest.raises(UsageError, match="with bpe no word is unknown"):
+        workflow.train(searching(tokenizer=dataclasses.replace(settings.tokenizer, kind="bpe")), run, "toy")
+    no_attention = Rnn(attention=Attention(score="none"), embedding=8, width=8, max_length=32)
+    with pytest.raises(UsageError, match="score=none has none"):
+        workflow.train(searching(model=no_attention), run, "toy")
+    alone = dataclasses.replace(settings.decoding, lexicon="words")
+    with pytest.raises(UsageError, match="lexicon serves"):
+        workflow.train(dataclasses.replace(settings, decoding=alone), run, "toy")
+    assert not run.exists()
