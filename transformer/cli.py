@@ -1,4 +1,4 @@
-"""The command line: `transformer train | translate | evaluate | demo`. Exit codes: 2 usage, 1 failure, 130 Ctrl-C."""
+"""The command line: `transformer COMMAND ...`. Exit codes: 2 usage, 1 failure, 130 Ctrl-C."""
 
 import dataclasses
 import logging
@@ -157,10 +157,35 @@ class Demo:
         demo(Path(self.run))
 
 
-COMMANDS = {"train": Train, "translate": Translate, "evaluate": Evaluate, "demo": Demo}
+@dataclass(frozen=True)
+class Study:
+    """Run what is missing of a study (a grid of runs under one budget), and print its tables.
+
+    Results, tables and figure are kept beside the study's file; a study that was stopped goes on where it was.
+    """
+
+    study: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY")]
+    """A .py file that defines `study`, or a folder with a study.py."""
+    runs: str = ""
+    """Where its run directories are; the default is runs/ and the name of the study's folder."""
+    only: tuple[str, ...] = ()
+    """Cells to run; the default is all of them."""
+    smoke: bool = False
+    """Shrink every cell to seconds, to see that the study runs; results stay with the runs."""
+    report: bool = False
+    """Run nothing: make tables and figure anew from the results there are."""
+
+    def __call__(self) -> None:
+        from transformer.study.run import study
+
+        runs = Path(self.runs) if self.runs else None
+        study(Path(self.study), runs, self.only, smoke=self.smoke, report_only=self.report)
 
 
-def parse(arguments: list[str]) -> Train | Translate | Evaluate | Demo:
+COMMANDS = {"train": Train, "translate": Translate, "evaluate": Evaluate, "study": Study, "demo": Demo}
+
+
+def parse(arguments: list[str]) -> Train | Translate | Evaluate | Study | Demo:
     """The command of these arguments; exits with 2 and a message where they are wrong, with 0 for --help."""
     default: object = tyro.conf.subcommand(name="train")
     if len(arguments) > 1 and arguments[0] == "train" and arguments[1] not in ("-h", "--help"):
