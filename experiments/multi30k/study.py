@@ -1,0 +1,35 @@
+"""Every Multi30k recipe with its seeds: transformer study experiments/multi30k [--only CELL ...]
+
+All cells but the last are scored on the published lower-cased tokenised text; the last is trained on the raw text and
+scored cased and detokenised.
+"""
+
+import dataclasses
+
+from transformer import recipes
+from transformer.config import Config
+from transformer.study.cells import Cell, Study
+
+
+def recipe(name: str) -> Config:
+    return recipes.find(f"multi30k_{name}")[1]
+
+
+def raw(config: Config) -> Config:
+    splits = {"train": "train", "validation": "val", "test": "test_2016_flickr"}
+    paths = {name: f"data/multi30k/{file}" for name, file in splits.items()}
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, **paths))
+
+
+study = Study(
+    cells={
+        "transformer": Cell(recipe("ende"), seeds=(1, 2), tokenize="none"),
+        "transformer_paper": Cell(recipe("ende_paper"), tokenize="none"),
+        "luong": Cell(recipe("ende_luong"), seeds=(1, 2), tokenize="none"),
+        "bahdanau": Cell(recipe("ende_bahdanau"), seeds=(1, 2), tokenize="none"),
+        "transformer_french": Cell(recipe("enfr"), tokenize="none"),
+        "transformer_paper_french": Cell(recipe("enfr_paper"), tokenize="none"),
+        "transformer_raw": Cell(raw(recipe("ende"))),
+    },
+    drawn=("transformer", "transformer_paper", "luong", "bahdanau"),
+)
