@@ -1,0 +1,83 @@
+"""What is written is read back equal; what is damaged is refused."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tests.alignment.test_words import by_hand, softmax
+from transformer.alignment import formats
+from transformer.alignment.record import KINDS
+from transformer.alignment.words import Rule, align
+from transformer.errors import TransformerError
+
+ABOUT = {"model": "transformer", "rule": Rule(layer=1).describe(), "note": 'naïve "quotes"\n</script>'}
+
+
+def sentences():
+    """A Transformer's with everything, and an RNN's with the cross-attention alone."""
+    random = np.random.default_rng(0)
+    pair = by_hand()
+    full = {kind: softmax(5 * random.normal(size=(2, 3, 5, 5))) for kind in KINDS}
+    return [dataclasses.replace(pair, **full), dataclasses.replace(pair, cross=full["cross"][:1, :1])]
+
+
+@pytest.mark.parametrize("name", ["npz", "json"])
+def test_matrices_are_read_back_equal(name, tmp_path):
+    write, read = (getattr(formats, f"{verb}_{name}") for verb in ("write", "read"))
+    path = tmp_path / f"a.{name}"
+    assert write(path, ABOUT, iter(sentences())) == 2
+    about, found = read(path)
+    assert about == ABOUT | {"version": 1}
+    for before, after in zip(sentences(), found, strict=True):
+        assert (before.source, before.target) == (after.source, after.target)
+        for kind in KINDS:
+            if getattr(before, kind) is None:
+                assert getattr(after, kind) is None
+                with pytest.raises(KeyError):
+                    after.matrix(kind)
+            else:
+                assert after.matrix(kind).dtype == np.float32
+                np.testing.assert_array_equal(after.matrix(kind), before.matrix(kind))
+
+
+@pytest.mark.parametrize("name", ["npz", "json"])
+def test_an_empty_corpus_is_a_file_too(name, tmp_path):
+    path = tmp_path / "none"
+    path = path.with_suffix(f".{name}")
+    assert getattr(formats, f"write_{name}")(path, ABOUT, []) == 0
+    assert getattr(formats, f"read_{name}")(path).sentences == []
+
+
+@pytest.mark.parametrize("name", ["npz", "json"])
+def test_what_is_no_such_file_is_refused(name, tmp_path):
+    path = tmp_path / f"a.{name}"
+    read = getattr(formats, f"read_{name}")
+    with pytest.raises(TransformerError, match=r"no .* file of alignments"):
+        read(path)
+    path.write_text("{}")
+    with pytest.raises(TransformerError, match=r"no .* file of alignments"):
+        read(path)
+    getattr(formats, f"write_{name}")(path, ABOUT, sentences())
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(TransformerError, match=r"no .* file of alignments"):
+        read(path)
+
+
+def test_pharaoh_by_hand():
+    assert formats.pharaoh(align(by_hand(), Rule(layer=0))[1]) == "0-0 2-1 1-2"
+    assert formats.pharaoh(frozenset()) == ""
+
+
+def test_gold_is_read_as_it_says(tmp_path):
+    path = tmp_path / "gold"
+    path.write_text("1-1 2p3 10-4\n\n")
+    first, empty = formats.read_gold(path, 1)
+    assert first.sure == {(0, 0), (9, 3)}
+    assert first.possible == {(0, 0), (1, 2), (9, 3)}
+    assert empty == (frozenset(), frozenset())
+    assert formats.read_gold(path, 0)[0].sure == {(1, 1), (10, 4)}
+    for wrong, complaint in (("0-1\n", "line 1: '0-1' names word 0"), ("1-1\n1:2\n", "line 2: neither"), ("1-x", "x")):
+        path.write_text(wrong)
+        with pytest.raises(TransformerError, match=complaint):
+            formats.read_gold(path, 1)

@@ -1,0 +1,1 @@
+"""What attention looked at: extracted, made into word alignments, measured, exported and drawn."""

@@ -1,0 +1,161 @@
+"""Alignments as files: full matrices as npz or JSON, links in the Pharaoh format; each with its reader.
+
+A file of matrices holds `about` (the model, the checkpoint, the rule by which words and links were made) and, for each
+sentence, both sides (words, pieces, spans) and the weights of every kind, layer and head. It is written sentence by
+sentence, so that no corpus is too large, and read back equal, bit for bit.
+"""
+
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from transformer.alignment.measure import Gold
+from transformer.alignment.record import KINDS, Attended, Side
+from transformer.alignment.words import Links
+from transformer.data.corpus import stream_lines
+from transformer.errors import TransformerError
+
+VERSION = 1
+
+
+class Dump(NamedTuple):
+    """The content of a file of matrices."""
+
+    about: dict[str, Any]
+    sentences: list[Attended]
+
+
+def write_npz(path: Path, about: dict[str, Any], sentences: Iterable[Attended]) -> int:
+    """A zip of arrays: `about` and `sides` are JSON as bytes, `cross/12` the weights of sentence 12. Returns how many
+    sentences there were."""
+    sides = []
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, sentence in enumerate(sentences):
+            sides.append(_sides(sentence))
+            for kind in _kinds(sentence):
+                _add(archive, f"{kind}/{number}", sentence.matrix(kind))
+        _add(archive, "sides", _bytes(sides))
+        _add(archive, "about", _bytes(about | {"version": VERSION}))
+    return len(sides)
+
+
+def read_npz(path: Path) -> Dump:
+    """What `write_npz` wrote; nothing is unpickled. Raises TransformerError for a file that is not such."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            about, sides = (json.loads(bytes(archive[name])) for name in ("about", "sides"))
+            names = set(archive.files)
+            return Dump(
+                about,
+                [
+                    _sentence(side, {kind: archive[f"{kind}/{n}"] for kind in KINDS if f"{kind}/{n}" in names})
+                    for n, side in enumerate(sides)
+                ],
+            )
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise TransformerError(f"{path} is no npz file of alignments: {error}") from None
+
+
+def write_json(path: Path, about: dict[str, Any], sentences: Iterable[Attended]) -> int:
+    """One object: {"about": ..., "sentences": [{"source": ..., "target": ..., "cross": [L][H][T][S], ...}]}.
+
+    Nine digits say each float32 exactly. Returns how many sentences there were.
+    """
+    count = 0
+    with path.open("w", encoding="utf-8") as file:
+        file.write(f'{{"about": {json.dumps(about | {"version": VERSION}, ensure_ascii=False)},\n"sentences": [')
+        for count, sentence in enumerate(sentences, 1):
+            weights = {kind: _nested(sentence.matrix(kind)) for kind in _kinds(sentence)}
+            file.write(",\n" if count > 1 else "\n")
+            file.write(json.dumps(_sides(sentence) | weights, ensure_ascii=False))
+        file.write("\n]}\n")
+    return count
+
+
+def read_json(path: Path) -> Dump:
+    """What `write_json` wrote. Raises TransformerError for a file that is not such."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return Dump(
+            found["about"],
+            [
+                _sentence(entry, {kind: np.array(entry[kind], np.float32) for kind in KINDS if kind in entry})
+                for entry in found["sentences"]
+            ],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TransformerError(f"{path} is no JSON file of alignments: {error}") from None
+
+
+def pharaoh(links: Links) -> str:
+    """A line such as "0-0 1-2", source first, 0-indexed, by target word."""
+    return " ".join(f"{s}-{t}" for s, t in sorted(links, key=lambda link: link[::-1]))
+
+
+def read_gold(path: Path, first: int) -> list[Gold]:
+    """Gold links, a line a sentence: "1-1" is sure, "1p2" possible.
+
+    Args:
+        path: plain or .gz.
+        first: the number of a sentence's first word, 0 or 1: no file says it, and guessing spoils a measurement.
+
+    Raises:
+        TransformerError: with the file and the line.
+    """
+    return [_gold(line, first, path, number) for number, line in enumerate(stream_lines(path), 1)]
+
+
+def _gold(line: str, first: int, path: Path, number: int) -> Gold:
+    sure, possible = set(), set()
+    for entry in line.split():
+        ends = entry.replace("p", "-").split("-")
+        if len(ends) != 2 or not all(end.isdigit() for end in ends):
+            raise TransformerError(f'{path}, line {number}: neither "1-1" (sure) nor "1p1" (possible): {entry!r}')
+        link = (int(ends[0]) - first, int(ends[1]) - first)
+        if min(link) < 0:
+            raise TransformerError(f"{path}, line {number}: {entry!r} names word 0, so words count from 0, not from 1")
+        possible.add(link)
+        if "p" not in entry:
+            sure.add(link)
+    return Gold(frozenset(sure), frozenset(possible))
+
+
+def _kinds(sentence: Attended) -> Iterator[str]:
+    there = {"cross": sentence.cross, "encoder": sentence.encoder, "decoder": sentence.decoder}
+    return (kind for kind in KINDS if there[kind] is not None)
+
+
+def _sides(sentence: Attended) -> dict[str, Any]:
+    return {
+        name: {"words": side.words, "pieces": side.pieces, "spans": side.spans}
+        for name, side in (("source", sentence.source), ("target", sentence.target))
+    }
+
+
+def _sentence(sides: dict[str, Any], weights: dict[str, Any]) -> Attended:
+    source, target = (
+        Side(tuple(side["words"]), tuple(side["pieces"]), tuple(side["spans"]))
+        for side in (sides["source"], sides["target"])
+    )
+    return Attended(source, target, weights.get("cross"), weights.get("encoder"), weights.get("decoder"))
+
+
+def _add(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.ascontiguousarray(array), allow_pickle=False)
+    archive.writestr(f"{name}.npy", buffer.getvalue())
+
+
+def _bytes(values: Any) -> np.ndarray:
+    return np.frombuffer(json.dumps(values, ensure_ascii=False).encode(), np.uint8)
+
+
+def _nested(weights: np.ndarray) -> Any:
+    if weights.ndim == 1:
+        return [float(f"{value:.9g}") for value in weights.tolist()]
+    return [_nested(part) for part in weights]

@@ -1,0 +1,56 @@
+"""What a model looked at while it wrote one translation.
+
+Letters: L layers, H heads, S and T tokens of source and target, the end marks included.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from transformer.data.tokenizer import Tokenizer
+from transformer.marks import END
+
+KINDS = ("cross", "encoder", "decoder")
+"""The attentions of a model: of the target to the source, and of each to itself."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """A sentence as words and as the tokens that a model reads or writes."""
+
+    words: tuple[str, ...]
+    """Parted by spaces."""
+    pieces: tuple[str, ...]
+    """One string a token; the end mark is the last."""
+    spans: tuple[int, ...]
+    """For each token the number of its word; -1 for a mark."""
+
+    @classmethod
+    def of(cls, tokens: Sequence[int], text: str, tokenizer: Tokenizer) -> "Side":
+        """A text and its tokens, to which the end mark is added."""
+        every = [*tokens, END]
+        return cls(tuple(text.split()), tuple(tokenizer.pieces(every)), tuple(tokenizer.words(every)))
+
+
+@dataclass(frozen=True)
+class Attended:
+    """One sentence pair with all its attention weights. A model may lack one kind or another.
+
+    Row t of `cross` and of `decoder` is what the model looked at when it wrote target token t. Columns of `decoder` are
+    what it had read by then: the begin mark, and then the target but its last token.
+    """
+
+    source: Side
+    target: Side
+    cross: Float[np.ndarray, "L H T S"] | None
+    encoder: Float[np.ndarray, "L H S S"] | None = None
+    decoder: Float[np.ndarray, "L H T T"] | None = None
+
+    def matrix(self, kind: str) -> Float[np.ndarray, "L H Q N"]:
+        """The weights of one kind. Raises KeyError where the model has no such attention."""
+        found = {"cross": self.cross, "encoder": self.encoder, "decoder": self.decoder}[kind]
+        if found is None:
+            raise KeyError(kind)
+        return found
