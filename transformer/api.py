@@ -1,4 +1,4 @@
-"""A trained run in Python: `load(run)` and then `.translate(...)`, `.score(...)`."""
+"""A trained run in Python: `load(run)` and then `.translate(...)`, `.score(...)`, `.attend(...)`."""
 
 import dataclasses
 import logging
@@ -11,6 +11,8 @@ import numpy as np
 from jax.sharding import Mesh
 
 from transformer import check, checkpoint, config, models, parallel, rundir
+from transformer.alignment.extract import Extractor, Pair
+from transformer.alignment.record import Attended
 from transformer.checkpoint import Checkpoints
 from transformer.data import batches, examples, tokenizer
 from transformer.data.tokenizer import Tokenizers
@@ -31,9 +33,12 @@ class Translation:
     parameters: Any
     checkpoint: str
     """What was loaded: `average`, or a step."""
+    graph: Any
+    """The model's structure: `nnx.merge(graph, parameters)` is the module."""
     mesh: Mesh
     _translator: Translator
     _scorer: Scorer
+    _extractor: Extractor
 
     def translate(self, lines: Sequence[str], **decoding: Any) -> list[str]:
         """The best translation of each line, in order; keywords override `config.Decoding` (beam=1, ...)."""
@@ -46,6 +51,33 @@ class Translation:
         settings = dataclasses.replace(self.settings.decoding, **decoding)
         check.decoding(dataclasses.replace(self.settings, decoding=settings))
         return self._translator.translate(self.parameters, lines, settings, first)
+
+    def attend(
+        self, sources: Sequence[str], targets: Sequence[str] | None = None, first: int = 1, **decoding: Any
+    ) -> list[Attended | None]:
+        """All attention weights of given pairs, or of the sentences and their translations by this model.
+
+        None for a pair with an empty side or longer than the model's limit; the log counts the latter, lines counted
+        from `first`.
+
+        Raises UsageError when the two are not of equal length.
+        """
+        if targets is None:
+            hypotheses = self.search(sources, first, **decoding)
+            written = [(hypothesis.text, hypothesis.tokens) for hypothesis in hypotheses]
+        elif len(sources) != len(targets):
+            raise UsageError(f"{len(sources)} sources but {len(targets)} targets")
+        else:
+            written = [
+                (text, tuple(tokens))
+                for text, tokens in zip(targets, self.tokenizers.target.encode_all(targets), strict=True)
+            ]
+        read = self.tokenizers.source.encode_all(sources)
+        pairs = [
+            Pair(source, target, tokens, target_tokens)
+            for source, tokens, (target, target_tokens) in zip(sources, read, written, strict=True)
+        ]
+        return self._extractor.extract(self.parameters, pairs, first)
 
     def score(self, sources: Sequence[str], targets: Sequence[str]) -> SentenceScores:
         """Log-probability of given translations, pair by pair, in nats; `.loss` is the mean over tokens.
@@ -99,9 +131,11 @@ def load(run: str | Path, checkpoint: str = "auto") -> Translation:
         tokenizers,
         parameters,
         name,
+        graph,
         mesh,
         Translator(graph, tokenizers, settings.model, mesh),
         Scorer(graph, mesh, settings.training.loss_chunk),
+        Extractor(graph, tokenizers, settings.model, mesh),
     )
 
 

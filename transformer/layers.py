@@ -108,6 +108,13 @@ def stack(make: Callable[[nnx.Rngs], nnx.Module], depth: int, rngs: nnx.Rngs) ->
     return nnx.vmap(make, in_axes=0, out_axes=0)(rngs.split(depth))
 
 
+def unstack(layers: Any) -> list[Any]:
+    """The layers of a stack one by one."""
+    graph, parameters = nnx.split(layers)
+    depth = jax.tree.leaves(parameters)[0].shape[0]
+    return [nnx.merge(graph, jax.tree.map(lambda p, i=i: p[i], parameters)) for i in range(depth)]
+
+
 def run(
     layers: nnx.Module,
     body: Callable[[Any, Array, PRNGKeyArray | None, Any], tuple[Array, Any]],

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from transformer import api, check, models, parallel, recipes, report, rundir
 from transformer import train as training
+from transformer.alignment.run import Task, align
 from transformer.config import Config
 from transformer.data import batches, corpus
 from transformer.data.corpus import Corpus
@@ -200,7 +201,7 @@ def _own_files(files: tuple[Path, Path]) -> Corpus:
 
 
 def demo(folder: Path) -> None:
-    """Train the recipe `demo`, then show what came of it."""
+    """Train the recipe `demo`, then show what came of it: scores, translations, and what they looked at."""
     began = time.perf_counter()
     if folder.exists():
         if not rundir.is_run(folder):
@@ -219,6 +220,8 @@ def demo(folder: Path) -> None:
         print(report.show(result))
         if name == "test":
             print(report.examples(part, result["hypotheses"], 5))
+    print("\nwords aligned by attention, beside the grammar's gold links (AER is the error rate: 0 is perfect)")
+    align(Task(folder, best=True, formats=("page", "png"), show=1))
     minutes = (time.perf_counter() - began) / 60
     print(f"run: {run.folder}   curve: {run.report / 'curve.png'}   time: {minutes:.1f} minutes")
     print(f"try: echo 'the old man who sold the house sleeps .' | {sys.argv[0]} translate {run.folder}")

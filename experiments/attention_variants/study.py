@@ -70,7 +70,12 @@ CONFIGS = {
     "transformer": config(grammar.model),
 }
 
+# The others have one; ../alignment measures these.
+THREE_SEEDS = ("bahdanau", "luong_general_global", "luong_general_local_p", "transformer")
+
 study = Study(
-    cells={name: Cell(settings) for name, settings in CONFIGS.items()},
+    cells={
+        name: Cell(settings, seeds=(1, 2, 3) if name in THREE_SEEDS else (1,)) for name, settings in CONFIGS.items()
+    },
     drawn=("plain_sutskever", "plain_cho", "bahdanau", "luong_general_global", "luong_location_global", "transformer"),
 )

@@ -1,7 +1,7 @@
 """Every Multi30k recipe with its seeds: transformer study experiments/multi30k [--only CELL ...]
 
-All cells but the last are scored on the published lower-cased tokenised text; the last is trained on the raw text and
-scored cased and detokenised.
+All cells but the last are scored on the published lower-cased tokenised text; the last is trained on the raw text, with
+half the updates, and scored cased and detokenised.
 """
 
 import dataclasses
@@ -18,7 +18,11 @@ def recipe(name: str) -> Config:
 def raw(config: Config) -> Config:
     splits = {"train": "train", "validation": "val", "test": "test_2016_flickr"}
     paths = {name: f"data/multi30k/{file}" for name, file in splits.items()}
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, **paths))
+    return dataclasses.replace(
+        config,
+        data=dataclasses.replace(config.data, **paths),
+        training=dataclasses.replace(config.training, steps=config.training.steps // 2),
+    )
 
 
 study = Study(

@@ -14,23 +14,28 @@ from transformer.errors import TransformerError
 ABOUT = {"model": "transformer", "rule": Rule(layer=1).describe(), "note": 'naïve "quotes"\n</script>'}
 
 
+def write(name, path, sentences):
+    with formats.WRITERS[name](path, ABOUT) as add:
+        for sentence in sentences:
+            add(sentence)
+
+
 def sentences():
     """A Transformer's with everything, and an RNN's with the cross-attention alone."""
     random = np.random.default_rng(0)
     pair = by_hand()
     full = {kind: softmax(5 * random.normal(size=(2, 3, 5, 5))) for kind in KINDS}
-    return [dataclasses.replace(pair, **full), dataclasses.replace(pair, cross=full["cross"][:1, :1])]
+    return [dataclasses.replace(pair, **full, line=7), dataclasses.replace(pair, cross=full["cross"][:1, :1])]
 
 
 @pytest.mark.parametrize("name", ["npz", "json"])
 def test_matrices_are_read_back_equal(name, tmp_path):
-    write, read = (getattr(formats, f"{verb}_{name}") for verb in ("write", "read"))
     path = tmp_path / f"a.{name}"
-    assert write(path, ABOUT, iter(sentences())) == 2
-    about, found = read(path)
+    write(name, path, sentences())
+    about, found = getattr(formats, f"read_{name}")(path)
     assert about == ABOUT | {"version": 1}
     for before, after in zip(sentences(), found, strict=True):
-        assert (before.source, before.target) == (after.source, after.target)
+        assert (before.source, before.target, before.line) == (after.source, after.target, after.line)
         for kind in KINDS:
             if getattr(before, kind) is None:
                 assert getattr(after, kind) is None
@@ -45,7 +50,7 @@ def test_matrices_are_read_back_equal(name, tmp_path):
 def test_an_empty_corpus_is_a_file_too(name, tmp_path):
     path = tmp_path / "none"
     path = path.with_suffix(f".{name}")
-    assert getattr(formats, f"write_{name}")(path, ABOUT, []) == 0
+    write(name, path, [])
     assert getattr(formats, f"read_{name}")(path).sentences == []
 
 
@@ -58,7 +63,7 @@ def test_what_is_no_such_file_is_refused(name, tmp_path):
     path.write_text("{}")
     with pytest.raises(TransformerError, match=r"no .* file of alignments"):
         read(path)
-    getattr(formats, f"write_{name}")(path, ABOUT, sentences())
+    write(name, path, sentences())
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(TransformerError, match=r"no .* file of alignments"):
         read(path)

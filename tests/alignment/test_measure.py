@@ -91,8 +91,8 @@ def test_grow_diag_final_and_equals_its_pseudo_code(seed):
 
 
 def test_grow_diag_final_and_by_hand():
-    """From 1-1 its neighbour 1-2 is taken (target word 2 had no link), then 2-2 (source word 2 had none); 4-4 is far away
-    and comes last; 4-3 never, for its source word has a link by then."""
+    """From 1-1 its neighbour 1-2 is taken (target word 2 had no link), then 2-2 (source word 2 had none); 4-4 is far
+    away and comes last; 4-3 never, for its source word has a link by then."""
     forward = frozenset({(1, 1), (2, 2), (4, 4)})
     backward = frozenset({(1, 1), (1, 2), (4, 3)})
     assert grow_diag_final_and(forward, backward) == {(1, 1), (1, 2), (2, 2), (4, 4)}

@@ -5,10 +5,12 @@ sentence, both sides (words, pieces, spans) and the weights of every kind, layer
 sentence, so that no corpus is too large, and read back equal, bit for bit.
 """
 
+import dataclasses
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,22 +32,27 @@ class Dump(NamedTuple):
     sentences: list[Attended]
 
 
-def write_npz(path: Path, about: dict[str, Any], sentences: Iterable[Attended]) -> int:
-    """A zip of arrays: `about` and `sides` are JSON as bytes, `cross/12` the weights of sentence 12. Returns how many
-    sentences there were."""
-    sides = []
+Add = Callable[[Attended], None]
+
+
+@contextmanager
+def npz_writer(path: Path, about: dict[str, Any]) -> Iterator[Add]:
+    """A zip of arrays: `about` and `sides` are JSON as bytes, `cross/12` the weights of sentence 12 (from 0)."""
+    sides: list[Any] = []
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for number, sentence in enumerate(sentences):
-            sides.append(_sides(sentence))
+
+        def add(sentence: Attended) -> None:
             for kind in _kinds(sentence):
-                _add(archive, f"{kind}/{number}", sentence.matrix(kind))
-        _add(archive, "sides", _bytes(sides))
-        _add(archive, "about", _bytes(about | {"version": VERSION}))
-    return len(sides)
+                _store(archive, f"{kind}/{len(sides)}", sentence.matrix(kind))
+            sides.append(_sides(sentence))
+
+        yield add
+        _store(archive, "sides", _bytes(sides))
+        _store(archive, "about", _bytes(about | {"version": VERSION}))
 
 
 def read_npz(path: Path) -> Dump:
-    """What `write_npz` wrote; nothing is unpickled. Raises TransformerError for a file that is not such."""
+    """What `npz_writer` wrote; nothing is unpickled. Raises TransformerError for a file that is not such."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             about, sides = (json.loads(bytes(archive[name])) for name in ("about", "sides"))
@@ -61,24 +68,28 @@ def read_npz(path: Path) -> Dump:
         raise TransformerError(f"{path} is no npz file of alignments: {error}") from None
 
 
-def write_json(path: Path, about: dict[str, Any], sentences: Iterable[Attended]) -> int:
+@contextmanager
+def json_writer(path: Path, about: dict[str, Any]) -> Iterator[Add]:
     """One object: {"about": ..., "sentences": [{"source": ..., "target": ..., "cross": [L][H][T][S], ...}]}.
 
-    Nine digits say each float32 exactly. Returns how many sentences there were.
+    Nine digits say each float32 exactly.
     """
-    count = 0
     with path.open("w", encoding="utf-8") as file:
-        file.write(f'{{"about": {json.dumps(about | {"version": VERSION}, ensure_ascii=False)},\n"sentences": [')
-        for count, sentence in enumerate(sentences, 1):
+        comma = "\n"
+
+        def add(sentence: Attended) -> None:
+            nonlocal comma
             weights = {kind: _nested(sentence.matrix(kind)) for kind in _kinds(sentence)}
-            file.write(",\n" if count > 1 else "\n")
-            file.write(json.dumps(_sides(sentence) | weights, ensure_ascii=False))
+            file.write(comma + json.dumps(_sides(sentence) | weights, ensure_ascii=False))
+            comma = ",\n"
+
+        file.write(f'{{"about": {json.dumps(about | {"version": VERSION}, ensure_ascii=False)},\n"sentences": [')
+        yield add
         file.write("\n]}\n")
-    return count
 
 
 def read_json(path: Path) -> Dump:
-    """What `write_json` wrote. Raises TransformerError for a file that is not such."""
+    """What `json_writer` wrote. Raises TransformerError for a file that is not such."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return Dump(
@@ -90,6 +101,10 @@ def read_json(path: Path) -> Dump:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TransformerError(f"{path} is no JSON file of alignments: {error}") from None
+
+
+WRITERS = {"npz": npz_writer, "json": json_writer}
+"""By name: with WRITERS["npz"](path, about) as add, each add(sentence) writes one."""
 
 
 def pharaoh(links: Links) -> str:
@@ -131,10 +146,8 @@ def _kinds(sentence: Attended) -> Iterator[str]:
 
 
 def _sides(sentence: Attended) -> dict[str, Any]:
-    return {
-        name: {"words": side.words, "pieces": side.pieces, "spans": side.spans}
-        for name, side in (("source", sentence.source), ("target", sentence.target))
-    }
+    sides = (("source", sentence.source), ("target", sentence.target))
+    return {"line": sentence.line} | {name: dataclasses.asdict(side) for name, side in sides}
 
 
 def _sentence(sides: dict[str, Any], weights: dict[str, Any]) -> Attended:
@@ -142,10 +155,10 @@ def _sentence(sides: dict[str, Any], weights: dict[str, Any]) -> Attended:
         Side(tuple(side["words"]), tuple(side["pieces"]), tuple(side["spans"]))
         for side in (sides["source"], sides["target"])
     )
-    return Attended(source, target, weights.get("cross"), weights.get("encoder"), weights.get("decoder"))
+    return Attended(source, target, weights.get("cross"), weights.get("encoder"), weights.get("decoder"), sides["line"])
 
 
-def _add(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
+def _store(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, np.ascontiguousarray(array), allow_pickle=False)
     archive.writestr(f"{name}.npy", buffer.getvalue())

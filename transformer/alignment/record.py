@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from transformer.data.tokenizer import Tokenizer
-from transformer.marks import END
+from transformer.data.tokenizer import MARKS, Tokenizer
+from transformer.marks import BEGIN, END
 
 KINDS = ("cross", "encoder", "decoder")
 """The attentions of a model: of the target to the source, and of each to itself."""
@@ -47,6 +47,8 @@ class Attended:
     cross: Float[np.ndarray, "L H T S"] | None
     encoder: Float[np.ndarray, "L H S S"] | None = None
     decoder: Float[np.ndarray, "L H T T"] | None = None
+    line: int = 0
+    """Where the pair comes from, from 1; 0: unknown."""
 
     def matrix(self, kind: str) -> Float[np.ndarray, "L H Q N"]:
         """The weights of one kind. Raises KeyError where the model has no such attention."""
@@ -54,3 +56,12 @@ class Attended:
         if found is None:
             raise KeyError(kind)
         return found
+
+    def sides(self, kind: str) -> tuple[Side, Side]:
+        """What the rows and the columns of one kind are."""
+        if kind == "cross":
+            return self.target, self.source
+        if kind == "encoder":
+            return self.source, self.source
+        target = self.target
+        return target, Side(target.words, (MARKS[BEGIN], *target.pieces[:-1]), (-1, *target.spans[:-1]))

@@ -29,6 +29,8 @@ class Hypothesis(NamedTuple):
 
     text: str
     score: float
+    tokens: tuple[int, ...]
+    """Without marks, as the search wrote them: another cut into pieces can spell the same text."""
 
 
 class Translator:
@@ -72,16 +74,16 @@ class Translator:
                 self.reach,
                 far[0],
             )
-        found = [Hypothesis("", 0.0)] * len(sources)
+        found = [Hypothesis("", 0.0, ())] * len(sources)
         for ids, tokens, scores, weights in self._batches(parameters, sources, settings):
             for row, number in enumerate(ids):
+                target = tuple(token for token in tokens[row].tolist() if token not in (PAD, END))
                 if weights is None:
-                    text = self.tokenizers.target.decode(tokens[row].tolist())
+                    text = self.tokenizers.target.decode(target)
                 else:
-                    target = [token for token in tokens[row].tolist() if token not in (PAD, END)]
                     text = spell(lines[number], sources[number], target, weights[row], self.tokenizers, lexicon)
                 # Byte fallback can spell a line break; a translation is one line.
-                found[number] = Hypothesis(" ".join(text.split("\n")), float(scores[row]))
+                found[number] = Hypothesis(" ".join(text.split("\n")), float(scores[row]), target)
         return found
 
     def _batches(

@@ -195,7 +195,7 @@ class Transformer(nnx.Module):
         B, _, D = memory.states.shape
         tokens = jax.ShapeDtypeStruct((B * beam, length, D), memory.states.dtype)
         fixed, cache = [], []
-        for layer in self._decoder_layers():
+        for layer in layers.unstack(self.decoder):
             fixed.append(layer.cross.project(memory.states))
             cache.append(jax.tree.map(jnp.zeros_like, jax.eval_shape(layer.attention.project, tokens)))
         (keys, values), (own_keys, own_values) = (tuple(zip(*pairs, strict=True)) for pairs in (fixed, cache))
@@ -208,7 +208,7 @@ class Transformer(nnx.Module):
         x = self.target_positions(self.embed_target(tokens[:, None]), cache.position)
         mask, caches, attention = fixed.mask[:, None, None], [], []
         # A loop, not a scan: a scan would copy every layer's cache at every token.
-        for index, layer in enumerate(self._decoder_layers()):
+        for index, layer in enumerate(layers.unstack(self.decoder)):
             x, new, used = layer.step(
                 x,
                 (fixed.keys[index], fixed.values[index]),
@@ -226,8 +226,3 @@ class Transformer(nnx.Module):
             own, cross = (jnp.stack(w, 1) for w in zip(*attention, strict=True))
             record = Attentions(None, own, cross)
         return x[:, 0], Cache(keys, values, cache.position + 1), record
-
-    def _decoder_layers(self) -> list[DecoderLayer]:
-        graph, parameters = nnx.split(self.decoder)
-        depth = jax.tree.leaves(parameters)[0].shape[0]
-        return [nnx.merge(graph, jax.tree.map(lambda p, i=i: p[i], parameters)) for i in range(depth)]

@@ -1,0 +1,26 @@
+"""The same models with guided alignment, on the grammar: transformer study experiments/alignment
+
+Without guiding they are the cells of ../attention_variants, and budgets are equal. aer.py measures both.
+"""
+
+import dataclasses
+from pathlib import Path
+
+from transformer.config import Guided
+from transformer.study.cells import Cell, Study, find
+
+CELLS = find(Path(__file__).parent.parent / "attention_variants").cells
+
+
+def guided(cell: str, **changes: object) -> Cell:
+    settings = CELLS[cell].config
+    training = dataclasses.replace(settings.training, guided=Guided(weight=0.5, **changes))
+    return Cell(dataclasses.replace(settings, training=training))
+
+
+study = Study(
+    {
+        "luong_general_guided": guided("luong_general_global"),
+        "transformer_guided": guided("transformer", layer=-1, heads=(0,)),
+    }
+)

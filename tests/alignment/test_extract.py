@@ -1,0 +1,91 @@
+"""Attention weights of whole batches against those of the model, one sentence and one token at a time."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from tests.conftest import tiny
+from transformer import api, models, parallel
+from transformer.alignment.extract import Extractor, Pair
+from transformer.config import Attention, Mesh, Rnn
+from transformer.data.tokenizer import Tokenizers, Word
+from transformer.errors import UsageError
+from transformer.marks import BEGIN, END
+from transformer.workflow import train
+
+WORDS = ["<pad>", "<unk>", "<s>", "</s>", "a", "b", "c", "d", "e", "f", "g"]
+TOKENIZERS = Tokenizers(*[Word("\n".join([*WORDS, ""]).encode())] * 2)
+MODELS = {
+    "transformer": tiny(attention=Attention(heads=2, score="additive", places=("cross",)), max_length=16),
+    "unrolled": tiny(unroll=True, max_length=16),
+    "luong": Rnn(embedding=8, width=8, attention=Attention(score="general", window="local_p"), max_length=16),
+    "reversed": Rnn(embedding=8, width=8, attention=Attention(score="dot"), reverse=True, max_length=16),
+}
+PAIRS = [("a b c", "d e"), ("", "a"), ("c", "a b c d e f"), ("a", ""), ("g f e d c b a a a", "b"), ("a " * 16, "a")]
+
+
+@pytest.fixture(params=MODELS)
+def extractor(request):
+    graph, parameters = models.split(models.create(MODELS[request.param], 11, 11, 1))
+    random = np.random.default_rng(1)
+    louder = jax.tree.map(lambda p: p + 0.3 * random.normal(size=p.shape).astype(np.float32), parameters)
+    mesh = parallel.make_mesh(Mesh())
+    return Extractor(graph, TOKENIZERS, MODELS[request.param], mesh), graph, louder
+
+
+def encode(text):
+    return TOKENIZERS.source.encode(text)
+
+
+def test_every_weight_is_the_models_at_that_step(extractor, caplog):
+    extract, graph, parameters = extractor
+    found = extract.extract(parameters, [Pair(s, t, encode(s), encode(t)) for s, t in PAIRS], first=101)
+    assert "1 pair(s) longer than 16 tokens were left out (the first is line 106)" in caplog.text
+    assert [one is None for one in found] == [False, True, False, True, False, True]
+    model = nnx.merge(graph, parameters)
+    step = jax.jit(lambda *a: model.step(*a, weights=True))
+    for (source, target), one in zip(PAIRS, found, strict=True):
+        if one is None:
+            continue
+        assert one.line == 101 + PAIRS.index((source, target))
+        assert one.source.words == tuple(source.split())
+        assert one.target.pieces == (*target.split(), "</s>")
+        S, T = len(one.source.pieces), len(one.target.pieces)
+        memory = model.encode(jnp.array([[*encode(source), END]]), weights=True)
+        fixed, cache = model.start(memory, T)
+        for t, token in enumerate([BEGIN, *encode(target)]):
+            _, cache, attention = step(jnp.array([token]), fixed, cache)
+            assert one.cross.shape[-2:] == (T, S)
+            np.testing.assert_allclose(one.cross[:, :, t], attention.cross[0], rtol=1e-5, atol=1e-6)
+            if one.decoder is not None:
+                own = attention.decoder[0]
+                np.testing.assert_allclose(one.decoder[:, :, t], own, rtol=1e-5, atol=1e-6)
+                assert not one.decoder[:, :, t, t + 1 :].any()
+        if one.encoder is not None:
+            np.testing.assert_allclose(one.encoder, memory.attention[0], rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(one.encoder.sum(-1), 1, rtol=1e-5)
+            np.testing.assert_allclose(one.decoder.sum(-1), 1, rtol=1e-5)
+            np.testing.assert_allclose(one.cross.sum(-1), 1, rtol=1e-5)
+
+
+def test_a_trained_run_attends_to_pairs_and_to_its_own_translations(settings, tmp_path):
+    train(dataclasses.replace(settings, model=MODELS["luong"]), tmp_path / "run", "toy")
+    model = api.load(tmp_path / "run")
+    lines = ["ba de gi", "", "lo"]
+    hypotheses = model.search(lines, beam=3)
+    own = model.attend(lines, beam=3)
+    for line, hypothesis, one in zip(lines, hypotheses, own, strict=True):
+        if not hypothesis.tokens:
+            assert one is None
+            continue
+        assert one.source.words == tuple(line.split())
+        assert one.target.words == tuple(hypothesis.text.split())
+        assert len(one.target.pieces) == len(hypothesis.tokens) + 1
+        (forced,) = model.attend([line], [hypothesis.text])
+        np.testing.assert_allclose(forced.cross, one.cross, rtol=1e-5, atol=1e-6)
+    with pytest.raises(UsageError, match="3 sources but 1 targets"):
+        model.attend(lines, ["x"])

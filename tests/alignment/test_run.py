@@ -1,0 +1,175 @@
+"""`transformer align` on small runs of the grammar, in both directions."""
+
+import dataclasses
+import json
+import re
+
+import numpy as np
+import pytest
+
+from tests.conftest import tiny
+from transformer import api, cli
+from transformer.alignment import formats
+from transformer.alignment.measure import Gold, measure
+from transformer.alignment.symmetrize import grow_diag_final_and
+from transformer.alignment.words import Rule, align
+from transformer.config import Attention, Rnn
+from transformer.data import corpus
+from transformer.workflow import train
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A Transformer from English to German, and a recurrent model back; of a few updates each."""
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture
+def forward(runs, settings):
+    return _trained(runs / "forward", settings, tiny(max_length=64), ("en", "de"))
+
+
+@pytest.fixture
+def backward(runs, settings):
+    return _trained(runs / "backward", settings, Rnn(embedding=8, width=8, max_length=64), ("de", "en"))
+
+
+def _trained(folder, settings, model, languages):
+    if not folder.exists():
+        data = dataclasses.replace(settings.data, source="grammar", languages=languages, max_length=40)
+        batching = dataclasses.replace(settings.batching, tokens=512)
+        settings = dataclasses.replace(settings, data=data, batching=batching, model=model)
+        train(settings, folder, "toy")
+    return folder
+
+
+def run(*arguments):
+    cli.parse(["align", *map(str, arguments)])()
+
+
+def test_every_file_says_what_the_python_api_says(forward, tmp_path, capsys):
+    out = tmp_path / "out"
+    run(forward, "--best", "--formats", "pharaoh", "npz", "json", "page", "png", "--show", 1, "--output", out)
+    printed = capsys.readouterr().out
+    names = {path.name for path in out.iterdir()}
+    assert names == {
+        "aer.json",
+        "attention.html",
+        "attention.json",
+        "attention.npz",
+        "cross-1.png",
+        "decoder-1.png",
+        "encoder-1.png",
+        "heatmap-1.png",
+        "links.pharaoh",
+    }
+    model, part = api.load(forward), corpus.read(forward / "data", "test", ("en", "de"))
+    expected = model.attend(part.sources, part.targets)
+    about, found = formats.read_npz(out / "attention.npz")
+    assert formats.read_json(out / "attention.json").about == about
+    rule = Rule(about["rule"]["layer"], about["rule"]["head"])
+    lines = (out / "links.pharaoh").read_text().splitlines()
+    assert len(lines) == len(found) == 5
+    links = []
+    both = zip(expected, found, formats.read_json(out / "attention.json").sentences, strict=True)
+    for number, (one, npz, text) in enumerate(both):
+        for kind in ("cross", "encoder", "decoder"):
+            np.testing.assert_array_equal(npz.matrix(kind), one.matrix(kind))
+            np.testing.assert_array_equal(text.matrix(kind), one.matrix(kind))
+        assert npz.line == number + 1
+        weights, mine = align(one, rule)
+        np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-5)
+        links.append(mine)
+        assert lines[number] == formats.pharaoh(mine)
+    measured = measure(links, [Gold(frozenset(a), frozenset(a)) for a in part.alignments])
+    assert json.loads((out / "aer.json").read_text())["aer"] == measured.aer
+    assert f"AER {measured.aer:.3f}" in printed
+
+
+def test_the_best_is_the_best_of_all_heads(forward, tmp_path, capsys):
+    run(forward, "--best", "--output", tmp_path / "out")
+    about = formats_about(forward, tmp_path)
+    model, dev = api.load(forward), corpus.read(forward / "data", "validation", ("en", "de"))
+    pairs = model.attend(dev.sources, dev.targets)
+    gold = [Gold(frozenset(a), frozenset(a)) for a in dev.alignments]
+    every = {
+        (layer, head): measure([align(one, Rule(layer, head))[1] for one in pairs], gold).aer
+        for layer in (0, 1, None)
+        for head in (0, 1, None)
+        if layer is not None or head is None
+    }
+    chosen = (about["rule"]["layer"], about["rule"]["head"])
+    assert every[chosen] == min(every.values())
+    assert f"AER {every[chosen]:.3f}" in capsys.readouterr().out
+
+
+def formats_about(forward, tmp_path):
+    run(forward, "--best", "--formats", "npz", "--output", tmp_path / "more")
+    return formats.read_npz(tmp_path / "more" / "attention.npz").about
+
+
+def test_two_directions_are_made_into_one(forward, backward, tmp_path):
+    run(forward, "--reverse", backward, "--output", tmp_path / "both", "--formats", "pharaoh")
+    part = corpus.read(forward / "data", "test", ("en", "de"))
+    one, other = api.load(forward), api.load(backward)
+    lines = (tmp_path / "both" / "links.pharaoh").read_text().splitlines()
+    for line, ahead, back in zip(
+        lines, one.attend(part.sources, part.targets), other.attend(part.targets, part.sources), strict=True
+    ):
+        turned = frozenset((s, t) for t, s in align(back, Rule())[1])
+        assert line == formats.pharaoh(grow_diag_final_and(align(ahead, Rule())[1], turned))
+
+
+def test_files_with_gold_links_of_ones_own(backward, tmp_path, capsys):
+    (tmp_path / "text.de").write_text("der Hund schläft .\n\nein Mann .\n")
+    (tmp_path / "text.en").write_text("the dog sleeps .\nnothing\na man .\n")
+    (tmp_path / "gold").write_text("1-1 2-2 3p3\n\n1-1\n")
+    files = ("--source", tmp_path / "text.de", "--target", tmp_path / "text.en")
+    run(backward, *files, "--gold", tmp_path / "gold", "--first-word", 1, "--formats", "pharaoh", "png")
+    folder = backward / "report" / "align-text"
+    lines = (folder / "links.pharaoh").read_text().split("\n")
+    assert lines[1] == ""
+    assert len(lines) == 4
+    assert "AER" in capsys.readouterr().out
+    assert {path.name for path in folder.glob("*.png")} == {"heatmap-1.png", "heatmap-3.png"}
+
+
+def test_what_the_model_itself_writes_is_aligned(backward, tmp_path):
+    (tmp_path / "text").write_text("der Hund schläft .\n\n")
+    run(backward, "--source", tmp_path / "text", "--translate", "--formats", "json", "--output", tmp_path / "out")
+    about, found = formats.read_json(tmp_path / "out" / "attention.json")
+    assert about["target"] == "the model's own"
+    translation = api.load(backward).translate(["der Hund schläft ."])[0]
+    assert [" ".join(one.target.words) for one in found] == [translation] * bool(translation)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--layer", "2"], "--layer=2: the attention to the source has layers 0 to 1"),
+        (["--head", "-1"], "has heads 0 to 1"),
+        (["--best", "--layer", "0"], "leave out --layer"),
+        (["--gold", "x"], "--gold needs --first-word"),
+        (["--source", "x"], "--source goes with --target"),
+        (["--translate"], "speak of given translations|own"),
+        (["--output", "{run}"], "is not empty"),
+        (["--source", "{run}/config.json", "--target", "{run}/data/test.en"], r"has \d+ lines but .* has"),
+    ],
+)
+def test_wrong_usage_says_what_is_right(arguments, complaint, forward, capsys, tmp_path):
+    given = [argument.format(run=forward) for argument in arguments]
+    if given == ["--translate"]:
+        given += ["--gold", "x", "--first-word", "0"]
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["align", str(forward), *given])
+    assert exit_.value.code in (1, 2)
+    assert re.search(complaint, capsys.readouterr().err)
+
+
+def test_a_model_without_attention_has_nothing_to_align_by(settings, tmp_path, capsys):
+    plain = Rnn(embedding=8, width=8, attention=Attention(score="none"), max_length=32)
+    train(dataclasses.replace(settings, model=plain), tmp_path / "run", "toy")
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["align", str(tmp_path / "run")])
+    assert exit_.value.code == 2
+    assert "has no attention" in capsys.readouterr().err

@@ -1,0 +1,1 @@
+"""Self-attention step by step, on one sentence of a trained run."""

@@ -1,0 +1,70 @@
+"""What `transformer explain` does: a run and a sentence, to the steps of one layer in the terminal and on a page."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from flax import nnx
+
+from transformer import api, config
+from transformer.errors import UsageError
+from transformer.explain.steps import Steps, decoder_steps, encoder_steps
+from transformer.explain.terminal import text
+from transformer.marks import BEGIN, END, PAD
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to explain; `cli.Explain` says what each field means."""
+
+    run: Path
+    sentence: str
+    layer: int = 0
+    heads: tuple[int, ...] = (0,)
+    token: int | None = None
+    decoder: bool = False
+    checkpoint: str = "auto"
+
+
+def explain(task: Task) -> None:
+    """Print the steps."""
+    model = api.load(task.run, task.checkpoint)
+    place = "decoder" if task.decoder else "encoder"
+    _check(task, model.settings.model, place)
+    steps = _steps(task, model)
+    focus = len(steps.pieces) // 2 if task.token is None else task.token
+    if not 0 <= focus < len(steps.pieces):
+        raise UsageError(f"--token={focus}: the sentence has tokens 0 to {len(steps.pieces) - 1}: {steps.pieces}")
+    print(text(steps, focus, task.heads))
+
+
+def _check(task: Task, model: config.Model, place: str) -> None:
+    if not isinstance(model, config.Transformer):
+        raise UsageError(f"{task.run} is recurrent and has no self-attention; `transformer align` shows its attention")
+    other = place in model.attention.places and model.attention
+    if other and (other.score not in ("dot", "scaled_dot") or other.window != "global"):
+        raise UsageError(
+            f"the steps are those of dot-product attention over everything; the {place} of {task.run} has "
+            f"score={other.score}, window={other.window}"
+        )
+    layers = model.decoder_layers if task.decoder else model.encoder_layers
+    if not 0 <= task.layer < layers:
+        raise UsageError(f"--layer={task.layer}: the {place} has layers 0 to {layers - 1}")
+    if not task.heads or not all(0 <= head < model.attention.heads for head in task.heads):
+        raise UsageError(f"--heads: give some of 0 to {model.attention.heads - 1}")
+    if not task.sentence.strip():
+        raise UsageError("there is no sentence to explain")
+
+
+def _steps(task: Task, model: api.Translation) -> Steps:
+    network = nnx.merge(model.graph, model.parameters)
+    tokenizers, limit = model.tokenizers, model.settings.model.max_length
+    source = [*tokenizers.source.encode(task.sentence), END]
+    if len(source) >= limit:
+        raise UsageError(f"the sentence has {len(source)} tokens, the model takes {limit - 1}: give a shorter one")
+    if not task.decoder:
+        padded = [*source, PAD]
+        return encoder_steps(network, padded, tokenizers.source.pieces(padded), task.layer)
+    (hypothesis,) = model.search([task.sentence])
+    print(f"translation: {hypothesis.text}\n")
+    target = [BEGIN, *hypothesis.tokens]
+    return decoder_steps(network, source, target, tokenizers.target.pieces(target), task.layer)

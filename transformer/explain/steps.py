@@ -1,0 +1,147 @@
+"""The numbers of one self-attention layer, each step by itself, from a trained Transformer's own parameters.
+
+Letters: N tokens, D width of the model, H heads, K width of a head. What the model does for all heads at once is done
+here in NumPy, head by head, as the lectures do it; that it comes to the same is checked each time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float
+
+from transformer import layers
+from transformer.attention import masks
+from transformer.errors import TransformerError
+from transformer.models.transformer import Transformer
+
+
+@dataclass(frozen=True)
+class Head:
+    """One head (Vaswani 2017, equation 1 and section 3.2.2)."""
+
+    number: int
+    query: Float[np.ndarray, "N K"]
+    """Q = X W_Q: what each token asks."""
+    key: Float[np.ndarray, "N K"]
+    """K = X W_K: what each token answers to."""
+    value: Float[np.ndarray, "N K"]
+    """V = X W_V: what each token has to say."""
+    scores: Float[np.ndarray, "N N"]
+    """Q K^T."""
+    scaled: Float[np.ndarray, "N N"]
+    """Q K^T / sqrt(K); the scores themselves where the model does not scale."""
+    masked: Float[np.ndarray, "N N"]
+    """The same with -inf where a token may not look."""
+    weights: Float[np.ndarray, "N N"]
+    """softmax of each row."""
+    context: Float[np.ndarray, "N K"]
+    """The values, weighed: weights V."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """One layer's self-attention on one sentence."""
+
+    kind: str
+    """encoder or decoder."""
+    layer: int
+    pieces: tuple[str, ...]
+    embedding: Float[np.ndarray, "N D"]
+    """Of each token, times sqrt(D)."""
+    positions: Float[np.ndarray, "N D"]
+    """What is added for its place."""
+    normed: bool
+    """Whether the layer reads its input through a LayerNorm (pre-norm)."""
+    read: Float[np.ndarray, "N D"]
+    """X: what the attention reads."""
+    mask: Bool[np.ndarray, "N N"]
+    """Where each token (row) may look."""
+    is_scaled: bool
+    heads: tuple[Head, ...]
+    """All of the layer's."""
+    output: Float[np.ndarray, "N D"]
+    """The contexts of all heads side by side, times W_O."""
+
+
+def encoder_steps(model: Transformer, tokens: Sequence[int], pieces: Sequence[str], layer: int) -> Steps:
+    """Self-attention of an encoder layer; padding at the end of `tokens` is there for its mask to be seen."""
+    source = jnp.asarray(tokens, jnp.int32)[None]
+    mask = masks.padding(source)
+    embedding = model.embed_source(source)
+    x = model.source_positions(embedding)
+    stack = layers.unstack(model.encoder)
+    for before in stack[:layer]:
+        x, _ = before(x, mask, None)
+    _, weights = stack[layer](x, mask, None)
+    everyone = jnp.broadcast_to(mask[0, 0], (source.shape[1],) * 2)
+    return _steps("encoder", stack[layer], layer, pieces, embedding, model.source_positions, x, everyone, weights)
+
+
+def decoder_steps(
+    model: Transformer, source: Sequence[int], target_in: Sequence[int], pieces: Sequence[str], layer: int
+) -> Steps:
+    """Masked self-attention of a decoder layer over what was written so far."""
+    memory = model.encode(jnp.asarray(source, jnp.int32)[None])
+    target = jnp.asarray(target_in, jnp.int32)[None]
+    future = masks.future(target.shape[1])
+    embedding = model.embed_target(target)
+    x = model.target_positions(embedding)
+    stack = layers.unstack(model.decoder)
+    for before in stack[:layer]:
+        x, _ = before(x, memory.states, memory.mask[:, None, None], future, None)
+    _, (weights, _) = stack[layer](x, memory.states, memory.mask[:, None, None], future, None)
+    return _steps("decoder", stack[layer], layer, pieces, embedding, model.target_positions, x, future[0, 0], weights)
+
+
+def _steps(
+    kind: str,
+    block: Any,
+    layer: int,
+    pieces: Sequence[str],
+    embedding: Any,
+    positions: Any,
+    x: Any,
+    mask: Any,
+    weights: Any,
+) -> Steps:
+    residual, attention = block.attention_residual, block.attention
+    read = np.asarray(residual.norm(x) if residual.pre else x)[0]
+    seen = np.asarray(mask)
+    is_scaled = attention.mechanism.score == "scaled_dot"
+    heads = tuple(_head(number, attention, read, seen, scaled=is_scaled) for number in range(attention.query.shape[1]))
+    theirs = np.asarray(weights)[0]
+    for head in heads:
+        if not np.allclose(head.weights, theirs[head.number], atol=1e-4):
+            raise TransformerError(f"head {head.number}: the steps do not come to the model's own weights")
+    joined = np.concatenate([head.context for head in heads], -1)
+    output = joined @ np.asarray(attention.output[...]).reshape(joined.shape[-1], -1)
+    return Steps(
+        kind,
+        layer,
+        tuple(pieces),
+        np.asarray(embedding)[0],
+        np.asarray(positions(jnp.zeros_like(embedding)))[0],
+        residual.pre,
+        read,
+        seen,
+        is_scaled,
+        heads,
+        output,
+    )
+
+
+def _head(
+    number: int, attention: Any, read: Float[np.ndarray, "N D"], mask: Bool[np.ndarray, "N N"], *, scaled: bool
+) -> Head:
+    query, key, value = (
+        read @ np.asarray(matrix[...])[:, number] for matrix in (attention.query, attention.key, attention.value)
+    )
+    scores = query @ key.T
+    energies = scores / np.sqrt(query.shape[-1]) if scaled else scores
+    masked = np.where(mask, energies, -np.inf)
+    exponentials = np.exp(masked - masked.max(-1, keepdims=True))
+    weights = exponentials / exponentials.sum(-1, keepdims=True)
+    return Head(number, query, key, value, scores, energies, masked, weights, weights @ value)
