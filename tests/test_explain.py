@@ -96,7 +96,9 @@ def test_the_command_explains_a_run_and_refuses_what_it_cannot(settings, tmp_pat
 
     cli.parse(["explain", str(tmp_path / "run"), "ba de gi", "--layer", "1", "--token", "2"])()
     assert 'Embedding of "gi"' in capsys.readouterr().out
-    cli.parse(["explain", str(tmp_path / "run"), "ba de gi", "--decoder", "--heads", "1"])()
+    page = tmp_path / "page.html"
+    cli.parse(["explain", str(tmp_path / "run"), "ba de gi", "--decoder", "--heads", "1", "--page", str(page)])()
+    assert "ba de gi" in page.read_text()
     out = capsys.readouterr().out
     assert out.startswith("translation: ")
     assert "<s>" in out
@@ -105,6 +107,7 @@ def test_the_command_explains_a_run_and_refuses_what_it_cannot(settings, tmp_pat
         (["ba", "--heads", "0", "5"], "give some of 0 to 1"),
         (["ba", "--token", "9"], "tokens 0 to 2"),
         ([" "], "no sentence"),
+        (["ba", "--page", str(page)], "page.html exists"),
         (["ba " * 40], "the model takes 31"),
     ):
         code, complained = run(*arguments)

@@ -272,13 +272,26 @@ class Explain:
     """The token whose way is followed, from 0; the default is the one in the middle."""
     decoder: bool = False
     """The decoder's masked self-attention over the model's own translation, instead of the encoder's."""
+    page: str = ""
+    """A new HTML file with all of it to click through: every head, token and matrix."""
     checkpoint: str = "auto"
     """best, last, average, or a step; auto is the average where there is one, otherwise the best."""
 
     def __call__(self) -> None:
         from transformer.explain.run import Task, explain
 
-        explain(Task(Path(self.run), self.sentence, self.layer, self.heads, self.token, self.decoder, self.checkpoint))
+        explain(
+            Task(
+                run=Path(self.run),
+                sentence=self.sentence,
+                layer=self.layer,
+                heads=self.heads,
+                token=self.token,
+                decoder=self.decoder,
+                page=Path(self.page) if self.page else None,
+                checkpoint=self.checkpoint,
+            )
+        )
 
 
 COMMANDS = {

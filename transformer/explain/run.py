@@ -7,6 +7,7 @@ from flax import nnx
 
 from transformer import api, config
 from transformer.errors import UsageError
+from transformer.explain.page import write_page
 from transformer.explain.steps import Steps, decoder_steps, encoder_steps
 from transformer.explain.terminal import text
 from transformer.marks import BEGIN, END, PAD
@@ -22,11 +23,14 @@ class Task:
     heads: tuple[int, ...] = (0,)
     token: int | None = None
     decoder: bool = False
+    page: Path | None = None
     checkpoint: str = "auto"
 
 
 def explain(task: Task) -> None:
-    """Print the steps."""
+    """Print the steps, and write them as a page where one was asked for."""
+    if task.page is not None and task.page.exists():
+        raise UsageError(f"--page={task.page} exists: give another name, or remove it")
     model = api.load(task.run, task.checkpoint)
     place = "decoder" if task.decoder else "encoder"
     _check(task, model.settings.model, place)
@@ -35,6 +39,10 @@ def explain(task: Task) -> None:
     if not 0 <= focus < len(steps.pieces):
         raise UsageError(f"--token={focus}: the sentence has tokens 0 to {len(steps.pieces) - 1}: {steps.pieces}")
     print(text(steps, focus, task.heads))
+    if task.page is not None:
+        about = {"run": task.run.name, "checkpoint": model.checkpoint}
+        write_page(task.page, steps, task.sentence, about)
+        print(f"\nas a page: {task.page}")
 
 
 def _check(task: Task, model: config.Model, place: str) -> None:
