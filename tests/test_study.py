@@ -77,6 +77,16 @@ def test_a_study_runs_what_is_missing_and_shows_it(folder, tmp_path, monkeypatch
     assert (folder / "tables.md").read_text() == tables
 
 
+def test_two_that_run_cells_of_one_study_lose_nothing(folder):
+    first, second = cells.trials(cells.find(folder), ["dot"])
+    one, other = (cells.Results(folder / "results.json") for _ in range(2))
+    one.add(first, {"bleu": 1})
+    other.add(second, {"bleu": 2})
+    found = cells.Results(folder / "results.json")
+    assert found.of(first)["bleu"] == 1
+    assert found.of(second)["bleu"] == 2
+
+
 def test_a_result_of_other_settings_does_not_count(folder, tmp_path):
     study(folder, tmp_path / "runs", ("plain",), smoke=False, report_only=False)
     file = folder / "study.py"

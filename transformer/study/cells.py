@@ -88,10 +88,7 @@ class Results:
     def __init__(self, path: Path):
         """Raises TransformerError when the file is there and is damaged."""
         self.path = path
-        try:
-            self._found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        except ValueError as error:
-            raise TransformerError(f"{path} is damaged: {error}") from None
+        self._found = self._read()
 
     def of(self, trial: Trial) -> dict[str, Any] | None:
         """What came of a trial, if it was run with these very settings."""
@@ -99,10 +96,18 @@ class Results:
         return found if found is not None and found["config"] == _plain(trial.settings) else None
 
     def add(self, trial: Trial, values: dict[str, Any]) -> None:
-        """Keep what came of a trial."""
+        """Keep what came of a trial, beside what others may have added by now."""
+        self._found = self._read()
         self._found[trial.name] = {"cell": trial.cell, "seed": trial.seed, "config": _plain(trial.settings)} | values
         self.path.parent.mkdir(parents=True, exist_ok=True)
         rundir.write_json(self.path, self._found)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads(self.path.read_text(encoding="utf-8")) if self.path.is_file() else {}
+        except ValueError as error:
+            raise TransformerError(f"{self.path} is damaged: {error}") from None
+        return found
 
 
 def _plain(settings: Config) -> Any:
