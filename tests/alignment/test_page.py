@@ -3,34 +3,18 @@
 import dataclasses
 import io
 import itertools
-import json
-import re
-from importlib import resources
-from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib import image
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.expected_conditions import alert_is_present
-from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from tests.alignment.test_words import softmax
+from tests.browser import Page, assert_apart, browser, data_of, four_digits, luminance, needs_browser
 from transformer.alignment.page import write_page
 from transformer.alignment.record import KINDS, Attended, Side
 from transformer.alignment.words import by_word, choose
 
-BROWSER, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
-browser = pytest.mark.skipif(
-    not (BROWSER.exists() and DRIVER.exists()), reason="needs Debian's packages chromium and chromium-driver"
-)
-OPTIONS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-]
 LONG = (
     "The old fisherman who had sold his little wooden house near the harbour last winter told the curious children "
     "that an unforgettable thunderstorm had once destroyed every single boat .",
@@ -38,7 +22,7 @@ LONG = (
     "den neugierigen Kindern , dass ein unvergessliches Gewitter einmal jedes Boot zerstört hatte .",
 )
 STRANGE = (
-    "</script><img/src=x/onerror=alert(1)> <b>bold</b> \"'&amp; <!-- שלום العربية 👩‍👧‍👦 \u2028 {{data}}",
+    "</script><img/src=x/onerror=alert(1)> <b>bold</b> \"'&amp; <!-- שלום العربية 👩‍👧‍👦 \u2028 {{data}} {{script}}",
     "<script>alert(2)</script> `${alert(3)}` \\u003c javascript:alert(4) \ud800 🇩🇪",
 )
 HOSTILE = "</script><script>alert(5)</script><!--"
@@ -96,47 +80,11 @@ def page(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(BROWSER)
-    for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
-    yield driver
-    driver.quit()
+    with browser(tmp_path_factory.mktemp("chromium")) as driver:
+        yield driver
 
 
-class Shown:
-    """A page as a person meets it."""
-
-    def __init__(self, driver, path):
-        self.driver, self.path = driver, path
-        self.run = driver.execute_script
-
-    def open(self, place="", width=1280, theme="light"):
-        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        self.theme(theme)
-        self.driver.get("about:blank")
-        self.driver.get(self.path.as_uri() + place)
-        return self
-
-    def theme(self, name):
-        features = [{"name": "prefers-color-scheme", "value": name}]
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-
-    def one(self, selector):
-        return self.driver.find_element(By.CSS_SELECTOR, selector)
-
-    def all(self, selector, value="e.textContent.toWellFormed()"):
-        return self.run(f"return [...document.querySelectorAll(arguments[0])].map(e => {value})", selector)
-
-    def hover(self, selector):
-        webdriver.ActionChains(self.driver, duration=0).move_to_element(self.one(selector)).perform()
-
-    def press(self, *keys):
-        webdriver.ActionChains(self.driver, duration=0).send_keys(*keys).perform()
-
+class Shown(Page):
     def matrix(self):
         return np.array(self.all("tbody tr", "[...e.querySelectorAll('td')].map(e => e.ariaLabel)"), np.float64)
 
@@ -152,29 +100,22 @@ class Shown:
 
     def state(self, **wanted):
         """The hash says the state that a page opens with, but what is named."""
-        state = {"sentence": "1", "kind": "cross", "layer": "mean", "head": "mean", "unit": "words"} | wanted
-        return self.run("return location.hash") == "#" + "&".join(f"{name}={value}" for name, value in state.items())
+        return self.is_at(**{"sentence": 1, "kind": "cross", "layer": "mean", "head": "mean", "unit": "words"} | wanted)
 
 
 @pytest.fixture
 def shown(chromium, page):
-    """Whatever a test does, nothing is complained of and nothing fetched."""
-    yield Shown(chromium, page)
-    assert [entry["message"] for entry in chromium.get_log("browser")] == []
-    assert chromium.execute_script("return performance.getEntriesByType('resource').map(e => e.name)") == []
-
-
-def luminance(colour):
-    channels = np.array(re.findall(r"[\d.]+", colour)[:3], np.float64) / 255
-    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
-    return float(linear @ [0.2126, 0.7152, 0.0722])
+    """Whatever a test does with it, the page is quiet."""
+    shown = Shown(chromium, page)
+    yield shown
+    shown.assert_quiet()
 
 
 CASES = """cross mean mean words, cross 1 2 words, cross 3 3 words, cross mean 1 pieces, encoder 2 mean words,
 encoder 0 3 pieces, decoder 1 0 words, decoder mean mean pieces"""
 
 
-@browser
+@needs_browser
 @pytest.mark.parametrize("case", CASES.split(","))
 def test_the_matrix_and_what_a_hover_says_are_what_python_computes(shown, case):
     kind, layer, head, unit = case.split()
@@ -195,13 +136,13 @@ def test_the_matrix_and_what_a_hover_says_are_what_python_computes(shown, case):
         assert shades[-1] - shades[0] > 0.05
 
 
-@browser
+@needs_browser
 def test_a_cell_has_its_value_and_is_linked_with_the_words(shown):
     shown.open("#layer=1&head=2")
     rows, columns, matrix = expected(sentences()[0], "cross", 1, 2, "words")
     assert not shown.one("#tip").is_displayed()
     shown.hover('td[data-row="6"][data-column="9"]')
-    assert shown.one("#tip").text == f"{matrix[6, 9]:.4f}\n{rows[6]} looks at {columns[9]}"
+    assert shown.tip() == [f"{matrix[6, 9]:.4f}", f"{rows[6]} looks at {columns[9]}"]
     assert shown.all(".words .on") == shown.all("th.on") == [columns[9], rows[6]]
     assert len(shown.all(".frame")) == 2
     shown.says(f"{rows[6]} looks at", columns, matrix[6])
@@ -210,7 +151,7 @@ def test_a_cell_has_its_value_and_is_linked_with_the_words(shown):
     assert shown.all(".on, .frame, .large") == []
 
 
-@browser
+@needs_browser
 def test_a_click_on_a_small_heatmap_chooses_it_and_a_pin_stays(shown):
     shown.open()
     assert len(shown.all("#heads button")) == 5 * 5  # with the means
@@ -228,7 +169,7 @@ def test_a_click_on_a_small_heatmap_chooses_it_and_a_pin_stays(shown):
     shown.says(f"{rows[7]} looks at", columns, matrix[7])
 
 
-@browser
+@needs_browser
 def test_the_keyboard_reaches_everything(shown):
     shown.open()
     rows, columns, matrix = expected(sentences()[0], "cross", "mean", "mean", "words")
@@ -241,7 +182,7 @@ def test_the_keyboard_reaches_everything(shown):
     shown.says(f"{rows[-1]} looks at", columns, matrix[-1])
     for keys in ((Keys.TAB, Keys.ARROW_DOWN, Keys.ARROW_RIGHT, " "), (Keys.ARROW_DOWN,)):  # the second finds it pinned
         shown.press(*keys)
-        assert shown.one("#tip").text == f"{matrix[1, 1]:.4f}\n{rows[1]} looks at {columns[1]}"
+        assert shown.tip() == [f"{matrix[1, 1]:.4f}", f"{rows[1]} looks at {columns[1]}"]
     shown.press(Keys.ESCAPE)
     assert not shown.one("#tip").is_displayed()
     shown.press(Keys.TAB, Keys.ARROW_UP, Keys.ENTER)
@@ -250,13 +191,13 @@ def test_the_keyboard_reaches_everything(shown):
     assert shown.state(layer=3, head=3)
 
 
-@browser
+@needs_browser
 def test_controls_and_hash_say_the_same(shown):
     shown.open()
     assert shown.state()
-    Select(shown.one("#layer")).select_by_visible_text("3")
+    shown.choose("#layer", "3")
     shown.one("label:has(#encoder)").click()  # of three layers: what is not there becomes the mean
-    Select(shown.one("#head")).select_by_visible_text("2")
+    shown.choose("#head", "2")
     shown.one("label:has(#pieces)").click()
     state = {"kind": "encoder", "head": 2, "unit": "pieces"}
     assert shown.state(**state)
@@ -269,10 +210,10 @@ def test_controls_and_hash_say_the_same(shown):
     shown.open("#sentence=99&kind=toString&layer=length&head=-1&unit=__proto__&more=1")
     assert shown.state()
     shown.run("location.hash = '#sentence=3'")
-    WebDriverWait(shown.driver, 5).until(lambda _: shown.all("#row button") == ["der", "Hund", "schläft", "."])
+    shown.wait(lambda: shown.all("#row button") == ["der", "Hund", "schläft", "."])
 
 
-@browser
+@needs_browser
 def test_hostile_text_is_text(shown):
     shown.open("#sentence=2")
     hostile = sentences()[1]
@@ -283,15 +224,14 @@ def test_hostile_text_is_text(shown):
     before = shown.run(heights)
     shown.hover('td[data-row="0"][data-column="1"]')
     assert shown.run(heights) == before  # nothing moves from under the pointer
-    assert shown.one("#tip").text.endswith("<script>alert(2)</script> looks at <b>bold</b>")
+    assert shown.tip()[1] == "<script>alert(2)</script> looks at <b>bold</b>"
     assert shown.all("#says h2") == ["<script>alert(2)</script> looks at"]
     assert shown.all("img, b, main script") == []
-    assert not alert_is_present()(shown.driver)
     shown.open("#sentence=2&unit=pieces", width=390)
-    assert shown.run("return document.documentElement.scrollWidth") <= 390
+    assert shown.width() <= 390
 
 
-@browser
+@needs_browser
 def test_a_recurrent_model_has_one_matrix(shown):
     shown.open("#sentence=3&kind=decoder&layer=2")
     assert shown.state(sentence=3)
@@ -301,24 +241,16 @@ def test_a_recurrent_model_has_one_matrix(shown):
     assert not any(shown.one(absent).is_displayed() for absent in ("#layer", "#head", "#every"))
 
 
-@browser
+@needs_browser
 def test_both_themes_are_readable_and_change_while_the_page_is_open(shown):
     shown.open("#layer=0&head=2")
     shown.run("document.querySelector('details').open = true")
-    texts = """{ let behind = e;
-        while (/, 0\\)/.test(getComputedStyle(behind).backgroundColor)) behind = behind.parentElement;
-        const own = [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()) && e.getClientRects().length;
-        return own ? [getComputedStyle(e).color, getComputedStyle(behind).backgroundColor, e.textContent] : null; }"""
     grounds, pictures = [], []
     for theme in ("light", "dark"):
         shown.theme(theme)
         for place in ("#row :nth-child(3)", "#column :nth-child(9)", 'td[data-row="9"][data-column="9"]'):
             shown.hover(place)
-            found = [text for text in shown.all("body *:not(script, option, :disabled)", texts) if text]
-            assert len(found) > 150
-            for ink, ground, text in found:
-                low, high = sorted((luminance(ink), luminance(ground)))
-                assert (high + 0.05) / (low + 0.05) >= 4.5, (theme, text, ink, ground)
+            shown.assert_readable()
         # From nothing to most the cells go from the theme's ground away from it, without a turn.
         lights = shown.luminances("td")[np.argsort(shown.matrix().ravel())] * (1 if theme == "dark" else -1)
         assert (np.diff(lights) >= -0.01).all()  # a step of eight bits
@@ -332,44 +264,38 @@ def test_both_themes_are_readable_and_change_while_the_page_is_open(shown):
         assert len(np.unique((255 * picture.reshape(-1, 3)).astype(int), axis=0)) > 200
 
 
-@browser
+@needs_browser
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("unit", ["words", "pieces"])
 def test_labels_of_long_sentences_neither_meet_nor_are_cut(shown, width, unit):
     shown.open(f"#unit={unit}", width)
     rows, columns, _ = expected(sentences()[0], "cross", "mean", "mean", unit)
     assert min(len(rows), len(columns)) >= 29
-    box = "{ const r = %s.getBoundingClientRect(); return [r.left, r.top, r.right, r.bottom]; }"
     text = "(r => { r.selectNodeContents(e); return r; })(document.createRange())"
     for selector, labels in (("thead span", columns), ("tbody th", rows), (".words button", [*columns, *rows])):
-        inner, outer = (
-            np.array(shown.all(selector, box % place)).reshape(-1, 2, 2) for place in (text, "e.closest('th, button')")
-        )
+        inner, outer = shown.boxes(selector, text), shown.boxes(selector, "e.closest('th, button')")
         assert len(inner) == len(labels)
         assert (inner[:, 1] - inner[:, 0] > 1).all()
-        for a, b in itertools.combinations(inner, 2):
-            assert ((a[1] <= b[0] + 0.5) | (b[1] <= a[0] + 0.5)).any(), selector
+        assert_apart(inner)
         assert (inner[:, 0] >= outer[:, 0] - 1).all()
         assert (inner[:, 1] <= outer[:, 1] + 1).all()
-    assert shown.run("return document.documentElement.scrollWidth") <= width
+    assert shown.width() <= width
     assert shown.run("return document.querySelector('.scroll').scrollWidth > innerWidth") == (width == 390)
 
 
-@browser
+@needs_browser
 def test_a_page_without_sentences_says_so(chromium, page):
     path = page.with_name("empty.html")
     write_page(path, {}, [])
-    assert Shown(chromium, path).open().all("main") == ["There are no sentences in this file."]
+    shown = Shown(chromium, path)
+    shown.open()
+    assert shown.all("main") == ["There are no sentences in this file."]
+    shown.assert_quiet()
 
 
-def test_the_data_in_the_file_are_the_weights_with_four_digits(page):
-    text = page.read_text(encoding="utf-8")
-    found = re.findall(r'<script id="data" type="application/json">(.*?)</script>', text, re.DOTALL)
-    assert len(found) == 1
-    assert "<" not in found[0]
-    data = json.loads(found[0])
+def test_the_file_is_self_contained_and_its_data_are_the_weights_with_four_digits(page):
+    data = data_of(page)
     assert data["about"] == ABOUT
-    four = np.vectorize(lambda weight: float(np.format_float_scientific(weight, 3, unique=False)))
     for entry, sentence in zip(data["sentences"], sentences(), strict=True):
         for name in ("source", "target"):
             assert Side(*(tuple(entry[name][key]) for key in ("words", "pieces", "spans"))) == getattr(sentence, name)
@@ -377,13 +303,7 @@ def test_the_data_in_the_file_are_the_weights_with_four_digits(page):
             if getattr(sentence, kind) is None:
                 assert kind not in entry
             else:
-                np.testing.assert_array_equal(np.array(entry[kind]), four(sentence.matrix(kind)))
-
-
-def test_the_template_names_no_other_place_and_writes_no_html():
-    template = resources.files("transformer.alignment").joinpath("page.html").read_text(encoding="utf-8")
-    assert template.count("{{data}}") == 1
-    assert not re.search(r"https?:|//\w|@import|url\(|innerHTML|insertAdjacentHTML|document\.write|eval\(", template)
+                np.testing.assert_array_equal(np.array(entry[kind]), four_digits(sentence.matrix(kind)))
 
 
 def test_what_cannot_be_shown_is_refused_and_no_file_left(tmp_path):

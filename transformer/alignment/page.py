@@ -1,18 +1,14 @@
-"""Attention weights as one page for a browser: the data and a template, nothing from elsewhere."""
+"""Attention weights as one page for a browser: the data that it shows."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from transformer import page
 from transformer.alignment.record import KINDS, Attended
-
-HOLE = "{{data}}"
-"""Where the template takes the data."""
 
 
 def write_page(path: Path, about: dict[str, Any], sentences: Sequence[Attended]) -> None:
@@ -27,10 +23,7 @@ def write_page(path: Path, about: dict[str, Any], sentences: Sequence[Attended])
         ValueError: for a number that is not finite, and for a sentence without any weights.
     """
     data = {"about": about, "sentences": [_entry(sentence) for sentence in sentences]}
-    content = json.dumps(data, allow_nan=False, separators=(",", ":"))
-    template = resources.files("transformer.alignment").joinpath("page.html").read_text(encoding="utf-8")
-    # Without "<" no text can end the script element it stands in, or open a comment there.
-    path.write_text(template.replace(HOLE, content.replace("<", "\\u003c")), encoding="utf-8")
+    page.write(path, "transformer.alignment", data)
 
 
 def _entry(sentence: Attended) -> dict[str, Any]:

@@ -1,17 +1,13 @@
-"""Self-attention step by step as one page for a browser: the numbers and a template, nothing from elsewhere."""
+"""Self-attention step by step as one page for a browser: the numbers that it shows."""
 
 import dataclasses
-import json
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from transformer import page
 from transformer.explain.steps import Steps
-
-HOLE = "{{data}}"
-"""Where the template takes the data."""
 
 
 def write_page(path: Path, steps: Steps, sentence: str, about: dict[str, Any]) -> None:
@@ -27,10 +23,7 @@ def write_page(path: Path, steps: Steps, sentence: str, about: dict[str, Any]) -
         ValueError: for a number that is not finite, but for the mask's -inf.
     """
     data = {"sentence": sentence, "about": about, "steps": _plain(steps)}
-    content = json.dumps(data, allow_nan=False, separators=(",", ":"))
-    template = resources.files("transformer.explain").joinpath("page.html").read_text(encoding="utf-8")
-    # Without "<" no text can end the script element it stands in, or open a comment there.
-    path.write_text(template.replace(HOLE, content.replace("<", "\\u003c")), encoding="utf-8")
+    page.write(path, "transformer.explain", data)
 
 
 def _plain(value: Any) -> Any:
