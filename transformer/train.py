@@ -227,7 +227,12 @@ def train(
                     step,
                     settings.schedule.warmup,
                 )
-            log.info("trained: %s; %d programs compiled", host.done(training, step), len(compiled))
+            log.info(
+                "trained: %s; %.1f minutes in all; %d programs compiled",
+                host.done(training, step),
+                host.minutes,
+                len(compiled),
+            )
             if training.average != "none":
                 _average(training, run, checkpoints, state["parameters"], validate, mesh)
         except NonFiniteLossError as error:
