@@ -16,7 +16,7 @@ from ibm1 import Ibm1, diagonal
 
 from transformer import api, rundir
 from transformer.alignment.choose import all_links, name, rank
-from transformer.alignment.measure import Gold, Measured, measure
+from transformer.alignment.measure import Gold, Measured, all_sure, measure
 from transformer.alignment.words import Links, Rule
 from transformer.api import Translation
 from transformer.data import corpus
@@ -34,7 +34,7 @@ SHIFT = 1
 
 def gold(part: Corpus) -> list[Gold]:
     assert part.alignments is not None
-    return [Gold(frozenset(links), frozenset(links)) for links in part.alignments]
+    return all_sure(part.alignments)
 
 
 def baselines(settings: Any, test: Corpus) -> Iterator[tuple[str, list[Links]]]:

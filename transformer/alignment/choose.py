@@ -1,14 +1,11 @@
 """Which layer and head aligns best, found on a development set with gold links."""
 
-import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from transformer.alignment.measure import Gold, Measured, measure
 from transformer.alignment.record import Attended
 from transformer.alignment.words import Links, Rule, align
-
-log = logging.getLogger(__name__)
 
 
 class Choice(NamedTuple):

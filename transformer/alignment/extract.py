@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from transformer import config, parallel
 from transformer.alignment.record import Attended, Side
 from transformer.data.tokenizer import Tokenizers
-from transformer.decoding.translate import LENGTHS
+from transformer.decoding.translate import padded
 from transformer.marks import BEGIN, END
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class Extractor:
             numbers = order[begin : begin + rows]
             longest = lengths[numbers[-1]]
             # Both sides of one length: a few shapes, not a few times a few.
-            width = min(next((length for length in LENGTHS if length >= longest), self.max_length), self.max_length)
+            width = padded(longest, self.max_length)
             source, target = np.zeros((2, rows, width), np.int32)
             for row, number in enumerate(numbers):
                 pair = pairs[number]

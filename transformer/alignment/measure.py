@@ -1,6 +1,6 @@
 """Alignment error rate, precision and recall against gold links (Och and Ney 2003)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,11 @@ class Gold(NamedTuple):
 
     sure: Links
     possible: Links
+
+
+def all_sure(alignments: Sequence[Iterable[tuple[int, int]]]) -> list[Gold]:
+    """Gold links of which none is doubtful, such as the grammar's."""
+    return [Gold(frozenset(links), frozenset(links)) for links in alignments]
 
 
 class Measured(NamedTuple):

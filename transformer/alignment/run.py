@@ -12,7 +12,7 @@ from transformer import api, rundir
 from transformer.alignment import draw, formats
 from transformer.alignment.choose import all_links, name, rank
 from transformer.alignment.formats import WRITERS
-from transformer.alignment.measure import Gold, Measured, measure
+from transformer.alignment.measure import Gold, Measured, all_sure, measure
 from transformer.alignment.page import write_page
 from transformer.alignment.record import Attended
 from transformer.alignment.symmetrize import SYMMETRIZATIONS
@@ -142,7 +142,7 @@ def _gold(task: Task, part: Corpus) -> list[Gold] | None:
         return gold
     if part.alignments is None or task.own:
         return None
-    return [Gold(frozenset(links), frozenset(links)) for links in part.alignments]
+    return all_sure(part.alignments)
 
 
 def _best(task: Task, model: Translation) -> Rule:
@@ -151,7 +151,7 @@ def _best(task: Task, model: Translation) -> Rule:
         raise UsageError(
             f"--best needs gold links of the validation set, and {task.run} has none: give --layer and --head"
         )
-    gold = [Gold(frozenset(links), frozenset(links)) for links in dev.alignments]
+    gold = all_sure(dev.alignments)
     ranked = rank(model.attend(dev.sources, dev.targets), gold, task.rule)
     print(f"on {len(gold)} validation pairs:")
     for choice in ranked[:RANKED]:

@@ -24,6 +24,11 @@ LENGTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 """Source lengths that are compiled; a batch is padded to the next one."""
 
 
+def padded(longest: int, limit: int) -> int:
+    """The compiled length that a batch is padded to."""
+    return min(next((length for length in LENGTHS if length >= longest), limit), limit)
+
+
 class Hypothesis(NamedTuple):
     """A translation and its score: log-probability over length penalty; 0 for an empty line."""
 
@@ -97,7 +102,7 @@ class Translator:
         for first in range(0, len(order), rows):
             ids = order[first : first + rows]
             longest = len(sources[ids[-1]])
-            S = min(next((length for length in LENGTHS if length >= longest), self.max_length), self.max_length)
+            S = padded(longest, self.max_length)
             source = np.zeros((rows, S), np.int32)
             limits = np.ones(rows, np.int32)
             for row, number in enumerate(ids):

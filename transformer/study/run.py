@@ -10,7 +10,6 @@ import jax
 from transformer import api, logbook, recipes, report, rundir, workflow
 from transformer.data import corpus
 from transformer.errors import UsageError
-from transformer.rundir import Run
 from transformer.study import cells, present
 from transformer.study.cells import Results, Study, Trial
 
@@ -37,9 +36,8 @@ def study(path: Path, runs: Path | None, only: tuple[str, ...], *, smoke: bool, 
     if smoke:
         folder = runs
     results = Results(folder / "results.json")
-    for trial in () if report_only else cells.trials(found, only):
-        if smoke:
-            trial = trial._replace(settings=recipes.smoke(trial.settings))
+    for whole in () if report_only else cells.trials(found, only):
+        trial = _shrunk(whole, smoke)
         if results.of(trial) is None:
             log.info("\n%s, seed %d", trial.cell, trial.seed)
             results.add(trial, _run(trial, runs / trial.name))
@@ -84,7 +82,7 @@ def _run(trial: Trial, folder: Path) -> dict[str, Any]:
             print(report.show(found[name]))
     if "test" not in found:
         raise UsageError(f"the cell {trial.cell} has no test set: give its recipe data.test")
-    records = logbook.read(Run(folder).metrics)
+    records = logbook.read(run.metrics)
     last = next(record for record in reversed(records) if record["kind"] == "train")
     return {
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(model.parameters)),
