@@ -58,10 +58,36 @@ class Search:
 
     beam: int | None = None
     """Hypotheses kept a sentence; 1 is greedy."""
+    normalize: Literal["gnmt", "average", "none"] | None = None
+    """Length penalty: ((5 + length) / 6) ^ alpha, length ^ alpha, or none."""
     length_penalty: float | None = None
-    """alpha of the length penalty."""
+    """Its alpha."""
+    coverage_penalty: float | None = None
+    """beta of the penalty for source words that were not looked at."""
+    min_length: int | None = None
+    """Fewest tokens of a translation."""
+    max_ratio: float | None = None
+    """Most tokens, as a multiple of the source's (plus a few)."""
+    samples: int | None = None
+    """Draw so many translations of each sentence instead of searching."""
+    temperature: float | None = None
+    """--samples: below 1 is surer, above 1 wilder."""
+    top_k: int | None = None
+    """--samples: only the k likeliest tokens."""
+    top_p: float | None = None
+    """--samples: only the likeliest tokens that together have this probability."""
+    min_p: float | None = None
+    """--samples: only tokens with this share of the likeliest one's probability."""
+    seed: int | None = None
+    """--samples: of drawing."""
+    n_best: int | None = None
+    """Translations of each sentence (translate: with --format json)."""
+    mbr: Literal["none", "chrf", "bleu"] | None = None
+    """Of samples or n best, take the one most like the others by chrF or BLEU (minimum Bayes risk)."""
     batch: int | None = None
     """Sentences searched at once."""
+    workers: int | None = None
+    """Threads that search side by side."""
     replace_unknown: bool = False
     """Word tokenizers: replace each unknown word by that of the source which it looks at most."""
     lexicon: str | None = None
@@ -71,6 +97,24 @@ class Search:
         """What was given."""
         given = dataclasses.asdict(self)
         return {name: value for name, value in given.items() if value is not None and value is not False}
+
+
+@dataclass(frozen=True)
+class Model:
+    """Which checkpoint, and which other runs with it."""
+
+    checkpoint: str = "auto"
+    """best, last, average, or a step; auto is the average where there is one, otherwise the best."""
+    ensemble: tuple[str, ...] = ()
+    """Further runs with the same tokenizer, of any family: all translate as one."""
+    ensemble_average: Literal["probability", "log-probability"] = "probability"
+    """--ensemble: what is averaged."""
+
+    def of(self, run: str) -> Any:
+        """The trained model of a run."""
+        from transformer.lines import Trained
+
+        return Trained(run, self.checkpoint, self.ensemble, self.ensemble_average)
 
 
 @dataclass(frozen=True)
@@ -86,14 +130,57 @@ class Translate:
     """A file, plain or .gz; - is standard input."""
     output: str = "-"
     """A new file; - is standard output."""
-    checkpoint: str = "auto"
-    """best, last, average, or a step; auto is the average where there is one, otherwise the best."""
+    format: Literal["text", "json"] = "text"
+    """text: the best translation; json: an object a line, with all that were asked for, their scores, and with
+    --alignments their links."""
+    alignments: bool = False
+    """--format json: which source word each word looked at most, as "0-0 1-2", source first."""
+    prefix: str = ""
+    """A file: the words that each translation begins with, a line each; an empty line leaves it free."""
+    resume: bool = False
+    """Go on with an --output that was interrupted, exactly where it stopped; start it when there is none."""
+    model: Annotated[Model, tyro.conf.arg(name="")] = field(default_factory=Model)
     search: Annotated[Search, tyro.conf.arg(name="")] = field(default_factory=Search)
 
     def __call__(self) -> None:
-        from transformer.workflow import translate
+        from transformer.lines import Task, translate
 
-        translate(Path(self.run), self.input, self.output, self.checkpoint, self.search.overrides())
+        search = self.search.overrides()
+        if self.format == "text":
+            if self.alignments:
+                raise UsageError("--alignments come with --format json")
+            if max(search.get("n_best", 1), search.get("samples", 1)) > 1 and search.get("mbr", "none") == "none":
+                raise UsageError("several translations a line come with --format json; or give --mbr to choose one")
+        if self.alignments:
+            search["attention"] = True
+        translate(Task(self.model.of(self.run), self.input, self.output, search, self.prefix, self.format, self.resume))
+
+
+@dataclass(frozen=True)
+class Score:
+    """How likely given translations are: a JSON object a line, with every token's log-probability in nats.
+
+    With --against, which of two translations of each sentence the model prefers, and how often the first (contrastive
+    pairs). Perplexities go to standard error.
+    """
+
+    run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
+    """Directory of the run."""
+    source: str
+    """A file of sources, plain or .gz."""
+    target: str
+    """Their translations."""
+    against: str = ""
+    """Other translations of the same sources."""
+    output: str = "-"
+    """A new file; - is standard output."""
+    model: Annotated[Model, tyro.conf.arg(name="")] = field(default_factory=Model)
+
+    def __call__(self) -> None:
+        from transformer.lines import Scoring, score
+
+        against = Path(self.against) if self.against else None
+        score(Scoring(self.model.of(self.run), Path(self.source), Path(self.target), against, self.output))
 
 
 @dataclass(frozen=True)
@@ -113,12 +200,11 @@ class Evaluate:
     """Its translations."""
     against: str = ""
     """Another run, or a file of its translations of the same set: adds a paired bootstrap test."""
-    checkpoint: str = "auto"
-    """best, last, average, or a step; auto is the average where there is one, otherwise the best."""
     tokenize: Literal["13a", "none", "intl", "char", "zh"] = "13a"
     """sacreBLEU's tokenizer; none compares with published figures on text that comes tokenised."""
     lowercase: bool = False
     """Ignore case."""
+    model: Annotated[Model, tyro.conf.arg(name="")] = field(default_factory=Model)
     search: Annotated[Search, tyro.conf.arg(name="")] = field(default_factory=Search)
 
     def __call__(self) -> None:
@@ -128,11 +214,10 @@ class Evaluate:
             raise UsageError("--source and --reference go together")
         files = (Path(self.source), Path(self.reference)) if self.source else None
         evaluate(
-            Path(self.run),
+            self.model.of(self.run),
             self.split,
             files,
             self.against,
-            self.checkpoint,
             self.tokenize,
             self.lowercase,
             self.search.overrides(),
@@ -292,6 +377,7 @@ class Explain:
 COMMANDS = {
     "train": Train,
     "translate": Translate,
+    "score": Score,
     "evaluate": Evaluate,
     "align": Align,
     "explain": Explain,

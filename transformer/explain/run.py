@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-
-from flax import nnx
+from typing import Any
 
 from transformer import api, config
 from transformer.errors import UsageError
@@ -64,7 +63,7 @@ def _check(task: Task, model: config.Model, place: str) -> None:
 
 
 def _steps(task: Task, model: api.Translation) -> Steps:
-    network = nnx.merge(model.graph, model.parameters)
+    network: Any = model.build(model.parameters)
     tokenizers, limit = model.tokenizers, model.settings.model.max_length
     source = [*tokenizers.source.encode(task.sentence), END]
     if len(source) >= limit:
