@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Int
 
 from transformer.config import Decoding
 from transformer.decoding import beam, hypotheses, sampling
-from transformer.decoding.hypotheses import Hypotheses, take
+from transformer.decoding.hypotheses import Hypotheses
 from transformer.decoding.limits import Limits, log_probabilities
 from transformer.marks import BEGIN
 from transformer.models.contract import Cache, Fixed, Model
@@ -25,7 +25,6 @@ class State(NamedTuple):
     hypotheses: Hypotheses
     fixed: Fixed
     cache: Cache
-    """The model's, its rows R as [B, K]."""
 
 
 def begin(
@@ -49,7 +48,6 @@ def begin(
     B, K = source.shape[0], settings.rows
     memory = model.encode(source)
     fixed, cache = model.start(memory, length, K)
-    cache = jax.tree.map(lambda leaf: leaf.reshape(B, K, *leaf.shape[1:]), cache)
     mask = memory.mask if settings.looks else None
     nothing = hypotheses.empty(B, K, length, seed, mask, alike=not settings.alone)
     return State(limits, nothing, fixed, cache)
@@ -62,16 +60,14 @@ def step(model: Model, state: State, settings: Decoding) -> State:
     before = jnp.maximum(known.position - 1, 0)[:, None, None]
     last = jnp.take_along_axis(known.tokens, before, 2)[:, :, 0]
     last = jnp.where((known.position == 0)[:, None], BEGIN, last)
-    rows = jax.tree.map(lambda leaf: leaf.reshape(B * K, *leaf.shape[2:]), state.cache)
-    hidden, rows, attention = model.step(last.reshape(B * K), state.fixed, rows, weights=settings.looks)
+    hidden, cache, attention = model.step(last.reshape(B * K), state.fixed, state.cache, weights=settings.looks)
     logp = log_probabilities(model.output(hidden).reshape(B, K, -1), known.position, state.limits)
     looked = None
     if attention is not None and attention.cross is not None:
         looked = attention.cross.mean((1, 2)).reshape(B, K, -1)  # over layers and heads
     grown, parent = (sampling if settings.alone else beam).grow(known, logp, looked, state.limits, settings)
-    cache = jax.tree.map(lambda leaf: leaf.reshape(B, K, *leaf.shape[1:]), rows)
     if parent is not None:
-        cache = jax.tree.map(lambda leaf: take(leaf, parent), cache)
+        cache = model.reorder(cache, parent)
     return State(state.limits, grown, state.fixed, cache)
 
 

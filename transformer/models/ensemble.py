@@ -77,6 +77,10 @@ class Ensemble:
         hidden = jnp.concatenate([part[0] for part in parts], -1)
         return hidden, tuple(part[1] for part in parts), _mean([part[2] for part in parts]) if weights else None
 
+    def reorder(self, cache: Any, parent: Int[Array, "B K"]) -> Any:
+        """See `Model.reorder`."""
+        return tuple(member.reorder(own, parent) for member, own in zip(self.members, cache, strict=True))
+
 
 def _mean(records: Sequence[Attentions | None]) -> Attentions:
     """One layer and one head of attention to the source: the mean over all."""
