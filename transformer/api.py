@@ -80,6 +80,8 @@ class Translation:
 
         Raises UsageError when the two are not of equal length.
         """
+        if isinstance(sources, str) or isinstance(targets, str):
+            raise UsageError("attend takes lists of lines, not strings: give [line]")
         if targets is None:
             hypotheses = self.search(sources, first, **decoding)
             written = [(hypothesis.text, hypothesis.tokens) for hypothesis in hypotheses]

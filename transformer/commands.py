@@ -296,8 +296,10 @@ class Align:
     """--gold: the number of a sentence's first word there."""
     reverse: str = ""
     """A run of the other direction, whose links are combined with these."""
-    symmetrize: Literal["intersection", "union", "grow-diag-final-and"] = "grow-diag-final-and"
-    """--reverse: how."""
+    symmetrize: Literal["intersection", "union", "grow-diag-final-and"] | None = None
+    """--reverse: how; the default is grow-diag-final-and."""
+    reverse_checkpoint: str = "auto"
+    """--reverse: which of its checkpoints."""
     output: str = ""
     """An empty or new folder; the default is report/align-SET in the run."""
     formats: tuple[Literal["pharaoh", "npz", "json", "page", "png"], ...] = ("pharaoh", "page")
@@ -308,7 +310,8 @@ class Align:
     """best, last, average, or a step; auto is the average where there is one, otherwise the best."""
 
     def __call__(self) -> None:
-        from transformer.alignment.run import Task, align
+        from transformer.alignment.run import align
+        from transformer.alignment.task import Task
         from transformer.alignment.words import Rule
 
         if (bool(self.source) != bool(self.target)) if not self.translate else bool(self.target):
@@ -325,6 +328,7 @@ class Align:
                 first_word=self.first_word,
                 reverse=Path(self.reverse) if self.reverse else None,
                 symmetrize=self.symmetrize,
+                reverse_checkpoint=self.reverse_checkpoint,
                 output=Path(self.output) if self.output else None,
                 formats=self.formats,
                 show=self.show,
@@ -346,8 +350,8 @@ class Explain:
     """In the source language."""
     layer: int = 0
     """From 0."""
-    heads: tuple[int, ...] = (0, 1)
-    """From 0; shown one after the other."""
+    heads: tuple[int, ...] = ()
+    """From 0; shown one after the other. The default is the first two."""
     token: int | None = None
     """The token whose way is followed, from 0; the default is the one in the middle."""
     decoder: bool = False

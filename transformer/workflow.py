@@ -10,7 +10,8 @@ from typing import Any
 
 from transformer import api, check, models, parallel, recipes, report, rundir
 from transformer import train as training
-from transformer.alignment.run import Task, align
+from transformer.alignment.run import align
+from transformer.alignment.task import Task
 from transformer.config import Config
 from transformer.data import batches, corpus
 from transformer.data.corpus import Corpus
