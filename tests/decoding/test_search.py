@@ -2,11 +2,14 @@ import itertools
 from functools import partial
 from typing import Any, NamedTuple
 
+import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.conftest import tiny
 from transformer import models
@@ -294,3 +297,48 @@ def test_the_largest_values_are_those_of_a_plain_search(V):
         np.testing.assert_array_equal(found, expected)
         there = np.isfinite(expected)
         np.testing.assert_array_equal(np.asarray(place)[there], np.asarray(where)[there])
+
+
+SMALL = 6  # three words, the unknown mark among them
+SMALL_GRAPHS = {name: models.split(models.create(model, SMALL, SMALL, 1)) for name, model in SETTINGS.items()}
+EVERY = [[*words, END] for n in range(4) for words in itertools.product([1, 4, 5], repeat=n)]
+
+
+@st.composite
+def cases(draw):
+    """Random parameters from faint to loud, two random sources with random limits, a penalty."""
+    seed = draw(st.integers(0, 2**31 - 1))
+    loud = draw(st.sampled_from([0.1, 0.5, 1.0, 2.0]))
+    lengths = draw(st.tuples(*[st.integers(0, 3)] * 2))
+    sources = np.zeros((2, 4), np.int32)
+    for row, length in enumerate(lengths):
+        words = draw(st.lists(st.sampled_from([1, 4, 5]), min_size=length, max_size=length))
+        sources[row, : length + 1] = [*words, END]
+    limits = draw(st.tuples(*[st.integers(1, 4)] * 2))
+    return seed, loud, sources, np.array(limits, np.int32), draw(st.sampled_from([0.0, 0.6, 1.5]))
+
+
+@every_model
+@given(case=cases())
+@hypothesis.settings(max_examples=200, deadline=None, database=None, derandomize=True)
+def test_random_models_are_searched_to_the_bottom(name, case):
+    """A beam as wide as there are sentences finds the best of all of them: a thousand cases over the families."""
+    seed, loud, sources, limits, alpha = case
+    graph, parameters = SMALL_GRAPHS[name]
+    random = np.random.default_rng(seed)
+    parameters = jax.tree.map(lambda p: p + loud * random.normal(size=p.shape).astype(np.float32), parameters)
+    model = Sure(graph, parameters)
+    tokens, scores, _ = run_search(model, (jnp.asarray(sources), jnp.asarray(limits)), 4, beams(40, alpha, n_best=1))
+    out = np.zeros((len(EVERY), 4), np.int32)
+    for number, sequence in enumerate(EVERY):
+        out[number, : len(sequence)] = sequence
+    into = np.concatenate([np.full((len(EVERY), 1), BEGIN, np.int32), out[:, :-1]], 1)
+    lengths = (out != PAD).sum(1)
+    for row in range(2):
+        source = np.repeat(sources[row : row + 1], len(EVERY), 0)
+        each = np.asarray(token_logp(*model, source, into, out)).sum(-1)
+        expected = np.where(lengths <= limits[row], each / np.asarray(length_penalty("gnmt", lengths, alpha)), -np.inf)
+        best = expected.max()
+        np.testing.assert_allclose(scores[row, 0], best, rtol=1e-4, atol=1e-4)
+        near = [EVERY[i] for i in np.flatnonzero(expected > best - 1e-4 * max(1, abs(best)))]
+        assert strip(tokens[row, 0]) in near
