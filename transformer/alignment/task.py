@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Task:
-    """What to align, by which rule, and what to write; `commands.Align` says what each field means."""
+    """What to align, by which rule, and what to write; `commands.seeing.Align` says what each field means."""
 
     run: Path
     split: str = "test"

@@ -14,7 +14,7 @@ from transformer.marks import BEGIN, END, PAD
 
 @dataclass(frozen=True)
 class Task:
-    """What to explain; `cli.Explain` says what each field means."""
+    """What to explain; `commands.seeing.Explain` says what each field means."""
 
     run: Path
     sentence: str
