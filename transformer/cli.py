@@ -9,7 +9,10 @@ from typing import Annotated, Any
 import tyro
 
 from transformer import recipes, rundir
-from transformer.commands import COMMANDS, Align, Demo, Evaluate, Explain, Score, Study, Train, Translate
+from transformer.commands import COMMANDS
+from transformer.commands.seeing import Align, Explain
+from transformer.commands.training import Demo, Study, Train
+from transformer.commands.using import Evaluate, Score, Translate
 from transformer.config import Data
 from transformer.errors import TransformerError, UsageError
 

@@ -110,7 +110,7 @@ def read_gold(task: Task, part: Corpus, tokenizers: Tokenizers) -> list[Gold] | 
     """Gold links, if there are any; every one of them within its pair."""
     if task.gold is None:
         return None if part.alignments is None or task.own else all_sure(part.alignments)
-    gold = formats.readread_gold(task.gold, task.first_word or 0)
+    gold = formats.read_gold(task.gold, task.first_word or 0)
     if len(gold) != len(part.sources):
         raise TransformerError(f"{task.gold} has {len(gold)} lines for {len(part.sources)} pairs")
     for number, (pair, links) in enumerate(zip(zip(part.sources, part.targets, strict=True), gold, strict=True), 1):
