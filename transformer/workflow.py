@@ -195,7 +195,7 @@ def demo(folder: Path) -> None:
         if name == "test":
             print(report.examples(part, result["hypotheses"], 5))
     print("\nwords aligned by attention, beside the grammar's gold links (AER is the error rate: 0 is perfect)")
-    align(Task(folder, best=True, formats=("page", "png"), show=1))
+    align(Task(folder, best=True, formats=("page", "png"), show=1, output=run.report / "alignment"))
     minutes = (time.perf_counter() - began) / 60
     print(f"run: {run.folder}   curve: {run.report / 'curve.png'}   time: {minutes:.1f} minutes")
     print(f"try: echo 'the old man who sold the house sleeps .' | {sys.argv[0]} translate {run.folder}")
