@@ -157,7 +157,7 @@ def test_what_the_model_itself_writes_is_aligned(backward, tmp_path):
         (["--first-word", "1"], "which is not given"),
         (["--symmetrize", "union"], "give the other one with --reverse"),
         (["--reverse", "{run}"], "translates en to de, and the other direction is de to en"),
-        (["--reverse", "{run}/data"], "no run directory"),
+        (["--reverse", "{run}/data"], "is not a run directory"),
         (["--output", "{run}/config.json"], "is no folder"),
         (["--head", "-1"], "has heads 0 to 1"),
         (["--best", "--layer", "0"], "leave out --layer"),

@@ -99,6 +99,7 @@ def test_what_differs_is_not_gone_on_with(trained_run, source, tmp_path):
 
 
 def test_scores_of_given_translations(trained_run, trained_model, tmp_path, capsys, caplog):
+    caplog.set_level("INFO")
     sources, good = ["ba be bi", "de", "bo bu"], ["BI BE BA", "DE", "BU BO"]
     other = ["BI BE", "", "BU BO"]
     for name, side in (("s", sources), ("t", good), ("a", other)):
