@@ -16,7 +16,7 @@ def test_the_demo_ends_with_scores_translations_and_what_they_looked_at(settings
         printed = capsys.readouterr().out
         for expected in ("test: 5 sentences", "unseen (constructions", "translation  ", "AER 0.", "precision"):
             assert expected in printed
-        names = {path.name for path in (run / "report" / "align-test").iterdir()}
+        names = {path.name for path in (run / "report" / "alignment").iterdir()}
         assert names >= {"attention.html", "heatmap-1.png", "cross-1.png", "aer.json"}
         assert ("was moved to" in printed) == bool(again)
     assert (tmp_path / "demo-1" / "config.json").is_file()

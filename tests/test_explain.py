@@ -108,11 +108,17 @@ def test_the_command_explains_a_run_and_refuses_what_it_cannot(settings, tmp_pat
         (["ba", "--token", "9"], "tokens 0 to 2"),
         ([" "], "no sentence"),
         (["ba", "--page", str(page)], "page.html exists"),
-        (["ba " * 40], "the model takes 31"),
+        (["ba " * 40], "31 can be shown"),
+        (["ba " * 40, "--decoder"], "32 can be shown"),
+        (["b\udcff"], "not UTF-8"),
     ):
         code, complained = run(*arguments)
         assert code == 2
         assert complaint in complained
+    other = dataclasses.replace(settings, model=tiny(attention=Attention(heads=1)))
+    train(other, tmp_path / "one", "toy")
+    cli.parse(["explain", str(tmp_path / "one"), "ba de"])()
+    assert "head 1" not in capsys.readouterr().out
     other = dataclasses.replace(settings, model=tiny(attention=Attention(score="additive", heads=2)))
     train(other, tmp_path / "additive", "toy")
     assert re.search("has score=additive", run("ba", folder=tmp_path / "additive")[1])

@@ -42,3 +42,36 @@ def losses(devices: int, pieces: int) -> list[float]:
 def test_four_devices_train_as_one_does(pieces):
     """Dropout on: masks depend on the position in the batch, not on the device."""
     assert losses(4, pieces) == pytest.approx(losses(1, pieces), rel=1e-5)
+
+
+SEARCH = """
+import sys
+import numpy as np
+from tests.decoding.test_engine import SETTINGS, V, _louder, jobs
+from transformer import models, parallel
+from transformer.config import Decoding, Mesh
+from transformer.decoding.engine import Engine
+
+graph, parameters = models.split(models.create(SETTINGS["transformer"], V, V, 3))
+mesh = parallel.make_mesh(Mesh(int(sys.argv[1])))
+engine = Engine(models.builder(graph), mesh, 64)
+parameters = _louder(parameters, np.random.default_rng(1))
+found = engine.run(parameters, jobs(50), Decoding(beam=3, batch=16))
+for one in sorted(found, key=lambda one: one.number):
+    print(one.number, round(float(one.scores[0]), 4), one.tokens[0][one.tokens[0] != 0].tolist())
+"""
+
+
+@pytest.mark.slow
+def test_four_devices_translate_as_one_does():
+    def printed(devices: int) -> list[str]:
+        environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+        command = [sys.executable, "-c", SEARCH, str(devices)]
+        done = subprocess.run(
+            command, env=environment, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=True
+        )
+        return done.stdout.splitlines()
+
+    one = printed(1)
+    assert len(one) == 50
+    assert printed(4) == one

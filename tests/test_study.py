@@ -80,8 +80,9 @@ def test_a_study_runs_what_is_missing_and_shows_it(folder, tmp_path, monkeypatch
 def test_two_that_run_cells_of_one_study_lose_nothing(folder):
     first, second = cells.trials(cells.find(folder), ["dot"])
     one, other = (cells.Results(folder / "results.json") for _ in range(2))
-    one.add(first, {"bleu": 1})
-    other.add(second, {"bleu": 2})
+    rest = dict.fromkeys(cells.KEYS[3:])
+    one.add(first, rest | {"bleu": 1})
+    other.add(second, rest | {"bleu": 2})
     found = cells.Results(folder / "results.json")
     assert found.of(first)["bleu"] == 1
     assert found.of(second)["bleu"] == 2
@@ -95,6 +96,36 @@ def test_a_result_of_other_settings_does_not_count(folder, tmp_path):
         study(folder, tmp_path / "runs", (), smoke=False, report_only=True)
     with pytest.raises(UsageError, match=r"was trained with --model.dropout=0.2, not 0.1"):
         study(folder, tmp_path / "runs", ("plain",), smoke=False, report_only=False)
+
+
+def test_a_result_of_an_older_version_counts(folder, tmp_path):
+    """One that did not know a setting of today had what is its default today."""
+    study(folder, tmp_path / "runs", ("plain",), smoke=False, report_only=False)
+    path = folder / "results.json"
+    results = json.loads(path.read_text())
+    del results["plain-1"]["config"]["model"]["reverse"]
+    del results["plain-1"]["config"]["decoding"]["coverage_penalty"]
+    path.write_text(json.dumps(results))
+    (plain,) = cells.trials(cells.find(folder), ["plain"])
+    assert cells.Results(path).of(plain) is not None
+    results["plain-1"]["config"]["model"]["from_tomorrow"] = 1
+    path.write_text(json.dumps(results))
+    assert cells.Results(path).of(plain) is None
+
+
+def test_what_cannot_work_is_refused_before_anything_runs(folder, tmp_path):
+    file = folder / "study.py"
+    whole = file.read_text()
+    file.write_text(whole.replace("model=model)", "model=dataclasses.replace(model, dropout=2.0))"))
+    with pytest.raises(UsageError, match=r"the cell dot: --model.dropout"):
+        study(folder, tmp_path / "runs", (), smoke=False, report_only=False)
+    file.write_text(whole)
+    base = json.loads((tmp_path / "base.json").read_text())
+    base["data"]["test"] = ""
+    (tmp_path / "base.json").write_text(json.dumps(base))
+    with pytest.raises(UsageError, match="the cell plain has no test set"):
+        study(folder, tmp_path / "runs", (), smoke=False, report_only=False)
+    assert not (tmp_path / "runs").exists()
 
 
 def trial(seed, bleu, bins):
@@ -130,6 +161,12 @@ def test_tables_by_hand(tmp_path):
         ("import nothing_of_this_name", "cannot be read: ModuleNotFoundError"),
         ("from transformer.study.cells import Study; study = Study({})", "has no cell at all"),
         ("from transformer.study.cells import *; study = Study({'a': Cell(Config())}, drawn=('b',))", "has no cell b"),
+        ("import sys; sys.exit(0)", "cannot be read: SystemExit"),
+        ("from transformer.study.cells import *; study = Study([Cell(Config())])", "a dict of names and Cells"),
+        ("from transformer.study.cells import *; study = Study({'a': Config()})", "the cell a is no"),
+        ("from transformer.study.cells import *; study = Study({'a': Cell(Config(), seeds=3)})", "a tuple of seeds"),
+        ("from transformer.study.cells import *; study = Study({'a': Cell(Config(), seeds=())})", "a tuple of seeds"),
+        ("from transformer.study.cells import *; study = Study({'a': Cell(Config(), tokenize='x')})", "tokenize='x'"),
     ],
 )
 def test_what_is_no_study_is_refused(content, complaint, tmp_path):
@@ -144,9 +181,15 @@ def test_wrong_usage_says_what_is_right(folder, tmp_path, capsys):
         study(folder, tmp_path / "runs", ("plane",), smoke=False, report_only=False)
     with pytest.raises(UsageError, match="no study at"):
         cells.find(tmp_path / "none.py")
-    (folder / "results.json").write_text("{")
-    with pytest.raises(TransformerError, match="damaged"):
-        study(folder, tmp_path / "runs", (), smoke=False, report_only=True)
+    for content, complaint in (
+        ("{", "cannot be read"),
+        ("[]", "no object of names"),
+        ('{"plain-1": {}}', "plain-1 has no cell, seed, config"),
+        ('{"plain-1": 3}', "plain-1 has no cell"),
+    ):
+        (folder / "results.json").write_text(content)
+        with pytest.raises(TransformerError, match=complaint):
+            study(folder, tmp_path / "runs", (), smoke=False, report_only=True)
     with pytest.raises(SystemExit) as exit_:
         cli.main(["study", str(tmp_path / "nowhere")])
     assert exit_.value.code == 2

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from transformer.data import batches, examples, tokenizer
 from transformer.data.tokenizer import Tokenizers
 from transformer.decoding.translate import Hypothesis, Translator
 from transformer.errors import UsageError
+from transformer.models.contract import Model
+from transformer.models.ensemble import Average, Ensemble
 from transformer.rundir import Run
 from transformer.scoring import Scorer, SentenceScores
 
@@ -33,8 +35,8 @@ class Translation:
     parameters: Any
     checkpoint: str
     """What was loaded: `average`, or a step."""
-    graph: Any
-    """The model's structure: `nnx.merge(graph, parameters)` is the module."""
+    build: Callable[[Any], Model]
+    """Makes the model of its parameters."""
     mesh: Mesh
     _translator: Translator
     _scorer: Scorer
@@ -44,13 +46,29 @@ class Translation:
         """The best translation of each line, in order; keywords override `config.Decoding` (beam=1, ...)."""
         return [hypothesis.text for hypothesis in self.search(lines, **decoding)]
 
-    def search(self, lines: Sequence[str], first: int = 1, **decoding: Any) -> list[Hypothesis]:
-        """As `translate`, with scores; `first` is the number of the first line, for what the log says of lines."""
+    def search(
+        self, lines: Sequence[str], first: int = 1, prefixes: Sequence[str] | None = None, **decoding: Any
+    ) -> list[Hypothesis]:
+        """As `translate`, with scores; `first` is the number of the first line, for what the log says of lines.
+
+        With `prefixes`, each translation begins with the words of its own.
+        """
+        return [best for best, *_ in self.hypotheses(lines, first, prefixes, **decoding)]
+
+    def hypotheses(
+        self, lines: Sequence[str], first: int = 1, prefixes: Sequence[str] | None = None, **decoding: Any
+    ) -> list[list[Hypothesis]]:
+        """For each line the best translations (`n_best=5`, `samples=20`, ...), best first; see `config.Decoding`.
+
+        Raises UsageError when the settings do not go together, or there are not as many prefixes as lines.
+        """
         if isinstance(lines, str):
             raise UsageError("translate takes a list of lines, not one string: give [line]")
+        if prefixes is not None and len(prefixes) != len(lines):
+            raise UsageError(f"{len(lines)} lines but {len(prefixes)} prefixes")
         settings = dataclasses.replace(self.settings.decoding, **decoding)
         check.decoding(dataclasses.replace(self.settings, decoding=settings))
-        return self._translator.translate(self.parameters, lines, settings, first)
+        return self._translator.translate(self.parameters, lines, settings, first, prefixes)
 
     def attend(
         self, sources: Sequence[str], targets: Sequence[str] | None = None, first: int = 1, **decoding: Any
@@ -62,6 +80,8 @@ class Translation:
 
         Raises UsageError when the two are not of equal length.
         """
+        if isinstance(sources, str) or isinstance(targets, str):
+            raise UsageError("attend takes lists of lines, not strings: give [line]")
         if targets is None:
             hypotheses = self.search(sources, first, **decoding)
             written = [(hypothesis.text, hypothesis.tokens) for hypothesis in hypotheses]
@@ -89,11 +109,12 @@ class Translation:
         if len(sources) != len(targets):
             raise UsageError(f"{len(sources)} sources but {len(targets)} targets")
         if not sources:
-            return SentenceScores(np.zeros(0), np.zeros(0, np.int64))
+            return SentenceScores(np.zeros(0), np.zeros(0, np.int64), [])
         pairs = examples.in_memory(sources, targets, self.tokenizers)
         limit, batching = self.settings.model.max_length, self.settings.batching
         fits = np.flatnonzero(np.maximum(pairs.source_lengths, pairs.target_lengths) <= limit)
-        scores = SentenceScores(np.full(len(sources), np.nan), pairs.target_lengths)
+        nothing = np.zeros(0)
+        scores = SentenceScores(np.full(len(sources), np.nan), pairs.target_lengths, [nothing] * len(sources))
         if len(fits) < len(sources):
             log.warning("%d pair(s) longer than %d tokens have no score", len(sources) - len(fits), limit)
             kept = fits.tolist()
@@ -103,7 +124,10 @@ class Translation:
             multiple = math.lcm(batching.batch_multiple, self.mesh.size)
             buckets = batches.choose_buckets(*lengths, batching, multiple)
             plan = batches.fixed(*lengths, batching, buckets, multiple)
-            scores.logp[fits] = self._scorer.score(self.parameters, pairs, plan).logp
+            known = self._scorer.score(self.parameters, pairs, plan)
+            scores.logp[fits] = known.logp
+            for number, each in zip(fits, known.each, strict=True):
+                scores.each[number] = each
         return scores
 
 
@@ -126,16 +150,62 @@ def load(run: str | Path, checkpoint: str = "auto") -> Translation:
     model = models.create(settings.model, tokenizers.source.size, tokenizers.target.size, settings.seed)
     graph, fresh = models.split(model)
     name, parameters = restore(Run(folder), checkpoint, fresh, settings.training, mesh)
+    return _translation(settings, tokenizers, parameters, name, models.builder(graph), mesh)
+
+
+def ensemble(members: Sequence[Translation], average: Average = "probability") -> Translation:
+    """Trained runs that translate and score as one; of any model families.
+
+    The settings that are not the members' own (search, batches) are the first one's.
+
+    Args:
+        members: at least one.
+        average: of the members' probabilities, or of their log-probabilities.
+
+    Raises:
+        UsageError: their tokenizers differ.
+    """
+    first = members[0]
+    for number, member in enumerate(members[1:], 2):
+        if tokenizer.fingerprint(member.tokenizers) != tokenizer.fingerprint(first.tokenizers):
+            raise UsageError(f"member {number} of the ensemble has another tokenizer than the first: train it with "
+                             "--init-from, or on the same data with the same --tokenizer settings")  # fmt: skip
+    builders = [member.build for member in members]
+
+    def build(parameters: Any) -> Model:
+        return Ensemble([make(own) for make, own in zip(builders, parameters, strict=True)], average)
+
+    shortest = min((member.settings.model for member in members), key=lambda model: model.max_length)
+    return _translation(
+        dataclasses.replace(
+            first.settings, model=dataclasses.replace(first.settings.model, max_length=shortest.max_length)
+        ),
+        first.tokenizers,
+        [member.parameters for member in members],
+        " + ".join(member.checkpoint for member in members),
+        build,
+        first.mesh,
+    )
+
+
+def _translation(
+    settings: config.Config,
+    tokenizers: Tokenizers,
+    parameters: Any,
+    name: str,
+    build: Callable[[Any], Model],
+    mesh: Mesh,
+) -> Translation:
     return Translation(
         settings,
         tokenizers,
         parameters,
         name,
-        graph,
+        build,
         mesh,
-        Translator(graph, tokenizers, settings.model, mesh),
-        Scorer(graph, mesh, settings.training.loss_chunk),
-        Extractor(graph, tokenizers, settings.model, mesh),
+        Translator(build, tokenizers, settings.model, mesh),
+        Scorer(build, mesh, settings.training.loss_chunk),
+        Extractor(build, tokenizers, settings.model, mesh),
     )
 
 

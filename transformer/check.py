@@ -65,6 +65,16 @@ RANGES: dict[str, tuple[float, float]] = {
     "training.keep_best": (1, math.inf),
     "decoding.beam": (1, math.inf),
     "decoding.length_penalty": (0, math.inf),
+    "decoding.coverage_penalty": (0, math.inf),
+    "decoding.n_best": (1, math.inf),
+    "decoding.min_length": (0, math.inf),
+    "decoding.samples": (0, math.inf),
+    "decoding.temperature": (1e-3, math.inf),
+    "decoding.top_k": (0, math.inf),
+    "decoding.top_p": (1e-6, 1),
+    "decoding.min_p": (0, 1),
+    "decoding.seed": (0, 2**31 - 1),
+    "decoding.workers": (0, 64),
     "decoding.max_ratio": (0, math.inf),
     "decoding.max_extra": (1, math.inf),
     "decoding.batch": (1, math.inf),
@@ -81,8 +91,20 @@ def decoding(config: Config) -> None:
         raise UsageError(
             f"--decoding.replace-unknown is for --tokenizer.kind=word: with {config.tokenizer.kind} no word is unknown"
         )
-    if search.replace_unknown and config.model.attention.score == "none":
-        raise UsageError("--decoding.replace-unknown goes by the attention, and --model.attention.score=none has none")
+    if search.looks and config.model.attention.score == "none":
+        flag = next(name for name in ("replace_unknown", "coverage_penalty", "attention") if getattr(search, name))
+        raise UsageError(
+            f"--decoding.{flag.replace('_', '-')} goes by the attention, and --model.attention.score=none has none"
+        )
+    if search.n_best > search.rows:
+        flag = "samples" if search.samples else "beam"
+        raise UsageError(f"--decoding.n-best={search.n_best} of --decoding.{flag}={search.rows}: raise the latter")
+    drawing = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
+    given = next((name for name, off in drawing.items() if getattr(search, name) != off), None)
+    if given is not None and not search.samples:
+        raise UsageError(f"--decoding.{given.replace('_', '-')} is of sampling: give --decoding.samples too")
+    if search.mbr != "none" and search.samples < 2 and search.n_best < 2:
+        raise UsageError("--decoding.mbr chooses among several: give --decoding.samples or --decoding.n-best")
 
 
 def everything(config: Config) -> None:

@@ -9,14 +9,17 @@ from typing import Annotated, Any
 import tyro
 
 from transformer import recipes, rundir
-from transformer.commands import COMMANDS, Align, Demo, Evaluate, Explain, Study, Train, Translate
+from transformer.commands import COMMANDS
+from transformer.commands.seeing import Align, Explain
+from transformer.commands.training import Demo, Study, Train
+from transformer.commands.using import Evaluate, Score, Translate
 from transformer.config import Data
 from transformer.errors import TransformerError, UsageError
 
 log = logging.getLogger("transformer")
 
 
-def parse(arguments: list[str]) -> Train | Translate | Evaluate | Align | Explain | Study | Demo:
+def parse(arguments: list[str]) -> Train | Translate | Score | Evaluate | Align | Explain | Study | Demo:
     """The command of these arguments; exits with 2 and a message where they are wrong, with 0 for --help."""
     default: object = tyro.conf.subcommand(name="train")
     if len(arguments) > 1 and arguments[0] == "train" and arguments[1] not in ("-h", "--help"):
@@ -65,7 +68,7 @@ def _set_up_jax(command: object) -> None:
     import jax
 
     data = command.config.data if isinstance(command, Train) else Data()
-    if isinstance(command, Translate | Evaluate | Align | Explain):
+    if isinstance(command, Translate | Score | Evaluate | Align | Explain):
         data = rundir.read_config(Path(command.run)).data
     jax.config.update("jax_compilation_cache_dir", str(Path(data.cache).expanduser() / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

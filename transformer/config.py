@@ -258,23 +258,70 @@ class Training:
 
 @dataclass(frozen=True)
 class Decoding:
-    """Search for translations."""
+    """Search for translations: a beam, greedily with a beam of 1, or by drawing samples."""
 
     beam: int = 4
     """Hypotheses kept a sentence; 1 is greedy."""
+    normalize: Literal["gnmt", "average", "none"] = "gnmt"
+    """What log-probabilities are divided by, so that length is no blame: gnmt: ((5 + length) / 6) ** length_penalty
+    (Wu et al. 2016, equation 14). average: length ** length_penalty. none: nothing."""
     length_penalty: float = 0.6
-    """alpha of Wu et al. 2016, equation 14: scores are divided by ((5 + length) / 6) ** alpha."""
+    """The exponent alpha."""
+    coverage_penalty: float = 0.0
+    """beta of Wu et al. 2016, equation 14, added to scores: source tokens that were not looked at cost; 0 is off."""
+    n_best: int = 1
+    """Translations given for each sentence, best first; of samples all are given."""
+    min_length: int = 0
+    """Fewest tokens of a translation, the end mark not counted."""
     max_ratio: float = 2.0
     """Longest translation, as a multiple of the source's length ..."""
     max_extra: int = 10
     """... plus this many tokens."""
+    samples: int = 0
+    """Draw so many translations of each sentence in place of searching with a beam."""
+    temperature: float = 1.0
+    """samples: log-probabilities are divided by it; below 1 is surer, above 1 is wilder."""
+    top_k: int = 0
+    """samples: only from the k likeliest tokens; 0 is all."""
+    top_p: float = 1.0
+    """samples: only from the likeliest tokens that together have this probability."""
+    min_p: float = 0.0
+    """samples: only from tokens with at least this share of the likeliest one's probability."""
+    seed: int = 1
+    """samples: of drawing; a sentence's samples depend on it and on the line's number alone."""
+    mbr: Literal["none", "chrf", "bleu"] = "none"
+    """Of the samples or the n best, order by expected chrF or BLEU against all others (minimum Bayes risk)."""
     batch: int = 64
     """Sentences searched at once."""
+    workers: int = 0
+    """Threads that search side by side; 0: two on a CPU with more than one core, otherwise one."""
+    attention: bool = False
+    """Give with each translation what it looked at."""
     replace_unknown: bool = False
     """word tokenizers: an unknown word of a translation becomes that of the source which it looks at most, or what
     the lexicon has for it (Jean 2015; Luong 2015, "Addressing the Rare Word Problem")."""
     lexicon: str = ""
     """replace_unknown: a file of source words and their translations, a pair a line, parted by a tab."""
+
+    @property
+    def given(self) -> int:
+        """Translations given for each sentence."""
+        return self.samples or self.n_best
+
+    @property
+    def rows(self) -> int:
+        """Hypotheses that grow side by side for each sentence."""
+        return self.samples or self.beam
+
+    @property
+    def alone(self) -> bool:
+        """Each hypothesis grows by itself: samples, or a greedy search."""
+        return self.samples > 0 or self.beam == 1
+
+    @property
+    def looks(self) -> bool:
+        """The attention to the source is wanted."""
+        return self.attention or self.replace_unknown or self.coverage_penalty > 0
 
 
 @dataclass(frozen=True)

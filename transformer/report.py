@@ -1,5 +1,6 @@
 """Scores of a run on a corpus: computed, kept as files, and shown as text."""
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import Any
@@ -46,11 +47,7 @@ def evaluate(
         "set": part.name,
         "sentences": len(hypotheses),
         "checkpoint": model.checkpoint,
-        "search": {
-            "beam": model.settings.decoding.beam,
-            "length_penalty": model.settings.decoding.length_penalty,
-        }
-        | (search or {}),
+        "search": dataclasses.asdict(model.settings.decoding) | (search or {}),
         "scores": {score.name: score._asdict() for score in found},
         "perplexity": float(np.exp(min(loss, 700))),
         "by_length": by_length(part.sources, hypotheses, part.targets, tokenize, lowercase),
@@ -98,7 +95,7 @@ def _paired(against: str, part: Corpus, hypotheses: list[str], tokenize: str, lo
 def show(result: dict[str, Any]) -> str:
     """The result as lines for the terminal."""
     name = result["set"] + (" (constructions that training never showed)" if result["set"] == "unseen" else "")
-    lines = [f"\n{name}: {result['sentences']} sentences, {result['checkpoint']}, beam {result['search']['beam']}"]
+    lines = [f"\n{name}: {result['sentences']} sentences, {result['checkpoint']}, {_how(result['search'])}"]
     for metric, score in result["scores"].items():
         interval = ""
         if score["interval"]:
@@ -116,6 +113,13 @@ def show(result: dict[str, Any]) -> str:
             f"  against {other['baseline']}: {other['difference']:+.2f} BLEU, p = {other['p']:.3f} (paired bootstrap)"
         )
     return "\n".join(lines)
+
+
+def _how(search: dict[str, Any]) -> str:
+    """A search in a few words."""
+    if not search["samples"]:
+        return f"beam {search['beam']}" + (f", {search['mbr']} MBR" if search["mbr"] != "none" else "")
+    return f"{search['samples']} sample(s)" + (f", {search['mbr']} MBR" if search["mbr"] != "none" else "")
 
 
 def examples(part: Corpus, hypotheses: list[str], count: int) -> str:

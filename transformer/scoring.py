@@ -1,11 +1,10 @@
 """Log-probabilities of given translations, by teacher forcing: validation loss, perplexity, and scores."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from flax import nnx
 from jax.sharding import Mesh
 
 from transformer import parallel
@@ -13,6 +12,7 @@ from transformer.data import batches
 from transformer.data.batches import Batch, Bucket
 from transformer.data.examples import Examples
 from transformer.losses import cross_entropy
+from transformer.models.contract import Model
 
 
 class SentenceScores(NamedTuple):
@@ -22,6 +22,8 @@ class SentenceScores(NamedTuple):
     """[N] log-probability of the target, end mark included, in nats; NaN where the model takes no such length."""
     tokens: np.ndarray
     """[N] target tokens, end mark included."""
+    each: list[np.ndarray]
+    """N arrays: log-probability of every token, the end mark the last."""
 
     @property
     def loss(self) -> float:
@@ -31,20 +33,23 @@ class SentenceScores(NamedTuple):
 
 
 class Scorer:
-    """Scores with a model's structure; the parameters come with every call, so that training can share it."""
+    """Scores with models that `build` makes of parameters; those come with every call, so training can share it."""
 
-    def __init__(self, graph: Any, mesh: Mesh, chunk: int):
+    def __init__(self, build: Callable[[Any], Model], mesh: Mesh, chunk: int):
         def nll(parameters: Any, batch: Batch) -> jax.Array:
-            model = nnx.merge(graph, parameters)
+            model = build(parameters)
             hidden, _ = model.decode(model.encode(batch.source), batch.target_in)
-            return cross_entropy(model.output, hidden, batch.target_out, chunk=chunk)[1].sum(-1)
+            return cross_entropy(model.output, hidden, batch.target_out, chunk=chunk)[1]
 
         self._nll, self._mesh = jax.jit(nll), mesh
 
     def score(self, parameters: Any, examples: Examples, plan: Sequence[tuple[Bucket, np.ndarray]]) -> SentenceScores:
         """Log-probability of each example; `plan` is what `data.batches.fixed` made of them."""
-        logp = np.zeros(len(examples))
+        lengths = np.asarray(examples.target_lengths)
+        each = [np.zeros(0)] * len(lengths)
         for bucket, ids in plan:
             batch = parallel.put_batch(self._mesh, batches.assemble(examples, bucket, ids))
-            logp[ids] = -np.asarray(self._nll(parameters, batch))[: len(ids)]
-        return SentenceScores(logp, np.asarray(examples.target_lengths))
+            logp = -np.asarray(self._nll(parameters, batch))
+            for row, number in enumerate(ids):
+                each[number] = logp[row, : lengths[number]]
+        return SentenceScores(np.array([one.sum(dtype=np.float64) for one in each]), lengths, each)

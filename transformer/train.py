@@ -186,7 +186,7 @@ def train(
         )
         log.info("the update compiled for %d shapes of batches in %.0f s", len(programs), time.perf_counter() - started)
         book = Logbook(run, step, training.steps)
-        meter = Meter()
+        meter, validating = Meter(), 0.0
         try:
             while not host.done(training, step):
                 index, batch = next(stream)
@@ -205,6 +205,7 @@ def train(
                     meter.settle()  # nothing that is not finite is ever saved
                     paused = time.perf_counter()
                     validation = validate(state["parameters"])
+                    validating += time.perf_counter() - paused
                     if not math.isfinite(validation["loss"]):
                         raise NonFiniteLossError(index, {"loss": validation["loss"], "grad_norm": math.nan})
                     quality = validation["bleu"] if training.metric == "bleu" else -validation["loss"]
@@ -228,9 +229,10 @@ def train(
                     settings.schedule.warmup,
                 )
             log.info(
-                "trained: %s; %.1f minutes in all; %d programs compiled",
+                "trained: %s; %.1f minutes in all; %.0f%% of this sitting validating; %d programs compiled",
                 host.done(training, step),
                 host.minutes,
+                100 * validating / (time.perf_counter() - started),
                 len(compiled),
             )
             if training.average != "none":

@@ -5,20 +5,20 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from transformer import api, check, models, parallel, recipes, report, rundir
 from transformer import train as training
-from transformer.alignment.run import Task, align
+from transformer.alignment.run import align
+from transformer.alignment.task import Task
 from transformer.config import Config
 from transformer.data import batches, corpus
 from transformer.data.corpus import Corpus
 from transformer.decoding.translate import Translator
 from transformer.errors import TransformerError, UsageError
 from transformer.evaluate import bleu
+from transformer.lines import Trained
 from transformer.prepare import Prepared, check_identity, keep, prepare
 from transformer.rundir import Run
 from transformer.scoring import Scorer
@@ -26,8 +26,6 @@ from transformer.scoring import Scorer
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "validation", "test")
-CHUNK = 2_000
-"""Lines read, translated and written at a time."""
 
 
 def train(settings: Config, folder: Path, recipe: str, *, resume: bool = False, init_from: Path | None = None) -> Run:
@@ -113,11 +111,12 @@ def make_validation(settings: Config, prepared: Prepared, graph: Any, mesh: Any)
         plan.buckets,
         settings.batching.batch_multiple * settings.training.accumulate,
     )
-    scorer = Scorer(graph, mesh, settings.training.loss_chunk)
-    translator = Translator(graph, prepared.tokenizers, settings.model, mesh)
+    build = models.builder(graph)
+    scorer = Scorer(build, mesh, settings.training.loss_chunk)
+    translator = Translator(build, prepared.tokenizers, settings.model, mesh)
     count = settings.training.validate_sentences
     sources, references = prepared.validation.sources[:count], prepared.validation.targets[:count]
-    greedy = dataclasses.replace(settings.decoding, beam=1, batch=128)
+    greedy = dataclasses.replace(settings.decoding, beam=1, n_best=1, samples=0, mbr="none")
 
     def validate(parameters: Any) -> dict[str, float]:
         began = time.perf_counter()
@@ -125,48 +124,23 @@ def make_validation(settings: Config, prepared: Prepared, graph: Any, mesh: Any)
         values = {"loss": loss, "perplexity": math.exp(min(loss, 700))}
         if sources:
             found = translator.translate(parameters, sources, greedy)
-            values["bleu"] = bleu([hypothesis.text for hypothesis in found], references)
+            values["bleu"] = bleu([best.text for best, *_ in found], references)
         return values | {"seconds": time.perf_counter() - began}
 
     return validate
 
 
-def translate(run: Path, source: str, output: str, checkpoint: str, search: dict[str, Any]) -> None:
-    """Lines in, lines out, in pieces, so that the first come soon. A file appears under its name when it is whole."""
-    target = None if output == "-" else Path(output)
-    if target is not None and target.exists():
-        raise UsageError(f"--output={target} exists: give another name, or remove it")
-    lines = corpus.stream_lines(None if source == "-" else Path(source))
-    model = api.load(run, checkpoint)
-    if target is None:
-        _translate(model, lines, sys.stdout, search)
-        return
-    part = target.with_name(target.name + ".part")
-    with part.open("w", encoding="utf-8") as stream:
-        _translate(model, lines, stream, search)
-    part.rename(target)
-
-
-def _translate(model: api.Translation, lines: Iterator[str], stream: TextIO, search: dict[str, Any]) -> None:
-    first = 1
-    while piece := list(islice(lines, CHUNK)):
-        stream.writelines(found.text + "\n" for found in model.search(piece, first, **search))
-        stream.flush()
-        first += len(piece)
-
-
 def evaluate(
-    run: Path,
+    trained: Trained,
     split: str,
     files: tuple[Path, Path] | None,
     against: str,
-    checkpoint: str,
     tokenize: str,
     lowercase: bool,
     search: dict[str, Any],
 ) -> None:
     """Translate a set, score it, print the scores and keep them in report/."""
-    model = api.load(run, checkpoint)
+    run, model = Path(trained.run), trained.load()
     languages = model.settings.data.languages
     if files is not None:
         sets = [_own_files(files)]
@@ -221,7 +195,7 @@ def demo(folder: Path) -> None:
         if name == "test":
             print(report.examples(part, result["hypotheses"], 5))
     print("\nwords aligned by attention, beside the grammar's gold links (AER is the error rate: 0 is perfect)")
-    align(Task(folder, best=True, formats=("page", "png"), show=1))
+    align(Task(folder, best=True, formats=("page", "png"), show=1, output=run.report / "alignment"))
     minutes = (time.perf_counter() - began) / 60
     print(f"run: {run.folder}   curve: {run.report / 'curve.png'}   time: {minutes:.1f} minutes")
     print(f"try: echo 'the old man who sold the house sleeps .' | {sys.argv[0]} translate {run.folder}")

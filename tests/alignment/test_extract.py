@@ -34,7 +34,7 @@ def extractor(request):
     random = np.random.default_rng(1)
     louder = jax.tree.map(lambda p: p + 0.3 * random.normal(size=p.shape).astype(np.float32), parameters)
     mesh = parallel.make_mesh(Mesh())
-    return Extractor(graph, TOKENIZERS, MODELS[request.param], mesh), graph, louder
+    return Extractor(models.builder(graph), TOKENIZERS, MODELS[request.param], mesh), graph, louder
 
 
 def encode(text):

@@ -58,11 +58,11 @@ def test_an_empty_corpus_is_a_file_too(name, tmp_path):
 def test_what_is_no_such_file_is_refused(name, tmp_path):
     path = tmp_path / f"a.{name}"
     read = getattr(formats, f"read_{name}")
-    with pytest.raises(TransformerError, match=r"no .* file of alignments"):
-        read(path)
-    path.write_text("{}")
-    with pytest.raises(TransformerError, match=r"no .* file of alignments"):
-        read(path)
+    for content in (None, "", "{}"):
+        if content is not None:
+            path.write_text(content)
+        with pytest.raises(TransformerError, match=r"no .* file of alignments"):
+            read(str(path))
     write(name, path, sentences())
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(TransformerError, match=r"no .* file of alignments"):
@@ -82,7 +82,12 @@ def test_gold_is_read_as_it_says(tmp_path):
     assert first.possible == {(0, 0), (1, 2), (9, 3)}
     assert empty == (frozenset(), frozenset())
     assert formats.read_gold(path, 0)[0].sure == {(1, 1), (10, 4)}
-    for wrong, complaint in (("0-1\n", "line 1: '0-1' names word 0"), ("1-1\n1:2\n", "line 2: neither"), ("1-x", "x")):
+    for wrong, complaint in (
+        ("0-1\n", "line 1: '0-1' names word 0"),
+        ("1-1\n1:2\n", "line 2: neither"),
+        ("1-x", "x"),
+        ("1-²", "²"),
+    ):
         path.write_text(wrong)
         with pytest.raises(TransformerError, match=complaint):
             formats.read_gold(path, 1)

@@ -15,6 +15,7 @@ from transformer.alignment.symmetrize import grow_diag_final_and
 from transformer.alignment.words import Rule, align
 from transformer.config import Attention, Rnn
 from transformer.data import corpus
+from transformer.errors import TransformerError, UsageError
 from transformer.workflow import train
 
 
@@ -53,6 +54,7 @@ def test_every_file_says_what_the_python_api_says(forward, tmp_path, capsys):
     printed = capsys.readouterr().out
     names = {path.name for path in out.iterdir()}
     assert names == {
+        "about.json",
         "aer.json",
         "attention.html",
         "attention.json",
@@ -146,7 +148,17 @@ def test_what_the_model_itself_writes_is_aligned(backward, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--layer", "2"], "--layer=2: the attention to the source has layers 0 to 1"),
+        (["--layer", "2"], "--layer=2: the attention of .* to the source has layers 0 to 1"),
+        (["--threshold", "5"], "--threshold=5.0: a weight is above 0 and at most 1"),
+        (["--threshold", "nan"], "--threshold=nan"),
+        (["--shift", "-1"], "--shift=-1"),
+        (["--show", "0"], "need at least one pair"),
+        (["--formats"], "names nothing to write"),
+        (["--first-word", "1"], "which is not given"),
+        (["--symmetrize", "union"], "give the other one with --reverse"),
+        (["--reverse", "{run}"], "translates en to de, and the other direction is de to en"),
+        (["--reverse", "{run}/data"], "is not a run directory"),
+        (["--output", "{run}/config.json"], "is no folder"),
         (["--head", "-1"], "has heads 0 to 1"),
         (["--best", "--layer", "0"], "leave out --layer"),
         (["--gold", "x"], "--gold needs --first-word"),
@@ -173,3 +185,66 @@ def test_a_model_without_attention_has_nothing_to_align_by(settings, tmp_path, c
         cli.main(["align", str(tmp_path / "run")])
     assert exit_.value.code == 2
     assert "has no attention" in capsys.readouterr().err
+
+
+def test_gold_links_outside_their_pair_are_refused(backward, tmp_path):
+    (tmp_path / "text.de").write_text("der Hund schläft .\n")
+    (tmp_path / "text.en").write_text("the dog sleeps .\n")
+    files = ("--source", tmp_path / "text.de", "--target", tmp_path / "text.en", "--output", tmp_path / "out")
+    for gold, first in (("4-4", 0), ("1-1 9-2", 1), ("1p50", 1)):
+        (tmp_path / "gold").write_text(gold + "\n")
+        with pytest.raises(TransformerError, match=r"line 1: \d+-\d+ is outside a pair of 4 and 4 words"):
+            run(backward, *files, "--gold", tmp_path / "gold", "--first-word", first)
+    (tmp_path / "gold").write_text("1-²\n")
+    with pytest.raises(TransformerError, match="line 1: neither"):
+        run(backward, *files, "--gold", tmp_path / "gold", "--first-word", 1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_there_is_never_written_over(forward, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    run(forward, "--formats", "pharaoh", "--output", out)  # an empty folder will do
+    before = (out / "links.pharaoh").read_text()
+    with pytest.raises(UsageError, match="is not empty"):
+        run(forward, "--formats", "pharaoh", "--layer", 0, "--output", out)
+    assert (out / "links.pharaoh").read_text() == before
+    run(forward, "--formats", "pharaoh", "--split", "validation")
+    with pytest.raises(UsageError, match="align-validation is not empty"):
+        run(forward, "--formats", "pharaoh", "--split", "validation")
+
+
+def test_words_are_parted_by_plain_spaces_alone(forward, tmp_path):
+    """French has other spaces within its words; every picture and file must number words as the tokenizer does."""
+    (tmp_path / "text.en").write_text("the\u00a0dog sleeps\u3000.\n")
+    (tmp_path / "text.de").write_text("der Hund\tschläft .\n")
+    files = ("--source", tmp_path / "text.en", "--target", tmp_path / "text.de")
+    run(forward, *files, "--formats", "png", "json", "page", "--output", tmp_path / "out")
+    (one,) = formats.read_json(str(tmp_path / "out" / "attention.json")).sentences
+    assert one.source.words == ("the\u00a0dog", "sleeps\u3000.")
+    assert one.target.words == ("der", "Hund\tschläft", ".")
+
+
+def test_a_run_without_a_test_set_is_aligned_on_its_validation_set(settings, tmp_path, caplog):
+    data = dataclasses.replace(settings.data, test="")
+    train(dataclasses.replace(settings, data=data), tmp_path / "run", "toy")
+    run(tmp_path / "run", "--formats", "pharaoh")
+    assert "using its validation set" in caplog.text
+    lines = (tmp_path / "run" / "report" / "align-validation" / "links.pharaoh").read_text().splitlines()
+    assert len(lines) == 24
+    with pytest.raises(UsageError, match="--best needs gold links"):
+        run(tmp_path / "run", "--best", "--output", tmp_path / "out")
+
+
+def test_empty_files_and_blank_pairs_are_said(forward, tmp_path, caplog):
+    for side in ("en", "de"):
+        (tmp_path / f"empty.{side}").write_text("")
+        (tmp_path / f"blank.{side}").write_text("\n\n")
+
+    def files(name):
+        return "--source", tmp_path / f"{name}.en", "--target", tmp_path / f"{name}.de", "--output", tmp_path / name
+
+    with pytest.raises(TransformerError, match="has no lines"):
+        run(forward, *files("empty"))
+    run(forward, *files("blank"))
+    assert "no page: the first 2 pairs are empty or too long" in caplog.text

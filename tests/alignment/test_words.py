@@ -7,6 +7,8 @@ from transformer.alignment.record import Attended, Side
 from transformer.alignment.words import Rule, align, by_word, choose, links
 from transformer.config import Tokenizer
 from transformer.data.tokenizer import SentencePiece, Word
+from transformer.errors import UsageError
+from transformer.marks import UNKNOWN
 
 
 def softmax(x):
@@ -85,6 +87,28 @@ def test_choose_is_a_mean_over_what_is_not_named():
     np.testing.assert_allclose(choose(weights, 1), weights[1].mean(0), rtol=1e-6)
     np.testing.assert_allclose(choose(weights, head=1), weights[:, 1].mean(0), rtol=1e-6)
     np.testing.assert_array_equal(choose(weights, 2, 0), weights[2, 0])
+
+
+@pytest.mark.parametrize(("layer", "head"), [(3, None), (-1, None), (None, 2), (0, -1)])
+def test_there_is_no_such_layer_or_head(layer, head):
+    with pytest.raises(UsageError, match="the attention has"):
+        choose(np.ones((3, 2, 4, 5), np.float32), layer, head)
+
+
+def test_words_are_those_that_the_tokenizer_numbers():
+    text = ["la\u00a0maison bleue .", "la maison\u3000bleue ▁ ▁x ."]
+    pieces = SentencePiece.train(Tokenizer(kind="bpe", vocabulary=30), text)
+    words = Word.train(Tokenizer(kind="word", vocabulary=10), text)
+    for tokenizer in (pieces, words):
+        for line in text:
+            side = Side.of(tokenizer.encode(line), line, tokenizer)
+            assert len(side.words) == max(side.spans) + 1
+    assert Side.of(pieces.encode(text[0]), text[0], pieces).words == ("la\u00a0maison", "bleue", ".")
+    # An unknown token in the middle of a word is spelled apart; the word is still one.
+    tokens = [*pieces.encode("la"), UNKNOWN, *pieces.encode("bleue .")]
+    side = Side.of(tokens, pieces.decode(tokens), pieces)
+    assert len(side.words) == max(side.spans) + 1 == 3
+    assert side.words[1:] == ("bleue", ".")
 
 
 def test_sides_of_real_tokenizers():

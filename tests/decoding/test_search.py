@@ -2,18 +2,23 @@ import itertools
 from functools import partial
 from typing import Any, NamedTuple
 
+import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.conftest import tiny
 from transformer import models
-from transformer.config import Attention, Rnn
+from transformer.config import Attention, Decoding, Rnn
 from transformer.data.tokenizer import BEGIN, END, PAD
-from transformer.decoding.beam import beam_search, length_penalty
-from transformer.decoding.greedy import greedy
+from transformer.decoding import search
+from transformer.decoding.beam import largest
+from transformer.decoding.limits import Limits
+from transformer.decoding.penalties import coverage_penalty, length_penalty
 
 V = 7
 WORDS = [1, 4, 5, 6]
@@ -56,26 +61,35 @@ class Sure(NamedTuple):
         return cls(GRAPHS[name], louder)
 
 
+def run_search(model, batch, length, settings, least=0, prefix=None):
+    """Everything that has ended: tokens, scores and log-probabilities."""
+    source, limits = batch
+    B = len(source)
+    prefix = jnp.zeros((B, 0), jnp.int32) if prefix is None else jnp.asarray(prefix, jnp.int32)
+    bounds = Limits(jnp.full(B, least, jnp.int32), limits, prefix)
+    ended = _search(model.graph, model.parameters, source, bounds, length, settings)
+    return np.asarray(ended.tokens), np.asarray(ended.scores), np.asarray(ended.logp)
+
+
+@partial(jax.jit, static_argnums=(0, 4, 5))
+def _search(graph, parameters, source, limits, length, settings):
+    model = nnx.merge(graph, parameters)
+    state = search.begin(model, source, limits, jnp.arange(len(source)), length, settings)
+    return search.advance(model, state, jnp.int32(len(source)), settings).hypotheses.ended
+
+
+def beams(beam, alpha=0.0, **changes):
+    """All that the beam finds is asked for, so that it may stop only when nothing can change any of it."""
+    return Decoding(beam=beam, length_penalty=alpha, **{"n_best": beam} | changes)
+
+
 def run_beam(model, batch, length, beam, alpha):
-    return _beam(model.graph, model.parameters, batch, length, beam, alpha)
-
-
-@partial(jax.jit, static_argnums=(0, 3, 4, 5))
-def _beam(graph, parameters, batch, length, beam, alpha):
-    model = nnx.merge(graph, parameters)
-    source, limits = batch
-    return beam_search(model, model.encode(source), limits, length, beam, alpha)
-
-
-@partial(jax.jit, static_argnums=(0, 3))
-def _greedy(graph, parameters, batch, length):
-    model = nnx.merge(graph, parameters)
-    source, limits = batch
-    return greedy(model, model.encode(source), limits, length)
+    return run_search(model, batch, length, beams(beam, alpha))[:2]
 
 
 def run_greedy(model, batch, length):
-    return _greedy(model.graph, model.parameters, batch, length)
+    tokens, scores, _ = run_search(model, batch, length, beams(1))
+    return tokens[:, 0], scores[:, 0]
 
 
 @partial(jax.jit, static_argnums=0)
@@ -114,7 +128,7 @@ def test_a_wide_beam_equals_brute_force(name, seed, alpha):
     tokens, scores = run_beam(model, BATCH, 4, 128, alpha)
     for row, limit in enumerate(LIMITS):
         sequences = everything(int(limit))
-        expected = logp(model, row, sequences) / length_penalty(np.array([len(s) for s in sequences]), alpha)
+        expected = logp(model, row, sequences) / length_penalty("gnmt", np.array([len(s) for s in sequences]), alpha)
         order = np.argsort(-expected)
         for place in range(min(10, len(sequences))):
             np.testing.assert_allclose(scores[row, place], expected[order[place]], rtol=1e-5, atol=1e-5)
@@ -130,7 +144,7 @@ def plain_beam(model, row, limit, K, alpha):
         options = [END] if position == limit - 1 else [*WORDS, END]
         candidates = [[*words, word] for words, _ in alive for word in options]
         scored = sorted(zip(logp_prefixes(model, row, candidates), candidates, strict=True), reverse=True)[: 2 * K]
-        ended += [(p / length_penalty(len(s), alpha), s) for p, s in scored[:K] if s[-1] == END]
+        ended += [(p / length_penalty("gnmt", len(s), alpha), s) for p, s in scored[:K] if s[-1] == END]
         alive = [(s, p) for p, s in scored if s[-1] != END][:K]
     return sorted(ended, reverse=True)[:K]
 
@@ -149,16 +163,6 @@ def test_a_narrow_beam_equals_a_plain_one_without_early_stop(name, beam, alpha):
             best = expected[0]
             np.testing.assert_allclose(scores[row, 0], best[0], rtol=1e-5, atol=1e-5)
             assert strip(tokens[row, 0]) == best[1]
-
-
-@pytest.mark.parametrize("seed", range(8))
-@every_model
-def test_beam_of_one_without_penalty_is_greedy(name, seed):
-    model = Sure.of(name, seed)
-    single, total = run_greedy(model, BATCH, 4)
-    beams, scores = run_beam(model, BATCH, 4, 1, 0.0)
-    np.testing.assert_array_equal(single, beams[:, 0])
-    np.testing.assert_allclose(total, scores[:, 0], rtol=1e-5, atol=1e-5)
 
 
 @every_model
@@ -195,3 +199,146 @@ def test_a_sentence_does_not_depend_on_its_batch(name):
         alone, score = run_beam(model, (SOURCE[row : row + 1], jnp.asarray(LIMITS[row : row + 1])), 4, 3, 0.6)
         np.testing.assert_array_equal(alone[0, 0], together[row, 0])
         np.testing.assert_allclose(score[0, 0], scores[row, 0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("normalize", ["gnmt", "average", "none"])
+def test_every_normalization_finds_what_brute_force_finds(normalize):
+    for seed in range(4):
+        model = Sure.of("transformer", seed)
+        _, scores, _ = run_search(model, BATCH, 4, beams(128, 0.8, normalize=normalize, n_best=5))
+        for row, limit in enumerate(LIMITS):
+            sequences = everything(int(limit))
+            lengths = np.array([len(s) for s in sequences])
+            divisor = {"gnmt": ((5 + lengths) / 6) ** 0.8, "average": lengths**0.8, "none": lengths**0}[normalize]
+            expected = np.sort(logp(model, row, sequences) / divisor)[::-1]
+            count = min(5, len(sequences))
+            np.testing.assert_allclose(scores[row, :count], expected[:count], rtol=1e-5, atol=1e-5)
+
+
+@every_model
+def test_stopping_for_the_best_alone_loses_nothing(name):
+    """With one translation asked for the search stops sooner, and finds the same."""
+    for seed in range(6):
+        model = Sure.of(name, seed)
+        one = run_search(model, BATCH, 4, beams(4, 1.0, n_best=1))
+        all_ = run_search(model, BATCH, 4, beams(4, 1.0))
+        np.testing.assert_array_equal(one[0][:, 0], all_[0][:, 0])
+        np.testing.assert_array_equal(one[1][:, 0], all_[1][:, 0])
+
+
+@every_model
+def test_a_least_length_and_a_prefix_are_kept_and_the_best_of_them_found(name):
+    prefix = np.array([[5, 4], [0, 0], [6, 0]])
+    for seed in range(3):
+        model = Sure.of(name, seed)
+        tokens, scores, _ = run_search(model, BATCH, 4, beams(128, 0.6, n_best=1), least=1, prefix=prefix)
+        for row, limit in enumerate(LIMITS):
+            begin = [token for token in prefix[row].tolist() if token]
+            allowed = [s for s in everything(int(limit)) if s[: len(begin)] == begin and len(s) > 1]
+            expected = logp(model, row, allowed) / length_penalty("gnmt", np.array([len(s) for s in allowed]), 0.6)
+            np.testing.assert_allclose(scores[row, 0], expected.max(), rtol=1e-5, atol=1e-5)
+            assert strip(tokens[row, 0]) in [
+                s for s, e in zip(allowed, expected, strict=True) if e > expected.max() - 1e-5
+            ]
+
+
+def test_scores_count_what_was_not_looked_at():
+    name, beta = "bahdanau", 0.7
+    for seed in range(3):
+        model = Sure.of(name, seed)
+        _, scores, _ = run_search(model, BATCH, 4, beams(128, 0.6, coverage_penalty=beta, n_best=3))
+        for row, limit in enumerate(LIMITS):
+            sequences = everything(int(limit))
+            plain = logp(model, row, sequences) / length_penalty("gnmt", np.array([len(s) for s in sequences]), 0.6)
+            looked = np.clip(attention(model, row, sequences).sum(1), 1e-4, 1.0)
+            expected = plain + beta * np.log(looked[:, np.asarray(SOURCE[row]) != PAD]).sum(-1)
+            best = np.sort(expected)[::-1][:3]
+            np.testing.assert_allclose(scores[row, : len(best)], best, rtol=1e-4, atol=1e-4)
+
+
+def attention(model, row, sequences):
+    """[N, T, S]: weights of sequences by teacher forcing, zero beyond their ends."""
+    rows = 128
+    into = np.zeros((rows, 4), np.int32)
+    for number, sequence in enumerate(sequences):
+        into[number, : len(sequence)] = [BEGIN, *sequence[:-1]]
+    found = token_attention(*model, jnp.repeat(SOURCE[row : row + 1], rows, 0), jnp.asarray(into))
+    return np.asarray(found)[: len(sequences)] * (into[: len(sequences), :, None] != PAD)
+
+
+@partial(jax.jit, static_argnums=0)
+def token_attention(graph, parameters, source, into):
+    model = nnx.merge(graph, parameters)
+    _, found = model.decode(model.encode(source), into, weights=True)
+    return found.cross.mean((1, 2))
+
+
+def test_the_length_penalties_by_hand():
+    np.testing.assert_allclose(length_penalty("gnmt", 7, 0.5), np.sqrt(2.0), rtol=1e-6)
+    np.testing.assert_allclose(length_penalty("average", 9, 0.5), 3.0, rtol=1e-6)
+    np.testing.assert_allclose(length_penalty("none", jnp.array(9.0), 0.5), 1.0)
+
+
+def test_the_coverage_penalty_by_hand():
+    looked = jnp.array([[0.5, 3.0, 0.0, 0.0]])
+    mask = jnp.array([[True, True, True, False]])
+    np.testing.assert_allclose(coverage_penalty(looked, mask, 2.0), [2 * (np.log(0.5) + np.log(1e-4))], rtol=1e-6)
+
+
+@pytest.mark.parametrize("V", [5, 64, 200, 1000])
+def test_the_largest_values_are_those_of_a_plain_search(V):
+    random = np.random.default_rng(V)
+    for count in (1, 4, 10):
+        values = random.normal(size=(3, 2, V)).astype(np.float32)
+        values[random.random(values.shape) < 0.3] = -np.inf
+        count = min(count, V)
+        found, place = largest(jnp.asarray(values), count)
+        expected, where = jax.lax.top_k(values.reshape(3, -1), count)
+        np.testing.assert_array_equal(found, expected)
+        there = np.isfinite(expected)
+        np.testing.assert_array_equal(np.asarray(place)[there], np.asarray(where)[there])
+
+
+SMALL = 6  # three words, the unknown mark among them
+SMALL_GRAPHS = {name: models.split(models.create(model, SMALL, SMALL, 1)) for name, model in SETTINGS.items()}
+EVERY = [[*words, END] for n in range(4) for words in itertools.product([1, 4, 5], repeat=n)]
+
+
+@st.composite
+def cases(draw):
+    """Random parameters from faint to loud, two random sources with random limits, a penalty."""
+    seed = draw(st.integers(0, 2**31 - 1))
+    loud = draw(st.sampled_from([0.1, 0.5, 1.0, 2.0]))
+    lengths = draw(st.tuples(*[st.integers(0, 3)] * 2))
+    sources = np.zeros((2, 4), np.int32)
+    for row, length in enumerate(lengths):
+        words = draw(st.lists(st.sampled_from([1, 4, 5]), min_size=length, max_size=length))
+        sources[row, : length + 1] = [*words, END]
+    limits = draw(st.tuples(*[st.integers(1, 4)] * 2))
+    return seed, loud, sources, np.array(limits, np.int32), draw(st.sampled_from([0.0, 0.6, 1.5]))
+
+
+@every_model
+@given(case=cases())
+@hypothesis.settings(max_examples=200, deadline=None, database=None, derandomize=True)
+def test_random_models_are_searched_to_the_bottom(name, case):
+    """A beam as wide as there are sentences finds the best of all of them: a thousand cases over the families."""
+    seed, loud, sources, limits, alpha = case
+    graph, parameters = SMALL_GRAPHS[name]
+    random = np.random.default_rng(seed)
+    parameters = jax.tree.map(lambda p: p + loud * random.normal(size=p.shape).astype(np.float32), parameters)
+    model = Sure(graph, parameters)
+    tokens, scores, _ = run_search(model, (jnp.asarray(sources), jnp.asarray(limits)), 4, beams(40, alpha, n_best=1))
+    out = np.zeros((len(EVERY), 4), np.int32)
+    for number, sequence in enumerate(EVERY):
+        out[number, : len(sequence)] = sequence
+    into = np.concatenate([np.full((len(EVERY), 1), BEGIN, np.int32), out[:, :-1]], 1)
+    lengths = (out != PAD).sum(1)
+    for row in range(2):
+        source = np.repeat(sources[row : row + 1], len(EVERY), 0)
+        each = np.asarray(token_logp(*model, source, into, out)).sum(-1)
+        expected = np.where(lengths <= limits[row], each / np.asarray(length_penalty("gnmt", lengths, alpha)), -np.inf)
+        best = expected.max()
+        np.testing.assert_allclose(scores[row, 0], best, rtol=1e-4, atol=1e-4)
+        near = [EVERY[i] for i in np.flatnonzero(expected > best - 1e-4 * max(1, abs(best)))]
+        assert strip(tokens[row, 0]) in near

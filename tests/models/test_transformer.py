@@ -175,11 +175,30 @@ def test_cache_rows_may_stand_at_different_positions(variant):
     np.testing.assert_allclose(hidden[1:], whole[1:, 0], atol=1e-5)
 
 
-def test_every_cache_leaf_leads_with_rows_and_fixed_with_sentences(variant):
+def test_every_leaf_of_cache_and_fixed_leads_with_sentences(variant):
     _, model, _ = variant
-    fixed, cache = model.start(model.encode(SOURCE), 5, 4)
-    assert {leaf.shape[0] for leaf in jax.tree.leaves(fixed)} == {3}
-    assert {leaf.shape[0] for leaf in jax.tree.leaves(cache)} == {12}
+    assert {leaf.shape[0] for leaf in jax.tree.leaves(model.start(model.encode(SOURCE), 5, 4))} == {3}
+
+
+def test_hypotheses_go_on_from_one_another(variant):
+    """After every token they change places; each must still see its own past, and nothing else."""
+    _, model, _ = variant
+    beam, random = 3, np.random.default_rng(6)
+    B = len(SOURCE)
+    fixed, cache = model.start(model.encode(SOURCE), 6, beam)
+    step = jax.jit(lambda tokens, cache: model.step(tokens, fixed, cache, weights=True))
+    past = np.zeros((B, beam, 0), np.int32)
+    for t in range(6):
+        token = random.integers(4, 13, (B, beam, 1)) if t else np.full((B, beam, 1), 2)
+        past = np.concatenate([past, token.astype(np.int32)], -1)
+        one, cache, record = step(jnp.asarray(past[:, :, -1].reshape(-1)), cache)
+        repeated = model.encode(jnp.repeat(SOURCE, beam, 0))
+        hidden, attention = model.decode(repeated, jnp.asarray(past.reshape(B * beam, -1)), weights=True)
+        np.testing.assert_allclose(one, hidden[:, -1], atol=1e-5)
+        np.testing.assert_allclose(record.decoder[..., : t + 1], attention.decoder[:, :, :, -1], atol=1e-5)
+        parent = random.integers(0, beam, (B, beam))
+        past = past[np.arange(B)[:, None], parent]
+        cache = model.reorder(cache, jnp.asarray(parent))
 
 
 def test_unrolled_equals_scanned():

@@ -74,6 +74,7 @@ def _matrix(
     axes.tick_params(length=0, top=False, bottom=False, labeltop=columns is not None, labelbottom=False)
     axes.set_xticks(range(weights.shape[1]) if columns is not None else [])
     axes.set_yticks(range(weights.shape[0]) if rows is not None else [])
+    rows, columns = (side and [" ".join(word.split()) for word in side] for side in (rows, columns))  # no tabs
     if columns is not None:
         axes.set_xticklabels(columns, rotation=90, fontsize=points)
     if rows is not None:

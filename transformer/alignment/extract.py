@@ -1,20 +1,20 @@
 """The attention weights of given sentence pairs, by teacher forcing: the same as while they were written."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jax.sharding import Mesh
 
 from transformer import config, parallel
 from transformer.alignment.record import Attended, Side
 from transformer.data.tokenizer import Tokenizers
-from transformer.decoding.translate import padded
+from transformer.decoding.engine import padded
 from transformer.marks import BEGIN, END
+from transformer.models.contract import Model
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +32,10 @@ class Pair(NamedTuple):
 
 
 class Extractor:
-    """Collects attentions with a model's structure; the parameters come with every call."""
+    """Collects attentions with models that `build` makes of parameters; those come with every call."""
 
-    def __init__(self, graph: Any, tokenizers: Tokenizers, model: config.Model, mesh: Mesh):
-        self.graph, self.tokenizers, self.max_length, self.mesh = graph, tokenizers, model.max_length, mesh
+    def __init__(self, build: Callable[[Any], Model], tokenizers: Tokenizers, model: config.Model, mesh: Mesh):
+        self.build, self.tokenizers, self.max_length, self.mesh = build, tokenizers, model.max_length, mesh
         self._attend = jax.jit(self._attend_batch)
 
     def extract(self, parameters: Any, pairs: Sequence[Pair], first: int = 1) -> list[Attended | None]:
@@ -95,8 +95,8 @@ class Extractor:
         )
 
     def _attend_batch(self, parameters: Any, source: jax.Array, target_in: jax.Array) -> dict[str, jax.Array]:
-        model = nnx.merge(self.graph, parameters)
+        model = self.build(parameters)
         memory = model.encode(source, weights=True)
         _, attention = model.decode(memory, target_in, weights=True)
-        there = {kind: values for kind, values in attention._asdict().items() if values is not None}
-        return {kind: values.astype(jnp.float32) for kind, values in there.items()}
+        every = {} if attention is None else attention._asdict()
+        return {kind: values.astype(jnp.float32) for kind, values in every.items() if values is not None}

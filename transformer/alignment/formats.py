@@ -51,10 +51,10 @@ def npz_writer(path: Path, about: dict[str, Any]) -> Iterator[Add]:
         _store(archive, "about", _bytes(about | {"version": VERSION}))
 
 
-def read_npz(path: Path) -> Dump:
+def read_npz(path: str | Path) -> Dump:
     """What `npz_writer` wrote; nothing is unpickled. Raises TransformerError for a file that is not such."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             about, sides = (json.loads(bytes(archive[name])) for name in ("about", "sides"))
             names = set(archive.files)
             return Dump(
@@ -64,7 +64,7 @@ def read_npz(path: Path) -> Dump:
                     for n, side in enumerate(sides)
                 ],
             )
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise TransformerError(f"{path} is no npz file of alignments: {error}") from None
 
 
@@ -88,10 +88,10 @@ def json_writer(path: Path, about: dict[str, Any]) -> Iterator[Add]:
         file.write("\n]}\n")
 
 
-def read_json(path: Path) -> Dump:
+def read_json(path: str | Path) -> Dump:
     """What `json_writer` wrote. Raises TransformerError for a file that is not such."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
         return Dump(
             found["about"],
             [
@@ -129,7 +129,7 @@ def _gold(line: str, first: int, path: Path, number: int) -> Gold:
     sure, possible = set(), set()
     for entry in line.split():
         ends = entry.replace("p", "-").split("-")
-        if len(ends) != 2 or not all(end.isdigit() for end in ends):
+        if len(ends) != 2 or not all(end.isdecimal() for end in ends):
             raise TransformerError(f'{path}, line {number}: neither "1-1" (sure) nor "1p1" (possible): {entry!r}')
         link = (int(ends[0]) - first, int(ends[1]) - first)
         if min(link) < 0:

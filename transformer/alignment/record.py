@@ -21,7 +21,7 @@ class Side:
     """A sentence as words and as the tokens that a model reads or writes."""
 
     words: tuple[str, ...]
-    """Parted by spaces."""
+    """Parted by plain spaces."""
     pieces: tuple[str, ...]
     """One string a token; the end mark is the last."""
     spans: tuple[int, ...]
@@ -29,9 +29,18 @@ class Side:
 
     @classmethod
     def of(cls, tokens: Sequence[int], text: str, tokenizer: Tokenizer) -> "Side":
-        """A text and its tokens, to which the end mark is added."""
+        """A text and its tokens, to which the end mark is added.
+
+        A text that has not as many words as its tokens (an unknown token within one is spelled apart) is shown word by
+        word as the tokens spell it.
+        """
         every = [*tokens, END]
-        return cls(tuple(text.split()), tuple(tokenizer.pieces(every)), tuple(tokenizer.words(every)))
+        spans, words = tokenizer.words(every), tokenizer.split(text)
+        count = max(spans) + 1
+        if len(words) != count:
+            of = [[token for token, span in zip(every, spans, strict=True) if span == word] for word in range(count)]
+            words = [tokenizer.decode(own).strip() for own in of]
+        return cls(tuple(words), tuple(tokenizer.pieces(every)), tuple(spans))
 
 
 @dataclass(frozen=True)

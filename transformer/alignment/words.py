@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from transformer.alignment.record import Attended
+from transformer.errors import UsageError
 
 Links = frozenset[tuple[int, int]]
 """(source word, target word), 0-indexed."""
@@ -15,7 +16,7 @@ Links = frozenset[tuple[int, int]]
 
 @dataclass(frozen=True)
 class Rule:
-    """How weights become links; it is written into every file that has some."""
+    """How weights become links; it is kept with them."""
 
     layer: int | None = None
     """Layer of the attention, from 0; None: the mean of all."""
@@ -41,7 +42,10 @@ class Rule:
 def choose(
     weights: Float[np.ndarray, "L H T S"], layer: int | None = None, head: int | None = None
 ) -> Float[np.ndarray, "T S"]:
-    """One layer's, one head's, or the mean over those that are not named."""
+    """One layer's, one head's, or the mean over those that are not named. Raises UsageError for one there is not."""
+    for what, number, count in (("layer", layer, len(weights)), ("head", head, weights.shape[1])):
+        if number is not None and not 0 <= number < count:
+            raise UsageError(f"{what} {number}: the attention has {what}s 0 to {count - 1}")
     layers = weights if layer is None else weights[layer : layer + 1]
     heads = layers if head is None else layers[:, head : head + 1]
     return heads.mean((0, 1))

@@ -69,12 +69,62 @@ class Mechanism(nnx.Module):
             seen, gain = jax.tree.map(lambda x: x[:, None], (seen, gain))
         return attend(energies, values, mask if seen is None else mask & seen, gain=gain, rate=rate, key=key)
 
-    def _by_head(self, function: Callable[..., Any], weights: Any, *inputs: Array) -> Any:
-        """The function of the inputs and of each head's own weights."""
+    def along(
+        self,
+        query: Float[Array, "B H N Q"],
+        keys: Float[Array, "B H N T P"],
+        values: Float[Array, "B H N T W"],
+        path: Bool[Array, "B 1 N N T"],
+        position: Int[Array, "B N"],
+    ) -> tuple[Float[Array, "B H N W"], Float[Array, "B H N T"]]:
+        """N hypotheses of a sentence look back along their own paths through what all of them wrote.
+
+        Every query meets every key in one product, and the mask leaves it those of its own past: nothing is copied when
+        one hypothesis goes on from another.
+
+        Args:
+            query: of each hypothesis' newest token.
+            keys: what `project` made of each token t that hypothesis n wrote.
+            values: what is summed.
+            path: [b, 1, q, n, t]: token t of hypothesis n is in the past of hypothesis q.
+            position: places of the queries, for windows.
+        """
+        B, H, N, T, _ = keys.shape
+
+        def energies(query: Array, keys: Array, weights: Any) -> Array:
+            one = SCORES[self.score].energies
+            return jax.vmap(lambda own: one(query, own, weights), -3, -2)(keys)
+
+        met = self._by_head(energies, self.score_weights, query, keys, axes=(-3, -4), out=-4)
+
+        def window(query: Array, weights: Any) -> Any:
+            places = jnp.arange(T)
+            return WINDOWS[self.window].look(query, position, None, places, self.half_width, weights)
+
+        seen, gain = self._by_head(window, self.window_weights, query)
+        if not self.window_weights:
+            seen, gain = jax.tree.map(lambda x: x[:, None], (seen, gain))
+        if seen is not None:
+            path = path & seen[..., None, :]
+        if gain is not None:
+            gain = jnp.broadcast_to(gain[..., None, :], met.shape).reshape(B, H, N, N * T)
+        mask = path.reshape(B, -1, N, N * T)
+        context, weights = attend(met.reshape(B, H, N, N * T), values.reshape(B, H, N * T, -1), mask, gain=gain)
+        return context, weights.reshape(met.shape).sum(-2)
+
+    def _by_head(
+        self,
+        function: Callable[..., Any],
+        weights: Any,
+        *inputs: Array,
+        axes: tuple[int, ...] | None = None,
+        out: int = -3,
+    ) -> Any:
+        """The function of the inputs and of each head's own weights; `axes` are those of the heads."""
         plain = {name: weight[...] for name, weight in weights.items()}
         if self.heads is None or not plain:
             return function(*inputs, plain)
-        return jax.vmap(function, in_axes=(*[-3] * len(inputs), 0), out_axes=-3)(*inputs, plain)
+        return jax.vmap(function, in_axes=(*(axes or [-3] * len(inputs)), 0), out_axes=out)(*inputs, plain)
 
 
 def _fresh(starts: dict[str, Start], heads: int | None, rngs: nnx.Rngs) -> Any:

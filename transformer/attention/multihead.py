@@ -43,3 +43,16 @@ class MultiHead(nnx.Module):
         query = jnp.einsum("btd,dhk->bhtk", x, self.query[...])
         context, weights = self.mechanism(query, keys, values, mask, position, lengths, rate=self.dropout, key=key)
         return jnp.einsum("bhtk,hkd->btd", context, self.output[...]), weights
+
+    def along(
+        self,
+        x: Float[Array, "B N D"],
+        keys: Float[Array, "B H N T P"],
+        values: Float[Array, "B H N T K"],
+        path: Bool[Array, "B N N T"],
+        position: Int[Array, "B N"],
+    ) -> tuple[Float[Array, "B N D"], Float[Array, "B H N T"]]:
+        """N hypotheses that share their past, one token each; see `Mechanism.along`."""
+        query = jnp.einsum("bnd,dhk->bhnk", x, self.query[...])
+        context, weights = self.mechanism.along(query, keys, values, path[:, None], position)
+        return jnp.einsum("bhnk,hkd->bnd", context, self.output[...]), weights

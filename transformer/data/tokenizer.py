@@ -69,6 +69,10 @@ class Tokenizer(ABC):
         """For each id the number of the word it belongs to, words being parted by spaces; -1 for a mark, which belongs
         to none."""
 
+    def split(self, text: str) -> list[str]:
+        """The words that `words` numbers: parted by plain spaces alone, as French has others within its words."""
+        return [word for word in text.split(" ") if word]
+
 
 class SentencePiece(Tokenizer):
     """A sentencepiece model. For text whose characters are all known, `decode(encode(text))` is the text,
@@ -101,6 +105,10 @@ class SentencePiece(Tokenizer):
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """Pieces as sentencepiece spells them: "▁" begins a word, "<0xE4>" is a byte."""
         return [str(self._model.id_to_piece(int(id_))) for id_ in ids]
+
+    def split(self, text: str) -> list[str]:
+        """The same; sentencepiece reads a "▁" in a text as a space."""
+        return super().split(text.replace("▁", " "))
 
     def words(self, ids: Iterable[int]) -> list[int]:
         """A piece that begins with "▁" begins a word."""

@@ -1,5 +1,7 @@
 """What a search may say at each position."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -7,15 +9,29 @@ from jaxtyping import Array, Float, Int
 from transformer.marks import BEGIN, END, PAD
 
 
+class Limits(NamedTuple):
+    """Bounds on the translations of a batch, sentence by sentence."""
+
+    least: Int[Array, "B"]
+    """Tokens before which the end mark is not said."""
+    most: Int[Array, "B"]
+    """Tokens, the end mark included; the end is forced there."""
+    prefix: Int[Array, "B P"]
+    """Tokens that every translation begins with; padding leaves the choice to the search."""
+
+
 def log_probabilities(
-    logits: Float[Array, "R V"], position: Int[Array, ""], limits: Int[Array, "R"]
-) -> Float[Array, "R V"]:
+    logits: Float[Array, "B K V"], position: Int[Array, "B"], limits: Limits
+) -> Float[Array, "B K V"]:
     """Log-probabilities of the next token, -inf where it is not allowed.
 
-    Padding and the begin mark are never said; at the last position that a limit allows only the end mark is.
+    Padding and the begin mark are never said. The limit goes before the prefix, and the prefix before the least length.
     Probabilities are not renormalised over what is allowed.
     """
-    token = jnp.arange(logits.shape[-1])[None]
-    forced = (position >= limits - 1)[:, None]
-    allowed = jnp.where(forced, token == END, (token != PAD) & (token != BEGIN))
-    return jnp.where(allowed, jax.nn.log_softmax(logits.astype(jnp.float32)), -jnp.inf)
+    token, P = jnp.arange(logits.shape[-1])[None], limits.prefix.shape[1]
+    allowed = (token != PAD) & (token != BEGIN) & ((token != END) | (position >= limits.least)[:, None])
+    if P:
+        said = jnp.take_along_axis(limits.prefix, jnp.minimum(position, P - 1)[:, None], 1)
+        allowed = jnp.where((position[:, None] < P) & (said != PAD), token == said, allowed)
+    allowed = jnp.where((position >= limits.most - 1)[:, None], token == END, allowed)
+    return jnp.where(allowed[:, None], jax.nn.log_softmax(logits.astype(jnp.float32)), -jnp.inf)

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-
-from flax import nnx
+from typing import Any
 
 from transformer import api, config
 from transformer.errors import UsageError
@@ -15,12 +14,13 @@ from transformer.marks import BEGIN, END, PAD
 
 @dataclass(frozen=True)
 class Task:
-    """What to explain; `cli.Explain` says what each field means."""
+    """What to explain; `commands.seeing.Explain` says what each field means."""
 
     run: Path
     sentence: str
     layer: int = 0
-    heads: tuple[int, ...] = (0,)
+    heads: tuple[int, ...] = ()
+    """None: the first two."""
     token: int | None = None
     decoder: bool = False
     page: Path | None = None
@@ -38,7 +38,8 @@ def explain(task: Task) -> None:
     focus = len(steps.pieces) // 2 if task.token is None else task.token
     if not 0 <= focus < len(steps.pieces):
         raise UsageError(f"--token={focus}: the sentence has tokens 0 to {len(steps.pieces) - 1}: {steps.pieces}")
-    print(text(steps, focus, task.heads))
+    heads = task.heads or tuple(range(min(2, model.settings.model.attention.heads)))
+    print(text(steps, focus, heads))
     if task.page is not None:
         about = {"run": task.run.name, "checkpoint": model.checkpoint}
         write_page(task.page, steps, task.sentence, about)
@@ -57,18 +58,21 @@ def _check(task: Task, model: config.Model, place: str) -> None:
     layers = model.decoder_layers if task.decoder else model.encoder_layers
     if not 0 <= task.layer < layers:
         raise UsageError(f"--layer={task.layer}: the {place} has layers 0 to {layers - 1}")
-    if not task.heads or not all(0 <= head < model.attention.heads for head in task.heads):
+    if not all(0 <= head < model.attention.heads for head in task.heads):
         raise UsageError(f"--heads: give some of 0 to {model.attention.heads - 1}")
-    if not task.sentence.strip():
-        raise UsageError("there is no sentence to explain")
+    if any("\ud800" <= letter <= "\udfff" for letter in task.sentence):
+        raise UsageError("the sentence is not UTF-8")
 
 
 def _steps(task: Task, model: api.Translation) -> Steps:
-    network = nnx.merge(model.graph, model.parameters)
+    network: Any = model.build(model.parameters)
     tokenizers, limit = model.tokenizers, model.settings.model.max_length
     source = [*tokenizers.source.encode(task.sentence), END]
-    if len(source) >= limit:
-        raise UsageError(f"the sentence has {len(source)} tokens, the model takes {limit - 1}: give a shorter one")
+    most = limit if task.decoder else limit - 1  # the encoder's steps show a place of padding
+    if len(source) == 1:
+        raise UsageError("there is no sentence to explain")
+    if len(source) > most:
+        raise UsageError(f"the sentence has {len(source)} tokens, and {most} can be shown: give a shorter one")
     if not task.decoder:
         padded = [*source, PAD]
         return encoder_steps(network, padded, tokenizers.source.pieces(padded), task.layer)

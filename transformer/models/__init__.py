@@ -1,10 +1,12 @@
 """Models, all of one contract (`contract.Model`)."""
 
+from collections.abc import Callable
 from typing import Any
 
 from flax import nnx
 
 from transformer import config
+from transformer.models.contract import Model
 from transformer.models.rnn import Rnn
 from transformer.models.transformer import Transformer
 
@@ -15,6 +17,16 @@ def create(model: config.Model, source_vocabulary: int, target_vocabulary: int, 
     if isinstance(model, config.Rnn):
         return Rnn(model, *sizes, rngs=rngs)
     return Transformer(model, *sizes, rngs=rngs)
+
+
+def builder(graph: Any) -> Callable[[Any], Model]:
+    """What makes a model of its parameters, the structure being given."""
+
+    def build(parameters: Any) -> Model:
+        model: Model = nnx.merge(graph, parameters)
+        return model
+
+    return build
 
 
 def split(model: nnx.Module) -> tuple[Any, dict[str, Any]]:

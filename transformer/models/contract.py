@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-Cache: TypeAlias = Any  # a pytree; every leaf leads with [R, ...]
+Cache: TypeAlias = Any  # a pytree; every leaf leads with [B, ...]
 Fixed: TypeAlias = Any  # a pytree; every leaf leads with [B, ...]
 
 
@@ -53,9 +53,12 @@ class Model(Protocol):
 
     def start(self, memory: Memory, length: int, beam: int = 1) -> tuple[Fixed, Cache]:
         """What a search needs: the fixed part (never tiled over the beam, never reordered) and an empty cache
-        for R = B x beam rows of at most `length` tokens."""
+        for `beam` hypotheses of each sentence, of at most `length` tokens."""
 
     def step(
         self, tokens: Int[Array, "R"], fixed: Fixed, cache: Cache, *, weights: bool = False
     ) -> tuple[Float[Array, "R D"], Cache, Attentions | None]:
         """One token further in every row; unrolled over a target it equals `decode`."""
+
+    def reorder(self, cache: Cache, parent: Int[Array, "B K"]) -> Cache:
+        """Each sentence's hypotheses go on from those that `parent` names."""

@@ -25,10 +25,10 @@ class Final(NamedTuple):
 
 
 class Cache(NamedTuple):
-    """What a decoder carries from token to token, and how many tokens those are."""
+    """What a decoder carries from token to token, [B, K] hypotheses, and how many tokens those are."""
 
     carry: Carry
-    position: Int[Array, "R"]
+    position: Int[Array, "B"]
 
 
 class Rnn(nnx.Module):
@@ -81,20 +81,28 @@ class Rnn(nnx.Module):
     def start(self, memory: Memory, length: int, beam: int = 1) -> tuple[Seen, Cache]:
         """See `Model.start`."""
         seen, carry = self._begin(memory)
-        carry = jax.tree.map(lambda leaf: jnp.repeat(leaf, beam, 0), carry)
-        return seen, Cache(carry, jnp.zeros(len(memory.states) * beam, jnp.int32))
+        carry = jax.tree.map(lambda leaf: jnp.repeat(leaf[:, None], beam, 1), carry)
+        return seen, Cache(carry, jnp.zeros(len(memory.states), jnp.int32))
 
     def step(
         self, tokens: Int[Array, "R"], fixed: Seen, cache: Cache, *, weights: bool = False
     ) -> tuple[Float[Array, "R D"], Cache, Attentions | None]:
         """See `Model.step`."""
-        embedded, position = self.embed_target(tokens[:, None]), cache.position[:, None]
-        carry, outputs = self.decoder.unroll(embedded, cache.carry, fixed, position, None)
+        R, B = len(tokens), len(cache.position)
+        embedded, position = self.embed_target(tokens[:, None]), jnp.repeat(cache.position, R // B)[:, None]
+        carry = jax.tree.map(lambda leaf: leaf.reshape(R, *leaf.shape[2:]), cache.carry)
+        carry, outputs = self.decoder.unroll(embedded, carry, fixed, position, None)
+        carry = jax.tree.map(lambda leaf: leaf.reshape(B, R // B, *leaf.shape[1:]), carry)
         hidden, cross = self.decoder.readout(embedded, outputs, fixed, position)
         record = _record(cross) if weights else None
         if record is not None and record.cross is not None:
             record = record._replace(cross=record.cross[:, :, :, 0])
         return hidden[:, 0], Cache(carry, cache.position + 1), record
+
+    def reorder(self, cache: Cache, parent: Int[Array, "B K"]) -> Cache:
+        """See `Model.reorder`."""
+        sentence = jnp.arange(len(parent))[:, None]
+        return cache._replace(carry=jax.tree.map(lambda leaf: leaf[sentence, parent], cache.carry))
 
     def _begin(self, memory: Memory) -> tuple[Seen, Carry]:
         mechanism = self.decoder.mechanism

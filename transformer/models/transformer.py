@@ -24,11 +24,15 @@ class Fixed(NamedTuple):
 
 
 class Cache(NamedTuple):
-    """Keys and values of the tokens so far, one pair a layer, and how many tokens those are, row by row."""
+    """Keys and values of the tokens so far, one pair a layer. They stay where they were written: a sentence's N
+    hypotheses are a tree, and each remembers which of them wrote the tokens on its own path."""
 
-    keys: tuple[Float[Array, "R H T O"], ...]
-    values: tuple[Float[Array, "R H T K"], ...]
-    position: Int[Array, "R"]
+    keys: tuple[Float[Array, "B H N T O"], ...]
+    values: tuple[Float[Array, "B H N T K"], ...]
+    writer: Int[Array, "B N T"]
+    """Who wrote token t of hypothesis n."""
+    position: Int[Array, "B"]
+    """Tokens so far."""
 
 
 def _of(model: config.Transformer, place: str) -> config.Attention:
@@ -90,29 +94,28 @@ class DecoderLayer(nnx.Module):
 
     def step(
         self,
-        x: Float[Array, "R 1 D"],
+        x: Float[Array, "B N D"],
         memory: tuple[Float[Array, "B H S P"], Float[Array, "B H S K"]],
         mask: Bool[Array, "B 1 1 S"],
-        cache: tuple[Float[Array, "R H T O"], Float[Array, "R H T K"]],
-        position: Int[Array, "R"],
-    ) -> tuple[Float[Array, "R 1 D"], Any, tuple[Float[Array, "R H T"], Float[Array, "R H S"]]]:
-        """One position more; the new keys and values go into the cache at `position`."""
-        R, B, T = x.shape[0], mask.shape[0], cache[0].shape[2]
-        seen = (jnp.arange(T)[None] <= position[:, None])[:, None, None, :]
-        rows = jnp.arange(R)
+        cache: tuple[Float[Array, "B H N T O"], Float[Array, "B H N T K"]],
+        path: Bool[Array, "B N N T"],
+        position: Int[Array, "B"],
+    ) -> tuple[Float[Array, "B N D"], Any, tuple[Float[Array, "B N H T"], Float[Array, "B N H S"]]]:
+        """One position more; the new keys and values go into the cache at `position`. `path` says which tokens of which
+        hypotheses each of them goes on from."""
+        B, N, _ = x.shape
+        sentence, place = jnp.arange(B), jnp.broadcast_to(position[:, None], (B, N))
 
         def own(y: Array) -> tuple[Array, Any]:
             new = self.attention.project(y)
-            keys, values = (c.at[rows, :, position].set(n[:, :, 0]) for c, n in zip(cache, new, strict=True))
-            y, weights = self.attention(y, keys, values, seen, position[:, None], None)
-            return y, ((keys, values), weights[:, :, 0])
+            keys, values = (c.at[sentence, :, :, position].set(n) for c, n in zip(cache, new, strict=True))
+            y, weights = self.attention.along(y, keys, values, path, place)
+            return y, ((keys, values), weights.swapaxes(1, 2))
 
         def cross(y: Array) -> tuple[Array, Any]:
             # The hypotheses of a sentence are its queries, so that the memory is never copied for each.
-            y, weights = self.cross(
-                y.reshape(B, R // B, -1), *memory, mask, position.reshape(B, R // B), mask[:, 0, 0].sum(-1)
-            )
-            return y.reshape(x.shape), weights.swapaxes(1, 2).reshape(R, weights.shape[1], -1)
+            y, weights = self.cross(y, *memory, mask, place, mask[:, 0, 0].sum(-1))
+            return y, weights.swapaxes(1, 2)
 
         x, ((cache, own_weights), cross_weights) = self._sublayers(x, own, cross, [None] * 4)
         return x, cache, (own_weights, cross_weights)
@@ -197,16 +200,23 @@ class Transformer(nnx.Module):
         fixed, cache = [], []
         for layer in layers.unstack(self.decoder):
             fixed.append(layer.cross.project(memory.states))
-            cache.append(jax.tree.map(jnp.zeros_like, jax.eval_shape(layer.attention.project, tokens)))
+            own = jax.eval_shape(layer.attention.project, tokens)
+            cache.append([jnp.zeros((B, of.shape[1], beam, *of.shape[2:]), of.dtype) for of in own])
         (keys, values), (own_keys, own_values) = (tuple(zip(*pairs, strict=True)) for pairs in (fixed, cache))
-        return Fixed(keys, values, memory.mask), Cache(own_keys, own_values, jnp.zeros(B * beam, jnp.int32))
+        nobody = jnp.zeros((B, beam, length), jnp.int32)
+        return Fixed(keys, values, memory.mask), Cache(own_keys, own_values, nobody, jnp.zeros(B, jnp.int32))
 
     def step(
         self, tokens: Int[Array, "R"], fixed: Fixed, cache: Cache, *, weights: bool = False
     ) -> tuple[Float[Array, "R D"], Cache, Attentions | None]:
         """See `Model.step`."""
-        x = self.target_positions(self.embed_target(tokens[:, None]), cache.position)
+        B, N, T = cache.writer.shape
+        x = self.target_positions(self.embed_target(tokens[:, None]), jnp.repeat(cache.position, N)).reshape(B, N, -1)
         mask, caches, attention = fixed.mask[:, None, None], [], []
+        now = jnp.arange(T)[None] == cache.position[:, None]
+        writer = jnp.where(now[:, None], jnp.arange(N)[None, :, None], cache.writer)
+        so_far = jnp.arange(T)[None] <= cache.position[:, None]
+        path = (writer[:, :, None] == jnp.arange(N)[None, None, :, None]) & so_far[:, None, None]
         # A loop, not a scan: a scan would copy every layer's cache at every token.
         for index, layer in enumerate(layers.unstack(self.decoder)):
             x, new, used = layer.step(
@@ -214,6 +224,7 @@ class Transformer(nnx.Module):
                 (fixed.keys[index], fixed.values[index]),
                 mask,
                 (cache.keys[index], cache.values[index]),
+                path,
                 cache.position,
             )
             caches.append(new)
@@ -223,6 +234,10 @@ class Transformer(nnx.Module):
         keys, values = zip(*caches, strict=True)
         record = None
         if weights:
-            own, cross = (jnp.stack(w, 1) for w in zip(*attention, strict=True))
+            own, cross = (jnp.stack(w, 2).reshape(B * N, len(w), *w[0].shape[2:]) for w in zip(*attention, strict=True))
             record = Attentions(None, own, cross)
-        return x[:, 0], Cache(keys, values, cache.position + 1), record
+        return x.reshape(B * N, -1), Cache(keys, values, writer, cache.position + 1), record
+
+    def reorder(self, cache: Cache, parent: Int[Array, "B N"]) -> Cache:
+        """See `Model.reorder`: the paths change, and nothing is copied."""
+        return cache._replace(writer=jnp.take_along_axis(cache.writer, parent[:, :, None], 1))

@@ -3,15 +3,24 @@
 import dataclasses
 import difflib
 import json
+import logging
 import runpy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from transformer import check as settings
 from transformer import config, rundir
 from transformer.config import Config
 from transformer.errors import TransformerError, UsageError
+
+log = logging.getLogger(__name__)
+
+TOKENIZE = ("13a", "none", "intl", "char", "zh")
+"""sacreBLEU's tokenizers."""
+KEYS = ("cell", "seed", "config", "parameters", "updates", "minutes", "validation", "test")
+"""What a result has."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +66,40 @@ def find(path: Path) -> Study:
         raise UsageError(f"no study at {path}: give a .py file that defines `study`, or a folder with a study.py")
     try:
         found = runpy.run_path(str(file)).get("study")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"study {file} cannot be read: {type(error).__name__}: {error}") from error
     if not isinstance(found, Study):
         raise UsageError(f"study {file} must define `study`, a transformer.study.cells.Study")
+    _check_form(found, file)
     unknown = [name for name in found.drawn if name not in found.cells]
     if unknown or not found.cells:
         raise UsageError(f"study {file} has no cell {' '.join(unknown) or 'at all'}")
     return found
+
+
+def _check_form(study: Study, file: Path) -> None:
+    """Python does not check types."""
+    if not isinstance(study.cells, Mapping):
+        raise UsageError(f"study {file}: `cells` are a dict of names and Cells")
+    for name, cell in study.cells.items():
+        if not isinstance(cell, Cell) or not isinstance(cell.config, Config):
+            raise UsageError(f"study {file}: the cell {name} is no transformer.study.cells.Cell of a Config")
+        if not isinstance(cell.seeds, tuple) or not cell.seeds:
+            raise UsageError(f"study {file}: the cell {name} needs a tuple of seeds, such as seeds=(1, 2)")
+        if cell.tokenize not in TOKENIZE:
+            raise UsageError(f"study {file}: the cell {name} has tokenize={cell.tokenize!r}: {', '.join(TOKENIZE)}")
+
+
+def check(every: Iterable[Trial]) -> None:
+    """Refuse what cannot work before the first run begins, not after the last. Raises UsageError naming the cell."""
+    for trial in every:
+        try:
+            settings.everything(trial.settings)
+        except UsageError as error:
+            raise UsageError(f"the cell {trial.cell}: {error}") from None
+        data = trial.settings.data
+        if not (data.test if data.source == "files" else data.grammar.test):
+            raise UsageError(f"the cell {trial.cell} has no test set: give its recipe data.test")
 
 
 def trials(study: Study, only: Iterable[str] = ()) -> list[Trial]:
@@ -92,8 +127,13 @@ class Results:
 
     def of(self, trial: Trial) -> dict[str, Any] | None:
         """What came of a trial, if it was run with these very settings."""
-        found: dict[str, Any] | None = self._found.get(trial.name)
-        return found if found is not None and found["config"] == _plain(trial.settings) else None
+        found = self._found.get(trial.name)
+        if found is None:
+            return None
+        if _settings(found) == config.from_json(_plain(trial.settings)):
+            return found
+        log.warning("%s: the result of %s is of other settings; a run replaces it", self.path, trial.name)
+        return None
 
     def add(self, trial: Trial, values: dict[str, Any]) -> None:
         """Keep what came of a trial, beside what others may have added by now."""
@@ -104,12 +144,26 @@ class Results:
 
     def _read(self) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = json.loads(self.path.read_text(encoding="utf-8")) if self.path.is_file() else {}
-        except ValueError as error:
-            raise TransformerError(f"{self.path} is damaged: {error}") from None
+            found: Any = json.loads(self.path.read_text(encoding="utf-8")) if self.path.exists() else {}
+        except (OSError, ValueError) as error:
+            raise TransformerError(f"{self.path} cannot be read: {error}") from None
+        if not isinstance(found, dict):
+            raise TransformerError(f"{self.path} is no results of a study: it holds no object of names")
+        for name, entry in found.items():
+            missing = [key for key in KEYS if not isinstance(entry, dict) or key not in entry]
+            if missing:
+                raise TransformerError(f"{self.path} is damaged: {name} has no {', '.join(missing)}")
         return found
 
 
-def _plain(settings: Config) -> Any:
+def _plain(given: Config) -> Any:
     """As JSON gives it back."""
-    return json.loads(json.dumps(config.to_json(settings)))
+    return json.loads(json.dumps(config.to_json(given)))
+
+
+def _settings(result: Mapping[str, Any]) -> Config | None:
+    """Of a result; None where another version wrote settings that this one does not know."""
+    try:
+        return config.from_json(result["config"])
+    except UsageError:
+        return None

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from transformer import api, logbook, recipes, report, rundir, workflow
+from transformer.checkpoint import Checkpoints
 from transformer.data import corpus
 from transformer.errors import UsageError
 from transformer.study import cells, present
@@ -36,8 +37,9 @@ def study(path: Path, runs: Path | None, only: tuple[str, ...], *, smoke: bool, 
     if smoke:
         folder = runs
     results = Results(folder / "results.json")
-    for whole in () if report_only else cells.trials(found, only):
-        trial = _shrunk(whole, smoke)
+    wanted = [_shrunk(trial, smoke) for trial in cells.trials(found, only)]
+    cells.check(wanted)
+    for trial in () if report_only else wanted:
         if results.of(trial) is None:
             log.info("\n%s, seed %d", trial.cell, trial.seed)
             results.add(trial, _run(trial, runs / trial.name))
@@ -80,14 +82,15 @@ def _run(trial: Trial, folder: Path) -> dict[str, Any]:
             found[name] = report.evaluate(model, part, run.report, tokenize=trial.tokenize)
             del found[name]["hypotheses"]
             print(report.show(found[name]))
-    if "test" not in found:
-        raise UsageError(f"the cell {trial.cell} has no test set: give its recipe data.test")
     records = logbook.read(run.metrics)
-    last = next(record for record in reversed(records) if record["kind"] == "train")
+    checkpoints = Checkpoints(run.checkpoints, trial.settings.training, read_only=True)
+    last = checkpoints.choose("last")
+    minutes = checkpoints.host(last)["minutes"]
+    checkpoints.close()
     return {
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(model.parameters)),
-        "updates": last["step"],
-        "minutes": last["minutes"],
+        "updates": last,
+        "minutes": minutes,
         "device": f"{jax.devices()[0].device_kind}, {jax.device_count()} device(s), {os.cpu_count()} cores",
         "commit": rundir.provenance()["commit"],
         "validation": [record for record in records if record["kind"] == "validation"],

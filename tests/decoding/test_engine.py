@@ -1,0 +1,120 @@
+"""Refilled batches against one sentence at a time; the sentences of a batch never matter to each other."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from tests.conftest import tiny
+from transformer import models, parallel
+from transformer.config import Attention, Decoding, Mesh, Rnn
+from transformer.decoding.engine import Engine, Job, _sizes
+from transformer.models.ensemble import Ensemble
+
+V = 30
+SETTINGS = {
+    "transformer": tiny(width=8),
+    "luong": Rnn(embedding=6, width=8, attention=Attention(score="general"), max_length=64),
+    "plain": Rnn(
+        embedding=6, width=8, attention=Attention(score="none"), decoder="bahdanau", cell="gru", max_length=64
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=[*SETTINGS, "ensemble"])
+def engine(request):
+    names = ["transformer", "luong"] if request.param == "ensemble" else [request.param]
+    built = [models.split(models.create(SETTINGS[name], V, V, 3)) for name in names]
+    builders = [models.builder(graph) for graph, _ in built]
+    # Sure enough of themselves that translations differ in length.
+    random = np.random.default_rng(1)
+    louder = [_louder(parameters, random) for _, parameters in built]
+    mesh = parallel.make_mesh(Mesh(1))
+    if len(names) == 1:
+        return Engine(builders[0], mesh, 64), louder[0]
+    return (
+        Engine(lambda p: Ensemble([b(q) for b, q in zip(builders, p, strict=True)], "probability"), mesh, 64),
+        louder,
+    )
+
+
+def _louder(tree, random):
+    return jax.tree.map(lambda p: p + 0.4 * random.normal(size=p.shape).astype(np.float32), tree)
+
+
+def jobs(count, seed=0):
+    random = np.random.default_rng(seed)
+    found = []
+    for number in range(count):
+        length = int(random.integers(1, 30))
+        source = [*random.integers(4, V, length).tolist(), 3]
+        found.append(Job(number, source, 0, int(random.integers(1, 50)), [], number))
+    return found
+
+
+SEARCHES = [
+    Decoding(beam=3, n_best=2, length_penalty=1.0),
+    Decoding(beam=1),
+    Decoding(samples=2, top_k=10),
+]
+
+
+@pytest.mark.parametrize("settings", SEARCHES, ids=["beam", "greedy", "samples"])
+def test_refilled_batches_give_what_single_sentences_give(engine, settings):
+    machine, parameters = engine
+    todo = jobs(60)
+    together = {
+        one.number: one for one in machine.run(parameters, todo, dataclasses.replace(settings, batch=32, workers=1))
+    }
+    assert sorted(together) == list(range(60))
+    for job in todo[::6]:
+        (alone,) = machine.run(parameters, [job], settings)
+        np.testing.assert_allclose(alone.scores, together[job.number].scores, rtol=1e-4, atol=1e-4)
+        for a, b in zip(alone.tokens, together[job.number].tokens, strict=True):
+            assert a[a != 0].tolist() == b[b != 0].tolist()
+
+
+def test_two_threads_give_what_one_gives(engine):
+    machine, parameters = engine
+    todo, settings = jobs(60), Decoding(beam=3, batch=16)
+    one, two = (
+        {f.number: f for f in machine.run(parameters, todo, dataclasses.replace(settings, workers=workers))}
+        for workers in (1, 2)
+    )
+    assert sorted(two) == list(range(60))
+    for number in two:
+        np.testing.assert_allclose(one[number].scores, two[number].scores, rtol=1e-4, atol=1e-4)
+
+
+def test_a_worker_that_fails_is_heard_of(engine):
+    machine, _ = engine
+    with pytest.raises((TypeError, ValueError, KeyError, AttributeError)):
+        list(machine.run({}, jobs(60), Decoding(workers=2)))
+
+
+def test_every_job_is_answered_within_its_limits(engine):
+    machine, parameters = engine
+    for one in machine.run(parameters, todo := jobs(40, 2), Decoding(beam=2, batch=16)):
+        said = one.tokens[0][one.tokens[0] != 0]
+        assert len(said) <= todo[one.number].most
+        assert said[-1] == 3
+        assert np.isfinite(one.scores[0])
+
+
+def test_few_programs_are_compiled(engine):
+    machine, parameters = engine
+    settings = Decoding(beam=2, batch=32, workers=1, min_length=0)
+    list(machine.run(parameters, jobs(80, 5), settings))
+    known = machine.compiled
+    list(machine.run(parameters, jobs(80, 5), settings))
+    assert machine.compiled == known
+    assert machine.run(parameters, [], settings) is not None
+    assert list(machine.run(parameters, [], settings)) == []
+
+
+def test_sizes_halve_and_divide_over_the_devices():
+    assert _sizes(64, 1) == [16, 32, 64]
+    assert _sizes(50, 8) == [16, 32, 56]
+    assert _sizes(3, 1) == [3]
+    assert _sizes(1, 4) == [4]

@@ -1,0 +1,147 @@
+"""Lines in, lines out: several translations, prefixes, alignments, scores, and going on after an interruption."""
+
+import json
+
+import numpy as np
+import pytest
+
+from transformer import api, lines
+from transformer.errors import TransformerError, UsageError
+from transformer.lines import Scoring, Task, Trained
+
+LINES = ["ba be", "", "bi bo bu da", "de", "ba ge ki lo mu"] * 3
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "in"
+    path.write_text("".join(line + "\n" for line in LINES))
+    return path
+
+
+def task(run, source, target, **changes):
+    values = {"search": {"beam": 2}} | changes
+    return Task(Trained(str(run)), str(source), str(target), **values)
+
+
+def test_json_has_n_best_with_scores_and_alignments(trained_run, trained_model, source, tmp_path):
+    search = {"beam": 4, "n_best": 3, "attention": True}
+    lines.translate(task(trained_run, source, tmp_path / "out", search=search, form="json"))
+    rows = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
+    assert [row["source"] for row in rows] == LINES
+    assert [row["line"] for row in rows] == list(range(1, len(LINES) + 1))
+    for row in rows:
+        if not row["source"]:
+            assert [one["text"] for one in row["hypotheses"]] == [""]
+            continue
+        assert len(row["hypotheses"]) == 3
+        scores = [one["score"] for one in row["hypotheses"]]
+        assert scores == sorted(scores, reverse=True)
+        for one in row["hypotheses"]:
+            # What was looked at while searching is what a forced translation looks at.
+            (pair,) = trained_model.attend([row["source"]], [one["text"]])
+            if pair is None:
+                assert one["links"] == ""
+                continue
+            weights = pair.cross.mean((0, 1))[:-1, :-1]
+            expected = {(int(np.argmax(weights[t])), t) for t in range(len(weights))}
+            assert {tuple(map(int, link.split("-"))) for link in one["links"].split()} == expected
+
+
+def test_translations_begin_with_their_prefixes(trained_run, source, tmp_path):
+    (tmp_path / "prefix").write_text("".join("DE GE\n" if i % 2 else "\n" for i in range(len(LINES))))
+    lines.translate(task(trained_run, source, tmp_path / "out", prefix=str(tmp_path / "prefix")))
+    lines.translate(task(trained_run, source, tmp_path / "free"))
+    found, free = ((tmp_path / name).read_text().split("\n") for name in ("out", "free"))
+    for number, line in enumerate(LINES):
+        if line and number % 2:
+            assert found[number].startswith("DE GE")
+        else:
+            assert found[number] == free[number]
+    (tmp_path / "prefix").write_text("DE\n")
+    with pytest.raises(TransformerError, match="1 lines, fewer than there are to translate"):
+        lines.translate(task(trained_run, source, tmp_path / "other", prefix=str(tmp_path / "prefix")))
+
+
+@pytest.mark.parametrize("cut", [0, 1, 7, 20, 60])
+def test_an_interrupted_translation_goes_on_where_it_stopped(trained_run, source, tmp_path, cut, monkeypatch):
+    monkeypatch.setattr(lines, "FIRST", 4)
+    search = {"samples": 1}
+    lines.translate(task(trained_run, source, tmp_path / "whole", search=search))
+    whole = (tmp_path / "whole").read_bytes()
+    monkeypatch.setattr(lines, "PIECE", 4)
+    out, part, about = (tmp_path / name for name in ("out", "out.part", "out.part.json"))
+    about.write_text(json.dumps(lines._plain(task(trained_run, source, out, search=search))))
+    part.write_bytes(whole[:cut])
+    if cut:
+        with pytest.raises(UsageError, match="interrupted: go on with --resume"):
+            lines.translate(task(trained_run, source, out, search=search))
+    lines.translate(task(trained_run, source, out, search=search, resume=True))
+    assert out.read_bytes() == whole
+    assert not part.exists()
+    assert not about.exists()
+
+
+def test_what_differs_is_not_gone_on_with(trained_run, source, tmp_path):
+    out, part, about = (tmp_path / name for name in ("out", "out.part", "out.part.json"))
+    part.write_text("BA\n")
+    with pytest.raises(UsageError, match="missing or damaged"):
+        lines.translate(task(trained_run, source, out, resume=True))
+    about.write_text(json.dumps(lines._plain(task(trained_run, source, out))))
+    with pytest.raises(UsageError, match="begun with another search"):
+        lines.translate(task(trained_run, source, out, search={"beam": 3}, resume=True))
+    part.write_text("BA\n" * 50)
+    with pytest.raises(UsageError, match="50 lines, more than there are to translate"):
+        lines.translate(task(trained_run, source, out, resume=True))
+    assert part.read_text() == "BA\n" * 50
+    with pytest.raises(UsageError, match="give --input and --output"):
+        lines.translate(task(trained_run, "-", out, resume=True))
+
+
+def test_scores_of_given_translations(trained_run, trained_model, tmp_path, capsys, caplog):
+    caplog.set_level("INFO")
+    sources, good = ["ba be bi", "de", "bo bu"], ["BI BE BA", "DE", "BU BO"]
+    other = ["BI BE", "", "BU BO"]
+    for name, side in (("s", sources), ("t", good), ("a", other)):
+        (tmp_path / name).write_text("".join(line + "\n" for line in side))
+    lines.score(Scoring(Trained(str(trained_run)), tmp_path / "s", tmp_path / "t", tmp_path / "a"))
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    expected, against = trained_model.score(sources, good), trained_model.score(sources, other)
+    for number, row in enumerate(rows):
+        assert row["logp"] == pytest.approx(expected.logp[number], abs=1e-4)
+        assert sum(value for _, value in row["tokens"]) == pytest.approx(row["logp"], abs=1e-4)
+        assert [piece for piece, _ in row["tokens"]] == [*good[number].split(), "</s>"]
+        assert row["against"]["logp"] == pytest.approx(against.logp[number], abs=1e-4)
+    assert rows[2]["prefers"] == "neither"
+    first = sum(expected.logp > against.logp)
+    assert f"in {first} of 3" in caplog.text
+    (tmp_path / "t").write_text("DE\n")
+    with pytest.raises(TransformerError, match="3 lines but"):
+        lines.score(Scoring(Trained(str(trained_run)), tmp_path / "s", tmp_path / "t"))
+
+
+def test_an_ensemble_of_two_families_translates_and_scores(trained_run, recurrent_run, source, tmp_path):
+    both = Trained(str(trained_run), ensemble=(str(recurrent_run),))
+    lines.translate(Task(both, str(source), str(tmp_path / "out"), {"beam": 3}))
+    assert len((tmp_path / "out").read_text().splitlines()) == len(LINES)
+    members = [api.load(run) for run in (trained_run, recurrent_run)]
+    sources, targets = ["ba be bi", "de"], ["BI BE BA", "DE"]
+    each = [member.score(sources, targets).each for member in members]
+    found = both.load().score(sources, targets).each
+    for row in range(2):
+        mean = np.log(np.mean([np.exp(own[row]) for own in each], 0))
+        np.testing.assert_allclose(found[row], mean, rtol=1e-4, atol=1e-4)
+
+
+def test_an_ensemble_needs_one_tokenizer(trained_run, corpora, tmp_path):
+    import dataclasses
+
+    from tests.decoding.conftest import toy
+    from transformer import workflow
+    from transformer.config import Tokenizer
+
+    settings = dataclasses.replace(toy(corpora, tmp_path), tokenizer=Tokenizer(kind="word", vocabulary=20))
+    settings = dataclasses.replace(settings, training=dataclasses.replace(settings.training, steps=2))
+    workflow.train(settings, tmp_path / "run", "toy")
+    with pytest.raises(UsageError, match="another tokenizer"):
+        Trained(str(trained_run), ensemble=(str(tmp_path / "run"),)).load()

@@ -1,0 +1,16 @@
+"""The commands: their options, and which function does each. A docstring here is the text of --help."""
+
+from transformer.commands.seeing import Align, Explain
+from transformer.commands.training import Demo, Study, Train
+from transformer.commands.using import Evaluate, Score, Translate
+
+COMMANDS = {
+    "train": Train,
+    "translate": Translate,
+    "score": Score,
+    "evaluate": Evaluate,
+    "align": Align,
+    "explain": Explain,
+    "study": Study,
+    "demo": Demo,
+}
