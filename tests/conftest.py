@@ -1,6 +1,8 @@
 """Shared fixtures. Warnings are errors, rank promotion raises, and public shapes are checked (see pyproject)."""
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -14,6 +16,14 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 CACHE = Path(__file__).parent.parent / ".pytest_cache" / "xla"
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs() -> Iterator[None]:
+    """Each compiled program holds memory and a hundred of the system's few memory maps: a module's go with it."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +51,11 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def settings(corpora: Path, tmp_path: Path) -> Config:
     """A recipe of seconds on the toy language."""
+    return toy(corpora, tmp_path / "cache")
+
+
+def toy(corpora: Path, cache: Path) -> Config:
+    """A recipe of seconds on the files of `corpora`."""
     return Config(
         data=Data(
             source="files",
@@ -49,7 +64,7 @@ def settings(corpora: Path, tmp_path: Path) -> Config:
             validation=str(corpora / "validation"),
             test=str(corpora / "test"),
             max_length=16,
-            cache=str(tmp_path / "cache"),
+            cache=str(cache),
             grammar=Grammar(train=50, validation=5, test=5),
         ),
         tokenizer=Tokenizer(kind="word", vocabulary=200),

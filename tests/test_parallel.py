@@ -54,7 +54,7 @@ from transformer.decoding.engine import Engine
 
 graph, parameters = models.split(models.create(SETTINGS["transformer"], V, V, 3))
 mesh = parallel.make_mesh(Mesh(int(sys.argv[1])))
-engine = Engine(models.builder(graph), mesh, 64)
+engine = Engine(models.builder(graph), mesh, 32)
 parameters = _louder(parameters, np.random.default_rng(1))
 found = engine.run(parameters, jobs(50), Decoding(beam=3, batch=16))
 for one in sorted(found, key=lambda one: one.number):

@@ -145,10 +145,9 @@ def everything(config: Config) -> None:
 
 
 def _guided(guided: Guided, model: Model) -> None:
-    rnn = isinstance(model, Rnn)
-    if rnn and model.attention.score == "none":
+    if model.attention.score == "none":
         raise UsageError("--training.guided.weight pulls attention, and --model.attention.score=none has none")
-    layers, heads = (1, 1) if rnn else (model.decoder_layers, model.attention.heads)
+    layers, heads = model.cross
     if not -layers <= guided.layer < layers:
         raise UsageError(f"--training.guided.layer={guided.layer}: the attention to the source has {layers} layer(s)")
     if not guided.heads or not all(0 <= head < heads for head in guided.heads):

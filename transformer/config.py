@@ -143,6 +143,11 @@ class Transformer:
     unroll: bool = False
     """Unroll the scan over layers: slower to compile, sometimes faster to run; the same mathematics."""
 
+    @property
+    def cross(self) -> tuple[int, int]:
+        """Layers and heads of the attention to the source."""
+        return self.decoder_layers, self.attention.heads
+
 
 @dataclass(frozen=True)
 class Rnn:
@@ -177,6 +182,11 @@ class Rnn:
     """On the embeddings, between layers, and before the output layer (Zaremba 2014)."""
     max_length: int = 256
     """Longest source, and the limit of every translation, in tokens."""
+
+    @property
+    def cross(self) -> tuple[int, int]:
+        """Layers and heads of the attention to the source."""
+        return 1, 1
 
 
 Model: TypeAlias = Transformer | Rnn

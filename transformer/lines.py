@@ -16,33 +16,18 @@ from typing import Any, Literal, TextIO
 import numpy as np
 
 from transformer import api, rundir
+from transformer.alignment import formats
 from transformer.alignment.record import Attended, Side
 from transformer.alignment.words import Rule, align
+from transformer.api import Trained
 from transformer.data import corpus
 from transformer.decoding.translate import Hypothesis
 from transformer.errors import TransformerError, UsageError
-from transformer.models.ensemble import Average
 
 log = logging.getLogger(__name__)
 
 FIRST, PIECE = 256, 4_096
 """Lines translated at a time: few at first, so that some come soon, then more, so that batches stay full."""
-
-
-@dataclass(frozen=True)
-class Trained:
-    """Which model: a run, or several as one."""
-
-    run: str
-    checkpoint: str = "auto"
-    ensemble: tuple[str, ...] = ()
-    """Further runs."""
-    average: Average = "probability"
-
-    def load(self) -> api.Translation:
-        """Read it. Raises UsageError and TransformerError as `api.load` and `api.ensemble` do."""
-        members = [api.load(run, self.checkpoint) for run in (self.run, *self.ensemble)]
-        return members[0] if len(members) == 1 else api.ensemble(members, self.average)
 
 
 @dataclass(frozen=True)
@@ -163,7 +148,7 @@ def _links(model: api.Translation, line: str, found: Hypothesis) -> str:
         Side.of(found.tokens, found.text, model.tokenizers.target),
     )
     _, links = align(Attended(*sides, found.looked[None, None]), Rule())
-    return " ".join(f"{s}-{t}" for s, t in sorted(links, key=lambda link: link[::-1]))
+    return formats.pharaoh(links)
 
 
 @dataclass(frozen=True)
@@ -184,10 +169,7 @@ def score(task: Scoring) -> None:
     if out is not None and out.exists():
         raise UsageError(f"--output={out} exists: give another name, or remove it")
     files = [path for path in (task.source, task.target, task.against) if path is not None]
-    sides = [corpus.read_lines(path) for path in files]
-    for path, side in zip(files, sides, strict=True):
-        if len(side) != len(sides[0]):
-            raise TransformerError(f"{files[0]} has {len(sides[0])} lines but {path} has {len(side)}")
+    sides = corpus.read_parallel(*files)
     model = task.model.load()
     scored = [model.score(sides[0], side) for side in sides[1:]]
     rows = []

@@ -117,9 +117,8 @@ def show(result: dict[str, Any]) -> str:
 
 def _how(search: dict[str, Any]) -> str:
     """A search in a few words."""
-    if not search["samples"]:
-        return f"beam {search['beam']}" + (f", {search['mbr']} MBR" if search["mbr"] != "none" else "")
-    return f"{search['samples']} sample(s)" + (f", {search['mbr']} MBR" if search["mbr"] != "none" else "")
+    rows = f"{search['samples']} sample(s)" if search["samples"] else f"beam {search['beam']}"
+    return rows + (f", {search['mbr']} MBR" if search["mbr"] != "none" else "")
 
 
 def examples(part: Corpus, hypotheses: list[str], count: int) -> str:

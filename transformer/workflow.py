@@ -12,13 +12,13 @@ from transformer import api, check, models, parallel, recipes, report, rundir
 from transformer import train as training
 from transformer.alignment.run import align
 from transformer.alignment.task import Task
+from transformer.api import Trained
 from transformer.config import Config
 from transformer.data import batches, corpus
 from transformer.data.corpus import Corpus
 from transformer.decoding.translate import Translator
 from transformer.errors import TransformerError, UsageError
 from transformer.evaluate import bleu
-from transformer.lines import Trained
 from transformer.prepare import Prepared, check_identity, keep, prepare
 from transformer.rundir import Run
 from transformer.scoring import Scorer
@@ -143,14 +143,13 @@ def evaluate(
     run, model = Path(trained.run), trained.load()
     languages = model.settings.data.languages
     if files is not None:
-        sets = [_own_files(files)]
+        sources, references = corpus.read_parallel(*files)
+        sets = [Corpus(sources, references, None, files[0].name)]
     else:
-        if split == "test" and not (Run(run).data / f"test.{languages[0]}").is_file():
-            log.warning("the run has no test set: using its validation set")
-            split = "validation"
-        sets = [corpus.read(Run(run).data, split, languages)]
-        if split == "test" and (Run(run).data / f"unseen.{languages[0]}").is_file():
-            sets.append(corpus.read(Run(run).data, "unseen", languages))
+        folder = Run(run).data
+        sets = [corpus.read_or_validation(folder, split, languages)]
+        if split == "test" and corpus.there(folder, "unseen", languages):
+            sets.append(corpus.read(folder, "unseen", languages))
     for part in sets:
         result = report.evaluate(
             model,
@@ -163,15 +162,6 @@ def evaluate(
         )
         print(report.show(result))
         against = ""
-
-
-def _own_files(files: tuple[Path, Path]) -> Corpus:
-    sources, references = (corpus.read_lines(path) for path in files)
-    if len(sources) != len(references):
-        raise TransformerError(f"{files[0]} has {len(sources)} lines but {files[1]} has {len(references)}")
-    if not sources:
-        raise TransformerError(f"{files[0]} has no lines")
-    return Corpus(sources, references, None, files[0].name)
 
 
 def demo(folder: Path) -> None:

@@ -15,7 +15,7 @@ _, grammar = recipes.find("grammar")
 
 def config(model: Model) -> Config:
     return dataclasses.replace(
-        grammar, model=model, training=Training(steps=4_000, validate_every=1_000, validate_sentences=200)
+        grammar, model=model, training=Training(steps=2_000, validate_every=500, validate_sentences=200)
     )
 
 

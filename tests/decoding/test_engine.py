@@ -15,9 +15,9 @@ from transformer.models.ensemble import Ensemble
 V = 30
 SETTINGS = {
     "transformer": tiny(width=8),
-    "luong": Rnn(embedding=6, width=8, attention=Attention(score="general"), max_length=64),
+    "luong": Rnn(embedding=6, width=8, attention=Attention(score="general"), max_length=32),
     "plain": Rnn(
-        embedding=6, width=8, attention=Attention(score="none"), decoder="bahdanau", cell="gru", max_length=64
+        embedding=6, width=8, attention=Attention(score="none"), decoder="bahdanau", cell="gru", max_length=32
     ),
 }
 
@@ -32,9 +32,9 @@ def engine(request):
     louder = [_louder(parameters, random) for _, parameters in built]
     mesh = parallel.make_mesh(Mesh(1))
     if len(names) == 1:
-        return Engine(builders[0], mesh, 64), louder[0]
+        return Engine(builders[0], mesh, 32), louder[0]
     return (
-        Engine(lambda p: Ensemble([b(q) for b, q in zip(builders, p, strict=True)], "probability"), mesh, 64),
+        Engine(lambda p: Ensemble([b(q) for b, q in zip(builders, p, strict=True)], "probability"), mesh, 32),
         louder,
     )
 
@@ -47,9 +47,9 @@ def jobs(count, seed=0):
     random = np.random.default_rng(seed)
     found = []
     for number in range(count):
-        length = int(random.integers(1, 30))
+        length = int(random.integers(1, 20))
         source = [*random.integers(4, V, length).tolist(), 3]
-        found.append(Job(number, source, 0, int(random.integers(1, 50)), [], number))
+        found.append(Job(number, source, 0, int(random.integers(1, 33)), [], number))
     return found
 
 

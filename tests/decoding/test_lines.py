@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from transformer import api, lines
+from transformer.api import Trained
 from transformer.errors import TransformerError, UsageError
-from transformer.lines import Scoring, Task, Trained
+from transformer.lines import Scoring, Task
 
 LINES = ["ba be", "", "bi bo bu da", "de", "ba ge ki lo mu"] * 3
 

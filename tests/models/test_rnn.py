@@ -7,11 +7,8 @@ import pytest
 from flax import nnx
 
 from tests.attention.test_scores import energies, window
-from transformer import models
+from tests.models.conftest import SOURCE, TARGET, Variant
 from transformer.config import Attention, Rnn
-
-SOURCE = jnp.array([[5, 6, 7, 3, 0, 0], [8, 9, 10, 11, 4, 3], [3, 0, 0, 0, 0, 0]], jnp.int32)
-TARGET = jnp.array([[2, 5, 6, 7, 0], [2, 8, 9, 10, 11], [2, 4, 0, 0, 0]], jnp.int32)
 
 
 def rnn(score="general", window="global", **changes):
@@ -41,15 +38,9 @@ VARIANTS = {
 }
 
 
-@pytest.fixture(params=VARIANTS, ids=str)
+@pytest.fixture(params=VARIANTS, ids=str, scope="module")
 def variant(request):
-    settings = VARIANTS[request.param]
-    model = models.create(settings, 13 if settings.tie == "all" else 17, 13, seed=3)
-    graph, parameters = models.split(model)
-    random = np.random.default_rng(0)
-    # Fresh biases are zeros, which would hide a missing one.
-    parameters = jax.tree.map(lambda p: p + 0.1 * random.normal(size=p.shape).astype(np.float32), parameters)
-    return settings, nnx.merge(graph, parameters), jax.tree.map(np.asarray, parameters)
+    return Variant.of(VARIANTS[request.param])
 
 
 def sigmoid(x):
@@ -159,9 +150,9 @@ class Numpy:
 
 def test_forward_pass_equals_numpy(variant):
     """With padding and several lengths in the batch, against one sentence at a time without padding."""
-    settings, model, parameters = variant
-    hidden, attention = model.decode(model.encode(SOURCE), TARGET, weights=True)
-    logits, reference = model.output(hidden), Numpy(settings, parameters)
+    settings, _, parameters = variant
+    logits, _, attention = variant.decode(SOURCE, TARGET)
+    reference = Numpy(settings, jax.tree.map(np.asarray, parameters))
     for row in range(len(SOURCE)):
         source, target = (np.asarray(tokens[row][tokens[row] != 0]) for tokens in (SOURCE, TARGET))
         expected, alignment = reference(source, target)
@@ -174,66 +165,20 @@ def test_forward_pass_equals_numpy(variant):
         assert not found[:, len(source) :].any(), "padding gets no weight"
 
 
-def test_a_row_does_not_depend_on_its_padding(variant):
-    _, model, _ = variant
-    wide, _ = model.decode(model.encode(jnp.pad(SOURCE, [(0, 0), (0, 5)])), jnp.pad(TARGET, [(0, 0), (0, 3)]))
-    narrow, _ = model.decode(model.encode(SOURCE), TARGET)
-    np.testing.assert_allclose(wide[:, :5], narrow, atol=1e-5)
-
-
-def test_steps_equal_the_whole(variant):
-    """Three hypotheses a sentence, one token at a time, equal teacher forcing; so do the attention weights."""
-    settings, model, _ = variant
-    targets = np.random.default_rng(5).integers(4, 13, (len(SOURCE) * 3, 5)).astype(np.int32)
-    targets[:, 0] = 2
-    fixed, cache = model.start(model.encode(SOURCE), 5, 3)
-    hidden, attention = model.decode(model.encode(jnp.repeat(SOURCE, 3, 0)), jnp.asarray(targets), weights=True)
-    step = jax.jit(lambda tokens, cache: model.step(tokens, fixed, cache, weights=True))
-    for t in range(5):
-        one, cache, record = step(jnp.asarray(targets[:, t]), cache)
-        np.testing.assert_allclose(one, hidden[:, t], atol=1e-5)
-        if settings.attention.score != "none":
-            np.testing.assert_allclose(record.cross, attention.cross[:, :, :, t], atol=1e-5)
-
-
-def test_every_leaf_of_cache_and_fixed_leads_with_sentences(variant):
-    _, model, _ = variant
-    assert {leaf.shape[0] for leaf in jax.tree.leaves(model.start(model.encode(SOURCE), 5, 4))} == {len(SOURCE)}
-
-
-def test_hypotheses_go_on_from_one_another(variant):
-    """After every token they change places; each must still know its own past, and nothing else."""
-    _, model, _ = variant
-    beam, random = 3, np.random.default_rng(6)
-    B = len(SOURCE)
-    fixed, cache = model.start(model.encode(SOURCE), 4, beam)
-    step = jax.jit(lambda tokens, cache: model.step(tokens, fixed, cache))
-    past = np.zeros((B, beam, 0), np.int32)
-    for t in range(4):
-        token = random.integers(4, 13, (B, beam, 1)) if t else np.full((B, beam, 1), 2)
-        past = np.concatenate([past, token.astype(np.int32)], -1)
-        one, cache, _ = step(jnp.asarray(past[:, :, -1].reshape(-1)), cache)
-        repeated = model.encode(jnp.repeat(SOURCE, beam, 0))
-        hidden, _ = model.decode(repeated, jnp.asarray(past.reshape(B * beam, -1)))
-        np.testing.assert_allclose(one, hidden[:, -1], atol=1e-5)
-        parent = random.integers(0, beam, (B, beam))
-        past = past[np.arange(B)[:, None], parent]
-        cache = model.reorder(cache, jnp.asarray(parent))
-
-
 def test_dropout_needs_a_key_and_every_parameter_has_a_gradient(variant):
     """Nothing is built and then forgotten; the gradients are finite, short sentences and padding included."""
-    _, model, _ = variant
-    graph, parameters = models.split(model)
 
+    @jax.jit
+    @jax.value_and_grad
     def total(parameters, key):
-        net = nnx.merge(graph, parameters)
+        net = nnx.merge(variant.graph, parameters)
         hidden, _ = net.decode(net.encode(SOURCE, key), TARGET, key)
         return jnp.sum((jax.nn.log_softmax(net.output(hidden)) * (TARGET != 0)[..., None]) ** 2)
 
     key = jax.random.key(1)
-    assert total(parameters, key) == total(parameters, key)
-    assert total(parameters, key) != total(parameters, None)
-    for path, gradient in jax.tree_util.tree_leaves_with_path(jax.grad(total)(parameters, key)):
+    dropped, gradients = total(variant.parameters, key)
+    assert total(variant.parameters, key)[0] == dropped
+    assert total(variant.parameters, None)[0] != dropped
+    for path, gradient in jax.tree_util.tree_leaves_with_path(gradients):
         assert np.isfinite(gradient).all(), path
         assert np.abs(gradient).max() > 0, path

@@ -7,31 +7,22 @@ import pytest
 from flax import nnx
 
 from tests.conftest import tiny
+from tests.models.conftest import SOURCE, TARGET, Variant
 from transformer import layers, models
 from transformer.config import Attention
 
-SOURCE = jnp.array([[5, 6, 7, 3, 0, 0], [8, 9, 10, 11, 4, 3], [3, 0, 0, 0, 0, 0]], jnp.int32)
-TARGET = jnp.array([[2, 5, 6, 7, 0], [2, 8, 9, 10, 11], [2, 4, 0, 0, 0]], jnp.int32)
-
 VARIANTS = {
-    "post-norm, sinusoids, all tied": {},
-    "pre-norm, swiglu": {"norm": "pre", "activation": "swiglu"},
-    "learned positions, gelu, target tied": {"positions": "learned", "activation": "gelu", "tie": "target"},
-    "nothing tied, dot": {"tie": "none", "attention": Attention(heads=4, score="dot")},
-    "uneven depth": {"encoder_layers": 1, "decoder_layers": 3},
+    "post-norm, sinusoids, all tied": tiny(),
+    "pre-norm, swiglu": tiny(norm="pre", activation="swiglu"),
+    "learned positions, gelu, target tied": tiny(positions="learned", activation="gelu", tie="target"),
+    "nothing tied, dot": tiny(tie="none", attention=Attention(heads=4, score="dot")),
+    "uneven depth": tiny(encoder_layers=1, decoder_layers=3),
 }
 
 
-@pytest.fixture(params=VARIANTS, ids=str)
+@pytest.fixture(params=VARIANTS, ids=str, scope="module")
 def variant(request):
-    settings = tiny(**VARIANTS[request.param])
-    vocabulary = 13 if settings.tie == "all" else 17
-    model = models.create(settings, vocabulary, 13, seed=3)
-    graph, parameters = models.split(model)
-    # Fresh norms and biases are ones and zeros, which would hide a missing one.
-    random = np.random.default_rng(0)
-    parameters = jax.tree.map(lambda p: p + 0.1 * random.normal(size=p.shape).astype(np.float32), parameters)
-    return settings, nnx.merge(graph, parameters), jax.tree.map(np.asarray, parameters)
+    return Variant.of(VARIANTS[request.param])
 
 
 class Numpy:
@@ -121,10 +112,9 @@ class Numpy:
 
 def test_forward_pass_equals_numpy(variant):
     """With padding and several lengths in the batch, against one sentence at a time without padding."""
-    settings, model, parameters = variant
-    hidden, attention = model.decode(model.encode(SOURCE, weights=True), TARGET, weights=True)
-    logits = model.output(hidden)
-    reference = Numpy(settings, parameters)
+    settings, _, parameters = variant
+    logits, _, attention = variant.decode(SOURCE, TARGET)
+    reference = Numpy(settings, jax.tree.map(np.asarray, parameters))
     for row in range(len(SOURCE)):
         source, target = (np.asarray(tokens[row][tokens[row] != 0]) for tokens in (SOURCE, TARGET))
         expected, cross = reference(source, target)
@@ -132,73 +122,6 @@ def test_forward_pass_equals_numpy(variant):
         found = attention.cross[row, -1, :, : len(target)]
         np.testing.assert_allclose(found[:, :, : len(source)], cross, atol=1e-5)
         assert not found[:, :, len(source) :].any(), "padding gets no weight"
-
-
-def test_a_row_does_not_depend_on_its_padding(variant):
-    _, model, _ = variant
-    wide, _ = model.decode(model.encode(jnp.pad(SOURCE, [(0, 0), (0, 5)])), jnp.pad(TARGET, [(0, 0), (0, 3)]))
-    narrow, _ = model.decode(model.encode(SOURCE), TARGET)
-    np.testing.assert_allclose(wide[:, :5], narrow, atol=1e-5)
-
-
-def test_steps_equal_the_whole(variant):
-    """Cached decoding, three hypotheses a sentence, equals teacher forcing; so do its attention weights."""
-    _, model, _ = variant
-    beam = 3
-    random = np.random.default_rng(5)
-    targets = random.integers(4, 13, (len(SOURCE) * beam, 5)).astype(np.int32)
-    targets[:, 0] = 2
-    targets = jnp.asarray(targets)
-    memory = model.encode(SOURCE, weights=True)
-    fixed, cache = model.start(memory, 5, beam)
-    repeated = model.encode(jnp.repeat(SOURCE, beam, 0), weights=True)
-    hidden, attention = model.decode(repeated, targets, weights=True)
-    step = jax.jit(lambda tokens, cache: model.step(tokens, fixed, cache, weights=True))
-    for t in range(5):
-        one, cache, record = step(targets[:, t], cache)
-        np.testing.assert_allclose(one, hidden[:, t], atol=1e-5)
-        np.testing.assert_allclose(record.cross, attention.cross[:, :, :, t], atol=1e-5)
-        np.testing.assert_allclose(record.decoder, attention.decoder[:, :, :, t], atol=1e-5)
-
-
-def test_cache_rows_may_stand_at_different_positions(variant):
-    """Rows are independent: one may be ahead of another, as when a finished sentence is replaced."""
-    _, model, _ = variant
-    memory = model.encode(SOURCE)
-    fixed, fresh = model.start(memory, 5)
-    _, ahead, _ = model.step(TARGET[:, 0], fixed, fresh)
-    mixed = jax.tree.map(lambda a, b: jnp.concatenate([a[:1], b[1:]]), ahead, fresh)
-    tokens = jnp.array([TARGET[0, 1], TARGET[1, 0], TARGET[2, 0]])
-    hidden, _, _ = model.step(tokens, fixed, mixed)
-    whole, _ = model.decode(memory, TARGET)
-    np.testing.assert_allclose(hidden[0], whole[0, 1], atol=1e-5)
-    np.testing.assert_allclose(hidden[1:], whole[1:, 0], atol=1e-5)
-
-
-def test_every_leaf_of_cache_and_fixed_leads_with_sentences(variant):
-    _, model, _ = variant
-    assert {leaf.shape[0] for leaf in jax.tree.leaves(model.start(model.encode(SOURCE), 5, 4))} == {3}
-
-
-def test_hypotheses_go_on_from_one_another(variant):
-    """After every token they change places; each must still see its own past, and nothing else."""
-    _, model, _ = variant
-    beam, random = 3, np.random.default_rng(6)
-    B = len(SOURCE)
-    fixed, cache = model.start(model.encode(SOURCE), 6, beam)
-    step = jax.jit(lambda tokens, cache: model.step(tokens, fixed, cache, weights=True))
-    past = np.zeros((B, beam, 0), np.int32)
-    for t in range(6):
-        token = random.integers(4, 13, (B, beam, 1)) if t else np.full((B, beam, 1), 2)
-        past = np.concatenate([past, token.astype(np.int32)], -1)
-        one, cache, record = step(jnp.asarray(past[:, :, -1].reshape(-1)), cache)
-        repeated = model.encode(jnp.repeat(SOURCE, beam, 0))
-        hidden, attention = model.decode(repeated, jnp.asarray(past.reshape(B * beam, -1)), weights=True)
-        np.testing.assert_allclose(one, hidden[:, -1], atol=1e-5)
-        np.testing.assert_allclose(record.decoder[..., : t + 1], attention.decoder[:, :, :, -1], atol=1e-5)
-        parent = random.integers(0, beam, (B, beam))
-        past = past[np.arange(B)[:, None], parent]
-        cache = model.reorder(cache, jnp.asarray(parent))
 
 
 def test_unrolled_equals_scanned():

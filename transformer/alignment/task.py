@@ -66,8 +66,7 @@ def check_model(task: Task, run: Path, settings: Config) -> None:
     attention = settings.model.attention
     if attention.score == "none":
         raise UsageError(f"{run} has no attention (--model.attention.score=none): there is nothing to align by")
-    rnn = not hasattr(settings.model, "feedforward")
-    layers, heads = (1, 1) if rnn else (getattr(settings.model, "decoder_layers", 1), attention.heads)
+    layers, heads = settings.model.cross
     for flag, value, count in (("layer", task.rule.layer, layers), ("head", task.rule.head, heads)):
         if value is not None and not 0 <= value < count:
             raise UsageError(f"--{flag}={value}: the attention of {run} to the source has {flag}s 0 to {count - 1}")
@@ -85,25 +84,13 @@ def check_folder(folder: Path, *, given: bool) -> None:
 def pairs(task: Task, settings: Config) -> Corpus:
     """What is to be aligned."""
     if task.files is None:
-        return corpus.read(Run(task.run).data, _split(task, settings), settings.data.languages)
-    source, target = task.files
-    sources = corpus.read_lines(source)
-    targets = [""] * len(sources) if task.own else corpus.read_lines(target)
-    if len(sources) != len(targets):
-        raise TransformerError(f"{source} has {len(sources)} lines but {target} has {len(targets)}")
-    if not sources:
-        raise TransformerError(f"{source} has no lines")
-    return Corpus(sources, targets, None, source.stem)
-
-
-def _split(task: Task, settings: Config) -> str:
-    there = (Run(task.run).data / f"{task.split}.{settings.data.languages[0]}").is_file()
-    if task.split == "test" and not there:
-        log.warning("the run has no test set: using its validation set")
-        return "validation"
-    if not there:
-        raise UsageError(f"--split={task.split}: {task.run} has no such set")
-    return task.split
+        folder, languages = Run(task.run).data, settings.data.languages
+        if task.split != "test" and not corpus.there(folder, task.split, languages):
+            raise UsageError(f"--split={task.split}: {task.run} has no such set")
+        return corpus.read_or_validation(folder, task.split, languages)
+    source = task.files[0]
+    sources, *rest = corpus.read_parallel(*([source] if task.own else task.files))
+    return Corpus(sources, rest[0] if rest else [""] * len(sources), None, source.stem)
 
 
 def read_gold(task: Task, part: Corpus, tokenizers: Tokenizers) -> list[Gold] | None:

@@ -59,14 +59,7 @@ class Mechanism(nnx.Module):
             key: no key, no dropout.
         """
         energies = self._by_head(SCORES[self.score].energies, self.score_weights, query, keys)
-        places = jnp.arange(keys.shape[-2])
-
-        def window(query: Array, weights: Any) -> Any:
-            return WINDOWS[self.window].look(query, position, lengths, places, self.half_width, weights)
-
-        seen, gain = self._by_head(window, self.window_weights, query)
-        if self.heads is not None and not self.window_weights:
-            seen, gain = jax.tree.map(lambda x: x[:, None], (seen, gain))
+        seen, gain = self._look(query, position, lengths, keys.shape[-2])
         return attend(energies, values, mask if seen is None else mask & seen, gain=gain, rate=rate, key=key)
 
     def along(
@@ -97,13 +90,7 @@ class Mechanism(nnx.Module):
 
         met = self._by_head(energies, self.score_weights, query, keys, axes=(-3, -4), out=-4)
 
-        def window(query: Array, weights: Any) -> Any:
-            places = jnp.arange(T)
-            return WINDOWS[self.window].look(query, position, None, places, self.half_width, weights)
-
-        seen, gain = self._by_head(window, self.window_weights, query)
-        if not self.window_weights:
-            seen, gain = jax.tree.map(lambda x: x[:, None], (seen, gain))
+        seen, gain = self._look(query, position, None, T)
         if seen is not None:
             path = path & seen[..., None, :]
         if gain is not None:
@@ -111,6 +98,18 @@ class Mechanism(nnx.Module):
         mask = path.reshape(B, -1, N, N * T)
         context, weights = attend(met.reshape(B, H, N, N * T), values.reshape(B, H, N * T, -1), mask, gain=gain)
         return context, weights.reshape(met.shape).sum(-2)
+
+    def _look(self, query: Array, position: Array, lengths: Array | None, width: int) -> Any:
+        """Of each query, which of `width` places the window shows, and the gain of each; None: all, alike."""
+        places = jnp.arange(width)
+
+        def window(query: Array, weights: Any) -> Any:
+            return WINDOWS[self.window].look(query, position, lengths, places, self.half_width, weights)
+
+        found = self._by_head(window, self.window_weights, query)
+        if self.heads is not None and not self.window_weights:
+            return jax.tree.map(lambda one: one[:, None], found)
+        return found
 
     def _by_head(
         self,

@@ -70,7 +70,7 @@ class Model:
 
     def of(self, run: str) -> Any:
         """The trained model of a run."""
-        from transformer.lines import Trained
+        from transformer.api import Trained
 
         return Trained(run, self.checkpoint, self.ensemble, self.ensemble_average)
 

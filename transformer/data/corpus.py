@@ -7,6 +7,7 @@ a byte order mark, a "\\r" before the end of the line and whitespace at either e
 import difflib
 import glob
 import gzip
+import logging
 import os
 import random
 import zlib
@@ -16,6 +17,8 @@ from typing import IO, NamedTuple, cast
 
 from transformer import config
 from transformer.errors import TransformerError, UsageError
+
+log = logging.getLogger(__name__)
 
 Alignment = tuple[tuple[int, int], ...]
 """Word links (source word, target word), 0-indexed, words split at spaces."""
@@ -163,16 +166,7 @@ def _hold_out(pairs: list[Pair], most: int) -> tuple[list[Pair], list[Pair], int
 
 def _sides(prefix: str, languages: tuple[str, str]) -> tuple[list[str], list[str]]:
     """Both sides of a parallel text, of equal and positive length."""
-    paths = [_find(prefix, language) for language in languages]
-    source, target = (read_lines(path) for path in paths)
-    for path, side in zip(paths, (source, target), strict=True):
-        if not side:
-            raise TransformerError(f"{path}: the file is empty")
-    if len(source) != len(target):
-        raise TransformerError(
-            f"{paths[0]} has {len(source)} lines but {paths[1]} has {len(target)}: "
-            "line n of one must be the translation of line n of the other"
-        )
+    source, target = read_parallel(*(_find(prefix, language) for language in languages))
     return source, target
 
 
@@ -221,6 +215,34 @@ def read_lines(path: Path) -> list[str]:
     """All sentences of a text file, plain or .gz; an empty file gives an empty list. Errors as
     `stream_lines`."""
     return list(stream_lines(path))
+
+
+def read_parallel(*paths: Path) -> list[list[str]]:
+    """The sentences of files that go together line by line. Errors as `stream_lines`, and TransformerError for an empty
+    file and for different numbers of lines."""
+    sides = [read_lines(path) for path in paths]
+    for path, side in zip(paths, sides, strict=True):
+        if not side:
+            raise TransformerError(f"{path}: the file is empty")
+        if len(side) != len(sides[0]):
+            raise TransformerError(
+                f"{paths[0]} has {len(sides[0])} lines but {path} has {len(side)}: "
+                "line n of one must be the translation of line n of the other"
+            )
+    return sides
+
+
+def read_or_validation(folder: Path, name: str, languages: tuple[str, str]) -> Corpus:
+    """As `read`; a run that was given no test set is measured by its validation set, and the log says so."""
+    if name == "test" and not there(folder, name, languages):
+        log.warning("the run has no test set: using its validation set")
+        name = "validation"
+    return read(folder, name, languages)
+
+
+def there(folder: Path, name: str, languages: tuple[str, str]) -> bool:
+    """Whether `write` kept a corpus of this name."""
+    return (folder / f"{name}.{languages[0]}").is_file()
 
 
 def write(corpus: Corpus, folder: Path, languages: tuple[str, str]) -> None:

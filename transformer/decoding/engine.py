@@ -6,6 +6,7 @@ come or translations need more room; when nothing is waiting, the batch shrinks 
 small number of shapes, each compiled once.
 """
 
+import dataclasses
 import logging
 import os
 import threading
@@ -155,7 +156,8 @@ class Places:
     """A batch of one thread: which sentence has which place, and the arrays on the devices."""
 
     def __init__(self, engine: Engine, parameters: Any, waiting: deque[Job], settings: Decoding, prefix: int):
-        self._engine, self._parameters, self._waiting, self._settings = engine, parameters, waiting, settings
+        self._engine, self._parameters, self._waiting = engine, parameters, waiting
+        self._settings = _compiled_with(settings)
         self._rows = parallel.by_rows(engine.mesh)
         self._prefix, self._sizes = prefix, _sizes(settings.batch, engine.mesh.size)
         self._jobs: list[Job | None] = [None] * next(
@@ -165,7 +167,9 @@ class Places:
         self._state = jax.tree.map(
             lambda leaf: jax.device_put(np.zeros(leaf.shape, leaf.dtype), self._rows), self._shapes()
         )
-        self._rest()
+        # A place that nobody has is done.
+        done = jax.device_put(np.ones(len(self._jobs), bool), self._rows)
+        self._state = self._state._replace(hypotheses=self._state.hypotheses._replace(done=done))
 
     def run(self) -> Iterator[Found]:
         """All that is waiting, until nothing is."""
@@ -291,10 +295,12 @@ class Places:
         key = "shapes", self._settings, rows, self._source, self._target, self._prefix
         return self._engine.once(key, lambda: jax.eval_shape(begin, self._parameters))
 
-    def _rest(self) -> None:
-        """A place that nobody has is done."""
-        done = jax.device_put(np.ones(len(self._jobs), bool), self._rows)
-        self._state = self._state._replace(hypotheses=self._state.hypotheses._replace(done=done))
+
+def _compiled_with(settings: Decoding) -> Decoding:
+    """The settings, those left out which no program depends on."""
+    return dataclasses.replace(
+        settings, batch=0, workers=0, seed=0, mbr="none", lexicon="", min_length=0, max_ratio=0.0, max_extra=0
+    )
 
 
 def _sizes(largest: int, devices: int) -> list[int]:

@@ -118,8 +118,8 @@ class Translator:
     def _job(self, number: int, source: list[int], prefix: list[int], settings: config.Decoding, line: int) -> Job:
         longest = max(int(settings.max_ratio * len(source)) + settings.max_extra, len(prefix) + 1)
         most = min(longest, self.max_length)
-        seed = np.random.SeedSequence([settings.seed, line]).generate_state(1)[0] >> 1
-        return Job(number, source, settings.min_length, most, prefix[: most - 1], int(seed))
+        seed = int(np.random.SeedSequence([settings.seed, line]).generate_state(1)[0] >> 1) if settings.samples else 0
+        return Job(number, source, settings.min_length, most, prefix[: most - 1], seed)
 
     def _spell(
         self, line: str, source: list[int], found: Found, settings: config.Decoding, lexicon: dict[str, str]

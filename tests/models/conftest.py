@@ -1,0 +1,65 @@
+"""A model as every test of models wants it: its functions compiled, its parameters loud enough that none hides."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from transformer import models
+
+SOURCE = jnp.array([[5, 6, 7, 3, 0, 0], [8, 9, 10, 11, 4, 3], [3, 0, 0, 0, 0, 0]], jnp.int32)
+TARGET = jnp.array([[2, 5, 6, 7, 0], [2, 8, 9, 10, 11], [2, 4, 0, 0, 0]], jnp.int32)
+
+
+class Variant(NamedTuple):
+    settings: Any
+    graph: Any
+    parameters: Any
+
+    @classmethod
+    def of(cls, settings):
+        graph, parameters = models.split(models.create(settings, 13 if settings.tie == "all" else 17, 13, seed=3))
+        random = np.random.default_rng(0)
+        # Fresh norms and biases are ones and zeros, which would hide a missing one.
+        parameters = jax.tree.map(lambda p: p + 0.1 * random.normal(size=p.shape).astype(np.float32), parameters)
+        return cls(settings, graph, parameters)
+
+    def decode(self, source, target):
+        """Logits, hidden states and attention by teacher forcing."""
+        return decode(self.graph, self.parameters, source, target)
+
+    def start(self, length, beam):
+        return start(self.graph, self.parameters, length, beam)
+
+    def stepper(self, fixed):
+        """(tokens, cache) -> the step of a search."""
+        return partial(step, self.graph, self.parameters, fixed)
+
+    def reorder(self, cache, parent):
+        return reorder(self.graph, self.parameters, cache, parent)
+
+
+@partial(jax.jit, static_argnums=0)
+def decode(graph, parameters, source, target):
+    model = nnx.merge(graph, parameters)
+    hidden, attention = model.decode(model.encode(source, weights=True), target, weights=True)
+    return model.output(hidden), hidden, attention
+
+
+@partial(jax.jit, static_argnums=(0, 2, 3))
+def start(graph, parameters, length, beam):
+    model = nnx.merge(graph, parameters)
+    return model.start(model.encode(SOURCE), length, beam)
+
+
+@partial(jax.jit, static_argnums=0)
+def step(graph, parameters, fixed, tokens, cache):
+    return nnx.merge(graph, parameters).step(tokens, fixed, cache, weights=True)
+
+
+@partial(jax.jit, static_argnums=0)
+def reorder(graph, parameters, cache, parent):
+    return nnx.merge(graph, parameters).reorder(cache, parent)

@@ -1,0 +1,76 @@
+"""What a model promises to search, training and evaluation, of every family."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.models import test_rnn, test_transformer
+from tests.models.conftest import SOURCE, TARGET, Variant, start
+
+VARIANTS = test_rnn.VARIANTS | test_transformer.VARIANTS
+
+
+@pytest.fixture(params=VARIANTS, ids=str, scope="module")
+def variant(request):
+    return Variant.of(VARIANTS[request.param])
+
+
+def test_a_row_does_not_depend_on_its_padding(variant):
+    wide, _, _ = variant.decode(jnp.pad(SOURCE, [(0, 0), (0, 5)]), jnp.pad(TARGET, [(0, 0), (0, 3)]))
+    narrow, _, _ = variant.decode(SOURCE, TARGET)
+    np.testing.assert_allclose(wide[:, :5], narrow, atol=1e-5)
+
+
+def test_steps_equal_the_whole(variant):
+    """Three hypotheses a sentence, one token at a time, equal teacher forcing; so do the attention weights."""
+    targets = np.random.default_rng(5).integers(4, 13, (len(SOURCE) * 3, 5)).astype(np.int32)
+    targets[:, 0] = 2
+    fixed, cache = variant.start(5, 3)
+    _, hidden, attention = variant.decode(jnp.repeat(SOURCE, 3, 0), jnp.asarray(targets))
+    step = variant.stepper(fixed)
+    for t in range(5):
+        one, cache, record = step(jnp.asarray(targets[:, t]), cache)
+        np.testing.assert_allclose(one, hidden[:, t], atol=1e-5)
+        for now, whole in ((record.cross, attention.cross), (record.decoder, attention.decoder)):
+            assert (now is None) == (whole is None)
+            if now is not None:
+                np.testing.assert_allclose(now, whole[:, :, :, t], atol=1e-5)
+
+
+def test_rows_may_stand_at_different_positions(variant):
+    """Rows are independent: one may be ahead of another, as when a finished sentence is replaced."""
+    fixed, fresh = variant.start(5, 1)
+    step = variant.stepper(fixed)
+    _, ahead, _ = step(TARGET[:, 0], fresh)
+    mixed = jax.tree.map(lambda a, b: jnp.concatenate([a[:1], b[1:]]), ahead, fresh)
+    hidden, _, _ = step(jnp.array([TARGET[0, 1], TARGET[1, 0], TARGET[2, 0]]), mixed)
+    _, whole, _ = variant.decode(SOURCE, TARGET)
+    np.testing.assert_allclose(hidden[0], whole[0, 1], atol=1e-5)
+    np.testing.assert_allclose(hidden[1:], whole[1:, 0], atol=1e-5)
+
+
+def test_every_leaf_of_cache_and_fixed_leads_with_sentences(variant):
+    shapes = jax.eval_shape(lambda parameters: start(variant.graph, parameters, 5, 4), variant.parameters)
+    assert {leaf.shape[0] for leaf in jax.tree.leaves(shapes)} == {len(SOURCE)}
+
+
+def test_hypotheses_go_on_from_one_another(variant):
+    """After every token they change places; each must still know its own past, and nothing else."""
+    beam, random = 3, np.random.default_rng(6)
+    B = len(SOURCE)
+    fixed, cache = variant.start(5, beam)
+    step = variant.stepper(fixed)
+    past = np.zeros((B, beam, 5), np.int32)
+    for t in range(5):
+        past[:, :, t] = random.integers(4, 13, (B, beam)) if t else 2
+        one, cache, record = step(jnp.asarray(past[:, :, t].reshape(-1)), cache)
+        # What is not yet written is padding, which no past sees.
+        _, hidden, attention = variant.decode(jnp.repeat(SOURCE, beam, 0), jnp.asarray(past.reshape(B * beam, -1)))
+        np.testing.assert_allclose(one, hidden[:, t], atol=1e-5)
+        if record.decoder is not None:
+            seen = attention.decoder[:, :, :, t, : t + 1]
+            np.testing.assert_allclose(record.decoder[..., : t + 1], seen, atol=1e-5)
+        parent = random.integers(0, beam, (B, beam))
+        past = past[np.arange(B)[:, None], parent]
+        cache = variant.reorder(cache, jnp.asarray(parent))
