@@ -8,12 +8,21 @@ from pathlib import Path
 import jax
 import pytest
 
-from transformer import models
+from transformer import models, rundir
+from transformer.checkpoint import Checkpoints
 from transformer.config import Attention, Batching, Config, Data, Grammar, Schedule, Tokenizer, Training, Transformer
+from transformer.prepare import keep, prepare
+from transformer.rundir import Run
+from transformer.train import Host
 
 os.environ.setdefault("MPLBACKEND", "agg")
+# Thousands of small programs are compiled and hardly run: what they compute is tested, not how fast. (Read by XLA when
+# the first of them is compiled.)
+QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}"
 jax.config.update("jax_numpy_rank_promotion", "raise")
-CACHE = Path(__file__).parent.parent / ".pytest_cache" / "xla"
+# A cache for each of the processes that share the tests: JAX reads what another is still writing.
+CACHE = Path(__file__).parent.parent / ".pytest_cache" / "xla" / os.environ.get("PYTEST_XDIST_WORKER", "one")
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
@@ -73,6 +82,24 @@ def toy(corpora: Path, cache: Path) -> Config:
         schedule=Schedule(peak=3e-3, warmup=10),
         training=Training(steps=12, log_every=2, validate_every=6, validate_sentences=8, loss_chunk=64),
     )
+
+
+def untrained(settings: Config, folder: Path) -> Path:
+    """A run directory of a model that never learned: all that the commands after `train` read, without the training."""
+    run, prepared = Run(folder), prepare(settings, None)
+    sizes = prepared.tokenizers.source.size, prepared.tokenizers.target.size
+    _, parameters = models.split(models.create(settings.model, *sizes, settings.seed))
+    folder.mkdir()
+    keep(prepared, settings, run)
+    rundir.keep(run, settings, {"recipe": "toy", "init_from": None, "identity": prepared.identity})
+    checkpoints = Checkpoints(run.checkpoints, settings.training)
+    checkpoints.save(
+        {"step": jax.numpy.int32(1), "parameters": parameters, "optimizer": {"none": jax.numpy.int32(0)}},
+        vars(Host()),
+        0.0,
+    )
+    checkpoints.close()
+    return folder
 
 
 def tiny(**changes: object) -> Transformer:

@@ -36,7 +36,12 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
+SLOW = "luong", "no attention", "transformer, location across"
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in MODELS]
+)
 def test_a_model_trains_resumes_and_translates(name, settings, tmp_path):
     settings = dataclasses.replace(settings, model=MODELS[name])
     workflow.train(settings, tmp_path / "whole", "toy")

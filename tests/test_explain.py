@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from tests.conftest import tiny
+from tests.conftest import tiny, untrained
 from transformer import cli, layers, models
 from transformer.config import Attention, Rnn
 from transformer.explain.steps import decoder_steps, encoder_steps
 from transformer.explain.terminal import text
-from transformer.workflow import train
 
 PIECES = ["a", "b", "c", "</s>", "<pad>"]
 
@@ -87,7 +86,7 @@ def test_the_text_says_the_numbers(model):
 
 
 def test_the_command_explains_a_run_and_refuses_what_it_cannot(settings, tmp_path, capsys):
-    train(settings, tmp_path / "run", "toy")
+    untrained(settings, tmp_path / "run")
 
     def run(*arguments, folder=tmp_path / "run"):
         with pytest.raises(SystemExit) as exit_:
@@ -116,11 +115,11 @@ def test_the_command_explains_a_run_and_refuses_what_it_cannot(settings, tmp_pat
         assert code == 2
         assert complaint in complained
     other = dataclasses.replace(settings, model=tiny(attention=Attention(heads=1)))
-    train(other, tmp_path / "one", "toy")
+    untrained(other, tmp_path / "one")
     cli.parse(["explain", str(tmp_path / "one"), "ba de"])()
     assert "head 1" not in capsys.readouterr().out
     other = dataclasses.replace(settings, model=tiny(attention=Attention(score="additive", heads=2)))
-    train(other, tmp_path / "additive", "toy")
+    untrained(other, tmp_path / "additive")
     assert re.search("has score=additive", run("ba", folder=tmp_path / "additive")[1])
-    train(dataclasses.replace(settings, model=Rnn(embedding=8, width=8, max_length=32)), tmp_path / "rnn", "toy")
+    untrained(dataclasses.replace(settings, model=Rnn(embedding=8, width=8, max_length=32)), tmp_path / "rnn")
     assert "recurrent" in run("ba", folder=tmp_path / "rnn")[1]

@@ -59,7 +59,7 @@ def whole(settings, tmp_path):
     return tmp_path / "whole"
 
 
-@pytest.mark.parametrize("step", [0, 4, 5, 6, 10])
+@pytest.mark.parametrize("step", [0, 5, 6, *(pytest.param(step, marks=pytest.mark.slow) for step in (4, 10))])
 def test_resume_at_any_step_is_bit_for_bit_the_run_never_stopped(settings, whole, tmp_path, monkeypatch, step):
     """12 updates of 5 or so batches an epoch: most of these are mid-epoch; 5 is at a validation."""
     folder = tmp_path / "stopped"
@@ -126,7 +126,7 @@ def one_step(settings, batch):
     return jax.jit(training.make_step(graph, optimizer, settings))(state, batch)
 
 
-@pytest.mark.parametrize("pieces", [2, 4])
+@pytest.mark.parametrize("pieces", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_accumulation_is_the_same_mathematics(pieces):
     """Lengths differ between pieces, so a mean of means would not be the global mean."""
     model = tiny(dropout=0.0, attention_dropout=0.0, feedforward_dropout=0.0)

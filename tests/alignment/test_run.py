@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from tests.conftest import tiny
+from tests.conftest import tiny, untrained
 from transformer import api, cli
 from transformer.alignment import formats
 from transformer.alignment.measure import Gold, measure
@@ -16,7 +16,6 @@ from transformer.alignment.words import Rule, align
 from transformer.config import Attention, Rnn
 from transformer.data import corpus
 from transformer.errors import TransformerError, UsageError
-from transformer.workflow import train
 
 
 @pytest.fixture(scope="module")
@@ -27,20 +26,20 @@ def runs(tmp_path_factory):
 
 @pytest.fixture
 def forward(runs, settings):
-    return _trained(runs / "forward", settings, tiny(max_length=64), ("en", "de"))
+    return _run_of(runs / "forward", settings, tiny(max_length=64), ("en", "de"))
 
 
 @pytest.fixture
 def backward(runs, settings):
-    return _trained(runs / "backward", settings, Rnn(embedding=8, width=8, max_length=64), ("de", "en"))
+    return _run_of(runs / "backward", settings, Rnn(embedding=8, width=8, max_length=64), ("de", "en"))
 
 
-def _trained(folder, settings, model, languages):
+def _run_of(folder, settings, model, languages):
     if not folder.exists():
         data = dataclasses.replace(settings.data, source="grammar", languages=languages, max_length=40)
         batching = dataclasses.replace(settings.batching, tokens=512)
         settings = dataclasses.replace(settings, data=data, batching=batching, model=model)
-        train(settings, folder, "toy")
+        untrained(settings, folder)
     return folder
 
 
@@ -180,7 +179,7 @@ def test_wrong_usage_says_what_is_right(arguments, complaint, forward, capsys, t
 
 def test_a_model_without_attention_has_nothing_to_align_by(settings, tmp_path, capsys):
     plain = Rnn(embedding=8, width=8, attention=Attention(score="none"), max_length=32)
-    train(dataclasses.replace(settings, model=plain), tmp_path / "run", "toy")
+    untrained(dataclasses.replace(settings, model=plain), tmp_path / "run")
     with pytest.raises(SystemExit) as exit_:
         cli.main(["align", str(tmp_path / "run")])
     assert exit_.value.code == 2
@@ -227,7 +226,7 @@ def test_words_are_parted_by_plain_spaces_alone(forward, tmp_path):
 
 def test_a_run_without_a_test_set_is_aligned_on_its_validation_set(settings, tmp_path, caplog):
     data = dataclasses.replace(settings.data, test="")
-    train(dataclasses.replace(settings, data=data), tmp_path / "run", "toy")
+    untrained(dataclasses.replace(settings, data=data), tmp_path / "run")
     run(tmp_path / "run", "--formats", "pharaoh")
     assert "using its validation set" in caplog.text
     lines = (tmp_path / "run" / "report" / "align-validation" / "links.pharaoh").read_text().splitlines()

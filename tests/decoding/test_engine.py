@@ -22,7 +22,10 @@ SETTINGS = {
 }
 
 
-@pytest.fixture(scope="module", params=[*SETTINGS, "ensemble"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("plain", "ensemble")]
+
+
+@pytest.fixture(scope="module", params=["transformer", "luong", *SLOW])
 def engine(request):
     names = ["transformer", "luong"] if request.param == "ensemble" else [request.param]
     built = [models.split(models.create(SETTINGS[name], V, V, 3)) for name in names]

@@ -1,12 +1,15 @@
 """Lines in, lines out: several translations, prefixes, alignments, scores, and going on after an interruption."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
+from tests.conftest import toy, untrained
 from transformer import api, lines
 from transformer.api import Trained
+from transformer.config import Tokenizer
 from transformer.errors import TransformerError, UsageError
 from transformer.lines import Scoring, Task
 
@@ -135,14 +138,7 @@ def test_an_ensemble_of_two_families_translates_and_scores(trained_run, recurren
 
 
 def test_an_ensemble_needs_one_tokenizer(trained_run, corpora, tmp_path):
-    import dataclasses
-
-    from tests.decoding.conftest import toy
-    from transformer import workflow
-    from transformer.config import Tokenizer
-
     settings = dataclasses.replace(toy(corpora, tmp_path), tokenizer=Tokenizer(kind="word", vocabulary=20))
-    settings = dataclasses.replace(settings, training=dataclasses.replace(settings.training, steps=2))
-    workflow.train(settings, tmp_path / "run", "toy")
+    untrained(settings, tmp_path / "run")
     with pytest.raises(UsageError, match="another tokenizer"):
         Trained(str(trained_run), ensemble=(str(tmp_path / "run"),)).load()

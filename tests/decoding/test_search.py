@@ -318,11 +318,8 @@ def cases(draw):
     return seed, loud, sources, np.array(limits, np.int32), draw(st.sampled_from([0.0, 0.6, 1.5]))
 
 
-@every_model
-@given(case=cases())
-@hypothesis.settings(max_examples=200, deadline=None, database=None, derandomize=True)
-def test_random_models_are_searched_to_the_bottom(name, case):
-    """A beam as wide as there are sentences finds the best of all of them: a thousand cases over the families."""
+def search_to_the_bottom(name, case):
+    """A beam as wide as there are sentences finds the best of all of them."""
     seed, loud, sources, limits, alpha = case
     graph, parameters = SMALL_GRAPHS[name]
     random = np.random.default_rng(seed)
@@ -342,3 +339,18 @@ def test_random_models_are_searched_to_the_bottom(name, case):
         np.testing.assert_allclose(scores[row, 0], best, rtol=1e-4, atol=1e-4)
         near = [EVERY[i] for i in np.flatnonzero(expected > best - 1e-4 * max(1, abs(best)))]
         assert strip(tokens[row, 0]) in near
+
+
+@every_model
+@given(case=cases())
+@hypothesis.settings(max_examples=40, deadline=None, database=None, derandomize=True)
+def test_random_models_are_searched_to_the_bottom(name, case):
+    search_to_the_bottom(name, case)
+
+
+@pytest.mark.slow
+@every_model
+@given(case=cases())
+@hypothesis.settings(max_examples=200, deadline=None, database=None, derandomize=True)
+def test_a_thousand_random_models_are_searched_to_the_bottom(name, case):
+    search_to_the_bottom(name, case)

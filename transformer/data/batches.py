@@ -99,15 +99,16 @@ def partition(
     cost = np.where(start_after_end, np.inf, cost)  # float64 is exact to 2^53 tokens
 
     best, cuts = cost[0], [np.zeros(size, np.int64)]  # best[j]: cheapest cover of 0..j with len(cuts) runs
+    totals = [best[-1]]
     while len(cuts) < min(shapes, size):
         # a last run i..j (i >= 1) after the best cover of 0..i-1
         total = best[:-1, None] + cost[1:]
         first = np.argmin(total, axis=0)
-        better = total[first, np.arange(size)]
-        if better[-1] >= best[-1]:
-            break
-        best = better
+        best = total[first, np.arange(size)]
+        totals.append(best[-1])
         cuts.append(first + 1)
+    # One run more may gain nothing, because lengths are rounded, and two more may.
+    del cuts[int(np.argmin(totals)) + 1 :]
 
     runs, end = [], size - 1
     for starts in reversed(cuts):
