@@ -20,7 +20,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from transformer import config
 from transformer.errors import TransformerError, UsageError
-from transformer.parallel import replicated
+from transformer.parallel import by_rules, replicated
 
 log = logging.getLogger(__name__)
 
@@ -195,7 +195,9 @@ def average(trees: list[Any]) -> Any:
 
 
 def _abstract(tree: Any, mesh: Mesh) -> Any:
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), tree)
+    return jax.tree.map(
+        lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree, by_rules(mesh, tree)
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -339,7 +339,11 @@ class Mesh:
     """How devices are laid out; -1 is all that are left."""
 
     data: int = -1
-    """Devices that share a batch between them."""
+    """Devices that share each batch's rows between them, and have all parameters."""
+    fsdp: int = 1
+    """Devices that share each batch's rows, and keep only a part of the parameters and of the optimizer each."""
+    model: int = 1
+    """Devices that share each row: its heads, its feed-forward units, the vocabulary."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ def dropout(x: Float[Array, "*D"], rate: float, key: PRNGKeyArray | None) -> Flo
     """Zero each element with probability `rate`, scale the others by 1 / (1 - rate). No key: x itself.
 
     The mask is a function of the key and the element's position alone, so it is the same however the
-    array is sharded. The backward pass draws it again: that is cheaper than to keep it.
+    array is sharded: where every device computes its own rows (see `parallel.sum_over_rows`) these are axis 0,
+    and positions count from its first one. The backward pass draws it again: that is cheaper than to keep it.
     """
     if key is None or rate == 0.0:
         return x
@@ -57,7 +58,12 @@ def _hash(words: UInt32[Array, "2"], shape: tuple[int, ...]) -> UInt32[Array, "*
 def _positions(shape: tuple[int, ...]) -> UInt32[Array, "*D"]:
     strides = np.cumprod([1, *shape[:0:-1]], dtype=np.uint64)[::-1].astype(np.uint32)
     axes = (jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * s for axis, s in enumerate(strides))
-    return sum(axes, jnp.zeros(shape, jnp.uint32))
+    positions = sum(axes, jnp.zeros(shape, jnp.uint32))
+    shared = jax.sharding.get_abstract_mesh().manual_axes
+    if not shared or not shape:
+        return positions
+    share = shape[0] * int(strides[0]) % 2**32
+    return positions + jax.lax.axis_index(shared).astype(jnp.uint32) * np.uint32(share)
 
 
 def _mix(bits: UInt32[Array, "*D"]) -> UInt32[Array, "*D"]:

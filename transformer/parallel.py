@@ -1,5 +1,13 @@
-"""Devices as a mesh, and where arrays live on it. One device is a mesh of one: there is no other path."""
+"""Devices as a mesh, and where arrays live on it. One device is a mesh of one: there is no other path.
 
+The axes of a mesh are `data`, `fsdp` and `model`. Rows of a batch are spread over the first two, and parameters and
+optimizer over the last two, as `RULES` say. The gradient is computed row by row, each device doing its own rows and
+summing once at the end (`sum_over_rows`); everything else is left to XLA, which follows from where the arrays are.
+"""
+
+import math
+import re
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,26 +17,121 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from transformer import config
 from transformer.errors import UsageError
 
+AXES = ("data", "fsdp", "model")
+ROWS = ("data", "fsdp")
+"""Axes over which the rows of a batch are spread."""
+
+RULES: tuple[tuple[str, PartitionSpec], ...] = (
+    (r"(attention|cross)/(query|key|value)$", PartitionSpec(None, "fsdp", "model", None)),  # [L, D, H, K]
+    (r"(attention|cross)/output$", PartitionSpec(None, "model", None, "fsdp")),  # [L, H, K, D]
+    (r"feedforward/(inner|gate)$", PartitionSpec(None, "fsdp", "model")),  # [L, D, F]
+    (r"feedforward/inner_bias$", PartitionSpec(None, "model")),  # [L, F]
+    (r"feedforward/outer$", PartitionSpec(None, "model", "fsdp")),  # [L, F, D]
+    (r"table$", PartitionSpec("model", "fsdp")),  # [V, D]
+    (r"output/bias$", PartitionSpec("model")),  # [V]
+    (r"(input|recurrent|combine|deep|maps/\d+)$", PartitionSpec("fsdp", None)),  # recurrent models' matrices
+    (r"", PartitionSpec()),
+)
+"""Where a parameter, or what an optimizer keeps of it, lives: the first pattern found in its path says it. An axis of
+the array that does not divide over its axis of the mesh stays whole."""
+
 
 def make_mesh(settings: config.Mesh) -> Mesh:
-    """The mesh of the settings over all devices. Raises UsageError when there are too few."""
+    """The mesh of the settings over all devices. Raises UsageError when they do not go into it."""
     devices = jax.devices()
-    count = len(devices) if settings.data == -1 else settings.data
-    if not 1 <= count <= len(devices):
-        raise UsageError(f"--mesh.data={settings.data}, but {len(devices)} device(s) are there")
-    return jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,), devices=devices[:count])
+    sizes = {axis: getattr(settings, axis) for axis in AXES}
+    flags = " ".join(f"--mesh.{axis}={size}" for axis, size in sizes.items() if size != 1)
+    free = [axis for axis, size in sizes.items() if size == -1]
+    given = math.prod(size for size in sizes.values() if size != -1)
+    if len(free) > 1 or any(size < 1 and size != -1 for size in sizes.values()):
+        raise UsageError(f"{flags}: sizes are at least 1, and one of them may be -1, for all devices that are left")
+    if given > len(devices) or (free and len(devices) % given):
+        raise UsageError(f"{flags}: {len(devices)} device(s) are there, which do not divide so")
+    for axis in free:
+        sizes[axis] = len(devices) // given
+    count = math.prod(sizes.values())
+    return jax.make_mesh(tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices[:count])
+
+
+def shares(mesh: Mesh) -> int:
+    """Parts into which the rows of a batch are cut."""
+    return math.prod(mesh.shape[axis] for axis in ROWS)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The same on every device: parameters and optimizer state."""
+    """The same on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def by_rows(mesh: Mesh) -> NamedSharding:
-    """Axis 0 over the devices: batches."""
-    return NamedSharding(mesh, PartitionSpec("data"))
+    """Axis 0 over the devices: batches, and what belongs to their sentences."""
+    return NamedSharding(mesh, PartitionSpec(ROWS))
+
+
+def by_rules(mesh: Mesh, tree: Any) -> Any:
+    """Where each leaf of parameters, optimizer or training state lives, as `RULES` say of its path."""
+
+    def one(path: Any, leaf: Any) -> NamedSharding:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        spec = next(spec for pattern, spec in RULES if re.search(pattern, name))
+        axes = [axis if axis and leaf.shape[n] % mesh.shape[axis] == 0 else None for n, axis in enumerate(spec)]
+        return NamedSharding(mesh, PartitionSpec(*axes))
+
+    return jax.tree_util.tree_map_with_path(one, tree)
 
 
 def put_batch(mesh: Mesh, batch: Any) -> Any:
     """Host arrays to devices, their rows spread over the mesh."""
     return jax.tree.map(lambda x: jax.device_put(np.asarray(x), by_rows(mesh)), batch)
+
+
+def sum_over_rows(
+    mesh: Mesh, parameters: Any, function: Callable[..., tuple[Any, Any]]
+) -> Callable[..., tuple[Any, Any]]:
+    """The function of a whole batch, computed by each device on its own rows and summed once at the end.
+
+    Left to itself XLA would sum as soon as it can: at every step of a scan over time, and for every piece of the loss.
+
+    Parameters that are kept in parts (`fsdp`) are put together at the beginning, and what is summed is cut again, so
+    that each device gets the part of it that it keeps. The axis `model` stays XLA's.
+
+    Args:
+        mesh: the devices.
+        parameters: what the function will be called with, or its shapes.
+        function: (parameters, batch, more) -> (gradients like parameters, other sums), both sums over the batch's rows.
+    """
+    specs = jax.tree.map(lambda own: _only(own.spec, ROWS), by_rules(mesh, parameters))
+
+    def whole(leaf: jax.Array, spec: PartitionSpec) -> jax.Array:
+        for axis, name in enumerate(spec):
+            if name and mesh.shape[name] > 1:
+                leaf = jax.lax.all_gather(leaf, name, axis=axis, tiled=True)
+        return leaf
+
+    def summed(leaf: jax.Array, spec: PartitionSpec) -> jax.Array:
+        cut = [(axis, name) for axis, name in enumerate(spec) if name and mesh.shape[name] > 1]
+        for axis, name in cut:
+            leaf = jax.lax.psum_scatter(leaf, name, scatter_dimension=axis, tiled=True)
+        return jax.lax.psum(leaf, tuple(name for name in ROWS if name not in dict(cut).values()))
+
+    def share(parameters: Any, batch: Any, *more: Any) -> tuple[Any, Any]:
+        gradients, sums = function(jax.tree.map(whole, parameters, specs), batch, *more)
+        return jax.tree.map(summed, gradients, specs), jax.lax.psum(sums, ROWS)
+
+    def over_rows(parameters: Any, batch: Any, *more: Any) -> tuple[Any, Any]:
+        each = jax.shard_map(
+            share,
+            mesh=mesh,
+            in_specs=(specs, PartitionSpec(ROWS), *[PartitionSpec()] * len(more)),
+            out_specs=(specs, PartitionSpec()),
+            axis_names=set(ROWS),
+            check_vma=False,
+        )
+        found: tuple[Any, Any] = each(parameters, batch, *more)
+        return found
+
+    return over_rows
+
+
+def _only(spec: PartitionSpec, axes: tuple[str, ...]) -> PartitionSpec:
+    return PartitionSpec(*[name if name in axes else None for name in spec])

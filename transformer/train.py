@@ -36,11 +36,11 @@ State = dict[str, Any]
 
 
 def make_step(
-    graph: Any, optimizer: optax.GradientTransformation, settings: config.Config
+    graph: Any, optimizer: optax.GradientTransformation, settings: config.Config, mesh: Mesh
 ) -> Callable[[State, Batch], tuple[State, dict[str, Array]]]:
     """One update: (state, batch) -> (state, metrics). Pure; the caller jits it."""
 
-    guided = settings.training.guided
+    guided, pieces = settings.training.guided, settings.training.accumulate
 
     def loss(parameters: Any, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         model = nnx.merge(graph, parameters)
@@ -61,23 +61,28 @@ def make_step(
             total += guided.weight * parts["guiding"]
         return total, parts
 
-    def step(state: State, batch: Batch) -> tuple[State, dict[str, Array]]:
-        pieces = settings.training.accumulate
-        key = jax.random.fold_in(jax.random.key(settings.seed), state["step"])
-        # Every piece takes its rows from all devices' shares, so cutting moves nothing between devices.
+    def sums(parameters: Any, batch: Batch, key: Array) -> tuple[Any, dict[str, Array]]:
+        """Gradients and losses, summed over the rows, piece by piece."""
+        # Every piece takes its rows from all devices' shares, so that masks are those of one device.
         cut = jax.tree.map(lambda x: x.reshape(-1, pieces, *x.shape[1:]).swapaxes(0, 1), batch)
 
         def accumulate(sums: Any, piece: tuple[Batch, Array]) -> tuple[Any, None]:
             rows, number = piece
             grad = jax.value_and_grad(loss, has_aux=True)
-            return jax.tree.map(jnp.add, sums, grad(state["parameters"], rows, jax.random.fold_in(key, number))), None
+            return jax.tree.map(jnp.add, sums, grad(parameters, rows, jax.random.fold_in(key, number))), None
 
         names = ("nll", "guiding") if guided.weight > 0 else ("nll",)
         nothing = (jnp.zeros(()), {name: jnp.zeros(()) for name in names})
-        zeros = (nothing, jax.tree.map(jnp.zeros_like, state["parameters"]))
+        zeros = (nothing, jax.tree.map(jnp.zeros_like, parameters))
         ((total, parts), gradients), _ = jax.lax.scan(accumulate, zeros, (cut, jnp.arange(pieces)))
+        return gradients, parts | {"loss": total, "tokens": jnp.sum(batch.target_out != 0)}
+
+    def step(state: State, batch: Batch) -> tuple[State, dict[str, Array]]:
+        key = jax.random.fold_in(jax.random.key(settings.seed), state["step"])
+        over_rows = parallel.sum_over_rows(mesh, state["parameters"], sums)
+        gradients, totals = over_rows(state["parameters"], batch, key)
         # Global sum over global sum: the mean over all tokens of the update, however they are spread.
-        tokens = jnp.sum(batch.target_out != 0)
+        tokens = totals.pop("tokens")
         gradients = jax.tree.map(lambda g: g / tokens, gradients)
         updates, optimizer_state = optimizer.update(gradients, state["optimizer"], state["parameters"])
         new = {
@@ -85,7 +90,7 @@ def make_step(
             "parameters": optax.apply_updates(state["parameters"], updates),
             "optimizer": optimizer_state,
         }
-        means = {"loss": total / tokens} | {name: part / tokens for name, part in parts.items()}
+        means = {name: total / tokens for name, total in totals.items()}
         return new, means | {"grad_norm": optax.tree.norm(gradients), "tokens": tokens}
 
     return step
@@ -102,7 +107,7 @@ def compile_ahead(
 
     Most of XLA's work has one thread, so shapes share the cores.
     """
-    jitted = jax.jit(step, donate_argnums=0, out_shardings=(parallel.replicated(mesh), None))
+    jitted = jax.jit(step, donate_argnums=0, out_shardings=(parallel.by_rules(mesh, state), parallel.replicated(mesh)))
 
     def shapes(bucket: Bucket) -> Batch:
         rows, S, T = bucket
@@ -162,11 +167,8 @@ def train(
     training, plan = settings.training, prepared.plan
     rate = optim.schedule(settings.schedule, settings.model.width, training.steps)
     optimizer = optim.optimizer(settings.optimizer, rate)
-    state: State = jax.device_put(
-        {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)},
-        parallel.replicated(mesh),
-        may_alias=False,
-    )
+    state: State = {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)}
+    state = jax.device_put(state, parallel.by_rules(mesh, state), may_alias=False)
     host = Host()
     checkpoints = Checkpoints(run.checkpoints, training)
     if (latest := checkpoints.latest()) is not None:
@@ -182,7 +184,7 @@ def train(
     began = started - 60 * host.minutes
     with compilations() as compiled, stop_requests() as stop:
         programs = compile_ahead(
-            make_step(graph, optimizer, settings), state, plan, mesh, aligned=prepared.examples.links is not None
+            make_step(graph, optimizer, settings, mesh), state, plan, mesh, aligned=prepared.examples.links is not None
         )
         log.info("the update compiled for %d shapes of batches in %.0f s", len(programs), time.perf_counter() - started)
         book = Logbook(run, step, training.steps)

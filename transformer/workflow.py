@@ -33,10 +33,11 @@ def train(settings: Config, folder: Path, recipe: str, *, resume: bool = False, 
     check.everything(settings)
     settings = _with_absolute_paths(settings)
     mesh = parallel.make_mesh(settings.mesh)
-    if settings.batching.batch_multiple % mesh.size:
+    if settings.batching.batch_multiple % parallel.shares(mesh):
         raise UsageError(
-            f"--batching.batch-multiple={settings.batching.batch_multiple} does not divide over {mesh.size} devices: "
-            "give a multiple of them, or fewer devices with --mesh.data"
+            f"--batching.batch-multiple={settings.batching.batch_multiple} does not divide over the "
+            f"{parallel.shares(mesh)} devices that share its rows: give a multiple of them, or fewer devices with "
+            "--mesh.data"
         )
     run = Run(folder)
     about = rundir.check(folder, settings, resume)

@@ -54,7 +54,7 @@ class Measure:
             may_alias=False,
         )
         began = time.perf_counter()
-        programs = compile_ahead(make_step(graph, optimizer, settings), state, plan, mesh)
+        programs = compile_ahead(make_step(graph, optimizer, settings, mesh), state, plan, mesh)
         compiling = time.perf_counter() - began
 
         stream = batches.stream(prepared.examples, plan)

@@ -159,7 +159,7 @@ class Places:
         self._engine, self._parameters, self._waiting = engine, parameters, waiting
         self._settings = _compiled_with(settings)
         self._rows = parallel.by_rows(engine.mesh)
-        self._prefix, self._sizes = prefix, _sizes(settings.batch, engine.mesh.size)
+        self._prefix, self._sizes = prefix, _sizes(settings.batch, parallel.shares(engine.mesh))
         self._jobs: list[Job | None] = [None] * next(
             (size for size in self._sizes if size >= len(waiting)), self._sizes[-1]
         )
@@ -182,7 +182,7 @@ class Places:
     @property
     def _share(self) -> int:
         """Sentences read at once: a quarter of the places, or the smallest batch."""
-        return max(self._sizes[0], _round(len(self._jobs) // SHARE, self._engine.mesh.size))
+        return max(self._sizes[0], _round(len(self._jobs) // SHARE, parallel.shares(self._engine.mesh)))
 
     def _fill(self) -> None:
         """Let sentences take the places that are free; or have fewer places."""
