@@ -9,9 +9,9 @@ import optax
 import pytest
 
 from tests.conftest import tiny
-from transformer import api, logbook, models, workflow
+from transformer import api, logbook, models, parallel, workflow
 from transformer.attention.scores import SCORES, Score
-from transformer.config import Attention, Data, Grammar, Guided, Rnn, from_json, to_json
+from transformer.config import Attention, Data, Grammar, Guided, Mesh, Rnn, from_json, to_json
 from transformer.data.batches import Batch
 from transformer.errors import UsageError
 from transformer.rundir import Run
@@ -75,14 +75,14 @@ def test_guided_alignment_pulls_the_attention(model, settings):
     alignment = jnp.zeros((2, 4, 4)).at[0, [0, 1, 2], [2, 1, 0]].set(1).at[1, [0, 1], [1, 0]].set(1)
     batch = Batch(source, jnp.pad(target, [(0, 0), (1, 0)], constant_values=2)[:, :4], target, alignment)
     graph, parameters = models.split(models.create(model, 13, 13, 1))
-    optimizer = optax.adam(1e-2)
+    optimizer, mesh = optax.adam(1e-2), parallel.make_mesh(Mesh(data=1))
     found = {}
     for weight in (1e-6, 1.0):
         guided = dataclasses.replace(settings.training, guided=Guided(weight=weight))
-        step = jax.jit(make_step(graph, optimizer, dataclasses.replace(settings, model=model, training=guided)))
+        step = jax.jit(make_step(graph, optimizer, dataclasses.replace(settings, model=model, training=guided), mesh))
         state = {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)}
         for _ in range(80):
-            state, metrics = step(state, batch)
+            state, metrics = step(state, batch, jnp.zeros((1, 2)))
         found[weight] = float(metrics["guiding"])
         assert metrics["loss"] > metrics["nll"]
     assert found[1.0] < 0.3 < found[1e-6]

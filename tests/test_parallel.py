@@ -1,47 +1,87 @@
-"""Several devices, simulated on the CPU, each test in a process of its own."""
+"""Any mesh gives what one device gives: devices are simulated, each job in processes of its own (see `meshes`)."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-STEP = """
-import dataclasses, sys
-import jax, numpy as np
-jax.config.update("jax_numpy_rank_promotion", "raise")
-from tests.conftest import tiny
-from tests.test_train import make_batch
-from transformer import config, models, optim, parallel, train
+from tests import meshes
+from transformer import config, parallel
+from transformer.errors import UsageError
 
-settings = config.Config(model=tiny(), training=config.Training(accumulate=int(sys.argv[2])))
-mesh = parallel.make_mesh(config.Mesh(data=int(sys.argv[1])))
-graph, parameters = models.split(models.create(settings.model, 13, 13, 1))
-optimizer = optim.optimizer(settings.optimizer, lambda _: 1e-3)
-state = {"step": jax.numpy.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)}
-state = jax.device_put(state, parallel.replicated(mesh))
-step = jax.jit(train.make_step(graph, optimizer, settings))
-for number in range(3):
-    state, metrics = step(state, parallel.put_batch(mesh, make_batch(16, number)))
-    print(float(metrics["loss"]), float(metrics["grad_norm"]))
-"""
+JOBS = {
+    "8 data": ({"data": 8}, 8, 1),
+    "8 fsdp": ({"data": 1, "fsdp": 8}, 8, 1),
+    "2 data x 4 model": ({"data": 2, "model": 4}, 8, 1),
+    "2 data x 2 fsdp x 2 model": ({"data": 2, "fsdp": 2, "model": 2}, 8, 1),
+    "2 processes x 4 data": ({"data": 8}, 4, 2),
+    "2 processes x 4 fsdp": ({"data": 1, "fsdp": 8}, 4, 2),
+}
+QUICK = [("transformer", "8 data")]
+ALL = [(model, job) for model in ("transformer", "rnn") for job in JOBS]
 
 
-def losses(devices: int, pieces: int) -> list[float]:
-    environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
-    command = [sys.executable, "-c", STEP, str(devices), str(pieces)]
-    done = subprocess.run(
-        command, env=environment, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=True
-    )
-    return [float(word) for word in done.stdout.split()]
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """What one device finds, of each model that is asked for."""
+    known = {}
+
+    def of(model):
+        if model not in known:
+            folder = tmp_path_factory.mktemp(model)
+            known[model] = meshes.run(folder, model, {"data": 1}, 1), gradients(folder)
+        return known[model]
+
+    return of
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("pieces", [1, 2])
-def test_four_devices_train_as_one_does(pieces):
-    """Dropout on: masks depend on the position in the batch, not on the device."""
-    assert losses(4, pieces) == pytest.approx(losses(1, pieces), rel=1e-5)
+def gradients(folder):
+    with np.load(folder / "gradients.npz") as file:
+        return {name: file[name] for name in file.files}
+
+
+def moved(folder):
+    """Elements that the compiled step moves between devices, by operation."""
+    pattern = r"= (.*?) (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
+    found = {}
+    for shapes, operation in re.findall(pattern, (folder / "step.hlo").read_text()):
+        sizes = [np.prod([int(n) for n in dims.split(",") if n]) for dims in re.findall(r"\w+\[([\d,]*)\]", shapes)]
+        found[operation] = found.get(operation, 0) + int(sum(sizes))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("model", "job"), [case if case in QUICK else pytest.param(*case, marks=pytest.mark.slow) for case in ALL]
+)
+def test_a_mesh_trains_as_one_device_does(model, job, alone, tmp_path):
+    """Dropout on, in pieces. Masks hang on the place in the whole batch, and sums differ by rounding alone."""
+    result, expected = meshes.run(tmp_path, model, *JOBS[job]), alone(model)
+    np.testing.assert_allclose(result["losses"], expected[0]["losses"], rtol=1e-4)
+    ours = gradients(tmp_path)
+    for name, gradient in expected[1].items():
+        difference = np.linalg.norm(ours[name] - gradient)
+        assert difference <= 1e-6 * np.linalg.norm(gradient), name
+    if job.endswith("data"):
+        # Gradients once, and the sums of loss, nll and tokens; a wish or two.
+        assert moved(tmp_path) == {"all-reduce": result["parameters"] + 3 + 2}
+
+
+@pytest.mark.parametrize(
+    ("mesh", "message"),
+    [
+        ({"data": 2}, r"--mesh.data=2: 1 device"),
+        ({"data": -1, "fsdp": -1}, "one of them may be -1"),
+        ({"data": 0}, "at least 1"),
+        ({"fsdp": 3}, "which do not divide so"),
+    ],
+)
+def test_meshes_that_cannot_be(mesh, message):
+    with pytest.raises(UsageError, match=message):
+        parallel.make_mesh(config.Mesh(**mesh))
 
 
 SEARCH = """
@@ -53,9 +93,10 @@ from transformer.config import Decoding, Mesh
 from transformer.decoding.engine import Engine
 
 graph, parameters = models.split(models.create(SETTINGS["transformer"], V, V, 3))
-mesh = parallel.make_mesh(Mesh(int(sys.argv[1])))
+mesh = parallel.make_mesh(Mesh(*map(int, sys.argv[1:])))
 engine = Engine(models.builder(graph), mesh, 32)
 parameters = _louder(parameters, np.random.default_rng(1))
+parameters = parallel.put(parameters, parallel.by_rules(mesh, parameters))
 found = engine.run(parameters, jobs(50), Decoding(beam=3, batch=16))
 for one in sorted(found, key=lambda one: one.number):
     print(one.number, round(float(one.scores[0]), 4), one.tokens[0][one.tokens[0] != 0].tolist())
@@ -63,15 +104,16 @@ for one in sorted(found, key=lambda one: one.number):
 
 
 @pytest.mark.slow
-def test_four_devices_translate_as_one_does():
-    def printed(devices: int) -> list[str]:
-        environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
-        command = [sys.executable, "-c", SEARCH, str(devices)]
+@pytest.mark.parametrize("mesh", [(4, 1, 1), (2, 2, 1), (2, 1, 2)])
+def test_a_mesh_translates_as_one_device_does(mesh):
+    def printed(*mesh: int) -> list[str]:
+        environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+        command = [sys.executable, "-c", SEARCH, *map(str, mesh)]
         done = subprocess.run(
             command, env=environment, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=True
         )
         return done.stdout.splitlines()
 
-    one = printed(1)
+    one = printed(1, 1, 1)
     assert len(one) == 50
-    assert printed(4) == one
+    assert printed(*mesh) == one

@@ -14,11 +14,14 @@ import pytest
 from flax import nnx
 
 from tests.conftest import tiny
-from transformer import api, config, logbook, models, optim, rundir, workflow
+from transformer import api, config, logbook, models, optim, parallel, rundir, workflow
 from transformer import train as training
 from transformer.data.batches import Batch
 from transformer.errors import InterruptedRunError, TransformerError, UsageError
 from transformer.rundir import Run
+
+MESH = parallel.make_mesh(config.Mesh(data=1))
+NOTHING = jnp.zeros((1, 2))
 
 
 def with_training(settings, **changes):
@@ -123,7 +126,7 @@ def one_step(settings, batch):
     graph, parameters = models.split(models.create(settings.model, 13, 13, 1))
     optimizer = optim.optimizer(settings.optimizer, lambda _: 1e-3)
     state = {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)}
-    return jax.jit(training.make_step(graph, optimizer, settings))(state, batch)
+    return jax.jit(training.make_step(graph, optimizer, settings, MESH))(state, batch, NOTHING)
 
 
 @pytest.mark.parametrize("pieces", [2, pytest.param(4, marks=pytest.mark.slow)])
@@ -179,8 +182,8 @@ def test_a_loss_that_is_not_finite_stops_names_the_batch_and_keeps_the_last_good
     def poisoned(*arguments):
         step = original(*arguments)
 
-        def wrapped(state, batch):
-            new, metrics = step(state, batch)
+        def wrapped(state, batch, wishes):
+            new, metrics = step(state, batch, wishes)
             bad = jnp.where(state["step"] >= 4, jnp.nan, 1.0)
             return {**new, "parameters": jax.tree.map(lambda p: p * bad, new["parameters"])}, metrics
 

@@ -1,13 +1,15 @@
 """Checkpoints of a run, through orbax: parameters, optimizer state and what the host knows, saved as one.
 
-Each is a folder `checkpoints/<step>/` that appears whole or not at all. Parameters are an item of their own, so
-that translating reads no optimizer state. Nothing is pickled.
+Each is a folder `checkpoints/<step>/` that appears whole or not at all, written while training goes on. Parameters are
+an item of their own, so that translating reads no optimizer state. Nothing is pickled. What its files were when they
+were written is in `checkpoints/checksums/<step>.json`.
 """
 
 import json
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import orbax.checkpoint as ocp
 from jax.sharding import Mesh
 from orbax.checkpoint import checkpoint_managers as policies
 
-from transformer import config
+from transformer import checksums, cluster, config
 from transformer.errors import TransformerError, UsageError
 from transformer.parallel import by_rules, replicated
 
@@ -50,6 +52,8 @@ class Checkpoints:
         def quality(metrics: dict[str, float]) -> float:
             return metrics["quality"]
 
+        self._unsealed: int | None = None
+        """A step that is being written, or has no checksums yet."""
         if read_only and not folder.is_dir():
             raise TransformerError(f"{folder.parent} holds no checkpoint yet")
         self.folder = folder
@@ -57,7 +61,7 @@ class Checkpoints:
             preservation_policy=Keep(training.keep_last, training.keep_best),
             best_fn=quality,  # without it orbax writes no metrics
             best_mode="max",
-            enable_async_checkpointing=False,
+            enable_async_checkpointing=not read_only,
             cleanup_tmp_directories=not read_only,
             create=not read_only,
             read_only=read_only,
@@ -66,12 +70,16 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(folder.absolute(), item_names=ITEMS, options=options)
 
     def save(self, state: dict[str, Any], host: dict[str, Any], quality: float | None) -> None:
-        """Save a state; `quality` (higher is better) is its validation metric, if it was validated.
+        """Begin to save a state; `quality` (higher is better) is its validation metric, if it was validated.
 
-        Raises TransformerError when it cannot be written; the checkpoints before are untouched.
+        Raises TransformerError, now or from `seal`, when it cannot be written; the checkpoints before are untouched.
         """
+        self.seal(wait=True)
         step = int(state["step"])
-        try:
+        if jax.default_backend() == "cpu":
+            # There the host's copy would be the device's own buffer, which the next update is given to write in.
+            state = jax.tree.map(jnp.copy, state)
+        with self._writing(step):
             self._manager.save(
                 step,
                 metrics=None if quality is None else {"quality": quality},
@@ -81,12 +89,68 @@ class Checkpoints:
                     host=ocp.args.JsonSave(host),
                 ),
             )
+        self._unsealed = step
+
+    def seal(self, *, wait: bool = False) -> None:
+        """Keep the checksums of what was saved, once it is written; `wait` until it is."""
+        step = self._unsealed
+        if step is None or not (wait or not self._manager.is_saving_in_progress()):
+            return
+        self._unsealed = None
+        with self._writing(step):
             self._manager.wait_until_finished()
+            if cluster.is_first():
+                checksums.write(self.folder / str(step), self._checksums(step))
+                for path in self._checksums(step).parent.glob("*.json"):
+                    if not (self.folder / path.stem).is_dir():
+                        path.unlink()
+
+    def _checksums(self, step: int) -> Path:
+        return self.folder / "checksums" / f"{step}.json"
+
+    @contextmanager
+    def _writing(self, step: int) -> Iterator[None]:
+        try:
+            yield
         except (OSError, ValueError) as error:  # tensorstore's errors are ValueErrors
             raise TransformerError(
                 f"the checkpoint of step {step} cannot be written to {self.folder} ({_first_line(error)}); those "
                 f"before it are untouched: the last good one is {self.last_good()}"
             ) from error
+
+    def resume(self, like: dict[str, Any], mesh: Mesh) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """State and host's data of the newest good checkpoint; None where there is none at all.
+
+        Damaged ones are named in the log and moved to `damaged/` beside the folder of checkpoints.
+
+        Raises TransformerError when all are damaged.
+        """
+        steps = self.steps()
+        for step in reversed(steps):
+            damage = cluster.of_first(checksums.damage(self.folder / str(step), self._checksums(step)) or "")
+            if not damage:
+                try:
+                    return self.restore(step, like, mesh), self.host(step)
+                except TransformerError as error:
+                    damage = str(error)
+            log.warning("the checkpoint of step %d is damaged (%s): going on from the one before", step, damage)
+            self._set_aside(step)
+        if steps:
+            raise TransformerError(f"every checkpoint of {self.folder} is damaged; they are in {self._damaged}")
+        return None
+
+    @property
+    def _damaged(self) -> Path:
+        return self.folder.with_name("damaged")
+
+    def _set_aside(self, step: int) -> None:
+        if cluster.is_first():
+            self._damaged.mkdir(exist_ok=True)
+            number = next(n for n in range(1, 10**6) if not (self._damaged / f"{step}-{n}").exists())
+            (self.folder / str(step)).rename(self._damaged / f"{step}-{number}")
+            self._checksums(step).unlink(missing_ok=True)
+        cluster.wait(f"set aside {step}")
+        self._manager.reload()
 
     def host(self, step: int) -> dict[str, Any]:
         """The host's data of a checkpoint."""
@@ -114,6 +178,10 @@ class Checkpoints:
 
     def _read(self, step: int, **items: Any) -> Any:
         try:
+            for name in items:
+                damage = checksums.damage(self.folder / str(step), self._checksums(step), f"{name}/")
+                if damage is not None:
+                    raise ValueError(damage)
             return self._manager.restore(step, args=ocp.args.Composite(**items))
         except Exception as error:  # orbax raises a bare Exception for an array cut short
             others = ", ".join(str(s) for s in self.steps() if s != step) or "none"
@@ -156,7 +224,10 @@ class Checkpoints:
 
     def close(self) -> None:
         """Wait for what is being written, and stop orbax's threads."""
-        self._manager.close()
+        try:
+            self.seal(wait=True)
+        finally:
+            self._manager.close()
 
     def _quality(self, step: int) -> float | None:
         metrics = self._manager.metrics(step)
@@ -166,12 +237,17 @@ class Checkpoints:
 def save_average(folder: Path, parameters: Any, about: dict[str, Any]) -> None:
     """Averaged parameters, and of which steps, as `average/` of a run; an older average is replaced."""
     beside = folder.with_name(folder.name + ".new")
-    shutil.rmtree(beside, ignore_errors=True)
+    if cluster.is_first():
+        shutil.rmtree(beside, ignore_errors=True)
+    cluster.wait("room for the average")
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save((beside / "parameters").absolute(), parameters)
-    (beside / "average.json").write_text(json.dumps(about, indent=2) + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    beside.rename(folder)
+    if cluster.is_first():
+        checksums.write(beside / "parameters", beside / "checksums.json")
+        (beside / "average.json").write_text(json.dumps(about, indent=2) + "\n")
+        shutil.rmtree(folder, ignore_errors=True)
+        beside.rename(folder)
+    cluster.wait("average")
 
 
 def about_average(folder: Path) -> dict[str, Any] | None:
@@ -184,7 +260,10 @@ def about_average(folder: Path) -> dict[str, Any] | None:
 
 
 def load_average(folder: Path, like: Any, mesh: Mesh) -> Any:
-    """The parameters that `save_average` wrote."""
+    """The parameters that `save_average` wrote. Raises TransformerError when they are damaged."""
+    damage = checksums.damage(folder / "parameters", folder / "checksums.json")
+    if damage is not None:
+        raise TransformerError(f"the average {folder} is damaged ({damage}): --checkpoint best is another")
     with ocp.StandardCheckpointer() as checkpointer:
         return checkpointer.restore((folder / "parameters").absolute(), _abstract(like, mesh))
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from transformer import recipes, rundir
+from transformer import cluster, recipes, rundir
 from transformer.commands import COMMANDS
 from transformer.commands.seeing import Align, Explain
 from transformer.commands.training import Demo, Study, Train
@@ -48,6 +48,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         command = parse(arguments)
         _set_up_jax(command)
+        if isinstance(command, Train | Evaluate):
+            cluster.join(command.cluster)
         command()
     except TransformerError as error:
         print(f"transformer: {error}", file=sys.stderr)

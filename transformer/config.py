@@ -335,6 +335,18 @@ class Decoding:
 
 
 @dataclass(frozen=True)
+class Cluster:
+    """Processes that work on one job, each with the same command. Of the process, not of the recipe."""
+
+    coordinator: str = ""
+    """HOST:PORT that process 0 listens at; not needed under SLURM, Open MPI, Kubernetes or on TPU pods."""
+    processes: int = 0
+    """How many there are."""
+    process: int = -1
+    """Which this one is, from 0."""
+
+
+@dataclass(frozen=True)
 class Mesh:
     """How devices are laid out; -1 is all that are left."""
 

@@ -48,6 +48,19 @@ class Logbook:
             log.warning("the log of %s could not be finished: %s", self._run.folder, error)
 
 
+class NoLogbook:
+    """Of the processes of a job one keeps the log; this is what the others have."""
+
+    def __init__(self) -> None:
+        self.bar = tqdm(disable=True)
+
+    def write(self, kind: str, step: int, values: dict[str, float]) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
 def line(values: dict[str, float]) -> str:
     """Values on one line, for a person."""
     return ", ".join(f"{name} {value:.4g}" for name, value in values.items())

@@ -3,6 +3,7 @@
 import math
 import time
 from collections import deque
+from typing import NamedTuple
 
 from jaxtyping import Array
 
@@ -10,6 +11,15 @@ from transformer.errors import TransformerError
 
 MEANS = ("loss", "nll", "guiding")
 """Metrics that are means over tokens; the others are means over updates."""
+
+
+class Wishes(NamedTuple):
+    """Why a process may want to end training before its last update."""
+
+    stop: bool
+    """It was asked to."""
+    late: bool
+    """Its time is over."""
 
 
 class NonFiniteLossError(TransformerError):
@@ -25,6 +35,8 @@ class Meter:
 
     def __init__(self) -> None:
         self._unread: deque[tuple[int, dict[str, Array]]] = deque()
+        self.wishes = Wishes(False, False)
+        """What any process wished at an update that was read, the same in all of them."""
         self._restart()
 
     def pause(self, seconds: float) -> None:
@@ -61,6 +73,8 @@ class Meter:
             if not (math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"])):
                 raise NonFiniteLossError(batch, values)
             tokens = values.pop("tokens")
+            wished = [values.pop(name) > 0 for name in Wishes._fields]
+            self.wishes = Wishes(*(old or new for old, new in zip(self.wishes, wished, strict=True)))
             for name, value in values.items():
                 weight = tokens if name in MEANS else 1.0
                 self._sums[name] = self._sums.get(name, 0.0) + value * weight

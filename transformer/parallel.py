@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -80,9 +81,43 @@ def by_rules(mesh: Mesh, tree: Any) -> Any:
     return jax.tree_util.tree_map_with_path(one, tree)
 
 
+def own_rows(mesh: Mesh, rows: int) -> range:
+    """Of the rows of a batch those that live on this process' devices: the ones it has to read."""
+    places = by_rows(mesh).addressable_devices_indices_map((rows,)).values()
+    bounds = [place[0].indices(rows) for place in places if place is not None]
+    return range(min(start for start, _, _ in bounds), max(stop for _, stop, _ in bounds))
+
+
 def put_batch(mesh: Mesh, batch: Any) -> Any:
-    """Host arrays to devices, their rows spread over the mesh."""
-    return jax.tree.map(lambda x: jax.device_put(np.asarray(x), by_rows(mesh)), batch)
+    """Host arrays to devices, their rows spread over the mesh; each process has its own rows, as `own_rows` says."""
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(by_rows(mesh), np.asarray(x)), batch)
+
+
+def put(tree: Any, shardings: Any) -> Any:
+    """Arrays that every process has, to where they live. Copied: who is given them may donate them."""
+
+    def one(leaf: Any, sharding: NamedSharding) -> jax.Array:
+        whole = np.asarray(leaf)
+        return jnp.copy(jax.make_array_from_callback(whole.shape, sharding, lambda place: whole[place]))
+
+    return jax.tree.map(one, tree, shardings)
+
+
+def own_mesh(mesh: Mesh) -> Mesh:
+    """The devices of this process alone, all of them sharing rows; the mesh itself where there is one process."""
+    if jax.process_count() == 1:
+        return mesh
+    return jax.make_mesh(
+        (jax.local_device_count(), 1, 1), AXES, axis_types=(AxisType.Auto,) * 3, devices=jax.local_devices()
+    )
+
+
+def to_own(tree: Any, mesh: Mesh) -> Any:
+    """Arrays of all processes as arrays of this process' own mesh, whole on each of its devices."""
+    if jax.process_count() == 1:
+        return tree
+    whole = jax.jit(lambda x: x, out_shardings=jax.tree.map(lambda leaf: replicated(leaf.sharding.mesh), tree))(tree)
+    return jax.tree.map(lambda leaf: jax.device_put(leaf.addressable_data(0), replicated(mesh)), whole)
 
 
 def sum_over_rows(
@@ -108,15 +143,19 @@ def sum_over_rows(
                 leaf = jax.lax.all_gather(leaf, name, axis=axis, tiled=True)
         return leaf
 
+    def total(leaf: jax.Array, done: set[str]) -> jax.Array:
+        axes = tuple(name for name in ROWS if mesh.shape[name] > 1 and name not in done)
+        return jax.lax.psum(leaf, axes) if axes else leaf
+
     def summed(leaf: jax.Array, spec: PartitionSpec) -> jax.Array:
         cut = [(axis, name) for axis, name in enumerate(spec) if name and mesh.shape[name] > 1]
         for axis, name in cut:
             leaf = jax.lax.psum_scatter(leaf, name, scatter_dimension=axis, tiled=True)
-        return jax.lax.psum(leaf, tuple(name for name in ROWS if name not in dict(cut).values()))
+        return total(leaf, {name for _, name in cut})
 
     def share(parameters: Any, batch: Any, *more: Any) -> tuple[Any, Any]:
         gradients, sums = function(jax.tree.map(whole, parameters, specs), batch, *more)
-        return jax.tree.map(summed, gradients, specs), jax.lax.psum(sums, ROWS)
+        return jax.tree.map(summed, gradients, specs), jax.tree.map(lambda leaf: total(leaf, set()), sums)
 
     def over_rows(parameters: Any, batch: Any, *more: Any) -> tuple[Any, Any]:
         each = jax.shard_map(

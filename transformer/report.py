@@ -9,7 +9,7 @@ import numpy as np
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.significance import PairedTest, Result
 
-from transformer import rundir
+from transformer import cluster, rundir
 from transformer.api import Translation
 from transformer.data import corpus
 from transformer.data.corpus import Corpus
@@ -55,9 +55,10 @@ def evaluate(
     }
     if against:
         result["against"] = _paired(against, part, hypotheses, tokenize, lowercase)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{part.name}.hypotheses").write_text("".join(h + "\n" for h in hypotheses), encoding="utf-8")
-    rundir.write_json(folder / f"{part.name}.json", result)
+    if cluster.is_first():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{part.name}.hypotheses").write_text("".join(h + "\n" for h in hypotheses), encoding="utf-8")
+        rundir.write_json(folder / f"{part.name}.json", result)
     return result | {"hypotheses": hypotheses}
 
 

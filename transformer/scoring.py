@@ -41,14 +41,15 @@ class Scorer:
             hidden, _ = model.decode(model.encode(batch.source), batch.target_in)
             return cross_entropy(model.output, hidden, batch.target_out, chunk=chunk)[1]
 
-        self._nll, self._mesh = jax.jit(nll), mesh
+        self._nll, self._mesh = jax.jit(nll, out_shardings=parallel.replicated(mesh)), mesh
 
     def score(self, parameters: Any, examples: Examples, plan: Sequence[tuple[Bucket, np.ndarray]]) -> SentenceScores:
         """Log-probability of each example; `plan` is what `data.batches.fixed` made of them."""
         lengths = np.asarray(examples.target_lengths)
         each = [np.zeros(0)] * len(lengths)
         for bucket, ids in plan:
-            batch = parallel.put_batch(self._mesh, batches.assemble(examples, bucket, ids))
+            own = parallel.own_rows(self._mesh, bucket.rows)
+            batch = parallel.put_batch(self._mesh, batches.assemble(examples, bucket, ids, own))
             logp = -np.asarray(self._nll(parameters, batch))
             for row, number in enumerate(ids):
                 each[number] = logp[row, : lengths[number]]

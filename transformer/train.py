@@ -12,19 +12,20 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array
 
-from transformer import checkpoint, config, logbook, optim, parallel
+from transformer import checkpoint, cluster, config, logbook, optim, parallel
 from transformer.checkpoint import Checkpoints
 from transformer.data import batches
 from transformer.data.batches import Batch, Bucket, Plan
 from transformer.errors import InterruptedRunError, TransformerError
-from transformer.logbook import Logbook
+from transformer.logbook import Logbook, NoLogbook
 from transformer.losses import cross_entropy, guiding
-from transformer.meter import Meter, NonFiniteLossError
+from transformer.meter import Meter, NonFiniteLossError, Wishes
 from transformer.prepare import Prepared
 from transformer.rundir import Run
 from transformer.watch import compilations, stop_requests
@@ -37,8 +38,12 @@ State = dict[str, Any]
 
 def make_step(
     graph: Any, optimizer: optax.GradientTransformation, settings: config.Config, mesh: Mesh
-) -> Callable[[State, Batch], tuple[State, dict[str, Array]]]:
-    """One update: (state, batch) -> (state, metrics). Pure; the caller jits it."""
+) -> Callable[[State, Batch, Array], tuple[State, dict[str, Array]]]:
+    """One update: (state, batch, wishes) -> (state, metrics). Pure; the caller jits it.
+
+    `wishes` [N, 2] is what each device's process wishes (see `Wishes`); the metrics have their sums, so that all
+    processes end at one update.
+    """
 
     guided, pieces = settings.training.guided, settings.training.accumulate
 
@@ -77,7 +82,7 @@ def make_step(
         ((total, parts), gradients), _ = jax.lax.scan(accumulate, zeros, (cut, jnp.arange(pieces)))
         return gradients, parts | {"loss": total, "tokens": jnp.sum(batch.target_out != 0)}
 
-    def step(state: State, batch: Batch) -> tuple[State, dict[str, Array]]:
+    def step(state: State, batch: Batch, wishes: Array) -> tuple[State, dict[str, Array]]:
         key = jax.random.fold_in(jax.random.key(settings.seed), state["step"])
         over_rows = parallel.sum_over_rows(mesh, state["parameters"], sums)
         gradients, totals = over_rows(state["parameters"], batch, key)
@@ -91,13 +96,14 @@ def make_step(
             "optimizer": optimizer_state,
         }
         means = {name: total / tokens for name, total in totals.items()}
-        return new, means | {"grad_norm": optax.tree.norm(gradients), "tokens": tokens}
+        agreed = dict(zip(Wishes._fields, wishes.sum(0), strict=True))
+        return new, means | {"grad_norm": optax.tree.norm(gradients), "tokens": tokens} | agreed
 
     return step
 
 
 def compile_ahead(
-    step: Callable[[State, Batch], tuple[State, dict[str, Array]]],
+    step: Callable[[State, Batch, Array], tuple[State, dict[str, Array]]],
     state: State,
     plan: Plan,
     mesh: Mesh,
@@ -116,10 +122,18 @@ def compile_ahead(
         source, target = (of((rows, length), jnp.int32) for length in (S, T))
         return Batch(source, target, target, alignment)
 
-    lowered = [jitted.lower(state, shapes(bucket)) for bucket in plan.buckets]
+    nothing = wishes(mesh, Wishes(False, False))
+    lowered = [jitted.lower(state, shapes(bucket), nothing) for bucket in plan.buckets]
     with ThreadPoolExecutor(min(len(lowered), os.cpu_count() or 1)) as pool:
         programs = pool.map(lambda one: one.compile(), lowered)
         return dict(zip(plan.buckets, programs, strict=True))
+
+
+def wishes(mesh: Mesh, own: Wishes) -> Array:
+    """[N, 2], a row for each device: what its process wishes."""
+    rows = len(parallel.own_rows(mesh, parallel.shares(mesh)))
+    wished: Array = parallel.put_batch(mesh, np.tile(np.array(own, np.float32), (rows, 1)))
+    return wished
 
 
 @dataclass
@@ -138,11 +152,15 @@ class Host:
         better = self.best is None or quality > self.best
         self.best, self.bad = (quality, 0) if better else (self.best, self.bad + 1)
 
-    def done(self, training: config.Training, step: int) -> str | None:
+    def late(self, training: config.Training) -> bool:
+        """Whether the time is over."""
+        return 0 < training.minutes <= self.minutes
+
+    def done(self, training: config.Training, step: int, late: bool) -> str | None:
         """Why training is over, or None."""
         if step >= training.steps:
             return f"{step} updates"
-        if 0 < training.minutes <= self.minutes:
+        if late:
             return f"{self.minutes:.1f} minutes of training"
         if 0 < training.patience <= self.bad:
             return f"{self.bad} validations without a better {training.metric}"
@@ -168,18 +186,17 @@ def train(
     rate = optim.schedule(settings.schedule, settings.model.width, training.steps)
     optimizer = optim.optimizer(settings.optimizer, rate)
     state: State = {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)}
-    state = jax.device_put(state, parallel.by_rules(mesh, state), may_alias=False)
+    state = parallel.put(state, parallel.by_rules(mesh, state))
     host = Host()
     checkpoints = Checkpoints(run.checkpoints, training)
-    if (latest := checkpoints.latest()) is not None:
-        host = Host(**checkpoints.host(latest))
-        state = checkpoints.restore(latest, state, mesh)
-        log.info("going on from step %d", latest)
+    if (found := checkpoints.resume(state, mesh)) is not None:
+        state, host = found[0], Host(**found[1])
+        log.info("going on from step %d", int(state["step"]))
     step = int(state["step"])
     count = sum(leaf.size for leaf in jax.tree.leaves(state["parameters"]))
     log.info("model: %s parameters; %d device(s)", f"{count:,}", mesh.size)
 
-    stream = batches.stream(prepared.examples, plan, start=step)
+    stream = batches.stream(prepared.examples, plan, start=step, own=partial(parallel.own_rows, mesh))
     started = time.perf_counter()
     began = started - 60 * host.minutes
     with compilations() as compiled, stop_requests() as stop:
@@ -187,23 +204,30 @@ def train(
             make_step(graph, optimizer, settings, mesh), state, plan, mesh, aligned=prepared.examples.links is not None
         )
         log.info("the update compiled for %d shapes of batches in %.0f s", len(programs), time.perf_counter() - started)
-        book = Logbook(run, step, training.steps)
+        book = Logbook(run, step, training.steps) if cluster.is_first() else NoLogbook()
         meter, validating = Meter(), 0.0
+        own = Wishes(False, host.late(training))
+        wished, late = wishes(mesh, own), own.late
         try:
-            while not host.done(training, step):
-                index, batch = next(stream)
-                state, metrics = programs[Bucket.of(batch)](state, parallel.put_batch(mesh, batch))
+            while not host.done(training, step, late):
+                index, rows = next(stream)
+                batch = parallel.put_batch(mesh, rows)
+                state, metrics = programs[Bucket.of(batch)](state, batch, wished)
                 step += 1
                 meter.add(index, metrics)
                 book.bar.update()
                 host.minutes = (time.perf_counter() - began) / 60
+                if own != (own := Wishes(bool(stop), host.late(training))):
+                    wished = wishes(mesh, own)
+                # Alone a process does at once what it wishes; together they do what all of them have heard.
+                stopping, late = own if jax.process_count() == 1 else meter.wishes
 
                 if step % training.log_every == 0:
                     values = meter.close() | {"lr": float(rate(step - 1)), "minutes": host.minutes}
                     book.write("train", step, values | {"epoch": step / plan.batches_per_epoch})
+                    checkpoints.seal()
 
-                stopping = bool(stop)
-                if step % training.validate_every == 0 or host.done(training, step):
+                if step % training.validate_every == 0 or host.done(training, step, late):
                     meter.settle()  # nothing that is not finite is ever saved
                     paused = time.perf_counter()
                     validation = validate(state["parameters"])
@@ -218,7 +242,7 @@ def train(
                 elif stopping:
                     meter.settle()
                     checkpoints.save(state, vars(host), None)
-                if stopping and not host.done(training, step):
+                if stopping and not host.done(training, step, late):
                     raise InterruptedRunError(
                         f"stopped and saved at step {step}; go on with: transformer train {run.folder} --resume"
                     )
@@ -232,7 +256,7 @@ def train(
                 )
             log.info(
                 "trained: %s; %.1f minutes in all; %.0f%% of this sitting validating; %d programs compiled",
-                host.done(training, step),
+                host.done(training, step, late),
                 host.minutes,
                 100 * validating / (time.perf_counter() - started),
                 len(compiled),

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from transformer import api, check, models, parallel, recipes, report, rundir
+from transformer import api, check, cluster, models, parallel, recipes, report, rundir
 from transformer import train as training
 from transformer.alignment.run import align
 from transformer.alignment.task import Task
@@ -40,34 +40,46 @@ def train(settings: Config, folder: Path, recipe: str, *, resume: bool = False, 
             "--mesh.data"
         )
     run = Run(folder)
-    about = rundir.check(folder, settings, resume)
-    if about is not None:
-        if init_from is not None and str(init_from.absolute()) != about["init_from"]:
-            raise UsageError(f"{folder} began from {about['init_from']}, not from --init-from={init_from}")
-        prepared = prepare(settings, run.tokenizer)
-        check_identity(prepared, about["identity"], run)
-        began_from = about["init_from"]
-    else:
-        if init_from is not None:
-            _same_tokenizer(settings, init_from)
-        prepared = prepare(settings, None if init_from is None else Run(init_from).tokenizer)
-        began_from = None if init_from is None else str(init_from.absolute())
+    with cluster.first_goes_first():
+        # What the first process of a job keeps, the others go on with.
+        prepared, began_from = _begin(settings, run, recipe, init_from, resume=resume or not cluster.is_first())
     sizes = prepared.tokenizers.source.size, prepared.tokenizers.target.size
     graph, parameters = models.split(models.create(settings.model, *sizes, settings.seed))
     if began_from is not None and not any(path.name.isdigit() for path in run.checkpoints.glob("*")):
         parameters = _take_over(parameters, api.load(began_from).parameters, began_from)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if about is None:
-            keep(prepared, settings, run)
-        new = {"recipe": recipe, "init_from": began_from, "identity": prepared.identity}
-        rundir.keep(run, settings, about or new)
-    except OSError as error:
-        raise TransformerError(f"cannot write to the run directory {folder}: {error.strerror}") from error
     validate = make_validation(settings, prepared, graph, mesh)
     training.train(settings, run, graph, parameters, prepared, validate, mesh)
-    print(f"run: {run.folder}   curve: {run.report / 'curve.png'}")
+    if cluster.is_first():
+        print(f"run: {run.folder}   curve: {run.report / 'curve.png'}")
     return run
+
+
+def _begin(
+    settings: Config, run: Run, recipe: str, init_from: Path | None, *, resume: bool
+) -> tuple[Prepared, str | None]:
+    """The data of a new run, or of one that is gone on with, and the run whose parameters it begins from. The run
+    directory is there and complete afterwards."""
+    about = rundir.check(run.folder, settings, resume)
+    if about is not None:
+        if init_from is not None and str(init_from.absolute()) != about["init_from"]:
+            raise UsageError(f"{run.folder} began from {about['init_from']}, not from --init-from={init_from}")
+        prepared = prepare(settings, run.tokenizer)
+        check_identity(prepared, about["identity"], run)
+    else:
+        if init_from is not None:
+            _same_tokenizer(settings, init_from)
+        prepared = prepare(settings, None if init_from is None else Run(init_from).tokenizer)
+    began_from = None if init_from is None else str(init_from.absolute())
+    about = about or {"recipe": recipe, "init_from": began_from, "identity": prepared.identity}
+    if cluster.is_first():
+        try:
+            run.folder.mkdir(parents=True, exist_ok=True)
+            if not run.config.is_file():
+                keep(prepared, settings, run)
+            rundir.keep(run, settings, about)
+        except OSError as error:
+            raise TransformerError(f"cannot write to the run directory {run.folder}: {error.strerror}") from error
+    return prepared, about["init_from"]
 
 
 def _same_tokenizer(settings: Config, init_from: Path) -> None:
@@ -161,7 +173,8 @@ def evaluate(
             lowercase=lowercase,
             search=search,
         )
-        print(report.show(result))
+        if cluster.is_first():
+            print(report.show(result))
         against = ""
 
 

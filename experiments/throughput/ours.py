@@ -23,8 +23,9 @@ from transformer.__main__ import ask_for_huge_pages
 from transformer.config import Config
 from transformer.data import batches
 from transformer.data.batches import Batch, Bucket
+from transformer.meter import Wishes
 from transformer.prepare import prepare
-from transformer.train import compile_ahead, make_step
+from transformer.train import compile_ahead, make_step, wishes
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,8 @@ class Measure:
         rate = optim.schedule(settings.schedule, settings.model.width, settings.training.steps)
         optimizer = optim.optimizer(settings.optimizer, rate)
         mesh = parallel.make_mesh(settings.mesh)
-        state = jax.device_put(
-            {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)},
-            parallel.replicated(mesh),
-            may_alias=False,
-        )
+        state = {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)}
+        state, nothing = parallel.put(state, parallel.by_rules(mesh, state)), wishes(mesh, Wishes(False, False))
         began = time.perf_counter()
         programs = compile_ahead(make_step(graph, optimizer, settings, mesh), state, plan, mesh)
         compiling = time.perf_counter() - began
@@ -64,13 +62,13 @@ class Measure:
             if number < 0:
                 unseen.discard(bucket)
             for other in sorted(unseen) if number == 0 else ():
-                state, _ = programs[other](state, parallel.put_batch(mesh, empty(other)))
+                state, _ = programs[other](state, parallel.put_batch(mesh, empty(other)), nothing)
             if number == 0:
                 jax.block_until_ready(state)
                 start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
             if number == self.steps:
                 break
-            state, metrics = programs[bucket](state, parallel.put_batch(mesh, batch))
+            state, metrics = programs[bucket](state, parallel.put_batch(mesh, batch), nothing)
             if number >= 0:
                 tokens += int((batch.target_out != 0).sum())
                 padded += batch.target_out.size

@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from transformer import recipes
-from transformer.config import Config
+from transformer.config import Cluster, Config
 
 RECIPE = f"One of {', '.join(recipes.names())}; or a .py file; or a run directory."
 
@@ -29,6 +29,7 @@ class Train:
     """Start from the parameters (and the tokenizer) of another run: its best or averaged checkpoint."""
     smoke: bool = False
     """Shrink the recipe to seconds, to see that it runs."""
+    cluster: Cluster = field(default_factory=Cluster)
     config: Annotated[tyro.conf.AvoidSubcommands[tyro.conf.FlagConversionOff[Config]], tyro.conf.arg(name="")] = field(
         default_factory=Config
     )

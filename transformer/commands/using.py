@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from transformer.config import Cluster
 from transformer.errors import UsageError
 
 
@@ -162,6 +163,7 @@ class Evaluate:
     """sacreBLEU's tokenizer; none compares with published figures on text that comes tokenised."""
     lowercase: bool = False
     """Ignore case."""
+    cluster: Cluster = field(default_factory=Cluster)
     model: Annotated[Model, tyro.conf.arg(name="")] = field(default_factory=Model)
     search: Annotated[Search, tyro.conf.arg(name="")] = field(default_factory=Search)
 

@@ -6,7 +6,7 @@ integer. Only Philox's raw bits are drawn, whose stream numpy guarantees over ve
 """
 
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -260,8 +260,10 @@ def fixed(
     return batches
 
 
-def assemble(examples: Examples, bucket: Bucket, ids: Ints) -> Batch:
-    """The batch of these examples ([n <= rows] ids); rows from n on are zeros."""
+def assemble(examples: Examples, bucket: Bucket, ids: Ints, own: range | None = None) -> Batch:
+    """The batch of these examples ([n <= rows] ids); rows from n on are zeros. With `own`, these of its rows alone."""
+    if own is not None:
+        bucket, ids = bucket._replace(rows=len(own)), ids[own.start : own.stop]
     source, _ = _pad(examples.source, bucket.rows, bucket.source_length, ids)
     target_out, real = _pad(examples.target, bucket.rows, bucket.target_length, ids)
     target_in = np.zeros_like(target_out)
@@ -293,25 +295,27 @@ def _pad(side: Side, rows: int, length: int, ids: Ints) -> tuple[Ints, NDArray[n
 class _Stream:
     """What grain reads: batch `start + index` under `index`."""
 
-    def __init__(self, examples: Examples, plan: Plan, start: int) -> None:
-        self.examples, self.plan, self.start = examples, plan, start
+    def __init__(self, examples: Examples, plan: Plan, start: int, own: Callable[[int], range] | None) -> None:
+        self.examples, self.plan, self.start, self.own = examples, plan, start, own
 
     def __len__(self) -> int:
         return ENDLESS
 
     def __getitem__(self, index: int) -> tuple[int, Batch]:
         number, ids = self.plan.batch(self.start + index)
-        return self.start + index, assemble(self.examples, self.plan.buckets[number], ids)
+        bucket = self.plan.buckets[number]
+        own = None if self.own is None else self.own(bucket.rows)
+        return self.start + index, assemble(self.examples, bucket, ids, own)
 
 
 def stream(
-    examples: Examples, plan: Plan, start: int = 0, prefetch: int = 8
+    examples: Examples, plan: Plan, start: int = 0, prefetch: int = 8, own: Callable[[int], range] | None = None
 ) -> Generator[tuple[int, Batch], None, None]:
     """(index, batch) from batch `start` on, without end; `start` is the whole state, so resuming is starting
     at the first index that was not used. `prefetch`: batches made ahead by other threads; 0 makes each when
-    it is asked for.
+    it is asked for. `own`: of the rows of a batch those that are wanted; None is all.
     """
-    dataset = grain.MapDataset.source(_Stream(examples, plan, start))
+    dataset = grain.MapDataset.source(_Stream(examples, plan, start, own))
     options = grain.ReadOptions(num_threads=min(2, prefetch), prefetch_buffer_size=prefetch)
     batches = iter(dataset.to_iter_dataset(options))
     try:

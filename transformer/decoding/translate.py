@@ -1,15 +1,17 @@
 """Lines of text in, translations in the same order out, over any model."""
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float
 
-from transformer import config
+from transformer import cluster, config, parallel
 from transformer.data.tokenizer import Tokenizers
 from transformer.decoding import risk
 from transformer.decoding.engine import Engine, Found, Job
@@ -45,7 +47,7 @@ class Translator:
 
     def __init__(self, build: Callable[[Any], Model], tokenizers: Tokenizers, model: config.Model, mesh: Mesh):
         self.tokenizers, self.max_length, self.reach = tokenizers, model.max_length, model.attention.reach
-        self.engine = Engine(build, mesh, model.max_length)
+        self.engine = Engine(build, parallel.own_mesh(mesh), model.max_length)
 
     def translate(
         self,
@@ -78,9 +80,10 @@ class Translator:
             for number, (source, begin) in enumerate(zip(sources, begun, strict=True))
             if source
         ]
-        found = [[NOTHING]] * len(sources)
+        own = jobs[jax.process_index() :: jax.process_count()]
+        found: dict[int, list[Hypothesis]] = {}
         compiled, seconds = self.engine.compiled, self.engine.seconds
-        for one in self.engine.run(parameters, jobs, settings):
+        for one in self.engine.run(parallel.to_own(parameters, self.engine.mesh), own, settings):
             found[one.number] = self._spell(lines[one.number], sources[one.number], one, settings, lexicon)
         if self.engine.compiled > compiled:
             log.debug(
@@ -88,7 +91,8 @@ class Translator:
                 self.engine.compiled - compiled,
                 self.engine.seconds - seconds,
             )
-        return found
+        found = _of_all_processes(found)
+        return [found.get(number, [NOTHING]) for number in range(len(lines))]
 
     def _read(self, lines: Sequence[str], first: int) -> list[list[int]]:
         """Sources as tokens with their end marks, cut where they are too long; an empty line has none."""
@@ -143,3 +147,19 @@ class Translator:
             best = np.argsort(-utilities, kind="stable")
             hypotheses = [hypotheses[i]._replace(score=float(utilities[i])) for i in best]
         return hypotheses
+
+
+def _of_all_processes(found: dict[int, list[Hypothesis]]) -> dict[int, list[Hypothesis]]:
+    """Each process translated its share of the lines; all of them get all."""
+    if jax.process_count() == 1:
+        return found
+
+    def plain(one: Hypothesis) -> list[Any]:
+        return [*one[:-1], None if one.looked is None else one.looked.tolist()]
+
+    def back(text: str, score: float, logp: float, tokens: list[int], looked: Any) -> Hypothesis:
+        return Hypothesis(text, score, logp, tuple(tokens), None if looked is None else np.array(looked, np.float32))
+
+    own = [json.dumps([number, [plain(one) for one in hypotheses]]) for number, hypotheses in found.items()]
+    every = [json.loads(line) for lines in cluster.gather(own) for line in lines]
+    return {number: [back(*one) for one in hypotheses] for number, hypotheses in every}

@@ -1,0 +1,93 @@
+"""Twenty updates on a mesh, in a process of its own (or several as one job): `python -m tests.meshes TASK`.
+
+Several devices are simulated, and how many there are must be said before JAX starts.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+ROWS, UPDATES = 32, 20
+
+
+def run(folder: Path, model: str, mesh: dict[str, int], devices: int, processes: int = 1) -> dict[str, Any]:
+    """What every process of the job found; all of them must have found the same."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        coordinator = f"localhost:{free.getsockname()[1]}"
+    task = {"folder": str(folder), "model": model, "mesh": mesh}
+    environment = os.environ | {
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
+    }
+    children = []
+    for process in range(processes):
+        cluster = [coordinator, processes, process] if processes > 1 else None
+        command = [sys.executable, "-m", "tests.meshes", json.dumps(task | {"cluster": cluster})]
+        children.append(subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True))
+    found = [child.communicate(timeout=600)[0] for child in children]
+    assert all(child.returncode == 0 for child in children)
+    results = [json.loads(text.splitlines()[-1]) for text in found]
+    assert all(result["losses"] == results[0]["losses"] for result in results)
+    return results[0]
+
+
+def main(task: dict[str, Any]) -> None:
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    import optax
+
+    from tests.conftest import tiny
+    from tests.test_train import make_batch
+    from transformer import cluster, config, models, optim, parallel, train
+    from transformer.config import Attention, Cluster, Mesh, Rnn
+    from transformer.meter import Wishes
+
+    if task["cluster"]:
+        cluster.join(Cluster(*task["cluster"]))
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+    model = {
+        "transformer": tiny(width=32, feedforward=64, attention=Attention(heads=4)),
+        "rnn": Rnn(embedding=16, width=16, encoder_width=8, bidirectional=True, attention=Attention(score="general")),
+    }[task["model"]]
+    settings = config.Config(model=model, training=config.Training(accumulate=2, loss_chunk=16))
+    mesh = parallel.make_mesh(Mesh(**task["mesh"]))
+    graph, parameters = models.split(models.create(model, 16, 16, 1))
+
+    def zeros(tree: Any) -> Any:
+        return jax.tree.map(jnp.zeros_like, tree)
+
+    recorder = optax.GradientTransformation(zeros, lambda gradients, state, parameters=None: (gradients, gradients))
+    optimizer = optax.chain(recorder, optim.optimizer(settings.optimizer, lambda _: 1e-3))
+    state = {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)}
+    places = parallel.by_rules(mesh, state)
+    state = parallel.put(state, places)
+    own = parallel.own_rows(mesh, ROWS)
+
+    def batch(number: int) -> Any:
+        return parallel.put_batch(mesh, jax.tree.map(lambda x: np.asarray(x)[own], make_batch(ROWS, number)))
+
+    nothing = train.wishes(mesh, Wishes(False, False))
+    step = jax.jit(train.make_step(graph, optimizer, settings, mesh), out_shardings=(places, parallel.replicated(mesh)))
+    program = step.lower(state, batch(0), nothing).compile()
+    losses, gradients = [], {}
+    for number in range(UPDATES):
+        state, metrics = program(state, batch(number), nothing)
+        losses.append(float(metrics["loss"]))
+        if number == 0:
+            whole = jax.jit(lambda x: x, out_shardings=parallel.replicated(mesh))(state["optimizer"][0])
+            leaves = jax.tree_util.tree_leaves_with_path(whole)
+            gradients = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+    if cluster.is_first():
+        np.savez(Path(task["folder"]) / "gradients.npz", **gradients)
+        (Path(task["folder"]) / "step.hlo").write_text(program.as_text())
+    print(json.dumps({"losses": losses, "parameters": sum(leaf.size for leaf in jax.tree.leaves(parameters))}))
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

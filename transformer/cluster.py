@@ -1,0 +1,133 @@
+"""Many processes as one job: joining it, what only the first process does, and what all of them agree on.
+
+Every process runs the same command on the same files. A single process is a job of one: there is no other path.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from transformer import config
+from transformer.errors import TransformerError, UsageError
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT = 40
+"""Seconds without a sign of life after which a process counts as lost, and the others end."""
+
+
+def join(settings: config.Cluster) -> None:
+    """Make this process part of its job, before anything else asks JAX for a device.
+
+    The job is that of the flags; or of SLURM, Open MPI, Kubernetes or a TPU pod, whose environment says so.
+
+    Raises:
+        UsageError: flags that do not go together.
+        TransformerError: the others cannot be reached.
+    """
+    given = [settings.coordinator != "", settings.processes > 0, settings.process >= 0]
+    if any(given) and not all(given):
+        raise UsageError(
+            "--cluster.coordinator (HOST:PORT of process 0), --cluster.processes and --cluster.process go together"
+        )
+    if all(given) and settings.process >= settings.processes:
+        raise UsageError(
+            f"--cluster.process={settings.process} counts from 0, and --cluster.processes={settings.processes}"
+        )
+    if not any(given) and _scheduler() is None:
+        return
+    try:
+        jax.distributed.initialize(
+            settings.coordinator or None,
+            settings.processes or None,
+            settings.process if settings.process >= 0 else None,
+            heartbeat_timeout_seconds=HEARTBEAT,
+        )
+    except (RuntimeError, ValueError) as error:
+        raise TransformerError(
+            f"the job's processes do not find each other ({str(error).splitlines()[0]}): see --cluster.coordinator"
+        ) from error
+    if not is_first():
+        logging.getLogger("transformer").setLevel(logging.WARNING)  # one of them tells what all do
+    log.info("%d processes, %d devices", jax.process_count(), jax.device_count())
+
+
+def _scheduler() -> str | None:
+    """What started several processes, by the environment it gives them; None for a process of its own."""
+
+    def number(name: str) -> int:
+        value = os.environ.get(name, "")
+        return int(value) if value.isdecimal() else 0
+
+    if "SLURM_STEP_NODELIST" in os.environ and number("SLURM_NTASKS") > 1:  # srun, not a shell within sbatch
+        return "SLURM"
+    if number("OMPI_COMM_WORLD_SIZE") > 1:
+        return "Open MPI"
+    if "KUBERNETES_SERVICE_HOST" in os.environ and "JOB_COMPLETION_INDEX" in os.environ:
+        return "Kubernetes"
+    if "," in os.environ.get("TPU_WORKER_HOSTNAMES", ""):
+        return "TPU pod"
+    return None
+
+
+def is_first() -> bool:
+    """Whether this process writes what the job writes once."""
+    return jax.process_index() == 0
+
+
+def wait(where: str) -> None:
+    """Until every process is here. `where` is a name for the place, the same in all of them."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(where)
+
+
+@contextmanager
+def first_goes_first() -> Iterator[None]:
+    """What is within is done by the first process, then by the others, who find what it left on the disk.
+
+    Raises TransformerError in the others when the first one fails.
+    """
+    if is_first():
+        try:
+            yield
+        except BaseException:
+            _from_first(False)
+            raise
+        _from_first(True)
+    else:
+        if not _from_first(True):
+            raise TransformerError("process 0 could not go on, and says why; so this one ends too")
+        yield
+
+
+def _from_first(value: bool) -> bool:
+    """What the first process says, in all of them."""
+    if jax.process_count() == 1:
+        return value
+    return bool(multihost_utils.broadcast_one_to_all(np.array(value)))
+
+
+def of_first(text: str) -> str:
+    """A text of the first process, in all of them."""
+    return gather([text])[0][0]
+
+
+def gather(texts: list[str]) -> list[list[str]]:
+    """Of every process the texts that it has."""
+    if jax.process_count() == 1:
+        return [texts]
+    bytes_ = np.frombuffer("\0".join(texts).encode(), np.uint8)
+    sizes = multihost_utils.process_allgather(np.array([len(bytes_), len(texts)]))
+    padded = np.zeros(int(sizes[:, 0].max()), np.uint8)
+    padded[: len(bytes_)] = bytes_
+    every: Any = multihost_utils.process_allgather(padded)
+    return [
+        bytes(row[:size]).decode().split("\0") if count else []
+        for row, (size, count) in zip(every, sizes.tolist(), strict=True)
+    ]
