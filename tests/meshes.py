@@ -37,6 +37,11 @@ def run(folder: Path, model: str, mesh: dict[str, int], devices: int, processes:
 
 
 def main(task: dict[str, Any]) -> None:
+    from transformer import cluster
+    from transformer.config import Cluster
+
+    if task["cluster"]:
+        cluster.join(Cluster(*task["cluster"]))  # before anything asks for devices
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -44,12 +49,10 @@ def main(task: dict[str, Any]) -> None:
 
     from tests.conftest import tiny
     from tests.test_train import make_batch
-    from transformer import cluster, config, models, optim, parallel, train
-    from transformer.config import Attention, Cluster, Mesh, Rnn
+    from transformer import config, models, optim, parallel, train
+    from transformer.config import Attention, Mesh, Rnn
     from transformer.meter import Wishes
 
-    if task["cluster"]:
-        cluster.join(Cluster(*task["cluster"]))
     jax.config.update("jax_numpy_rank_promotion", "raise")
     model = {
         "transformer": tiny(width=32, feedforward=64, attention=Attention(heads=4)),

@@ -37,7 +37,14 @@ def test_a_resumed_logbook_forgets_what_will_be_done_again_and_a_line_cut_short(
 
 
 def metrics(loss, tokens, norm=1.0):
-    return {"loss": jnp.float32(loss), "nll": jnp.float32(loss / 2), "grad_norm": jnp.float32(norm), "tokens": tokens}
+    return {
+        "loss": jnp.float32(loss),
+        "nll": jnp.float32(loss / 2),
+        "grad_norm": jnp.float32(norm),
+        "tokens": tokens,
+        "stop": 0.0,
+        "late": 0.0,
+    }
 
 
 def test_losses_are_means_over_tokens_and_norms_over_updates():
@@ -71,9 +78,11 @@ def test_what_is_not_finite_is_named_one_update_later_or_when_settled(bad):
 
 
 def test_the_speed_leaves_pauses_out(monkeypatch):
-    clock = iter([0.0, 10.0, 10.0])
+    clock = iter([0.0, 10.0, 10.0, 10.0])
     monkeypatch.setattr("transformer.meter.time.perf_counter", lambda: next(clock))
     meter = Meter()
     meter.pause(8.0)
     meter.add(0, metrics(1.0, 30))
-    assert meter.close()["tokens_per_s"] == pytest.approx(30 / 2)
+    values = meter.close()
+    assert values["tokens_per_s"] == pytest.approx(30 / 2)
+    assert values["step_ms_p50"] == pytest.approx(2e3)

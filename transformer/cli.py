@@ -14,7 +14,7 @@ from transformer.commands.seeing import Align, Explain
 from transformer.commands.training import Demo, Study, Train
 from transformer.commands.using import Evaluate, Score, Translate
 from transformer.config import Data
-from transformer.errors import TransformerError, UsageError
+from transformer.errors import LostProcessError, TransformerError, UsageError
 
 log = logging.getLogger("transformer")
 
@@ -52,7 +52,9 @@ def main(arguments: list[str] | None = None) -> None:
             cluster.join(command.cluster)
         command()
     except TransformerError as error:
-        print(f"transformer: {error}", file=sys.stderr)
+        print(f"transformer: {error}", file=sys.stderr, flush=True)
+        if isinstance(error, LostProcessError):
+            os._exit(error.exit_code)  # an orderly end would wait for those that are gone
         sys.exit(error.exit_code)
     except BrokenPipeError:  # such as `transformer translate ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

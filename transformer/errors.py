@@ -13,6 +13,10 @@ class UsageError(TransformerError):
     exit_code = 2
 
 
+class LostProcessError(TransformerError):
+    """Another process of the job is gone; nothing can be agreed on any more."""
+
+
 class InterruptedRunError(TransformerError):
     """Ctrl-C: the run was saved and can be resumed. Exit code 130, as shells have it."""
 

@@ -1,10 +1,13 @@
 """Running means over the updates since the last line of the log, read one update behind the device."""
 
 import math
+import resource
 import time
 from collections import deque
 from typing import NamedTuple
 
+import jax
+import numpy as np
 from jaxtyping import Array
 
 from transformer.errors import TransformerError
@@ -33,7 +36,9 @@ class NonFiniteLossError(TransformerError):
 class Meter:
     """Adds up what `step` returns. Values are awaited one update late, so that the device never waits."""
 
-    def __init__(self) -> None:
+    def __init__(self, devices: int = 1, peak: float | None = None) -> None:
+        """`devices` of the whole job; `peak`: operations a second that one of them can do, where that is known."""
+        self._devices, self._peak = devices, peak
         self._unread: deque[tuple[int, dict[str, Array]]] = deque()
         self.wishes = Wishes(False, False)
         """What any process wished at an update that was read, the same in all of them."""
@@ -42,27 +47,45 @@ class Meter:
     def pause(self, seconds: float) -> None:
         """Leave so much time out of the speed: a validation and its compilation, a save."""
         self._start += seconds
+        self._last += seconds
 
     def _restart(self) -> None:
-        self._start = time.perf_counter()
+        self._start = self._last = time.perf_counter()
         self._sums: dict[str, float] = {}
-        self._updates = self._tokens = 0.0
+        self._updates = self._tokens = self._waited = self._flops = 0.0
+        self._each: list[float] = []
 
-    def add(self, batch: int, metrics: dict[str, Array]) -> None:
-        """Take the metrics of an update. Raises NonFiniteLossError for the update before."""
+    def add(self, batch: int, metrics: dict[str, Array], waited: float = 0.0, flops: float = 0.0) -> None:
+        """Take the metrics of an update, the seconds that it waited for its batch, and the useful operations that each
+        device did. Raises NonFiniteLossError for the update before."""
         self._unread.append((batch, metrics))
         self._read(leave=1)
+        now = time.perf_counter()
+        self._each.append(now - self._last)
+        self._last, self._waited, self._flops = now, self._waited + waited, self._flops + flops
 
     def settle(self) -> None:
         """Wait for all updates. Raises NonFiniteLossError: nothing that is not finite gets past here."""
         self._read(leave=0)
 
     def close(self) -> dict[str, float]:
-        """Means over the line, and real target tokens a second, pauses left out; begins a new line."""
+        """Means over the line; real target tokens a second, of the job and of each device; the share of the time that
+        updates waited for their batches; milliseconds an update (the median, and what 19 of 20 stay below); memory; and
+        the share of the peak, where that is known. Pauses are left out. Begins a new line."""
         self.settle()
-        seconds = time.perf_counter() - self._start
+        seconds = max(time.perf_counter() - self._start, 1e-9)
         means = {name: v / (self._tokens if name in MEANS else self._updates) for name, v in self._sums.items()}
-        means["tokens_per_s"] = self._tokens / max(seconds, 1e-9)
+        speed = self._tokens / seconds
+        means |= {
+            "tokens_per_s": speed,
+            "tokens_per_s_per_device": speed / self._devices,
+            "input_wait": self._waited / seconds,
+            "step_ms_p50": 1e3 * float(np.quantile(self._each, 0.5)),
+            "step_ms_p95": 1e3 * float(np.quantile(self._each, 0.95)),
+            "memory_gib": _memory() / 2**30,
+        }
+        if self._peak is not None:
+            means["mfu"] = self._flops / seconds / self._peak
         self._restart()
         return means
 
@@ -79,3 +102,11 @@ class Meter:
                 weight = tokens if name in MEANS else 1.0
                 self._sums[name] = self._sums.get(name, 0.0) + value * weight
             self._updates, self._tokens = self._updates + 1, self._tokens + tokens
+
+
+def _memory() -> float:
+    """Bytes at most so far: of one device, or of this process where the device is the CPU."""
+    known = jax.local_devices()[0].memory_stats()
+    if known and "peak_bytes_in_use" in known:
+        return float(known["peak_bytes_in_use"])
+    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

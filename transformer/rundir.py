@@ -7,6 +7,7 @@ checkpoints/      see `checkpoint`
 average/          averaged parameters, when the recipe asks for them
 metrics.jsonl     one JSON object a line; events/ has the same for TensorBoard
 report/           curves and scores
+profile/          a trace of some updates, of `train --profile`
 """
 
 import json
@@ -72,6 +73,10 @@ class Run:
     @property
     def events(self) -> Path:
         return self.folder / "events"
+
+    @property
+    def profile(self) -> Path:
+        return self.folder / "profile"
 
     @property
     def report(self) -> Path:

@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,17 +19,17 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array
 
-from transformer import checkpoint, cluster, config, logbook, optim, parallel
+from transformer import checkpoint, cluster, config, flops, logbook, optim, parallel
 from transformer.checkpoint import Checkpoints
 from transformer.data import batches
 from transformer.data.batches import Batch, Bucket, Plan
-from transformer.errors import InterruptedRunError, TransformerError
+from transformer.errors import InterruptedRunError, LostProcessError, TransformerError
 from transformer.logbook import Logbook, NoLogbook
 from transformer.losses import cross_entropy, guiding
 from transformer.meter import Meter, NonFiniteLossError, Wishes
 from transformer.prepare import Prepared
 from transformer.rundir import Run
-from transformer.watch import compilations, stop_requests
+from transformer.watch import Trace, compilations, stop_requests
 
 log = logging.getLogger(__name__)
 
@@ -175,8 +176,12 @@ def train(
     prepared: Prepared,
     validate: Callable[[Any], dict[str, float]],
     mesh: Mesh,
+    *,
+    profile: bool = False,
 ) -> None:
-    """Train from `parameters`, or go on from the run's newest checkpoint.
+    """Train from `parameters`, or go on from the run's newest good checkpoint.
+
+    With `profile` a trace of some updates is written into the run, for TensorBoard.
 
     Raises:
         TransformerError: the loss is not finite, a checkpoint cannot be written, the data changed.
@@ -205,16 +210,21 @@ def train(
         )
         log.info("the update compiled for %d shapes of batches in %.0f s", len(programs), time.perf_counter() - started)
         book = Logbook(run, step, training.steps) if cluster.is_first() else NoLogbook()
-        meter, validating = Meter(), 0.0
+        meter, validating = Meter(mesh.size, flops.peak(jax.devices()[0].device_kind)), 0.0
+        trace = Trace(run.profile, step) if profile else lambda _: None
         own = Wishes(False, host.late(training))
         wished, late = wishes(mesh, own), own.late
         try:
             while not host.done(training, step, late):
+                asked = time.perf_counter()
                 index, rows = next(stream)
+                waited = time.perf_counter() - asked
                 batch = parallel.put_batch(mesh, rows)
                 state, metrics = programs[Bucket.of(batch)](state, batch, wished)
                 step += 1
-                meter.add(index, metrics)
+                done = flops.useful_flops(settings, rows, prepared.tokenizers.target.size) / jax.local_device_count()
+                meter.add(index, metrics, waited, done)
+                trace(step)
                 book.bar.update()
                 host.minutes = (time.perf_counter() - began) / 60
                 if own != (own := Wishes(bool(stop), host.late(training))):
@@ -271,10 +281,18 @@ def train(
                 f"checkpoint is {checkpoints.last_good()}; try a lower --schedule.peak, a longer --schedule.warmup or "
                 "--optimizer.clip=1"
             ) from error
+        except jax.errors.JaxRuntimeError as error:
+            if jax.process_count() == 1:
+                raise
+            raise LostProcessError(
+                f"another process of the job ended or cannot be reached ({str(error).splitlines()[0][:200]}). The last "
+                f"good checkpoint is {checkpoints.last_good()}: start all of them again with --resume"
+            ) from error
         finally:
             stream.close()
             book.close()
-            checkpoints.close()
+            if not isinstance(sys.exception(), LostProcessError):  # there the others would be waited for
+                checkpoints.close()
 
 
 def _average(

@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 import jax
@@ -58,3 +59,19 @@ def stop_requests() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class Trace:
+    """A trace of a few updates for TensorBoard's profiler, some time after the start: called after each update."""
+
+    FIRST, UPDATES = 10, 5
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self._folder, self._from = folder, step + self.FIRST
+
+    def __call__(self, step: int) -> None:
+        if step == self._from:
+            jax.profiler.start_trace(str(self._folder))
+        elif step == self._from + self.UPDATES:
+            jax.profiler.stop_trace()
+            log.info("a trace of %d updates is in %s: tensorboard --logdir %s", self.UPDATES, *[self._folder] * 2)

@@ -28,7 +28,15 @@ log = logging.getLogger(__name__)
 SPLITS = ("train", "validation", "test")
 
 
-def train(settings: Config, folder: Path, recipe: str, *, resume: bool = False, init_from: Path | None = None) -> Run:
+def train(
+    settings: Config,
+    folder: Path,
+    recipe: str,
+    *,
+    resume: bool = False,
+    init_from: Path | None = None,
+    profile: bool = False,
+) -> Run:
     """Prepare the data, train, and say where things are. Nothing is written before all is known to fit."""
     check.everything(settings)
     settings = _with_absolute_paths(settings)
@@ -48,7 +56,7 @@ def train(settings: Config, folder: Path, recipe: str, *, resume: bool = False, 
     if began_from is not None and not any(path.name.isdigit() for path in run.checkpoints.glob("*")):
         parameters = _take_over(parameters, api.load(began_from).parameters, began_from)
     validate = make_validation(settings, prepared, graph, mesh)
-    training.train(settings, run, graph, parameters, prepared, validate, mesh)
+    training.train(settings, run, graph, parameters, prepared, validate, mesh, profile=profile)
     if cluster.is_first():
         print(f"run: {run.folder}   curve: {run.report / 'curve.png'}")
     return run

@@ -16,13 +16,13 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 import tyro
-from flops import useful_flops
 
 from transformer import models, optim, parallel, recipes
 from transformer.__main__ import ask_for_huge_pages
 from transformer.config import Config
 from transformer.data import batches
 from transformer.data.batches import Batch, Bucket
+from transformer.flops import useful_flops
 from transformer.meter import Wishes
 from transformer.prepare import prepare
 from transformer.train import compile_ahead, make_step, wishes

@@ -29,6 +29,8 @@ class Train:
     """Start from the parameters (and the tokenizer) of another run: its best or averaged checkpoint."""
     smoke: bool = False
     """Shrink the recipe to seconds, to see that it runs."""
+    profile: bool = False
+    """Write a trace of some updates into the run, which TensorBoard's profiler opens."""
     cluster: Cluster = field(default_factory=Cluster)
     config: Annotated[tyro.conf.AvoidSubcommands[tyro.conf.FlagConversionOff[Config]], tyro.conf.arg(name="")] = field(
         default_factory=Config
@@ -48,6 +50,7 @@ class Train:
             name,
             resume=self.resume,
             init_from=Path(self.init_from) if self.init_from else None,
+            profile=self.profile,
         )
 
 
