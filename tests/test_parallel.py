@@ -117,3 +117,70 @@ def test_a_mesh_translates_as_one_device_does(mesh):
     one = printed(1, 1, 1)
     assert len(one) == 50
     assert printed(*mesh) == one
+
+
+PMAP = """
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from tests.conftest import tiny
+from tests.test_train import make_batch
+from transformer import config, models, optim, parallel, train
+from transformer.meter import Wishes
+
+DEVICES, ROWS = 8, 32
+model = tiny(dropout=0.0, attention_dropout=0.0, feedforward_dropout=0.0)
+settings = config.Config(model=model)
+graph, parameters = models.split(models.create(model, 16, 16, 1))
+optimizer = optim.optimizer(settings.optimizer, lambda _: 1e-3)
+state = {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)}
+
+
+@partial(jax.pmap, axis_name="devices")
+def reference(state, batch):
+    def loss(parameters):
+        net = nnx.merge(graph, parameters)
+        logp = jax.nn.log_softmax(net.output(net.decode(net.encode(batch.source), batch.target_in)[0]))
+        nll = -jnp.take_along_axis(logp, batch.target_out[..., None], -1)[..., 0]
+        return jnp.sum((0.9 * nll - 0.1 * logp.mean(-1)) * (batch.target_out != 0))
+
+    total, gradients = jax.value_and_grad(loss)(state["parameters"])
+    total, gradients, tokens = jax.lax.psum((total, gradients, jnp.sum(batch.target_out != 0)), "devices")
+    gradients = jax.tree.map(lambda g: g / tokens, gradients)
+    updates, new = optimizer.update(gradients, state["optimizer"], state["parameters"])
+    return {
+        "step": state["step"] + 1,
+        "parameters": optax.apply_updates(state["parameters"], updates),
+        "optimizer": new,
+    }, total / tokens
+
+
+mesh = parallel.make_mesh(config.Mesh())
+ours = parallel.put(state, parallel.by_rules(mesh, state))
+step = jax.jit(train.make_step(graph, optimizer, settings, mesh))
+theirs = jax.tree.map(lambda leaf: jnp.stack([leaf] * DEVICES), state)
+for number in range(3):
+    batch = jax.tree.map(np.asarray, make_batch(ROWS, number))
+    ours, metrics = step(ours, parallel.put_batch(mesh, batch), train.wishes(mesh, Wishes(False, False)))
+    cut = jax.tree.map(lambda x: x.reshape(DEVICES, ROWS // DEVICES, *x.shape[1:]), batch)
+    theirs, losses = reference(theirs, cut)
+    np.testing.assert_allclose(float(metrics["loss"]), losses, rtol=1e-6)
+for a, b in zip(jax.tree.leaves(ours["parameters"]), jax.tree.leaves(theirs["parameters"])):
+    np.testing.assert_allclose(a, b[0], atol=1e-5)
+print("equal")
+"""
+
+
+def test_the_update_of_data_parallel_devices_is_that_of_pmap():
+    environment = os.environ | {
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+    }
+    command = [sys.executable, "-W", "ignore", "-c", PMAP]
+    done = subprocess.run(command, env=environment, cwd=meshes.ROOT, capture_output=True, text=True)
+    assert done.stdout == "equal\n", done.stderr
