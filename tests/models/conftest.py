@@ -27,25 +27,25 @@ class Variant(NamedTuple):
         parameters = jax.tree.map(lambda p: p + 0.1 * random.normal(size=p.shape).astype(np.float32), parameters)
         return cls(settings, graph, parameters)
 
-    def decode(self, source, target):
+    def decode(self, source, target, weights=True):
         """Logits, hidden states and attention by teacher forcing."""
-        return decode(self.graph, self.parameters, source, target)
+        return decode(self.graph, self.parameters, source, target, weights)
 
     def start(self, length, beam):
         return start(self.graph, self.parameters, length, beam)
 
-    def stepper(self, fixed):
+    def stepper(self, fixed, weights=True):
         """(tokens, cache) -> the step of a search."""
-        return partial(step, self.graph, self.parameters, fixed)
+        return partial(step, self.graph, weights, self.parameters, fixed)
 
     def reorder(self, cache, parent):
         return reorder(self.graph, self.parameters, cache, parent)
 
 
-@partial(jax.jit, static_argnums=0)
-def decode(graph, parameters, source, target):
+@partial(jax.jit, static_argnums=(0, 4))
+def decode(graph, parameters, source, target, weights):
     model = nnx.merge(graph, parameters)
-    hidden, attention = model.decode(model.encode(source, weights=True), target, weights=True)
+    hidden, attention = model.decode(model.encode(source, weights=weights), target, weights=weights)
     return model.output(hidden), hidden, attention
 
 
@@ -55,9 +55,9 @@ def start(graph, parameters, length, beam):
     return model.start(model.encode(SOURCE), length, beam)
 
 
-@partial(jax.jit, static_argnums=0)
-def step(graph, parameters, fixed, tokens, cache):
-    return nnx.merge(graph, parameters).step(tokens, fixed, cache, weights=True)
+@partial(jax.jit, static_argnums=(0, 1))
+def step(graph, weights, parameters, fixed, tokens, cache):
+    return nnx.merge(graph, parameters).step(tokens, fixed, cache, weights=weights)
 
 
 @partial(jax.jit, static_argnums=0)

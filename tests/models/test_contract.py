@@ -17,19 +17,22 @@ def variant(request):
 
 
 def test_a_row_does_not_depend_on_its_padding(variant):
-    wide, _, _ = variant.decode(jnp.pad(SOURCE, [(0, 0), (0, 5)]), jnp.pad(TARGET, [(0, 0), (0, 3)]))
+    """Nor on whether its attention is asked for."""
+    padded = jnp.pad(SOURCE, [(0, 0), (0, 5)]), jnp.pad(TARGET, [(0, 0), (0, 3)])
+    wide, _, nothing = variant.decode(*padded, weights=False)
+    assert nothing is None
     narrow, _, _ = variant.decode(SOURCE, TARGET)
     np.testing.assert_allclose(wide[:, :5], narrow, atol=1e-5)
 
 
 def test_steps_equal_the_whole(variant):
     """Three hypotheses a sentence, one token at a time, equal teacher forcing; so do the attention weights."""
-    targets = np.random.default_rng(5).integers(4, 13, (len(SOURCE) * 3, 5)).astype(np.int32)
+    targets = np.random.default_rng(5).integers(4, 13, (len(SOURCE) * 3, 6)).astype(np.int32)
     targets[:, 0] = 2
-    fixed, cache = variant.start(5, 3)
+    fixed, cache = variant.start(6, 3)
     _, hidden, attention = variant.decode(jnp.repeat(SOURCE, 3, 0), jnp.asarray(targets))
     step = variant.stepper(fixed)
-    for t in range(5):
+    for t in range(6):
         one, cache, record = step(jnp.asarray(targets[:, t]), cache)
         np.testing.assert_allclose(one, hidden[:, t], atol=1e-5)
         for now, whole in ((record.cross, attention.cross), (record.decoder, attention.decoder)):
@@ -41,8 +44,9 @@ def test_steps_equal_the_whole(variant):
 def test_rows_may_stand_at_different_positions(variant):
     """Rows are independent: one may be ahead of another, as when a finished sentence is replaced."""
     fixed, fresh = variant.start(5, 1)
-    step = variant.stepper(fixed)
-    _, ahead, _ = step(TARGET[:, 0], fresh)
+    step = variant.stepper(fixed, weights=False)
+    _, ahead, nothing = step(TARGET[:, 0], fresh)
+    assert nothing is None
     mixed = jax.tree.map(lambda a, b: jnp.concatenate([a[:1], b[1:]]), ahead, fresh)
     hidden, _, _ = step(jnp.array([TARGET[0, 1], TARGET[1, 0], TARGET[2, 0]]), mixed)
     _, whole, _ = variant.decode(SOURCE, TARGET)
@@ -59,10 +63,10 @@ def test_hypotheses_go_on_from_one_another(variant):
     """After every token they change places; each must still know its own past, and nothing else."""
     beam, random = 3, np.random.default_rng(6)
     B = len(SOURCE)
-    fixed, cache = variant.start(5, beam)
+    fixed, cache = variant.start(6, beam)
     step = variant.stepper(fixed)
-    past = np.zeros((B, beam, 5), np.int32)
-    for t in range(5):
+    past = np.zeros((B, beam, 6), np.int32)
+    for t in range(6):
         past[:, :, t] = random.integers(4, 13, (B, beam)) if t else 2
         one, cache, record = step(jnp.asarray(past[:, :, t].reshape(-1)), cache)
         # What is not yet written is padding, which no past sees.

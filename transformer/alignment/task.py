@@ -1,6 +1,5 @@
 """What `transformer align` is asked for: checked before anything is computed, and the pairs and gold links read."""
 
-import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,8 +12,6 @@ from transformer.data.corpus import Corpus
 from transformer.data.tokenizer import Tokenizers
 from transformer.errors import TransformerError, UsageError
 from transformer.rundir import Run
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
