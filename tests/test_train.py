@@ -250,6 +250,19 @@ def test_a_run_directory_is_never_overwritten(settings, whole):
         workflow.train(settings, whole, "toy")
 
 
+def test_one_process_at_a_time_trains_in_a_run(settings, whole):
+    before = final(whole)
+    with rundir.occupied(Run(whole)), pytest.raises(UsageError, match="another process is training in"):
+        workflow.train(settings, whole, "toy", resume=True)
+    workflow.train(settings, whole, "toy", resume=True)
+    assert_identical(final(whole), before)
+
+
+def test_what_was_killed_before_anything_was_kept_may_begin_anew(settings, tmp_path):
+    Run(tmp_path).lock.touch()
+    assert rundir.check(tmp_path, settings, resume=False) is None
+
+
 def test_a_folder_that_is_no_run_is_left_alone(settings, tmp_path):
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.txt").write_text("years of work")

@@ -10,9 +10,12 @@ report/           curves and scores
 profile/          a trace of some updates, of `train --profile`
 """
 
+import fcntl
 import json
 import logging
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -79,6 +82,10 @@ class Run:
         return self.folder / "profile"
 
     @property
+    def lock(self) -> Path:
+        return self.folder / "lock"
+
+    @property
     def report(self) -> Path:
         return self.folder / "report"
 
@@ -108,7 +115,7 @@ def check(folder: Path, settings: config.Config, resume: bool) -> dict[str, Any]
     path = Run(folder).config
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--run={folder} is a file")
-    if not folder.is_dir() or not any(folder.iterdir()):
+    if not folder.is_dir() or all(path == Run(folder).lock for path in folder.iterdir()):
         return None
     if not is_run(folder):
         raise UsageError(f"{folder} is not empty and is no run directory: give another --run")
@@ -117,6 +124,22 @@ def check(folder: Path, settings: config.Config, resume: bool) -> dict[str, Any]
     _compare(folder, read_config(folder), settings)
     about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return about
+
+
+@contextmanager
+def occupied(run: Run) -> Iterator[None]:
+    """Keep other processes from training in a run directory meanwhile.
+
+    Raises UsageError when another process does so already.
+    """
+    with run.lock.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"another process is training in {run.folder}: wait for it, or give another --run"
+            ) from None
+        yield
 
 
 def keep(run: Run, settings: config.Config, about: dict[str, Any]) -> None:

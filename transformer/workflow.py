@@ -5,6 +5,7 @@ import logging
 import math
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -48,25 +49,26 @@ def train(
             "--mesh.data"
         )
     run = Run(folder)
-    with cluster.first_goes_first():
-        # What the first process of a job keeps, the others go on with.
-        prepared, began_from = _begin(settings, run, recipe, init_from, resume=resume or not cluster.is_first())
-    sizes = prepared.tokenizers.source.size, prepared.tokenizers.target.size
-    graph, parameters = models.split(models.create(settings.model, *sizes, settings.seed))
-    if began_from is not None and not any(path.name.isdigit() for path in run.checkpoints.glob("*")):
-        parameters = _take_over(parameters, api.load(began_from).parameters, began_from)
-    validate = make_validation(settings, prepared, graph, mesh)
-    training.train(settings, run, graph, parameters, prepared, validate, mesh, profile=profile)
+    with ExitStack() as held:
+        with cluster.first_goes_first():
+            # What the first process of a job keeps, the others go on with.
+            prepared, began_from = _begin(settings, run, recipe, init_from, resume or not cluster.is_first(), held)
+        sizes = prepared.tokenizers.source.size, prepared.tokenizers.target.size
+        graph, parameters = models.split(models.create(settings.model, *sizes, settings.seed))
+        if began_from is not None and not any(path.name.isdigit() for path in run.checkpoints.glob("*")):
+            parameters = _take_over(parameters, api.load(began_from).parameters, began_from)
+        validate = make_validation(settings, prepared, graph, mesh)
+        training.train(settings, run, graph, parameters, prepared, validate, mesh, profile=profile)
     if cluster.is_first():
         print(f"run: {run.folder}   curve: {run.report / 'curve.png'}")
     return run
 
 
 def _begin(
-    settings: Config, run: Run, recipe: str, init_from: Path | None, *, resume: bool
+    settings: Config, run: Run, recipe: str, init_from: Path | None, resume: bool, held: ExitStack
 ) -> tuple[Prepared, str | None]:
     """The data of a new run, or of one that is gone on with, and the run whose parameters it begins from. The run
-    directory is there and complete afterwards."""
+    directory is there and complete afterwards, and other jobs are kept out of it as long as `held`."""
     about = rundir.check(run.folder, settings, resume)
     if about is not None:
         if init_from is not None and str(init_from.absolute()) != about["init_from"]:
@@ -82,6 +84,7 @@ def _begin(
     if cluster.is_first():
         try:
             run.folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(rundir.occupied(run))
             if not run.config.is_file():
                 keep(prepared, settings, run)
             rundir.keep(run, settings, about)
