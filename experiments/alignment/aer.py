@@ -1,7 +1,7 @@
 """Alignment error rates on the grammar: python experiments/alignment/aer.py [--report]
 
 Needs the runs of the studies attention_variants and alignment. Which layer and head aligns is chosen on the validation
-set. Writes results.json and tables.md beside this file; --report makes the table anew from the results there are.
+set. Writes aer.json and aer.md beside this file; --report makes the table anew from the results there are.
 """
 
 import dataclasses
@@ -70,7 +70,7 @@ def main(runs: Path = Path("runs"), report: bool = False) -> None:
         runs: where run directories are.
         report: measure nothing.
     """
-    path = HERE / "results.json"
+    path = HERE / "aer.json"
     if not report:
         results: list[dict[str, Any]] = []
         folders = [
@@ -89,7 +89,7 @@ def main(runs: Path = Path("runs"), report: bool = False) -> None:
                 add(results, cell, model.settings.seed, what, which, measured)
         rundir.write_json(path, {"results": results})
     text = table(json.loads(path.read_text(encoding="utf-8"))["results"])
-    (HERE / "tables.md").write_text(text, encoding="utf-8")
+    (HERE / "aer.md").write_text(text, encoding="utf-8")
     print(text)
 
 
