@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import hypothesis
 import jax
 import pytest
 
@@ -17,11 +16,6 @@ from transformer.rundir import Run
 from transformer.train import Host
 
 os.environ.setdefault("MPLBACKEND", "agg")
-# How long a case takes says nothing on a machine that does other work beside.
-hypothesis.settings.register_profile(
-    "shared machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-)
-hypothesis.settings.load_profile("shared machine")
 # Thousands of small programs are compiled and hardly run: what they compute is tested, not how fast. (Read by XLA when
 # the first of them is compiled.)
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
