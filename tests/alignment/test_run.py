@@ -69,7 +69,7 @@ def test_every_file_says_what_the_python_api_says(forward, tmp_path, capsys):
     expected = model.attend(part.sources, part.targets)
     about, found = formats.read_npz(out / "attention.npz")
     assert formats.read_json(out / "attention.json").about == about
-    rule = Rule(about["rule"]["layer"], about["rule"]["head"])
+    rule = Rule(about["rule"]["layer"], about["rule"]["head"], about["rule"]["threshold"])
     lines = (out / "links.pharaoh").read_text().splitlines()
     assert len(lines) == len(found) == 5
     links = []
