@@ -1,15 +1,16 @@
 """Alignment error rates on the grammar: python experiments/alignment/aer.py [--report]
 
-Needs the runs of the studies attention_variants and alignment. Which layer and head aligns is chosen on the validation
-set. Writes results.json and tables.md beside this file; --report makes the table anew from the results there are.
+Needs the runs of the studies attention_variants and alignment. Which layer and head aligns, and from which weight on,
+is chosen on the validation set. Writes aer.json and aer.md beside this file; --report makes the table anew from the
+results there are.
 """
 
 import dataclasses
 import json
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tyro
 from ibm1 import Ibm1, diagonal
@@ -28,6 +29,8 @@ MODELS = {
     "attention_variants": ("bahdanau", "luong_general_global", "luong_general_local_p", "transformer"),
     "alignment": ("luong_general_guided", "transformer_guided"),
 }
+MOST = (None,)
+"""Thresholds that link each target word with the one source word it looked at most."""
 SHIFT = 1
 """Tokens, for the same attention read one step late."""
 
@@ -37,30 +40,56 @@ def gold(part: Corpus) -> list[Gold]:
     return all_sure(part.alignments)
 
 
+class Rates(NamedTuple):
+    """Of all links, and of those of all target words but the last, which is always a mark that ends the sentence."""
+
+    every: Measured
+    before_last: Measured
+
+
+def rates(found: list[Links], part: Corpus) -> Rates:
+    last = [len(target.split()) - 1 for target in part.targets]
+
+    def cut(every: Iterable[Links]) -> list[Links]:
+        return [frozenset((s, t) for s, t in links if t != place) for links, place in zip(every, last, strict=True)]
+
+    shorter = [Gold(links, links) for links in cut(one.sure for one in gold(part))]
+    return Rates(measure(found, gold(part)), measure(cut(found), shorter))
+
+
 def baselines(settings: Any, test: Corpus) -> Iterator[tuple[str, list[Links]]]:
-    """The diagonal, and IBM Model 1 trained on the models' own training pairs."""
+    """The diagonal, IBM Model 1 of the models' own training pairs, and what one link a word can reach at all."""
     yield "the diagonal", [diagonal(*pair) for pair in zip(test.sources, test.targets, strict=True)]
     train = corpus.load(settings.data).train
     model = Ibm1(train.sources, train.targets)
     yield "IBM Model 1", [model.align(*pair) for pair in zip(test.sources, test.targets, strict=True)]
+    yield (
+        "gold, one link for every target word",
+        [one_each(*pair) for pair in zip(gold(test), test.targets, strict=True)],
+    )
 
 
-def rows(model: Translation, folder: Path) -> Iterator[tuple[str, str, Measured]]:
-    """(what, which layer and head, error rate) of one run: the best on validation, means, and one step late."""
+def one_each(true: Gold, target: str) -> Links:
+    """A true link of every target word, and some link of those that have none."""
+    source_of = {t: s for s, t in sorted(true.sure, reverse=True)}
+    return frozenset((source_of.get(t, 0), t) for t in range(len(target.split())))
+
+
+def rows(model: Translation, folder: Path) -> Iterator[tuple[str, str, Rates]]:
+    """(what, by which rule, error rates) of one run: the best on validation, means, and one step late."""
     languages = model.settings.data.languages
     dev, test = (corpus.read(Run(folder).data, part, languages) for part in ("validation", "test"))
     on_dev, on_test = (model.attend(part.sources, part.targets) for part in (dev, test))
-    for shift in (0, SHIFT):
-        ranked = rank(on_dev, gold(dev), Rule(shift=shift))
-        chosen = {"best": ranked[0].rule}
-        means = [choice.rule for choice in ranked if choice.rule.head is None]
-        if len(ranked) > 1 and shift == 0:
-            chosen |= {
-                name(rule): rule for rule in sorted(means, key=lambda rule: (rule.layer is None, rule.layer or 0))
-            }
-        for what, rule in chosen.items():
-            measured = measure(all_links(on_test, rule), gold(test))
-            yield (f"{what}, one step late" if shift else what), name(dataclasses.replace(rule, shift=0)), measured
+    ranked = rank(on_dev, gold(dev), Rule(), MOST)
+    means = [choice.rule for choice in ranked if choice.rule.head is None] if len(ranked) > 1 else []
+    chosen = {
+        "best": ranked[0].rule,
+        "best, any threshold": rank(on_dev, gold(dev), Rule())[0].rule,
+        **{name(rule): rule for rule in sorted(means, key=lambda rule: (rule.layer is None, rule.layer or 0))},
+        "best, one step late": rank(on_dev, gold(dev), Rule(shift=SHIFT), MOST)[0].rule,
+    }
+    for what, rule in chosen.items():
+        yield what, name(dataclasses.replace(rule, shift=0)), rates(all_links(on_test, rule), test)
 
 
 def main(runs: Path = Path("runs"), report: bool = False) -> None:
@@ -70,7 +99,7 @@ def main(runs: Path = Path("runs"), report: bool = False) -> None:
         runs: where run directories are.
         report: measure nothing.
     """
-    path = HERE / "results.json"
+    path = HERE / "aer.json"
     if not report:
         results: list[dict[str, Any]] = []
         folders = [
@@ -84,18 +113,19 @@ def main(runs: Path = Path("runs"), report: bool = False) -> None:
             if number == 0:
                 test = corpus.read(Run(folder).data, "test", model.settings.data.languages)
                 for what, links in baselines(model.settings, test):
-                    add(results, what, 0, "", "", measure(links, gold(test)))
-            for what, which, measured in rows(model, folder):
-                add(results, cell, model.settings.seed, what, which, measured)
+                    add(results, what, 0, "", "", rates(links, test))
+            for what, which, found in rows(model, folder):
+                add(results, cell, model.settings.seed, what, which, found)
         rundir.write_json(path, {"results": results})
     text = table(json.loads(path.read_text(encoding="utf-8"))["results"])
-    (HERE / "tables.md").write_text(text, encoding="utf-8")
+    (HERE / "aer.md").write_text(text, encoding="utf-8")
     print(text)
 
 
-def add(results: list[dict[str, Any]], model: str, seed: int, what: str, which: str, measured: Measured) -> None:
-    results.append({"model": model, "seed": seed, "what": what, "which": which} | measured._asdict())
-    print(model, seed or "", what, which, f"{measured.aer:.3f}")
+def add(results: list[dict[str, Any]], model: str, seed: int, what: str, which: str, found: Rates) -> None:
+    about = {"model": model, "seed": seed, "what": what, "which": which, "before_last": found.before_last.aer}
+    results.append(about | found.every._asdict())
+    print(model, seed or "", what, which, f"{found.every.aer:.3f}")
 
 
 def table(results: list[dict[str, Any]]) -> str:
@@ -103,24 +133,24 @@ def table(results: list[dict[str, Any]]) -> str:
     grouped: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for result in results:
         grouped.setdefault((result["model"], result["what"]), []).append(result)
-    head = ["", "read from", "seeds", "AER", "95% of seed 1", "precision", "recall"]
+    head = ["", "read from", "seeds", "AER", "95% of seed 1", "precision", "recall", "AER but last word"]
     lines = [head, ["---", "---"] + ["---:"] * (len(head) - 2)]
     for (model, what), trials in grouped.items():
-        rates = [trial["aer"] for trial in trials]
-        spread = f" ± {statistics.stdev(rates):.3f}" if len(rates) > 1 else ""
+        aers = [trial["aer"] for trial in trials]
+        spread = f" ± {statistics.stdev(aers):.3f}" if len(aers) > 1 else ""
         which = sorted({trial["which"] for trial in trials})
         read = f"{what} ({'; '.join(which)})" if what.startswith("best") and which != ["layer 0, head 0"] else what
         low, high = trials[0]["interval"]
-        precision, recall = (statistics.fmean(trial[value] for trial in trials) for value in ("precision", "recall"))
+        values = ("precision", "recall", "before_last")
+        means = [statistics.fmean(trial[value] for trial in trials) for value in values]
         lines.append(
             [
                 model,
                 "" if which == ["layer 0, head 0"] and what == "best" else read,
                 ", ".join(str(trial["seed"]) for trial in trials if trial["seed"]),
-                f"{statistics.fmean(rates):.3f}{spread}",
+                f"{statistics.fmean(aers):.3f}{spread}",
                 f"[{low:.3f}, {high:.3f}]",
-                f"{precision:.3f}",
-                f"{recall:.3f}",
+                *(f"{mean:.3f}" for mean in means),
             ]
         )
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)

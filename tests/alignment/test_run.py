@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import tiny, untrained
 from transformer import api, cli
 from transformer.alignment import formats
+from transformer.alignment.choose import THRESHOLDS
 from transformer.alignment.measure import Gold, measure
 from transformer.alignment.symmetrize import grow_diag_final_and
 from transformer.alignment.words import Rule, align
@@ -68,7 +69,7 @@ def test_every_file_says_what_the_python_api_says(forward, tmp_path, capsys):
     expected = model.attend(part.sources, part.targets)
     about, found = formats.read_npz(out / "attention.npz")
     assert formats.read_json(out / "attention.json").about == about
-    rule = Rule(about["rule"]["layer"], about["rule"]["head"])
+    rule = Rule(about["rule"]["layer"], about["rule"]["head"], about["rule"]["threshold"])
     lines = (out / "links.pharaoh").read_text().splitlines()
     assert len(lines) == len(found) == 5
     links = []
@@ -87,25 +88,29 @@ def test_every_file_says_what_the_python_api_says(forward, tmp_path, capsys):
     assert f"AER {measured.aer:.3f}" in printed
 
 
-def test_the_best_is_the_best_of_all_heads(forward, tmp_path, capsys):
-    run(forward, "--best", "--output", tmp_path / "out")
-    about = formats_about(forward, tmp_path)
+@pytest.mark.parametrize("given", [None, 0.2])
+def test_the_best_is_the_best_of_all_heads_and_thresholds(forward, tmp_path, capsys, given):
+    threshold = [] if given is None else ["--threshold", given]
+    run(forward, "--best", *threshold, "--output", tmp_path / "out")
+    about = formats_about(forward, tmp_path, *threshold)
     model, dev = api.load(forward), corpus.read(forward / "data", "validation", ("en", "de"))
     pairs = model.attend(dev.sources, dev.targets)
     gold = [Gold(frozenset(a), frozenset(a)) for a in dev.alignments]
     every = {
-        (layer, head): measure([align(one, Rule(layer, head))[1] for one in pairs], gold).aer
+        (layer, head, threshold): measure([align(one, Rule(layer, head, threshold))[1] for one in pairs], gold).aer
         for layer in (0, 1, None)
         for head in (0, 1, None)
+        for threshold in (THRESHOLDS if given is None else [given])
         if layer is not None or head is None
     }
-    chosen = (about["rule"]["layer"], about["rule"]["head"])
+    rule = about["rule"]
+    chosen = (rule["layer"], rule["head"], rule["threshold"])
     assert every[chosen] == min(every.values())
     assert f"AER {every[chosen]:.3f}" in capsys.readouterr().out
 
 
-def formats_about(forward, tmp_path):
-    run(forward, "--best", "--formats", "npz", "--output", tmp_path / "more")
+def formats_about(forward, tmp_path, *flags):
+    run(forward, "--best", *flags, "--formats", "npz", "--output", tmp_path / "more")
     return formats.read_npz(tmp_path / "more" / "attention.npz").about
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from transformer import api, rundir
 from transformer.alignment import draw, formats
-from transformer.alignment.choose import all_links, name, rank
+from transformer.alignment.choose import THRESHOLDS, all_links, name, rank
 from transformer.alignment.formats import WRITERS
 from transformer.alignment.measure import Gold, Measured, all_sure, measure
 from transformer.alignment.page import write_page
@@ -140,7 +140,9 @@ def _best(task: Task, run: Path, model: Translation) -> Rule:
         raise UsageError(f"--best needs gold links of the validation set, and {run} has none: give --layer and --head")
     dev = corpus.read(Run(run).data, "validation", model.settings.data.languages)
     gold = all_sure(dev.alignments or [])
-    ranked = rank(model.attend(dev.sources, dev.targets), gold, task.rule)
+    given = task.rule.threshold
+    thresholds = THRESHOLDS if given is None else (given,)
+    ranked = rank(model.attend(dev.sources, dev.targets), gold, task.rule, thresholds)
     print(f"{run}, on {len(gold)} validation pairs:")
     for choice in ranked[:RANKED]:
         print(f"  AER {choice.measured.aer:.3f}   {name(choice.rule)}")

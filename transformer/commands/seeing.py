@@ -32,11 +32,12 @@ class Align:
     head: int | None = None
     """Its head, from 0; the default is the mean of all."""
     best: bool = False
-    """Take the layer and head with the lowest error rate on the run's validation set, which must have gold links."""
+    """Take the layer, the head and (where --threshold is not given) the threshold with the lowest error rate on the
+    run's validation set, which must have gold links."""
     shift: int = 0
     """Take for a token what was looked at so many steps after it was written."""
     threshold: float | None = None
-    """Link all words with at least this weight; the default is the one with the most."""
+    """Link all words with at least this weight; the default is the one with the most, or what --best finds."""
     gold: str = ""
     """Gold links, a line a pair: 1-2 is sure, 1p2 possible. The grammar's sets bring theirs."""
     first_word: Literal[0, 1] | None = None

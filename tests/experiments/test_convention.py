@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from sacremoses import MosesTokenizer
 
-FOLDER = Path(__file__).parent.parent.parent / "experiments" / "alignment"
-ours = runpy.run_path(str(FOLDER / "hansards.py"))
+FOLDER = Path(__file__).parent.parent.parent / "experiments" / "alignment" / "hansards"
+ours = runpy.run_path(str(FOLDER / "convention.py"))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""Text made as the Hansards of the NAACL 2003 shared task are: python experiments/alignment/hansards.py IN OUT
+"""Text made as the Hansards of the NAACL 2003 shared task are.
+
+python experiments/alignment/hansards/convention.py IN OUT
 
 IN and OUT are prefixes of parallel text in English and French (IN.en or IN.en.gz). The shared task's own program is not
 published; its convention is read off its text: Moses' tokens, hyphens apart, the first word as within a sentence, and
