@@ -47,7 +47,7 @@ def begin(
     """
     B, K = source.shape[0], settings.rows
     memory = model.encode(source)
-    fixed, cache = model.start(memory, length, K)
+    fixed, cache = model.start(memory, length, K, alone=settings.alone)
     mask = memory.mask if settings.looks else None
     nothing = hypotheses.empty(B, K, length, seed, mask, alike=not settings.alone)
     return State(limits, nothing, fixed, cache)
