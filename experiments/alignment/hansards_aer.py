@@ -24,7 +24,7 @@ from transformer.alignment.words import Links, Rule
 from transformer.data import corpus
 
 HERE = Path(__file__).parent
-MODELS = ("luong", "transformer")
+MODELS = ("transformer",)
 LANGUAGES = ("en", "fr")
 AGREEING = 500
 """Pairs of the dev set."""

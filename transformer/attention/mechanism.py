@@ -103,10 +103,16 @@ class Mechanism(nnx.Module):
             found: Array = self._by_head(one, self.score_weights, query[..., None, :], keys, axes=(-4, -4), out=-4)
             return found[..., 0, :]
 
-        def energies(query: Array, keys: Array, weights: Any) -> Array:
-            return jax.vmap(lambda own: one(query, own, weights), -3, -2)(keys)
+        if SCORES[self.score].pointwise:
+            # As one long row of keys, which is how they lie in memory: a product of its own for each n moves them all.
+            met = self._by_head(one, self.score_weights, query, keys.reshape(*keys.shape[:2], -1, keys.shape[-1]))
+            met = met.reshape(*met.shape[:-1], *keys.shape[2:4])
+        else:
 
-        met = self._by_head(energies, self.score_weights, query, keys, axes=(-3, -4), out=-4)
+            def energies(query: Array, keys: Array, weights: Any) -> Array:
+                return jax.vmap(lambda own: one(query, own, weights), -3, -2)(keys)
+
+            met = self._by_head(energies, self.score_weights, query, keys, axes=(-3, -4), out=-4)
         return jnp.where(path[:, None], met, 0).sum(-2)
 
     def _look(self, query: Array, position: Array, lengths: Array | None, width: int) -> Any:

@@ -5,22 +5,27 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from transformer.config import Decoding
+from transformer.decoding.candidates import likeliest
 from transformer.decoding.hypotheses import Ended, Hypotheses, put, score
-from transformer.decoding.limits import Limits
+from transformer.decoding.limits import Limits, log_probabilities
 from transformer.marks import END, PAD
 
 
 def grow(
     old: Hypotheses,
-    logp: Float[Array, "B K V"],
+    logits: Float[Array, "B K V"],
     looked: Float[Array, "B K S"] | None,
     limits: Limits,
     settings: Decoding,
 ) -> tuple[Hypotheses, None]:
     """One token more for each of the K translations that has not ended; none takes another's place."""
-    token = draw(logp, old.seed, old.position, settings) if settings.samples else jnp.argmax(logp, -1)
+    if settings.samples:
+        logp = log_probabilities(logits, old.position, limits)
+        token = draw(logp, old.seed, old.position, settings)
+        total = old.logp + jnp.take_along_axis(logp, token[:, :, None], 2)[:, :, 0]
+    else:
+        total, _, token = likeliest(old.logp, logits, old.position, limits, 1)
     grows = (old.logp > -jnp.inf) & ~old.done[:, None]
-    total = old.logp + jnp.take_along_axis(logp, token[:, :, None], 2)[:, :, 0]
     tokens = put(old.tokens, old.position, jnp.where(grows, token, PAD).astype(jnp.int32))
     seen = None
     if looked is not None and old.looked is not None:

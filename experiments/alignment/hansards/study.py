@@ -33,4 +33,4 @@ def both(name: str, recipe: str, updates: int) -> dict[str, Cell]:
     return {f"{name}_{'_'.join(languages)}": cell(recipe, languages, updates) for languages in directions}
 
 
-study = Study(both("transformer", "multi30k_ende", 3_000) | both("luong", "multi30k_ende_luong", 4_000))
+study = Study(both("transformer", "multi30k_ende", 3_000))
