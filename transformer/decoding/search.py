@@ -74,6 +74,8 @@ def step(model: Model, state: State, settings: Decoding) -> State:
 def advance(model: Model, state: State, enough: Int[Array, ""], settings: Decoding) -> State:
     """Go on until at least `enough` sentences are done, or one that is not has filled its room of T tokens."""
 
+    model.ready()
+
     def going(state: State) -> Bool[Array, ""]:
         known = state.hypotheses
         room = jnp.all(known.done | (known.position < known.tokens.shape[2]))

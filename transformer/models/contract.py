@@ -55,6 +55,9 @@ class Model(Protocol):
         """What a search needs: the fixed part (never tiled over the beam, never reordered) and an empty cache
         for `beam` hypotheses of each sentence, of at most `length` tokens. `alone`: there will be no `reorder`."""
 
+    def ready(self) -> None:
+        """Many steps will follow: compute once what each of them would compute of the parameters alone."""
+
     def step(
         self, tokens: Int[Array, "R"], fixed: Fixed, cache: Cache, *, weights: bool = False
     ) -> tuple[Float[Array, "R D"], Cache, Attentions | None]:

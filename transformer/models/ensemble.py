@@ -68,6 +68,11 @@ class Ensemble:
         parts = [member.start(own, length, beam, alone=alone) for member, own in both]
         return tuple(part[0] for part in parts), tuple(part[1] for part in parts)
 
+    def ready(self) -> None:
+        """See `Model.ready`."""
+        for member in self.members:
+            member.ready()
+
     def step(
         self, tokens: Int[Array, "R"], fixed: Any, cache: Any, *, weights: bool = False
     ) -> tuple[Float[Array, "R D"], Any, Attentions | None]:

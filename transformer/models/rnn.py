@@ -84,6 +84,9 @@ class Rnn(nnx.Module):
         carry = jax.tree.map(lambda leaf: jnp.repeat(leaf[:, None], beam, 1), carry)
         return seen, Cache(carry, jnp.zeros(len(memory.states), jnp.int32))
 
+    def ready(self) -> None:
+        """See `Model.ready`: there is nothing."""
+
     def step(
         self, tokens: Int[Array, "R"], fixed: Seen, cache: Cache, *, weights: bool = False
     ) -> tuple[Float[Array, "R D"], Cache, Attentions | None]:

@@ -152,6 +152,11 @@ class Transformer(nnx.Module):
         self.encoder_norm = nnx.LayerNorm(D, rngs=rngs) if pre else None
         self.decoder_norm = nnx.LayerNorm(D, rngs=rngs) if pre else None
         self.dropout, self.unroll = model.dropout, model.unroll
+        self.layer: Any = nnx.data(None)
+
+    def ready(self) -> None:
+        """See `Model.ready`: the decoder's layers one by one, which a loop would cut out of their stack every time."""
+        self.layer = nnx.data(layers.unstack(self.decoder))
 
     def encode(self, source: Int[Array, "B S"], key: PRNGKeyArray | None = None, *, weights: bool = False) -> Memory:
         """See `Model.encode`."""
@@ -219,7 +224,7 @@ class Transformer(nnx.Module):
             writer = jnp.where(now[:, None], jnp.arange(N)[None, :, None], cache.writer)
             path = writer[:, :, None] == jnp.arange(N)[None, None, :, None]
         # A loop, not a scan: a scan would copy every layer's cache at every token.
-        for index, layer in enumerate(layers.unstack(self.decoder)):
+        for index, layer in enumerate(self.layer or layers.unstack(self.decoder)):
             x, new, used = layer.step(
                 x,
                 (fixed.keys[index], fixed.values[index]),
