@@ -28,8 +28,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "one sample": {"samples": 1},
     "one sample, temperature 0.5": {"samples": 1, "temperature": 0.5},
     "one sample, top-p 0.9": {"samples": 1, "top_p": 0.9},
-    "MBR chrF of 32 samples, top-p 0.9": {"samples": 32, "top_p": 0.9, "mbr": "chrf"},
-    "MBR BLEU of 32 samples, top-p 0.9": {"samples": 32, "top_p": 0.9, "mbr": "bleu"},
+    "MBR chrF of 16 samples, temperature 0.5": {"samples": 16, "temperature": 0.5, "mbr": "chrf"},
+    "MBR BLEU of 16 samples, temperature 0.5": {"samples": 16, "temperature": 0.5, "mbr": "bleu"},
     "MBR chrF of 10 best, beam 10": {"beam": 10, "n_best": 10, "mbr": "chrf"},
 }
 

@@ -18,6 +18,15 @@ BLOCK = 64
 """Where none does."""
 
 
+def in_blocks(values: Float[Array, "*B V"], fill: float) -> Float[Array, "*B N size"]:
+    """The last axis in blocks; the last one is filled up."""
+    *rows, V = values.shape
+    size = next((size for size in reversed(BLOCKS) if V % size == 0), BLOCK)
+    if V % size:
+        values = jnp.pad(values, [(0, 0)] * len(rows) + [(0, -V % size)], constant_values=fill)
+    return values.reshape(*rows, -1, size)
+
+
 def likeliest(
     before: Float[Array, "B K"],
     logits: Float[Array, "B K V"],
@@ -42,10 +51,8 @@ def likeliest(
     """
     B, K, V = logits.shape
     logits = logits.astype(jnp.float32)
-    size = next((size for size in reversed(BLOCKS) if V % size == 0), BLOCK)
-    if V % size:
-        logits = jnp.pad(logits, ((0, 0), (0, 0), (0, -V % size)), constant_values=-jnp.inf)
-    blocks = logits.reshape(B, K, -1, size)
+    blocks = in_blocks(logits, -jnp.inf)
+    size = blocks.shape[-1]
     peaks = blocks.max(-1)
     top = peaks.max(-1, keepdims=True)
     base = before - top[:, :, 0] - jnp.log(jnp.exp(logits - top).sum(-1))
