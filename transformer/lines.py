@@ -30,7 +30,7 @@ from transformer.errors import TransformerError, UsageError
 
 log = logging.getLogger(__name__)
 
-FIRST, PIECE, SOME = 64, 4_096, 512
+FIRST, PIECE, SOME = 16, 4_096, 512
 """Lines translated at a time: few at first, so that some come soon, then more, so that batches stay full; not more than
 SOME where all that they looked at is kept until they are written."""
 
