@@ -17,14 +17,13 @@ from ibm1 import Ibm1, diagonal
 from transformer import api
 from transformer.alignment import formats
 from transformer.alignment.choose import all_links
-from transformer.alignment.measure import Gold, Measured, measure
+from transformer.alignment.measure import Measured, all_sure, measure
 from transformer.alignment.record import Attended
-from transformer.alignment.symmetrize import SYMMETRIZATIONS
+from transformer.alignment.symmetrize import SYMMETRIZATIONS, turned
 from transformer.alignment.words import Links, Rule
 from transformer.data import corpus
 
 HERE = Path(__file__).parent
-MODELS = ("transformer",)
 LANGUAGES = ("en", "fr")
 AGREEING = 500
 """Pairs of the dev set."""
@@ -35,10 +34,6 @@ PUBLISHED = {"fast_align (published)": 0.105}
 
 Pairs: TypeAlias = Sequence[Sequence[str]]
 """Two sides."""
-
-
-def turned(every: Sequence[Links]) -> list[Links]:
-    return [frozenset((t, s) for s, t in links) for links in every]
 
 
 def both_ways(there: Sequence[Links], back: Sequence[Links]) -> Iterator[tuple[str, list[Links]]]:
@@ -57,9 +52,9 @@ def ibm1(train: Pairs, test: Pairs) -> Iterator[tuple[str, list[Links]]]:
     yield from both_ways([there.align(en, fr) for en, fr in pairs], turned([back.align(fr, en) for en, fr in pairs]))
 
 
-def models(name: str, runs: Path, dev: Pairs, test: Pairs) -> Iterator[tuple[str, str, list[Links]]]:
-    """(how it was read, direction, links) of a run of each direction."""
-    ahead, back = (api.load(runs / f"{name}_{way}-1") for way in ("en_fr", "fr_en"))
+def transformers(runs: Path, dev: Pairs, test: Pairs) -> Iterator[tuple[str, str, list[Links]]]:
+    """(how it was read, direction, links) of the run of each direction."""
+    ahead, back = (api.load(runs / f"transformer_{way}-1") for way in ("en_fr", "fr_en"))
     (one, other), (english, french) = dev, test
     chosen = agreed(ahead.attend(one, other), back.attend(other, one))
     there, here = ahead.attend(english, french), back.attend(french, english)
@@ -70,7 +65,7 @@ def models(name: str, runs: Path, dev: Pairs, test: Pairs) -> Iterator[tuple[str
     ways["mean, one step late"] = (Rule(shift=1), Rule(shift=1))
     for how, (rule, backward) in ways.items():
         for direction, links in both_ways(all_links(there, rule), turned(all_links(here, backward))):
-            yield f"{name}, {how}", direction, links
+            yield f"transformer, {how}", direction, links
 
 
 def agreed(ahead: Sequence[Attended | None], back: Sequence[Attended | None]) -> tuple[Rule, Rule]:
@@ -78,7 +73,7 @@ def agreed(ahead: Sequence[Attended | None], back: Sequence[Attended | None]) ->
     layers = next(one for one in ahead if one is not None).matrix("cross").shape[0]
     rules = [Rule(), *(Rule(layer=layer) for layer in range(layers if layers > 1 else 0))]
     there = {rule: all_links(ahead, rule) for rule in rules}
-    here = {rule: [Gold(links, links) for links in turned(all_links(back, rule))] for rule in rules}
+    here = {rule: all_sure(turned(all_links(back, rule))) for rule in rules}
 
     def apart(pair: tuple[Rule, Rule]) -> float:
         return measure(there[pair[0]], here[pair[1]], bootstrap=0).aer
@@ -102,9 +97,8 @@ def main(data: Path = Path("data"), runs: Path = Path("runs/hansards")) -> None:
     straight = [diagonal(*pair) for pair in zip(*test, strict=True)]
     lines.append(row("the diagonal", "", measure(straight, gold)))
     lines += [row("IBM Model 1", way, measure(links, gold)) for way, links in ibm1(train, test)]
-    for name in MODELS:
-        found = models(name, runs, [side[:AGREEING] for side in dev], test)
-        lines += [row(what, way, measure(links, gold)) for what, way, links in found]
+    found = transformers(runs, [side[:AGREEING] for side in dev], test)
+    lines += [row(what, way, measure(links, gold)) for what, way, links in found]
     table = "".join(line + "\n" for line in lines)
     (HERE / "hansards.md").write_text(table, encoding="utf-8")
     print(table)

@@ -66,7 +66,8 @@ def pick(weights: Float[Array, "*B V"], uniform: Float[Array, "*B"]) -> Int[Arra
     One random number a row in place of one a token; first the block is found, then the token in it.
     """
     blocks = in_blocks(weights, 0.0)
-    block, rest = _at(blocks.sum(-1), uniform * blocks.sum((-1, -2)))
+    sums = blocks.sum(-1)
+    block, rest = _at(sums, uniform * sums.sum(-1))
     inside = jnp.take_along_axis(blocks, block[..., None, None], -2)[..., 0, :]
     place, _ = _at(inside, rest)
     return block * blocks.shape[-1] + place

@@ -152,7 +152,7 @@ class Transformer(nnx.Module):
         self.encoder_norm = nnx.LayerNorm(D, rngs=rngs) if pre else None
         self.decoder_norm = nnx.LayerNorm(D, rngs=rngs) if pre else None
         self.dropout, self.unroll = model.dropout, model.unroll
-        self.layer: Any = nnx.data(None)
+        self.layer: Any = nnx.data(None)  # what `ready` makes
 
     def ready(self) -> None:
         """See `Model.ready`: the decoder's layers one by one, which a loop would cut out of their stack every time."""
