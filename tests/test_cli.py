@@ -100,7 +100,7 @@ SEARCH = {"--beam": "0", "--batch": "-3", "--length-penalty": "-1"}
 def test_settings_of_a_search_out_of_range(trained, flag, stdin, capsys):
     stdin(b"ba\n")
     assert run("translate", str(trained), flag, SEARCH[flag]) == 2
-    assert f"--decoding.{flag[2:]} must be" in capsys.readouterr().err
+    assert f"transformer: {flag} must be" in capsys.readouterr().err
 
 
 def test_translate_reports_invalid_utf8_with_its_line(trained, tmp_path, capsys, stdin):

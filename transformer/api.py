@@ -16,6 +16,7 @@ from transformer.alignment.record import Attended
 from transformer.checkpoint import Checkpoints
 from transformer.data import batches, examples, tokenizer
 from transformer.data.tokenizer import Tokenizers
+from transformer.decoding.engine import Engine
 from transformer.decoding.translate import Hypothesis, Translator
 from transformer.errors import UsageError
 from transformer.models.contract import Model
@@ -42,6 +43,11 @@ class Translation:
     _scorer: Scorer
     _extractor: Extractor
 
+    @property
+    def engine(self) -> Engine:
+        """What searches; it knows how many programs it compiled."""
+        return self._translator.engine
+
     def translate(self, lines: Sequence[str], **decoding: Any) -> list[str]:
         """The best translation of each line, in order; keywords override `config.Decoding` (beam=1, ...)."""
         return [hypothesis.text for hypothesis in self.search(lines, **decoding)]
@@ -67,7 +73,7 @@ class Translation:
         if prefixes is not None and len(prefixes) != len(lines):
             raise UsageError(f"{len(lines)} lines but {len(prefixes)} prefixes")
         settings = dataclasses.replace(self.settings.decoding, **decoding)
-        check.decoding(dataclasses.replace(self.settings, decoding=settings))
+        check.decoding(dataclasses.replace(self.settings, decoding=settings), flags="--")
         return self._translator.translate(self.parameters, lines, settings, first, prefixes)
 
     def attend(
@@ -106,12 +112,16 @@ class Translation:
 
         Raises UsageError when the two are not of equal length.
         """
+        if isinstance(sources, str) or isinstance(targets, str):
+            raise UsageError("score takes lists of lines, not strings: give [line]")
         if len(sources) != len(targets):
             raise UsageError(f"{len(sources)} sources but {len(targets)} targets")
         if not sources:
             return SentenceScores(np.zeros(0), np.zeros(0, np.int64), [])
         pairs = examples.in_memory(sources, targets, self.tokenizers)
         limit, batching = self.settings.model.max_length, self.settings.batching
+        if limit % batching.length_multiple:  # no bucket may be longer than the model
+            batching = dataclasses.replace(batching, length_multiple=1)
         fits = np.flatnonzero(np.maximum(pairs.source_lengths, pairs.target_lengths) <= limit)
         nothing = np.zeros(0)
         scores = SentenceScores(np.full(len(sources), np.nan), pairs.target_lengths, [nothing] * len(sources))
@@ -175,11 +185,13 @@ def ensemble(members: Sequence[Translation], average: Average = "probability") -
     def build(parameters: Any) -> Model:
         return Ensemble([make(own) for make, own in zip(builders, parameters, strict=True)], average)
 
-    shortest = min((member.settings.model for member in members), key=lambda model: model.max_length)
+    # What the members can do together: look, where one does; so far as the nearest-sighted; so long as the shortest.
+    every = [member.settings.model for member in members]
+    looking = [model for model in every if model.attention.score != "none"]
+    seen = min(looking or every, key=lambda model: model.attention.reach or math.inf)
+    together = dataclasses.replace(seen, max_length=min(model.max_length for model in every))
     return _translation(
-        dataclasses.replace(
-            first.settings, model=dataclasses.replace(first.settings.model, max_length=shortest.max_length)
-        ),
+        dataclasses.replace(first.settings, model=together),
         first.tokenizers,
         [member.parameters for member in members],
         " + ".join(member.checkpoint for member in members),

@@ -67,7 +67,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "decoding.length_penalty": (0, math.inf),
     "decoding.coverage_penalty": (0, math.inf),
     "decoding.n_best": (1, math.inf),
-    "decoding.min_length": (0, math.inf),
+    "decoding.min_length": (0, 2**31 - 1),
     "decoding.samples": (0, math.inf),
     "decoding.temperature": (1e-3, math.inf),
     "decoding.top_k": (0, math.inf),
@@ -77,34 +77,47 @@ RANGES: dict[str, tuple[float, float]] = {
     "decoding.workers": (0, 64),
     "decoding.max_ratio": (0, math.inf),
     "decoding.max_extra": (1, math.inf),
+    "decoding.max_length": (0, math.inf),
     "decoding.batch": (1, math.inf),
 }
 
 
-def decoding(config: Config) -> None:
-    """Refuse settings of a search that are out of range, or do not go with the model. Raises UsageError."""
-    _ranges(config, "decoding.")
+def decoding(config: Config, flags: str = "--decoding.") -> None:
+    """Refuse settings of a search that are out of range, or do not go with the model.
+
+    Args:
+        config: with `decoding` to be checked.
+        flags: what the names of the search's settings begin with where the user gives them.
+
+    Raises UsageError.
+    """
+    _ranges(config, "decoding.", flags)
     search = config.decoding
     if search.lexicon and not search.replace_unknown:
-        raise UsageError("--decoding.lexicon serves --decoding.replace-unknown, which is not given")
+        raise UsageError(f"{flags}lexicon serves {flags}replace-unknown, which is not given")
     if search.replace_unknown and config.tokenizer.kind != "word":
         raise UsageError(
-            f"--decoding.replace-unknown is for --tokenizer.kind=word: with {config.tokenizer.kind} no word is unknown"
+            f"{flags}replace-unknown is for --tokenizer.kind=word: with {config.tokenizer.kind} no word is unknown"
         )
     if search.looks and config.model.attention.score == "none":
         flag = next(name for name in ("replace_unknown", "coverage_penalty", "attention") if getattr(search, name))
         raise UsageError(
-            f"--decoding.{flag.replace('_', '-')} goes by the attention, and --model.attention.score=none has none"
+            f"{flags}{flag.replace('_', '-')} goes by the attention, and --model.attention.score=none has none"
         )
     if search.n_best > search.rows:
         flag = "samples" if search.samples else "beam"
-        raise UsageError(f"--decoding.n-best={search.n_best} of --decoding.{flag}={search.rows}: raise the latter")
+        raise UsageError(f"{flags}n-best={search.n_best} of {flags}{flag}={search.rows}: raise the latter")
     drawing = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
     given = next((name for name, off in drawing.items() if getattr(search, name) != off), None)
     if given is not None and not search.samples:
-        raise UsageError(f"--decoding.{given.replace('_', '-')} is of sampling: give --decoding.samples too")
+        raise UsageError(f"{flags}{given.replace('_', '-')} is of sampling: give {flags}samples too")
+    if search.max_length and search.max_length <= search.min_length:
+        raise UsageError(
+            f"{flags}max-length={search.max_length} leaves no room for {flags}min-length={search.min_length} and the "
+            "end mark"
+        )
     if search.mbr != "none" and search.samples < 2 and search.n_best < 2:
-        raise UsageError("--decoding.mbr chooses among several: give --decoding.samples or --decoding.n-best")
+        raise UsageError(f"{flags}mbr chooses among several: give {flags}samples or {flags}n-best")
 
 
 def everything(config: Config) -> None:
@@ -210,7 +223,7 @@ def _transformer(model: Transformer) -> None:
         )
 
 
-def _ranges(config: Config, prefix: str = "") -> None:
+def _ranges(config: Config, prefix: str = "", flags: str = "--") -> None:
     for name, (low, high) in RANGES.items():
         if not name.startswith(prefix):
             continue
@@ -221,4 +234,5 @@ def _ranges(config: Config, prefix: str = "") -> None:
             continue
         if not low <= value <= high or value == math.inf:  # NaN is in no range
             limits = f"at least {low}" if high == math.inf else f"from {low} to {high}"
-            raise UsageError(f"--{name.replace('_', '-')} must be {limits}, not {value}")
+            flag = flags + name.removeprefix(prefix).replace("_", "-")
+            raise UsageError(f"{flag} must be {limits}, not {value}")

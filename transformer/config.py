@@ -286,7 +286,9 @@ class Decoding:
     max_ratio: float = 2.0
     """Longest translation, as a multiple of the source's length ..."""
     max_extra: int = 10
-    """... plus this many tokens."""
+    """... plus this many tokens ..."""
+    max_length: int = 0
+    """... and at most this many, the end mark included; 0: as many as the model can."""
     samples: int = 0
     """Draw so many translations of each sentence in place of searching with a beam."""
     temperature: float = 1.0

@@ -3,15 +3,19 @@
 Memory does not grow with the input, and what was written stays: an interrupted output goes on where it stopped.
 """
 
+import dataclasses
+import hashlib
 import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from itertools import islice
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice, zip_longest
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -26,8 +30,12 @@ from transformer.errors import TransformerError, UsageError
 
 log = logging.getLogger(__name__)
 
-FIRST, PIECE = 256, 4_096
-"""Lines translated at a time: few at first, so that some come soon, then more, so that batches stay full."""
+FIRST, PIECE, SOME = 16, 4_096, 512
+"""Lines translated at a time: few at first, so that some come soon, then more, so that batches stay full; not more than
+SOME where all that they looked at is kept until they are written."""
+
+Pair: TypeAlias = tuple[str, str | None]
+"""A line, and what its translation begins with."""
 
 
 @dataclass(frozen=True)
@@ -54,95 +62,160 @@ def translate(task: Task) -> None:
     target = None if task.output == "-" else Path(task.output)
     if target is not None and target.exists():
         raise UsageError(f"--output={target} exists: give another name, or remove it")
-    source = corpus.stream_lines(None if task.input == "-" else Path(task.input))
-    prefixes = corpus.stream_lines(Path(task.prefix)) if task.prefix else None
+    pairs = _pairs(task)
     if target is None:
-        _translate(task, task.model.load(), source, prefixes, 1, sys.stdout)
+        for text in _translate(task, task.model.load(), pairs, 1):
+            sys.stdout.write(text)
+            sys.stdout.flush()
         return
-    part, about = target.with_name(target.name + ".part"), target.with_name(target.name + ".part.json")
-    done = 0
-    if part.exists() and part.stat().st_size:
-        if not task.resume:
-            raise UsageError(f"{part} is of a translation that was interrupted: go on with --resume, or remove it")
-        done = _go_on(part, about, task)
-    else:
-        rundir.write_json(about, _plain(task))
+    part = target.with_name(target.name + ".part")
+    begun = part.exists() and part.stat().st_size > 0
+    if begun and not task.resume:
+        raise UsageError(f"{part} is of a translation that was interrupted: go on with --resume, or remove it")
     model = task.model.load()
-    for lines in filter(None, (source, prefixes)):
-        if sum(1 for _ in islice(lines, done)) < done:
-            raise UsageError(f"{part} has {done} lines, more than there are to translate: it is of another input")
+    progress = Progress(target.with_name(target.name + ".part.json"), _made_of(task, model))
+    done = _go_on(part, progress, task) if begun else 0
+    progress.skip(pairs, done)
+    if progress.lines < done:
+        raise UsageError(f"{part} has {done} lines, more than there are to translate: it is of another input")
+    progress.write()
     with part.open("a", encoding="utf-8") as stream:
-        _translate(task, model, source, prefixes, done + 1, stream)
+        for text in _translate(task, model, progress.watch(pairs), done + 1):
+            stream.write(text)
+            stream.flush()
+            progress.write()
     part.rename(target)
-    about.unlink()
+    progress.path.unlink()
 
 
-def _go_on(part: Path, about: Path, task: Task) -> int:
-    """Lines that an interrupted translation has; what it has of one more is cut off."""
+class Progress:
+    """NAME.part.json: what an unfinished output is made of, and a digest of the lines that were read for it."""
+
+    def __init__(self, path: Path, made_of: dict[str, Any]):
+        self.path, self.made_of = path, made_of
+        self.lines, self._digest = 0, hashlib.sha256()
+
+    def watch(self, pairs: Iterable[Pair]) -> Iterator[Pair]:
+        """The pairs, counted."""
+        for pair in pairs:
+            self._digest.update(json.dumps(pair).encode())
+            self.lines += 1
+            yield pair
+
+    def skip(self, pairs: Iterator[Pair], count: int) -> None:
+        """Read pairs that are done already, as many of them as there are."""
+        deque(self.watch(islice(pairs, count)), maxlen=0)
+
+    @property
+    def read(self) -> dict[str, Any]:
+        return {"lines": self.lines, "read": self._digest.hexdigest()}
+
+    def write(self) -> None:
+        rundir.write_json(self.path, self.made_of | self.read)
+
+
+def _go_on(part: Path, progress: Progress, task: Task) -> int:
+    """Lines that an interrupted translation has; what it has of one more is cut off.
+
+    Raises UsageError when it was made of anything else.
+    """
     try:
-        old = json.loads(about.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise UsageError(f"{about} is missing or damaged, so that {part} cannot be gone on with: remove it") from None
-    now = _plain(task)
-    differ = [name for name in now if old.get(name) != now[name]]
+        old = json.loads(progress.path.read_text(encoding="utf-8"))
+        before = {name: old.pop(name) for name in progress.read}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        raise UsageError(
+            f"{progress.path} is missing or damaged, so that {part} cannot be gone on with: remove the latter"
+        ) from None
+    differ = [name for name, value in progress.made_of.items() if old.get(name) != value]
     if differ:
         raise UsageError(f"{part} was begun with another {' and '.join(differ)}: give the same, or remove it")
+    again = Progress(progress.path, {})
+    again.skip(_pairs(task), before["lines"])
     whole = lines = 0
     with part.open("rb") as stream:
         for line in stream:
             if line.endswith(b"\n"):
                 whole, lines = whole + len(line), lines + 1
+    if again.read != before:
+        raise UsageError(f"{part} was begun with other lines: give the same input and prefixes, or remove it")
     os.truncate(part, whole)
     log.info("going on after line %d", lines)
     return lines
 
 
-def _plain(task: Task) -> dict[str, Any]:
+def _made_of(task: Task, model: api.Translation) -> dict[str, Any]:
     """What must be the same to go on, as JSON gives it back."""
-    values = asdict(task)
-    del values["resume"], values["output"]
-    found: dict[str, Any] = json.loads(json.dumps(values))
+    settings = dataclasses.replace(model.settings.decoding, **task.search)
+    lexicon = hashlib.sha256(Path(settings.lexicon).read_bytes()).hexdigest() if settings.lexicon else ""
+    found: dict[str, Any] = json.loads(
+        json.dumps(
+            {
+                "model": dataclasses.asdict(task.model),
+                "checkpoint": model.checkpoint,
+                "search": dataclasses.asdict(settings),
+                "lexicon": lexicon,
+                "format": task.form,
+                "input": task.input,
+                "prefix": task.prefix,
+            }
+        )
+    )
     return found
 
 
-def _translate(
-    task: Task,
-    model: api.Translation,
-    sources: Iterator[str],
-    prefixes: Iterator[str] | None,
-    first: int,
-    stream: TextIO,
-) -> None:
-    size = FIRST
-    while piece := list(islice(sources, size)):
-        begun = None if prefixes is None else list(islice(prefixes, len(piece)))
-        if begun is not None and len(begun) < len(piece):
-            raise TransformerError(
-                f"{task.prefix} has {first - 1 + len(begun)} lines, fewer than there are to translate"
-            )
-        found = model.hypotheses(piece, first, begun, **task.search)
-        for number, (line, hypotheses) in enumerate(zip(piece, found, strict=True), first):
-            text = hypotheses[0].text if task.form == "text" else _as_json(model, number, line, hypotheses)
-            stream.write(text + "\n")
-        stream.flush()
-        first, size = first + len(piece), min(2 * size, PIECE)
+def _pairs(task: Task) -> Iterator[Pair]:
+    """Each line with what its translation begins with."""
+    sources = corpus.stream_lines(None if task.input == "-" else Path(task.input))
+    if not task.prefix:
+        yield from ((source, None) for source in sources)
+        return
+    for number, pair in enumerate(zip_longest(sources, corpus.stream_lines(Path(task.prefix))), 1):
+        if None in pair:
+            file = task.prefix if pair[1] is None else task.input
+            raise TransformerError(f"{file} ends before line {number}: there must be as many prefixes as lines")
+        yield pair
 
 
-def _as_json(model: api.Translation, number: int, line: str, hypotheses: Sequence[Hypothesis]) -> str:
+def _translate(task: Task, model: api.Translation, pairs: Iterator[Pair], first: int) -> Iterator[str]:
+    """The lines to write, as many at a time as are translated together."""
+    linked = bool(task.search.get("attention"))
+    most = SOME if linked else PIECE
+    typed = task.input == "-" and sys.stdin.isatty()
+    size = 1 if typed else FIRST
+    began, start = time.perf_counter(), first
+    while piece := list(islice(pairs, size)):
+        sources = [source for source, _ in piece]
+        begun = [prefix or "" for _, prefix in piece] if task.prefix else None
+        found = model.hypotheses(sources, first, begun, **task.search)
+        yield "".join(
+            (hypotheses[0].text if task.form == "text" else _as_json(model, number, line, hypotheses, linked=linked))
+            + "\n"
+            for number, (line, hypotheses) in enumerate(zip(sources, found, strict=True), first)
+        )
+        first += len(piece)
+        size = 1 if typed else min(2 * size, most)
+    seconds, engine = time.perf_counter() - began, model.engine
+    log.info("%d lines in %.1f s; %d programs compiled (%.1f s)",
+             first - start, seconds, engine.compiled, engine.seconds)  # fmt: skip
+
+
+def _as_json(model: api.Translation, number: int, line: str, hypotheses: Sequence[Hypothesis], *, linked: bool) -> str:
     rows = []
     for one in hypotheses:
         row: dict[str, Any] = {"text": one.text, "score": round(one.score, 6), "logp": round(one.logp, 6)}
-        if one.looked is not None:
+        if linked:
             row["links"] = _links(model, line, one)
         rows.append(row)
     return json.dumps({"line": number, "source": line, "hypotheses": rows}, ensure_ascii=False)
 
 
-def _links(model: api.Translation, line: str, found: Hypothesis) -> str:
-    """Words aligned by what was looked at while searching, source first, 0-indexed."""
+def _links(model: api.Translation, line: str, found: Hypothesis) -> str | None:
+    """Words aligned by what was looked at while searching, source first, 0-indexed; None where the source was cut."""
     read = model.tokenizers.source.encode(line)
-    if found.looked is None or not found.tokens or len(read) + 1 != found.looked.shape[1]:
-        return ""  # an empty translation, or a source that was cut
+    if found.looked is None or not found.tokens:
+        return ""
+    if len(read) + 1 != found.looked.shape[1]:
+        return None
     sides = (
         Side.of(read, line, model.tokenizers.source),
         Side.of(found.tokens, found.text, model.tokenizers.target),
@@ -186,7 +259,10 @@ def score(task: Scoring) -> None:
         out.write_text("".join(rows), encoding="utf-8")
     for path, found in zip(files[1:], scored, strict=True):
         count = int(np.isfinite(found.logp).sum())
-        log.info("%s: %d pairs, perplexity %.3f (a token of this tokenizer)", path, count, np.exp(found.loss))
+        if count:
+            log.info("%s: %d pairs, perplexity %.3f (a token of this tokenizer)", path, count, np.exp(found.loss))
+        else:
+            log.warning("%s: no pair has a score", path)
     if len(scored) == 2:
         both = np.isfinite(scored[0].logp) & np.isfinite(scored[1].logp)
         won = scored[0].logp[both] > scored[1].logp[both]

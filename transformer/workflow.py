@@ -166,6 +166,9 @@ def evaluate(
     """Translate a set, score it, print the scores and keep them in report/."""
     run, model = Path(trained.run), trained.load()
     languages = model.settings.data.languages
+    reports = Run(run).report
+    if trained.ensemble:  # what the run does by itself stays
+        reports /= "with-" + "-".join(Path(other).name for other in trained.ensemble)
     if files is not None:
         sources, references = corpus.read_parallel(*files)
         sets = [Corpus(sources, references, None, files[0].name)]
@@ -178,7 +181,7 @@ def evaluate(
         result = report.evaluate(
             model,
             part,
-            Run(run).report,
+            reports,
             against=against,
             tokenize=tokenize,
             lowercase=lowercase,

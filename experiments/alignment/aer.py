@@ -31,8 +31,8 @@ MODELS = {
 }
 MOST = (None,)
 """Thresholds that link each target word with the one source word it looked at most."""
-SHIFT = 1
-"""Tokens, for the same attention read one step late."""
+SHIFTS = {"one step late": 1, "one step early": -1}
+"""Tokens, for the same attention read beside its place."""
 
 
 def gold(part: Corpus) -> list[Gold]:
@@ -53,8 +53,8 @@ def rates(found: list[Links], part: Corpus) -> Rates:
     def cut(every: Iterable[Links]) -> list[Links]:
         return [frozenset((s, t) for s, t in links if t != place) for links, place in zip(every, last, strict=True)]
 
-    shorter = [Gold(links, links) for links in cut(one.sure for one in gold(part))]
-    return Rates(measure(found, gold(part)), measure(cut(found), shorter))
+    true = gold(part)
+    return Rates(measure(found, true), measure(cut(found), all_sure(cut(one.sure for one in true))))
 
 
 def baselines(settings: Any, test: Corpus) -> Iterator[tuple[str, list[Links]]]:
@@ -76,7 +76,7 @@ def one_each(true: Gold, target: str) -> Links:
 
 
 def rows(model: Translation, folder: Path) -> Iterator[tuple[str, str, Rates]]:
-    """(what, by which rule, error rates) of one run: the best on validation, means, and one step late."""
+    """(what, by which rule, error rates) of one run: the best on validation, means, and one step off."""
     languages = model.settings.data.languages
     dev, test = (corpus.read(Run(folder).data, part, languages) for part in ("validation", "test"))
     on_dev, on_test = (model.attend(part.sources, part.targets) for part in (dev, test))
@@ -86,7 +86,7 @@ def rows(model: Translation, folder: Path) -> Iterator[tuple[str, str, Rates]]:
         "best": ranked[0].rule,
         "best, any threshold": rank(on_dev, gold(dev), Rule())[0].rule,
         **{name(rule): rule for rule in sorted(means, key=lambda rule: (rule.layer is None, rule.layer or 0))},
-        "best, one step late": rank(on_dev, gold(dev), Rule(shift=SHIFT), MOST)[0].rule,
+        **{f"best, {when}": rank(on_dev, gold(dev), Rule(shift=shift), MOST)[0].rule for when, shift in SHIFTS.items()},
     }
     for what, rule in chosen.items():
         yield what, name(dataclasses.replace(rule, shift=0)), rates(all_links(on_test, rule), test)

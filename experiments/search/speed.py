@@ -42,7 +42,7 @@ class Measure:
             began = time.perf_counter()
             found = model.search(lines, **self.search.overrides())
             seconds.append(time.perf_counter() - began)
-        engine = model._translator.engine
+        engine = model.engine
         if self.output:
             pieces = (" ".join(model.tokenizers.target.pieces(one.tokens)) + "\n" for one in found)
             with Path(self.output).open("x", encoding="utf-8") as file:

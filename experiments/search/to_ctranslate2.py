@@ -44,6 +44,7 @@ class Export:
         spec.config.add_source_eos = True
         spec.config.layer_norm_epsilon = 1e-6
         spec.validate()
+        folder.mkdir(parents=True)
         spec.save(str(folder))
         side = model.tokenizers.source
         lines = (" ".join(side.pieces(side.encode(line))) for line in corpus.read_lines(Path(self.input)))

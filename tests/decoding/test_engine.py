@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import tiny
 from transformer import models, parallel
 from transformer.config import Attention, Decoding, Mesh, Rnn
-from transformer.decoding.engine import Engine, Job, _sizes
+from transformer.decoding.engine import Engine, Job, Places, _sizes
 from transformer.models.ensemble import Ensemble
 
 V = 30
@@ -114,6 +114,37 @@ def test_few_programs_are_compiled(engine):
     assert machine.compiled == known
     assert machine.run(parameters, [], settings) is not None
     assert list(machine.run(parameters, [], settings)) == []
+
+
+def test_prefixes_of_many_lengths_share_programs(engine):
+    machine, parameters = engine
+    known = []
+    for length in (3, 5, 16):
+        todo = [job._replace(prefix=[5] * length, most=20) for job in jobs(40, 5)]
+        for one in machine.run(parameters, todo, Decoding(beam=2, batch=16, workers=1)):
+            assert one.tokens[0][:length].tolist() == [5] * length
+        known.append(machine.compiled)
+    assert known[0] == known[1] == known[2]
+
+
+def test_small_batches_are_refilled_before_all_of_them_is_done(engine, monkeypatch):
+    machine, parameters = engine
+    free, read = [], Places._read
+
+    def watched(places, new, empty):
+        free.append((len(empty), len(places._jobs)))
+        return read(places, new, empty)
+
+    monkeypatch.setattr(Places, "_read", watched)
+    list(machine.run(parameters, jobs(60), Decoding(beam=2, batch=16, workers=1)))
+    assert any(count < size for count, size in free)
+
+
+def test_a_model_of_few_positions_searches():
+    graph, parameters = models.split(models.create(tiny(width=8, max_length=9), V, V, 3))
+    machine = Engine(models.builder(graph), parallel.make_mesh(Mesh(1)), 9)
+    todo = [job._replace(source=[*job.source[:-1][:8], 3], most=min(job.most, 9)) for job in jobs(40)]
+    assert len(list(machine.run(parameters, todo, Decoding(beam=2, batch=16)))) == 40
 
 
 def test_sizes_halve_and_divide_over_the_devices():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from transformer.config import Decoding
-from transformer.decoding.sampling import draw, truncate
+from transformer.decoding.sampling import draw, pick, truncate
 
 
 def plain(logits, top_k, top_p, min_p):
@@ -57,6 +57,22 @@ def test_draws_come_as_often_as_they_are_likely():
         expected = p ** (1 / temperature) / (p ** (1 / temperature)).sum()
         # Four standard deviations of a binomial.
         assert (np.abs(found - expected) <= 4 * np.sqrt(expected * (1 - expected) / N)).all()
+
+
+@pytest.mark.parametrize("V", [5, 200, 6000])
+def test_a_token_is_picked_where_its_share_of_the_sum_lies(V):
+    random = np.random.default_rng(V)
+    weights = random.random((300, V)) ** 8
+    weights[random.random(weights.shape) < 0.5] = 0
+    weights[:, 2] += 1e-3
+    uniform = random.random(300)
+    uniform[:2] = 0.0, np.nextafter(np.float32(1), np.float32(0))
+    found = np.asarray(pick(jnp.asarray(weights, jnp.float32), jnp.asarray(uniform, jnp.float32)))
+    shares = np.cumsum(weights, 1) / weights.sum(1, keepdims=True)
+    rows = np.arange(300)
+    assert (weights[rows, found] > 0).all()
+    assert (shares[rows, found] > uniform - 1e-5).all()
+    assert (shares[rows, found] - weights[rows, found] / weights.sum(1) < uniform + 1e-5).all()
 
 
 def test_draws_hang_on_seed_sample_and_position_and_not_on_the_batch():

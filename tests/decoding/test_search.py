@@ -16,7 +16,7 @@ from transformer import models
 from transformer.config import Attention, Decoding, Rnn
 from transformer.data.tokenizer import BEGIN, END, PAD
 from transformer.decoding import search
-from transformer.decoding.beam import largest
+from transformer.decoding.candidates import likeliest
 from transformer.decoding.limits import Limits
 from transformer.decoding.penalties import coverage_penalty, length_penalty
 
@@ -285,18 +285,38 @@ def test_the_coverage_penalty_by_hand():
     np.testing.assert_allclose(coverage_penalty(looked, mask, 2.0), [2 * (np.log(0.5) + np.log(1e-4))], rtol=1e-6)
 
 
-@pytest.mark.parametrize("V", [5, 64, 200, 1000])
-def test_the_largest_values_are_those_of_a_plain_search(V):
+@pytest.mark.parametrize("V", [5, 64, 200, 606, 1000, 6000])
+@pytest.mark.parametrize("K", [1, 3])
+def test_the_likeliest_continuations_are_those_of_a_plain_search(V, K):
+    """Sentences that are free, may not end yet, must end, or have a prefix: beside all continuations sorted."""
     random = np.random.default_rng(V)
-    for count in (1, 4, 10):
-        values = random.normal(size=(3, 2, V)).astype(np.float32)
-        values[random.random(values.shape) < 0.3] = -np.inf
-        count = min(count, V)
-        found, place = largest(jnp.asarray(values), count)
-        expected, where = jax.lax.top_k(values.reshape(3, -1), count)
-        np.testing.assert_array_equal(found, expected)
+    logits = (3 * random.normal(size=(5, K, V))).astype(np.float32)
+    logits[:, :, :4] += 5  # marks would be likely
+    before = (-3 * random.random((5, K))).astype(np.float32)
+    before[1, 1:] = -np.inf
+    position = jnp.array([0, 2, 4, 1, 7])
+    prefix = np.zeros((5, 3), np.int32)
+    prefix[3] = [4, min(V - 1, 77), 0]
+    limits = Limits(jnp.array([0, 3, 0, 0, 0]), jnp.array([9, 9, 5, 9, 9]), jnp.asarray(prefix))
+    logp = np.array(jax.nn.log_softmax(logits))
+    logp[:, :, [PAD, BEGIN]] = -np.inf
+    logp[1, :, END] = -np.inf
+    for row, only in ((2, END), (3, min(V - 1, 77))):
+        logp[row, :, np.arange(V) != only] = -np.inf
+    every = (before[:, :, None] + logp).reshape(5, -1)
+    for count in (K, 2 * K):
+        order = np.argsort(-every, axis=1, kind="stable")[:, :count]
+        expected = np.take_along_axis(every, order, 1)
+        total, parent, token = likeliest(jnp.asarray(before), jnp.asarray(logits), position, limits, count)
+        np.testing.assert_allclose(total, expected, rtol=1e-5)
         there = np.isfinite(expected)
-        np.testing.assert_array_equal(np.asarray(place)[there], np.asarray(where)[there])
+        np.testing.assert_array_equal((np.asarray(parent) * V + token)[there], order[there])
+
+
+def test_equal_continuations_come_in_their_order():
+    free = Limits(jnp.zeros(1, jnp.int32), jnp.full(1, 9), jnp.zeros((1, 0), jnp.int32))
+    _, parent, token = likeliest(jnp.zeros((1, 2)), jnp.zeros((1, 2, 200)), jnp.zeros(1, jnp.int32), free, 4)
+    assert list(zip(parent[0].tolist(), token[0].tolist(), strict=True)) == [(0, 1), (0, 3), (0, 4), (0, 5)]
 
 
 SMALL = 6  # three words, the unknown mark among them

@@ -31,8 +31,8 @@ class Variant(NamedTuple):
         """Logits, hidden states and attention by teacher forcing."""
         return decode(self.graph, self.parameters, source, target, weights)
 
-    def start(self, length, beam):
-        return start(self.graph, self.parameters, length, beam)
+    def start(self, length, beam, alone=False):
+        return start(self.graph, self.parameters, length, beam, alone)
 
     def stepper(self, fixed, weights=True):
         """(tokens, cache) -> the step of a search."""
@@ -49,10 +49,10 @@ def decode(graph, parameters, source, target, weights):
     return model.output(hidden), hidden, attention
 
 
-@partial(jax.jit, static_argnums=(0, 2, 3))
-def start(graph, parameters, length, beam):
+@partial(jax.jit, static_argnums=(0, 2, 3, 4))
+def start(graph, parameters, length, beam, alone=False):
     model = nnx.merge(graph, parameters)
-    return model.start(model.encode(SOURCE), length, beam)
+    return model.start(model.encode(SOURCE), length, beam, alone=alone)
 
 
 @partial(jax.jit, static_argnums=(0, 1))

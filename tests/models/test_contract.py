@@ -25,11 +25,12 @@ def test_a_row_does_not_depend_on_its_padding(variant):
     np.testing.assert_allclose(wide[:, :5], narrow, atol=1e-5)
 
 
-def test_steps_equal_the_whole(variant):
+@pytest.mark.parametrize("alone", [False, True])
+def test_steps_equal_the_whole(variant, alone):
     """Three hypotheses a sentence, one token at a time, equal teacher forcing; so do the attention weights."""
     targets = np.random.default_rng(5).integers(4, 13, (len(SOURCE) * 3, 6)).astype(np.int32)
     targets[:, 0] = 2
-    fixed, cache = variant.start(6, 3)
+    fixed, cache = variant.start(6, 3, alone)
     _, hidden, attention = variant.decode(jnp.repeat(SOURCE, 3, 0), jnp.asarray(targets))
     step = variant.stepper(fixed)
     for t in range(6):

@@ -15,7 +15,7 @@ from transformer.alignment.formats import WRITERS
 from transformer.alignment.measure import Gold, Measured, all_sure, measure
 from transformer.alignment.page import write_page
 from transformer.alignment.record import Attended
-from transformer.alignment.symmetrize import SYMMETRIZATIONS
+from transformer.alignment.symmetrize import SYMMETRIZATIONS, turned
 from transformer.alignment.task import Task, check, check_folder, check_model, pairs, read_gold
 from transformer.alignment.words import Links, Rule
 from transformer.api import Translation
@@ -172,9 +172,8 @@ def _attended(model: Translation, part: Corpus, *, own: bool) -> Iterator[list[A
 
 def _backward(by: Aligner, part: Corpus) -> list[Links]:
     """Links of the other direction's run, turned round."""
-    turned = Corpus(part.targets, part.sources, None, part.name)
-    found = [links for chunk in _attended(by.model, turned, own=False) for links in all_links(chunk, by.rule)]
-    return [frozenset((t, s) for s, t in links) for links in found]
+    backward = Corpus(part.targets, part.sources, None, part.name)
+    return turned(links for chunk in _attended(by.model, backward, own=False) for links in all_links(chunk, by.rule))
 
 
 def _about(task: Task, by: Aligner, reverse: Aligner | None, part: Corpus) -> dict[str, Any]:

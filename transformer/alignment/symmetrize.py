@@ -3,11 +3,16 @@
 Both are given as (source word, target word) of the first direction.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from transformer.alignment.words import Links
 
 AROUND = ((-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
+
+
+def turned(every: Iterable[Links]) -> list[Links]:
+    """Links of the other direction, as of this one."""
+    return [frozenset((s, t) for t, s in links) for links in every]
 
 
 def intersection(forward: Links, backward: Links) -> Links:

@@ -9,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from transformer import config
-from transformer.attention.attend import attend
+from transformer.attention.attend import attend, masked_softmax
 from transformer.attention.scores import SCORES, Sizes, Start
 from transformer.attention.windows import WINDOWS
 
@@ -67,37 +67,53 @@ class Mechanism(nnx.Module):
         query: Float[Array, "B H N Q"],
         keys: Float[Array, "B H N T P"],
         values: Float[Array, "B H N T W"],
-        path: Bool[Array, "B 1 N N T"],
+        path: Bool[Array, "B N N T"] | None,
         position: Int[Array, "B N"],
     ) -> tuple[Float[Array, "B H N W"], Float[Array, "B H N T"]]:
         """N hypotheses of a sentence look back along their own paths through what all of them wrote.
 
-        Every query meets every key in one product, and the mask leaves it those of its own past: nothing is copied when
+        Every query meets every key in one product, and the path leaves it those of its own past: nothing is copied when
         one hypothesis goes on from another.
 
         Args:
             query: of each hypothesis' newest token.
             keys: what `project` made of each token t that hypothesis n wrote.
             values: what is summed.
-            path: [b, 1, q, n, t]: token t of hypothesis n is in the past of hypothesis q.
-            position: places of the queries, for windows.
+            path: [b, q, n, t]: hypothesis n wrote token t of hypothesis q; one n for each q and t. None: each wrote its
+                own.
+            position: places of the queries.
         """
-        B, H, N, T, _ = keys.shape
-
-        def energies(query: Array, keys: Array, weights: Any) -> Array:
-            one = SCORES[self.score].energies
-            return jax.vmap(lambda own: one(query, own, weights), -3, -2)(keys)
-
-        met = self._by_head(energies, self.score_weights, query, keys, axes=(-3, -4), out=-4)
-
-        seen, gain = self._look(query, position, None, T)
-        if seen is not None:
-            path = path & seen[..., None, :]
+        own = self._own_energies(query, keys, path)
+        seen, gain = self._look(query, position, None, keys.shape[-2])
+        mask = (jnp.arange(keys.shape[-2])[None, None] <= position[..., None])[:, None]
+        weights = masked_softmax(own, mask if seen is None else mask & seen)
         if gain is not None:
-            gain = jnp.broadcast_to(gain[..., None, :], met.shape).reshape(B, H, N, N * T)
-        mask = path.reshape(B, -1, N, N * T)
-        context, weights = attend(met.reshape(B, H, N, N * T), values.reshape(B, H, N * T, -1), mask, gain=gain)
-        return context, weights.reshape(met.shape).sum(-2)
+            weights = weights * gain
+        if path is None:
+            return jnp.einsum("bhnt,bhntw->bhnw", weights, values), weights
+        spread = jnp.where(path[:, None], weights[..., None, :], 0)
+        return jnp.einsum("bhqnt,bhntw->bhqw", spread, values), weights
+
+    def _own_energies(
+        self, query: Float[Array, "B H N Q"], keys: Float[Array, "B H N T P"], path: Bool[Array, "B N N T"] | None
+    ) -> Float[Array, "B H N T"]:
+        """Of each query with the keys of its past."""
+        one = SCORES[self.score].energies
+        if path is None:
+            found: Array = self._by_head(one, self.score_weights, query[..., None, :], keys, axes=(-4, -4), out=-4)
+            return found[..., 0, :]
+
+        if SCORES[self.score].pointwise:
+            # As one long row of keys, which is how they lie in memory: a product of its own for each n moves them all.
+            met = self._by_head(one, self.score_weights, query, keys.reshape(*keys.shape[:2], -1, keys.shape[-1]))
+            met = met.reshape(*met.shape[:-1], *keys.shape[2:4])
+        else:
+
+            def energies(query: Array, keys: Array, weights: Any) -> Array:
+                return jax.vmap(lambda own: one(query, own, weights), -3, -2)(keys)
+
+            met = self._by_head(energies, self.score_weights, query, keys, axes=(-3, -4), out=-4)
+        return jnp.where(path[:, None], met, 0).sum(-2)
 
     def _look(self, query: Array, position: Array, lengths: Array | None, width: int) -> Any:
         """Of each query, which of `width` places the window shows, and the gain of each; None: all, alike."""

@@ -49,10 +49,10 @@ class MultiHead(nnx.Module):
         x: Float[Array, "B N D"],
         keys: Float[Array, "B H N T P"],
         values: Float[Array, "B H N T K"],
-        path: Bool[Array, "B N N T"],
+        path: Bool[Array, "B N N T"] | None,
         position: Int[Array, "B N"],
     ) -> tuple[Float[Array, "B N D"], Float[Array, "B H N T"]]:
         """N hypotheses that share their past, one token each; see `Mechanism.along`."""
         query = jnp.einsum("bnd,dhk->bhnk", x, self.query[...])
-        context, weights = self.mechanism.along(query, keys, values, path[:, None], position)
+        context, weights = self.mechanism.along(query, keys, values, path, position)
         return jnp.einsum("bhnk,hkd->bnd", context, self.output[...]), weights

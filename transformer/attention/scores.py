@@ -52,6 +52,8 @@ class Score:
     """(memory [*B S M], weights) -> keys [*B S P]: all that does not depend on the query, once a sentence."""
     equal_widths: bool = False
     """Whether queries and memory must be equally wide."""
+    pointwise: bool = False
+    """Whether an energy is of its own query and key alone, wherever they stand: a search then compares faster."""
 
 
 def matrix(rows: int, columns: int) -> Start:
@@ -170,12 +172,12 @@ def _unit(x: Float[Array, "*B N D"]) -> Float[Array, "*B N D"]:
 
 
 SCORES: dict[str, Score] = {
-    "dot": Score(dot, equal_widths=True),
-    "scaled_dot": Score(scaled_dot, equal_widths=True),
-    "general": Score(dot, general_weights, general_keys),
-    "additive": Score(additive, additive_weights, additive_keys),
-    "concat": Score(concat, concat_weights, concat_keys),
+    "dot": Score(dot, equal_widths=True, pointwise=True),
+    "scaled_dot": Score(scaled_dot, equal_widths=True, pointwise=True),
+    "general": Score(dot, general_weights, general_keys, pointwise=True),
+    "additive": Score(additive, additive_weights, additive_keys, pointwise=True),
+    "concat": Score(concat, concat_weights, concat_keys, pointwise=True),
     "location": Score(location, location_weights, location_keys),
-    "cosine": Score(cosine, cosine_weights, cosine_keys, equal_widths=True),
+    "cosine": Score(cosine, cosine_weights, cosine_keys, equal_widths=True, pointwise=True),
 }
 """Every score by name. One of your own is a function and an entry here."""

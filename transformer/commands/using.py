@@ -26,7 +26,11 @@ class Search:
     min_length: int | None = None
     """Fewest tokens of a translation."""
     max_ratio: float | None = None
-    """Most tokens, as a multiple of the source's (plus a few)."""
+    """Most tokens, as a multiple of the source's ..."""
+    max_extra: int | None = None
+    """... plus this many ..."""
+    max_length: int | None = None
+    """... and at most this many."""
     samples: int | None = None
     """Draw so many translations of each sentence instead of searching."""
     temperature: float | None = None

@@ -5,17 +5,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from transformer.config import Decoding
+from transformer.decoding.candidates import likeliest
 from transformer.decoding.hypotheses import Ended, Hypotheses, bound, put, score, take
 from transformer.decoding.limits import Limits
 from transformer.marks import END
 
-BLOCK = 64
-"""Values that `largest` sums up by their maximum."""
-
 
 def grow(
     old: Hypotheses,
-    logp: Float[Array, "B K V"],
+    logits: Float[Array, "B K V"],
     looked: Float[Array, "B K S"] | None,
     limits: Limits,
     settings: Decoding,
@@ -28,10 +26,9 @@ def grow(
     Returns:
         the hypotheses, and which of the old ones each of the growing comes from.
     """
-    K, V = logp.shape[1:]
+    K = logits.shape[1]
     # 2K candidates: were K of them to end, K would still grow.
-    total, chosen = largest((old.logp[:, :, None] + logp), 2 * K)
-    parent, token = chosen // V, (chosen % V).astype(jnp.int32)
+    total, parent, token = likeliest(old.logp, logits, old.position, limits, 2 * K)
     tokens = put(take(old.tokens, parent), old.position, token)
     seen = None
     if looked is not None and old.looked is not None:
@@ -60,22 +57,3 @@ def grow(
         ended,
     )
     return hypotheses, jnp.take_along_axis(parent, alive, 1)
-
-
-def largest(values: Float[Array, "B K V"], count: int) -> tuple[Float[Array, "B N"], Int[Array, "B N"]]:
-    """The `count` largest of each [K V] and their places in it, as `jax.lax.top_k` of the flat rows finds them.
-
-    The largest values lie in the `count` blocks with the largest maxima: two small searches in place of one large one,
-    which takes half the time on a CPU. Values that are equal come in the order of their blocks.
-    """
-    B, _, V = values.shape
-    width = -(-V // BLOCK) * BLOCK
-    blocks = jnp.pad(values, ((0, 0), (0, 0), (0, width - V)), constant_values=-jnp.inf).reshape(B, -1, BLOCK)
-    if count >= blocks.shape[1]:
-        found, place = jax.lax.top_k(values.reshape(B, -1), count)
-        return found, place
-    _, near = jax.lax.top_k(blocks.max(-1), count)
-    near = jnp.sort(near, -1)
-    found, place = jax.lax.top_k(take(blocks, near).reshape(B, -1), count)
-    place = jnp.take_along_axis(near, place // BLOCK, 1) * BLOCK + place % BLOCK
-    return found, place // width * V + place % width

@@ -37,8 +37,8 @@ LENGTHS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 """Lengths that are compiled."""
 SMALLEST = 16
 """Places of the smallest batch."""
-SHARE = 4
-"""New sentences are read when a quarter of the places is free."""
+SHARE, FEWEST = 4, 4
+"""New sentences are read when a quarter of the places is free, but not fewer than four of them."""
 
 
 def padded(longest: int, limit: int) -> int:
@@ -92,6 +92,7 @@ class Engine:
         workers = settings.workers or (2 if jax.default_backend() == "cpu" and (os.cpu_count() or 1) > 1 else 1)
         workers = max(1, min(workers, len(jobs) // SMALLEST))
         prefix = max((len(job.prefix) for job in jobs), default=0)
+        prefix = padded(prefix, self.max_length) if prefix else 0
         if workers == 1:
             yield from Places(self, parameters, waiting, settings, prefix).run()
             return
@@ -163,7 +164,8 @@ class Places:
         self._jobs: list[Job | None] = [None] * next(
             (size for size in self._sizes if size >= len(waiting)), self._sizes[-1]
         )
-        self._source, self._target = LENGTHS[0], room(LENGTHS[0], engine.max_length)
+        self._source = padded(1, engine.max_length)
+        self._target = room(self._source, engine.max_length)
         self._state = jax.tree.map(
             lambda leaf: jax.device_put(np.zeros(leaf.shape, leaf.dtype), self._rows), self._shapes()
         )
@@ -181,8 +183,8 @@ class Places:
 
     @property
     def _share(self) -> int:
-        """Sentences read at once: a quarter of the places, or the smallest batch."""
-        return max(self._sizes[0], _round(len(self._jobs) // SHARE, parallel.shares(self._engine.mesh)))
+        """Sentences read at once."""
+        return min(len(self._jobs), _round(max(FEWEST, len(self._jobs) // SHARE), parallel.shares(self._engine.mesh)))
 
     def _fill(self) -> None:
         """Let sentences take the places that are free; or have fewer places."""
@@ -299,7 +301,16 @@ class Places:
 def _compiled_with(settings: Decoding) -> Decoding:
     """The settings, those left out which no program depends on."""
     return dataclasses.replace(
-        settings, batch=0, workers=0, seed=0, mbr="none", lexicon="", min_length=0, max_ratio=0.0, max_extra=0
+        settings,
+        batch=0,
+        workers=0,
+        seed=0,
+        mbr="none",
+        lexicon="",
+        min_length=0,
+        max_ratio=0.0,
+        max_extra=0,
+        max_length=0,
     )
 
 

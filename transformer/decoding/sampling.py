@@ -5,22 +5,27 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from transformer.config import Decoding
+from transformer.decoding.candidates import in_blocks, likeliest
 from transformer.decoding.hypotheses import Ended, Hypotheses, put, score
-from transformer.decoding.limits import Limits
+from transformer.decoding.limits import Limits, log_probabilities
 from transformer.marks import END, PAD
 
 
 def grow(
     old: Hypotheses,
-    logp: Float[Array, "B K V"],
+    logits: Float[Array, "B K V"],
     looked: Float[Array, "B K S"] | None,
     limits: Limits,
     settings: Decoding,
 ) -> tuple[Hypotheses, None]:
     """One token more for each of the K translations that has not ended; none takes another's place."""
-    token = draw(logp, old.seed, old.position, settings) if settings.samples else jnp.argmax(logp, -1)
+    if settings.samples:
+        logp = log_probabilities(logits, old.position, limits)
+        token = draw(logp, old.seed, old.position, settings)
+        total = old.logp + jnp.take_along_axis(logp, token[:, :, None], 2)[:, :, 0]
+    else:
+        total, _, token = likeliest(old.logp, logits, old.position, limits, 1)
     grows = (old.logp > -jnp.inf) & ~old.done[:, None]
-    total = old.logp + jnp.take_along_axis(logp, token[:, :, None], 2)[:, :, 0]
     tokens = put(old.tokens, old.position, jnp.where(grows, token, PAD).astype(jnp.int32))
     seen = None
     if looked is not None and old.looked is not None:
@@ -44,15 +49,39 @@ def draw(
 
     What is drawn depends on the sentence's seed, the number of the sample and the position, not on the batch.
     """
-    sample = jnp.arange(logp.shape[1])
 
-    def one(logits: Float[Array, "V"], seed: Array, sample: Array, position: Array) -> Array:
+    def one(seed: Array, sample: Array, position: Array) -> Array:
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), sample), position)
-        return jax.random.categorical(key, logits)
+        return jax.random.uniform(key)
 
+    sample = jnp.arange(logp.shape[1])
+    uniform = jax.vmap(jax.vmap(one, (None, 0, None)), (0, None, 0))(seed, sample, position)
     logits = truncate(logp / settings.temperature, settings.top_k, settings.top_p, settings.min_p)
-    each = jax.vmap(jax.vmap(one, (0, None, 0, None)), (0, 0, None, 0))
-    return each(logits, seed, sample, position)
+    return pick(jnp.exp(logits - logits.max(-1, keepdims=True)), uniform)
+
+
+def pick(weights: Float[Array, "*B V"], uniform: Float[Array, "*B"]) -> Int[Array, "*B"]:
+    """The token at a share `uniform` of the sum of the weights, one of weight zero never.
+
+    One random number a row in place of one a token; first the block is found, then the token in it.
+    """
+    blocks = in_blocks(weights, 0.0)
+    sums = blocks.sum(-1)
+    block, rest = _at(sums, uniform * sums.sum(-1))
+    inside = jnp.take_along_axis(blocks, block[..., None, None], -2)[..., 0, :]
+    place, _ = _at(inside, rest)
+    return block * blocks.shape[-1] + place
+
+
+def _at(weights: Float[Array, "*B N"], reach: Float[Array, "*B"]) -> tuple[Int[Array, "*B"], Float[Array, "*B"]]:
+    """The first place where the sum up to it is beyond `reach`, and what is left of `reach` there."""
+    number = jnp.broadcast_to(jnp.arange(weights.shape[-1]), weights.shape)
+    upto, there = jnp.cumsum(weights, -1), weights > 0
+    beyond = (upto <= reach[..., None]).sum(-1, keepdims=True)
+    # Rounding may point to a weight of zero, or beyond the last.
+    last = jnp.where(there, number, 0).max(-1, keepdims=True)
+    place = jnp.where(there & (number >= jnp.minimum(beyond, last)), number, last).min(-1)
+    return place, reach - jnp.take_along_axis(upto - weights, place[..., None], -1)[..., 0]
 
 
 def truncate(logits: Float[Array, "*B V"], top_k: int, top_p: float, min_p: float) -> Float[Array, "*B V"]:

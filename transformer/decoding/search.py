@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Int
 from transformer.config import Decoding
 from transformer.decoding import beam, hypotheses, sampling
 from transformer.decoding.hypotheses import Hypotheses
-from transformer.decoding.limits import Limits, log_probabilities
+from transformer.decoding.limits import Limits
 from transformer.marks import BEGIN
 from transformer.models.contract import Cache, Fixed, Model
 
@@ -47,7 +47,7 @@ def begin(
     """
     B, K = source.shape[0], settings.rows
     memory = model.encode(source)
-    fixed, cache = model.start(memory, length, K)
+    fixed, cache = model.start(memory, length, K, alone=settings.alone)
     mask = memory.mask if settings.looks else None
     nothing = hypotheses.empty(B, K, length, seed, mask, alike=not settings.alone)
     return State(limits, nothing, fixed, cache)
@@ -61,11 +61,11 @@ def step(model: Model, state: State, settings: Decoding) -> State:
     last = jnp.take_along_axis(known.tokens, before, 2)[:, :, 0]
     last = jnp.where((known.position == 0)[:, None], BEGIN, last)
     hidden, cache, attention = model.step(last.reshape(B * K), state.fixed, state.cache, weights=settings.looks)
-    logp = log_probabilities(model.output(hidden).reshape(B, K, -1), known.position, state.limits)
+    logits = model.output(hidden).reshape(B, K, -1)
     looked = None
     if attention is not None and attention.cross is not None:
         looked = attention.cross.mean((1, 2)).reshape(B, K, -1)  # over layers and heads
-    grown, parent = (sampling if settings.alone else beam).grow(known, logp, looked, state.limits, settings)
+    grown, parent = (sampling if settings.alone else beam).grow(known, logits, looked, state.limits, settings)
     if parent is not None:
         cache = model.reorder(cache, parent)
     return State(state.limits, grown, state.fixed, cache)
@@ -73,6 +73,8 @@ def step(model: Model, state: State, settings: Decoding) -> State:
 
 def advance(model: Model, state: State, enough: Int[Array, ""], settings: Decoding) -> State:
     """Go on until at least `enough` sentences are done, or one that is not has filled its room of T tokens."""
+
+    model.ready()
 
     def going(state: State) -> Bool[Array, ""]:
         known = state.hypotheses

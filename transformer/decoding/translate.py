@@ -16,7 +16,7 @@ from transformer.data.tokenizer import Tokenizers
 from transformer.decoding import risk
 from transformer.decoding.engine import Engine, Found, Job
 from transformer.decoding.unknown import read_lexicon, spell
-from transformer.marks import END, PAD
+from transformer.marks import END, PAD, UNKNOWN
 from transformer.models.contract import Model
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class Translator:
         """
         lexicon = read_lexicon(Path(settings.lexicon)) if settings.lexicon else {}
         sources = self._read(lines, first)
-        begun = [[]] * len(lines) if prefixes is None else self.tokenizers.target.encode_all(prefixes)
+        begun = [[]] * len(lines) if prefixes is None else self._begin(prefixes, settings, first)
         jobs = [
             self._job(number, source, begin, settings, first + number)
             for number, (source, begin) in enumerate(zip(sources, begun, strict=True))
@@ -119,11 +119,28 @@ class Translator:
             )
         return sources
 
+    def _begin(self, prefixes: Sequence[str], settings: config.Decoding, first: int) -> list[list[int]]:
+        """What translations begin with, as tokens; the log says what cannot be said as it was given."""
+        begun, limit = self.tokenizers.target.encode_all(prefixes), self._most(settings) - 1
+        long = [number for number, tokens in enumerate(begun, first) if len(tokens) > limit]
+        if long:
+            log.warning("%d prefix(es) longer than %d tokens were cut (the first is of line %d)",
+                        len(long), limit, long[0])  # fmt: skip
+        strange = [number for number, tokens in enumerate(begun, first) if UNKNOWN in tokens]
+        if strange:
+            log.warning("%d prefix(es) have words or letters that the model does not know, and it writes its unknown "
+                        "mark for them (the first is of line %d)", len(strange), strange[0])  # fmt: skip
+        return [tokens[:limit] for tokens in begun]
+
+    def _most(self, settings: config.Decoding) -> int:
+        """Tokens of any translation, the end mark included."""
+        return min(settings.max_length or self.max_length, self.max_length)
+
     def _job(self, number: int, source: list[int], prefix: list[int], settings: config.Decoding, line: int) -> Job:
-        longest = max(int(settings.max_ratio * len(source)) + settings.max_extra, len(prefix) + 1)
-        most = min(longest, self.max_length)
+        # Beyond its prefix a translation has at least the room of an empty source's.
+        longest = max(int(settings.max_ratio * len(source)), len(prefix)) + settings.max_extra
         seed = int(np.random.SeedSequence([settings.seed, line]).generate_state(1)[0] >> 1) if settings.samples else 0
-        return Job(number, source, settings.min_length, most, prefix[: most - 1], seed)
+        return Job(number, source, settings.min_length, min(longest, self._most(settings)), prefix, seed)
 
     def _spell(
         self, line: str, source: list[int], found: Found, settings: config.Decoding, lexicon: dict[str, str]

@@ -51,9 +51,12 @@ class Model(Protocol):
     ) -> tuple[Float[Array, "B T D"], Attentions | None]:
         """Teacher forcing: hidden states that predict the token after each of `target_in`."""
 
-    def start(self, memory: Memory, length: int, beam: int = 1) -> tuple[Fixed, Cache]:
+    def start(self, memory: Memory, length: int, beam: int = 1, *, alone: bool = False) -> tuple[Fixed, Cache]:
         """What a search needs: the fixed part (never tiled over the beam, never reordered) and an empty cache
-        for `beam` hypotheses of each sentence, of at most `length` tokens."""
+        for `beam` hypotheses of each sentence, of at most `length` tokens. `alone`: there will be no `reorder`."""
+
+    def ready(self) -> None:
+        """Many steps will follow: compute once what each of them would compute of the parameters alone."""
 
     def step(
         self, tokens: Int[Array, "R"], fixed: Fixed, cache: Cache, *, weights: bool = False

@@ -62,10 +62,16 @@ class Ensemble:
         hidden = jnp.concatenate([part[0] for part in parts], -1)
         return hidden, _mean([part[1] for part in parts]) if weights else None
 
-    def start(self, memory: Memory, length: int, beam: int = 1) -> tuple[Any, Any]:
+    def start(self, memory: Memory, length: int, beam: int = 1, *, alone: bool = False) -> tuple[Any, Any]:
         """See `Model.start`."""
-        parts = [member.start(own, length, beam) for member, own in zip(self.members, memory.final, strict=True)]
+        both = zip(self.members, memory.final, strict=True)
+        parts = [member.start(own, length, beam, alone=alone) for member, own in both]
         return tuple(part[0] for part in parts), tuple(part[1] for part in parts)
+
+    def ready(self) -> None:
+        """See `Model.ready`."""
+        for member in self.members:
+            member.ready()
 
     def step(
         self, tokens: Int[Array, "R"], fixed: Any, cache: Any, *, weights: bool = False

@@ -78,11 +78,14 @@ class Rnn(nnx.Module):
         hidden, cross = self.decoder.readout(embedded, outputs, seen, position)
         return dropout(hidden, self.dropout, readout_key), _record(cross) if weights else None
 
-    def start(self, memory: Memory, length: int, beam: int = 1) -> tuple[Seen, Cache]:
+    def start(self, memory: Memory, length: int, beam: int = 1, *, alone: bool = False) -> tuple[Seen, Cache]:
         """See `Model.start`."""
         seen, carry = self._begin(memory)
         carry = jax.tree.map(lambda leaf: jnp.repeat(leaf[:, None], beam, 1), carry)
         return seen, Cache(carry, jnp.zeros(len(memory.states), jnp.int32))
+
+    def ready(self) -> None:
+        """See `Model.ready`: there is nothing."""
 
     def step(
         self, tokens: Int[Array, "R"], fixed: Seen, cache: Cache, *, weights: bool = False

@@ -29,8 +29,8 @@ class Cache(NamedTuple):
 
     keys: tuple[Float[Array, "B H N T O"], ...]
     values: tuple[Float[Array, "B H N T K"], ...]
-    writer: Int[Array, "B N T"]
-    """Who wrote token t of hypothesis n."""
+    writer: Int[Array, "B N T"] | None
+    """Who wrote token t of hypothesis n; None: always itself."""
     position: Int[Array, "B"]
     """Tokens so far."""
 
@@ -98,11 +98,11 @@ class DecoderLayer(nnx.Module):
         memory: tuple[Float[Array, "B H S P"], Float[Array, "B H S K"]],
         mask: Bool[Array, "B 1 1 S"],
         cache: tuple[Float[Array, "B H N T O"], Float[Array, "B H N T K"]],
-        path: Bool[Array, "B N N T"],
+        path: Bool[Array, "B N N T"] | None,
         position: Int[Array, "B"],
     ) -> tuple[Float[Array, "B N D"], Any, tuple[Float[Array, "B N H T"], Float[Array, "B N H S"]]]:
         """One position more; the new keys and values go into the cache at `position`. `path` says which tokens of which
-        hypotheses each of them goes on from."""
+        hypotheses each of them goes on from; None: of its own."""
         B, N, _ = x.shape
         sentence, place = jnp.arange(B), jnp.broadcast_to(position[:, None], (B, N))
 
@@ -152,6 +152,11 @@ class Transformer(nnx.Module):
         self.encoder_norm = nnx.LayerNorm(D, rngs=rngs) if pre else None
         self.decoder_norm = nnx.LayerNorm(D, rngs=rngs) if pre else None
         self.dropout, self.unroll = model.dropout, model.unroll
+        self.layer: Any = nnx.data(None)  # what `ready` makes
+
+    def ready(self) -> None:
+        """See `Model.ready`: the decoder's layers one by one, which a loop would cut out of their stack every time."""
+        self.layer = nnx.data(layers.unstack(self.decoder))
 
     def encode(self, source: Int[Array, "B S"], key: PRNGKeyArray | None = None, *, weights: bool = False) -> Memory:
         """See `Model.encode`."""
@@ -193,7 +198,7 @@ class Transformer(nnx.Module):
         own, cross = (w.swapaxes(0, 1) for w in attention)
         return x, Attentions(memory.attention, own, cross)
 
-    def start(self, memory: Memory, length: int, beam: int = 1) -> tuple[Fixed, Cache]:
+    def start(self, memory: Memory, length: int, beam: int = 1, *, alone: bool = False) -> tuple[Fixed, Cache]:
         """See `Model.start`."""
         B, _, D = memory.states.shape
         tokens = jax.ShapeDtypeStruct((B * beam, length, D), memory.states.dtype)
@@ -203,22 +208,23 @@ class Transformer(nnx.Module):
             own = jax.eval_shape(layer.attention.project, tokens)
             cache.append([jnp.zeros((B, of.shape[1], beam, *of.shape[2:]), of.dtype) for of in own])
         (keys, values), (own_keys, own_values) = (tuple(zip(*pairs, strict=True)) for pairs in (fixed, cache))
-        nobody = jnp.zeros((B, beam, length), jnp.int32)
+        nobody = None if alone else jnp.zeros((B, beam, length), jnp.int32)
         return Fixed(keys, values, memory.mask), Cache(own_keys, own_values, nobody, jnp.zeros(B, jnp.int32))
 
     def step(
         self, tokens: Int[Array, "R"], fixed: Fixed, cache: Cache, *, weights: bool = False
     ) -> tuple[Float[Array, "R D"], Cache, Attentions | None]:
         """See `Model.step`."""
-        B, N, T = cache.writer.shape
+        B, _, N, T, _ = cache.keys[0].shape
         x = self.target_positions(self.embed_target(tokens[:, None]), jnp.repeat(cache.position, N)).reshape(B, N, -1)
         mask, caches, attention = fixed.mask[:, None, None], [], []
-        now = jnp.arange(T)[None] == cache.position[:, None]
-        writer = jnp.where(now[:, None], jnp.arange(N)[None, :, None], cache.writer)
-        so_far = jnp.arange(T)[None] <= cache.position[:, None]
-        path = (writer[:, :, None] == jnp.arange(N)[None, None, :, None]) & so_far[:, None, None]
+        writer = path = None
+        if cache.writer is not None:
+            now = jnp.arange(T)[None] == cache.position[:, None]
+            writer = jnp.where(now[:, None], jnp.arange(N)[None, :, None], cache.writer)
+            path = writer[:, :, None] == jnp.arange(N)[None, None, :, None]
         # A loop, not a scan: a scan would copy every layer's cache at every token.
-        for index, layer in enumerate(layers.unstack(self.decoder)):
+        for index, layer in enumerate(self.layer or layers.unstack(self.decoder)):
             x, new, used = layer.step(
                 x,
                 (fixed.keys[index], fixed.values[index]),
@@ -240,4 +246,5 @@ class Transformer(nnx.Module):
 
     def reorder(self, cache: Cache, parent: Int[Array, "B N"]) -> Cache:
         """See `Model.reorder`: the paths change, and nothing is copied."""
+        assert cache.writer is not None
         return cache._replace(writer=jnp.take_along_axis(cache.writer, parent[:, :, None], 1))

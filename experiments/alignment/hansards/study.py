@@ -13,24 +13,19 @@ from transformer.study.cells import Cell, Study
 TEXT = "runs/hansards/text"
 
 
-def cell(recipe: str, languages: tuple[str, str], updates: int) -> Cell:
-    _, settings = recipes.find(recipe)
+def cell(source: str, target: str) -> Cell:
+    _, settings = recipes.find("multi30k_ende")
     data = dataclasses.replace(
         settings.data,
-        languages=languages,
+        languages=(source, target),
         train=f"{TEXT}/train",
         validation="",
         held_out=500,
         test=f"{TEXT}/dev",
     )
     tokenizer = dataclasses.replace(settings.tokenizer, vocabulary=8_000)
-    training = Training(steps=updates, validate_every=500)
+    training = Training(steps=3_000, validate_every=500)
     return Cell(dataclasses.replace(settings, data=data, tokenizer=tokenizer, training=training), tokenize="none")
 
 
-def both(name: str, recipe: str, updates: int) -> dict[str, Cell]:
-    directions: list[tuple[str, str]] = [("en", "fr"), ("fr", "en")]
-    return {f"{name}_{'_'.join(languages)}": cell(recipe, languages, updates) for languages in directions}
-
-
-study = Study(both("transformer", "multi30k_ende", 3_000) | both("luong", "multi30k_ende_luong", 4_000))
+study = Study({"transformer_en_fr": cell("en", "fr"), "transformer_fr_en": cell("fr", "en")})
