@@ -49,7 +49,7 @@ def main(task: dict[str, Any]) -> None:
 
     from tests.conftest import tiny
     from tests.test_train import make_batch
-    from transformer import config, models, optim, parallel, train
+    from transformer import config, models, optim, parallel, update
     from transformer.config import Attention, Mesh, Rnn
     from transformer.meter import Wishes
 
@@ -67,17 +67,18 @@ def main(task: dict[str, Any]) -> None:
 
     recorder = optax.GradientTransformation(zeros, lambda gradients, state, parameters=None: (gradients, gradients))
     optimizer = optax.chain(recorder, optim.optimizer(settings.optimizer, lambda _: 1e-3))
-    state = {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)}
+    state = update.begin(parameters, optimizer, mesh)
     places = parallel.by_rules(mesh, state)
-    state = parallel.put(state, places)
     own = parallel.own_rows(mesh, ROWS)
 
     def batch(number: int) -> Any:
         return parallel.put_batch(mesh, jax.tree.map(lambda x: np.asarray(x)[own], make_batch(ROWS, number)))
 
-    nothing = train.wishes(mesh, Wishes(False, False))
-    step = jax.jit(train.make_step(graph, optimizer, settings, mesh), out_shardings=(places, parallel.replicated(mesh)))
-    program = step.lower(state, batch(0), nothing).compile()
+    nothing = update.wishes(mesh, Wishes())
+    jitted = jax.jit(
+        update.make_step(graph, optimizer, settings, mesh), out_shardings=(places, parallel.replicated(mesh))
+    )
+    program = jitted.lower(state, batch(0), nothing).compile()
     losses, gradients = [], {}
     for number in range(UPDATES):
         state, metrics = program(state, batch(number), nothing)

@@ -15,7 +15,7 @@ from transformer.config import Attention, Data, Grammar, Guided, Mesh, Rnn, from
 from transformer.data.batches import Batch
 from transformer.errors import UsageError
 from transformer.rundir import Run
-from transformer.train import make_step
+from transformer.update import make_step
 
 
 def rnn(score="general", **changes):
@@ -82,7 +82,7 @@ def test_guided_alignment_pulls_the_attention(model, settings):
         step = jax.jit(make_step(graph, optimizer, dataclasses.replace(settings, model=model, training=guided), mesh))
         state = {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)}
         for _ in range(80):
-            state, metrics = step(state, batch, jnp.zeros((1, 2)))
+            state, metrics = step(state, batch, jnp.zeros((1, 3)))
         found[weight] = float(metrics["guiding"])
         assert metrics["loss"] > metrics["nll"]
     assert found[1.0] < 0.3 < found[1e-6]

@@ -34,4 +34,4 @@ def test_what_is_not_is_said(folder, tmp_path, spoil, said):
 
 def test_checksums_may_be_damaged_too(folder, tmp_path):
     (tmp_path / "sums.json").write_text("{")
-    assert "cannot be read" in checksums.damage(folder, tmp_path / "sums.json")
+    assert "is itself damaged" in checksums.damage(folder, tmp_path / "sums.json")

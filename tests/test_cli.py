@@ -6,21 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax
 import pytest
 
 import transformer
 from transformer import check, cli, recipes, rundir
 from transformer.config import Config, from_json, to_json
 from transformer.errors import UsageError
-
-
-@pytest.fixture(autouse=True)
-def keep_jax_settings():
-    """The command line sets the compilation cache for its process; tests keep theirs."""
-    before = jax.config.jax_compilation_cache_dir
-    yield
-    jax.config.update("jax_compilation_cache_dir", before)
 
 
 def run(*arguments: str) -> int:

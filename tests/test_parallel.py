@@ -131,8 +131,9 @@ from flax import nnx
 
 from tests.conftest import tiny
 from tests.test_train import make_batch
-from transformer import config, models, optim, parallel, train
+from transformer import config, models, optim, parallel
 from transformer.meter import Wishes
+from transformer.update import make_step, wishes
 
 DEVICES, ROWS = 8, 32
 model = tiny(dropout=0.0, attention_dropout=0.0, feedforward_dropout=0.0)
@@ -163,11 +164,11 @@ def reference(state, batch):
 
 mesh = parallel.make_mesh(config.Mesh())
 ours = parallel.put(state, parallel.by_rules(mesh, state))
-step = jax.jit(train.make_step(graph, optimizer, settings, mesh))
+step = jax.jit(make_step(graph, optimizer, settings, mesh))
 theirs = jax.tree.map(lambda leaf: jnp.stack([leaf] * DEVICES), state)
 for number in range(3):
     batch = jax.tree.map(np.asarray, make_batch(ROWS, number))
-    ours, metrics = step(ours, parallel.put_batch(mesh, batch), train.wishes(mesh, Wishes(False, False)))
+    ours, metrics = step(ours, parallel.put_batch(mesh, batch), wishes(mesh, Wishes()))
     cut = jax.tree.map(lambda x: x.reshape(DEVICES, ROWS // DEVICES, *x.shape[1:]), batch)
     theirs, losses = reference(theirs, cut)
     np.testing.assert_allclose(float(metrics["loss"]), losses, rtol=1e-6)

@@ -14,14 +14,14 @@ import pytest
 from flax import nnx
 
 from tests.conftest import tiny
-from transformer import api, config, logbook, models, optim, parallel, rundir, workflow
+from transformer import api, config, logbook, models, optim, parallel, rundir, update, workflow
 from transformer import train as training
 from transformer.data.batches import Batch
 from transformer.errors import InterruptedRunError, TransformerError, UsageError
 from transformer.rundir import Run
 
 MESH = parallel.make_mesh(config.Mesh(data=1))
-NOTHING = jnp.zeros((1, 2))
+NOTHING = jnp.zeros((1, 3))
 
 
 def with_training(settings, **changes):
@@ -126,7 +126,7 @@ def one_step(settings, batch):
     graph, parameters = models.split(models.create(settings.model, 13, 13, 1))
     optimizer = optim.optimizer(settings.optimizer, lambda _: 1e-3)
     state = {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)}
-    return jax.jit(training.make_step(graph, optimizer, settings, MESH))(state, batch, NOTHING)
+    return jax.jit(update.make_step(graph, optimizer, settings, MESH))(state, batch, NOTHING)
 
 
 @pytest.mark.parametrize("pieces", [2, pytest.param(4, marks=pytest.mark.slow)])
@@ -177,7 +177,7 @@ def test_a_loss_that_is_not_finite_stops_names_the_batch_and_keeps_the_last_good
 ):
     """From update 5 on the parameters are poisoned; 4 was saved and stays the newest."""
     settings = with_training(settings, validate_every=2)
-    original = training.make_step
+    original = update.make_step
 
     def poisoned(*arguments):
         step = original(*arguments)
@@ -189,7 +189,7 @@ def test_a_loss_that_is_not_finite_stops_names_the_batch_and_keeps_the_last_good
 
         return wrapped
 
-    monkeypatch.setattr(training, "make_step", poisoned)
+    monkeypatch.setattr(update, "make_step", poisoned)
     folder = tmp_path / "run"
     message = r"not finite at update \d+, batch 5: .* training pairs \d+, .* last good checkpoint is step 4;.*peak"
     with pytest.raises(TransformerError, match=message):

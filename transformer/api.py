@@ -131,9 +131,8 @@ class Translation:
             pairs = examples.in_memory([sources[i] for i in kept], [targets[i] for i in kept], self.tokenizers)
         if len(fits):
             lengths = pairs.source_lengths, pairs.target_lengths
-            multiple = math.lcm(batching.batch_multiple, parallel.shares(self.mesh))
-            buckets = batches.choose_buckets(*lengths, batching, multiple)
-            plan = batches.fixed(*lengths, batching, buckets, multiple)
+            buckets = batches.choose_buckets(*lengths, batching, batching.batch_multiple)
+            plan = batches.fixed(*lengths, batching, buckets, batching.batch_multiple)
             known = self._scorer.score(self.parameters, pairs, plan)
             scores.logp[fits] = known.logp
             for number, each in zip(fits, known.each, strict=True):

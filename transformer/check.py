@@ -59,6 +59,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "training.loss_chunk": (1, math.inf),
     "training.log_every": (1, math.inf),
     "training.validate_every": (1, math.inf),
+    "training.save_minutes": (0, math.inf),
     "training.validate_sentences": (0, math.inf),
     "training.patience": (0, math.inf),
     "training.keep_last": (1, math.inf),

@@ -8,7 +8,8 @@ were written is in `checkpoints/checksums/<step>.json`.
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,36 +32,40 @@ ITEMS = ("parameters", "optimizer", "host")
 
 @dataclass(frozen=True)
 class Keep(policies.PreservationPolicy):
-    """The newest checkpoint; of the validated ones, the newest `last` and the best `best` (of equals, the earlier)."""
+    """The newest checkpoint and the one before, in case it is damaged; of the validated ones, the newest `last` and the
+    best `best` (of equals, the earlier)."""
 
     last: int
     best: int
+    quality: Callable[[int], float | None]
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
         """Which of the checkpoints stay."""
-        qualities = {c.step: c.metrics["quality"] for c in checkpoints if c.metrics is not None}
-        ranked = sorted(qualities, key=lambda step: (-qualities[step], step))
-        newest = max(c.step for c in checkpoints)
-        stay = {newest, *sorted(qualities)[-self.last :], *ranked[: self.best]}
+        steps = sorted(c.step for c in checkpoints)
+        ranked = _ranked({step: self.quality(step) for step in steps})
+        stay = {*steps[-2:], *sorted(ranked)[-self.last :], *ranked[: self.best]}
         return [c.step in stay for c in checkpoints]
 
 
+def _ranked(qualities: dict[int, float | None]) -> list[int]:
+    """The validated steps, best first; of equals the earlier."""
+    known = {step: quality for step, quality in qualities.items() if quality is not None}
+    return sorted(known, key=lambda step: (-known[step], step))
+
+
 class Checkpoints:
-    """The checkpoints of a run. One saved between two validations has no quality, and stays until the next."""
+    """The checkpoints of a run. One saved between two validations has no quality."""
 
     def __init__(self, folder: Path, training: config.Training, *, read_only: bool = False):
-        def quality(metrics: dict[str, float]) -> float:
-            return metrics["quality"]
-
-        self._unsealed: int | None = None
-        """A step that is being written, or has no checksums yet."""
         if read_only and not folder.is_dir():
             raise TransformerError(f"{folder.parent} holds no checkpoint yet")
         self.folder = folder
+        self._qualities: dict[int, float | None] = {}
+        """Of those saved in this sitting."""
+        self._sealer, self._sealing = ThreadPoolExecutor(1), Future[None]()
+        self._sealing.set_result(None)
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=Keep(training.keep_last, training.keep_best),
-            best_fn=quality,  # without it orbax writes no metrics
-            best_mode="max",
+            preservation_policy=Keep(training.keep_last, training.keep_best, self.quality),
             enable_async_checkpointing=not read_only,
             cleanup_tmp_directories=not read_only,
             create=not read_only,
@@ -72,31 +77,27 @@ class Checkpoints:
     def save(self, state: dict[str, Any], host: dict[str, Any], quality: float | None) -> None:
         """Begin to save a state; `quality` (higher is better) is its validation metric, if it was validated.
 
-        Raises TransformerError, now or from `seal`, when it cannot be written; the checkpoints before are untouched.
+        Raises TransformerError, now or from `settle`, when it cannot be written; the checkpoints before are untouched.
         """
-        self.seal(wait=True)
+        self.settle()
         step = int(state["step"])
+        self._qualities[step] = quality
         if jax.default_backend() == "cpu":
             # There the host's copy would be the device's own buffer, which the next update is given to write in.
             state = jax.tree.map(jnp.copy, state)
         with self._writing(step):
             self._manager.save(
                 step,
-                metrics=None if quality is None else {"quality": quality},
                 args=ocp.args.Composite(
                     parameters=ocp.args.StandardSave(state["parameters"]),
                     optimizer=ocp.args.StandardSave(state["optimizer"]),
-                    host=ocp.args.JsonSave(host),
+                    host=ocp.args.JsonSave({**host, "quality": quality}),
                 ),
             )
-        self._unsealed = step
+        self._sealing = self._sealer.submit(self._seal, step)
 
-    def seal(self, *, wait: bool = False) -> None:
-        """Keep the checksums of what was saved, once it is written; `wait` until it is."""
-        step = self._unsealed
-        if step is None or not (wait or not self._manager.is_saving_in_progress()):
-            return
-        self._unsealed = None
+    def _seal(self, step: int) -> None:
+        """Keep the checksums of what was saved, once it is written."""
         with self._writing(step):
             self._manager.wait_until_finished()
             if cluster.is_first():
@@ -104,6 +105,11 @@ class Checkpoints:
                 for path in self._checksums(step).parent.glob("*.json"):
                     if not (self.folder / path.stem).is_dir():
                         path.unlink()
+
+    def settle(self, *, wait: bool = True) -> None:
+        """Whether what was saved is written: raises what its writing raised. `wait` until it is, or ask later."""
+        if wait or self._sealing.done():
+            self._sealing.result()
 
     def _checksums(self, step: int) -> Path:
         return self.folder / "checksums" / f"{step}.json"
@@ -123,21 +129,40 @@ class Checkpoints:
 
         Damaged ones are named in the log and moved to `damaged/` beside the folder of checkpoints.
 
-        Raises TransformerError when all are damaged.
+        Raises TransformerError when all are damaged, or one cannot be read that is not known to be damaged.
         """
-        steps = self.steps()
+        steps: list[int] = json.loads(cluster.of_first(json.dumps(self.steps())))
         for step in reversed(steps):
-            damage = cluster.of_first(checksums.damage(self.folder / str(step), self._checksums(step)) or "")
+            sealed = bool(cluster.of_first("sealed" if self._checksums(step).exists() else ""))
+            damage = cluster.of_first((self._damage(step) or "") if cluster.is_first() else "")
             if not damage:
                 try:
-                    return self.restore(step, like, mesh), self.host(step)
+                    found = self.restore(step, like, mesh), self.host(step)
                 except TransformerError as error:
-                    damage = str(error)
+                    if sealed or isinstance(error.__cause__, OSError | jax.errors.JaxRuntimeError | MemoryError):
+                        raise
+                    damage = _first_line(error)
+                else:
+                    if not sealed:  # killed after it was written, before its checksums were
+                        self._seal(step)
+                    return found
             log.warning("the checkpoint of step %d is damaged (%s): going on from the one before", step, damage)
             self._set_aside(step)
-        if steps:
-            raise TransformerError(f"every checkpoint of {self.folder} is damaged; they are in {self._damaged}")
+        if steps or self._damaged.is_dir():
+            raise TransformerError(
+                f"every checkpoint of {self.folder} is damaged; they are in {self._damaged}. Bring one back, or begin "
+                "anew with another --run"
+            )
         return None
+
+    def _damage(self, step: int, below: str = "") -> str | None:
+        try:
+            return checksums.damage(self.folder / str(step), self._checksums(step), below)
+        except OSError as error:
+            raise TransformerError(
+                f"the checkpoint {self.folder / str(step)} cannot be read ({error.strerror}: {error.filename}); "
+                "nothing was changed"
+            ) from error
 
     @property
     def _damaged(self) -> Path:
@@ -155,7 +180,7 @@ class Checkpoints:
     def host(self, step: int) -> dict[str, Any]:
         """The host's data of a checkpoint."""
         values: dict[str, Any] = self._read(step, host=ocp.args.JsonRestore())["host"]
-        return values
+        return {name: value for name, value in values.items() if name != "quality"}
 
     def restore(self, step: int, like: dict[str, Any], mesh: Mesh) -> dict[str, Any]:
         """The state of a checkpoint; `like` is a state of the same shapes (values are not read)."""
@@ -173,25 +198,28 @@ class Checkpoints:
         }
 
     def parameters(self, step: int, like: Any, mesh: Mesh) -> Any:
-        """The parameters of a checkpoint alone."""
+        """The parameters of a checkpoint alone. Raises TransformerError when they are damaged or cannot be read."""
+        for item in ("_", "parameters/"):  # what names the items, and this one
+            if damage := self._damage(step, item):
+                others = ", ".join(str(s) for s in self.steps() if s != step) or "none"
+                raise TransformerError(
+                    f"the checkpoint {self.folder / str(step)} is damaged ({damage}); others there: {others}"
+                )
         return self._read(step, parameters=ocp.args.StandardRestore(_abstract(like, mesh)))["parameters"]
 
     def _read(self, step: int, **items: Any) -> Any:
         try:
-            for name in items:
-                damage = checksums.damage(self.folder / str(step), self._checksums(step), f"{name}/")
-                if damage is not None:
-                    raise ValueError(damage)
             return self._manager.restore(step, args=ocp.args.Composite(**items))
         except Exception as error:  # orbax raises a bare Exception for an array cut short
             others = ", ".join(str(s) for s in self.steps() if s != step) or "none"
             raise TransformerError(
-                f"the checkpoint {self.folder / str(step)} is damaged ({_first_line(error)}); others there: {others}"
+                f"the checkpoint {self.folder / str(step)} cannot be read ({_first_line(error)}); others there: "
+                f"{others}"
             ) from error
 
     def steps(self) -> list[int]:
-        """The steps kept, oldest first."""
-        return sorted(self._manager.all_steps())
+        """The steps kept, oldest first. (A folder gets its name when it is whole.)"""
+        return sorted(int(path.name) for path in self.folder.glob("*") if path.name.isdecimal())
 
     def latest(self) -> int | None:
         """The newest step kept."""
@@ -204,9 +232,18 @@ class Checkpoints:
 
     def ranked(self) -> list[int]:
         """The validated steps kept, best first; of equals the earlier."""
-        qualities = {step: self._quality(step) for step in self.steps()}
-        known = {step: quality for step, quality in qualities.items() if quality is not None}
-        return sorted(known, key=lambda step: (-known[step], step))
+        return _ranked({step: self.quality(step) for step in self.steps()})
+
+    def quality(self, step: int) -> float | None:
+        """How good a step is (higher is better); None where it was not validated, or that is damaged."""
+        if step not in self._qualities:
+            folder = self.folder / str(step)
+            notes = [
+                _note(folder / "host" / "metadata"),
+                _note(folder / "metrics" / "metrics"),
+            ]  # orbax' in runs of 0.1
+            self._qualities[step] = next((note["quality"] for note in notes if "quality" in note), None)
+        return self._qualities[step]
 
     def choose(self, name: str) -> int:
         """A step by name: `best`, `last`, or its number. Raises UsageError naming those there are."""
@@ -225,13 +262,19 @@ class Checkpoints:
     def close(self) -> None:
         """Wait for what is being written, and stop orbax's threads."""
         try:
-            self.seal(wait=True)
+            self.settle()
         finally:
+            self._sealer.shutdown()
             self._manager.close()
 
-    def _quality(self, step: int) -> float | None:
-        metrics = self._manager.metrics(step)
-        return None if metrics is None else float(metrics["quality"])
+
+def _note(path: Path) -> dict[str, Any]:
+    """The JSON object of a file; an empty one where there is none that can be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def save_average(folder: Path, parameters: Any, about: dict[str, Any]) -> None:
@@ -240,32 +283,36 @@ def save_average(folder: Path, parameters: Any, about: dict[str, Any]) -> None:
     if cluster.is_first():
         shutil.rmtree(beside, ignore_errors=True)
     cluster.wait("room for the average")
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save((beside / "parameters").absolute(), parameters)
-    if cluster.is_first():
-        checksums.write(beside / "parameters", beside / "checksums.json")
-        (beside / "average.json").write_text(json.dumps(about, indent=2) + "\n")
-        shutil.rmtree(folder, ignore_errors=True)
-        beside.rename(folder)
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save((beside / "parameters").absolute(), parameters)
+        if cluster.is_first():
+            checksums.write(beside / "parameters", beside / "checksums.json")
+            (beside / "average.json").write_text(json.dumps(about, indent=2) + "\n")
+            shutil.rmtree(folder, ignore_errors=True)
+            beside.rename(folder)
+    except (OSError, ValueError) as error:
+        raise TransformerError(
+            f"the average cannot be written to {folder} ({_first_line(error)}); the checkpoints it is of are untouched"
+        ) from error
     cluster.wait("average")
 
 
 def about_average(folder: Path) -> dict[str, Any] | None:
     """What `save_average` was told about the average; None where there is none."""
-    try:
-        about: dict[str, Any] = json.loads((folder / "average.json").read_text())
-    except (OSError, ValueError):
-        return None
-    return about
+    return _note(folder / "average.json") or None
 
 
 def load_average(folder: Path, like: Any, mesh: Mesh) -> Any:
     """The parameters that `save_average` wrote. Raises TransformerError when they are damaged."""
-    damage = checksums.damage(folder / "parameters", folder / "checksums.json")
-    if damage is not None:
-        raise TransformerError(f"the average {folder} is damaged ({damage}): --checkpoint best is another")
-    with ocp.StandardCheckpointer() as checkpointer:
-        return checkpointer.restore((folder / "parameters").absolute(), _abstract(like, mesh))
+    try:
+        damage = checksums.damage(folder / "parameters", folder / "checksums.json")
+        if damage is not None:
+            raise TransformerError(f"the average {folder} is damaged ({damage}): --checkpoint best is another")
+        with ocp.StandardCheckpointer() as checkpointer:
+            return checkpointer.restore((folder / "parameters").absolute(), _abstract(like, mesh))
+    except OSError as error:
+        raise TransformerError(f"the average {folder} cannot be read ({_first_line(error)})") from error
 
 
 def average(trees: list[Any]) -> Any:

@@ -16,13 +16,16 @@ def write(folder: Path, path: Path) -> None:
 
 def damage(folder: Path, path: Path, below: str = "") -> str | None:
     """What is wrong with the files below a folder, for a person; None where they are as `write` found them, and where
-    nothing was kept of them. `below`: only of files whose path begins so."""
+    nothing was kept of them. `below`: only of files whose path begins so.
+
+    Raises OSError when a file is there and cannot be read, which says nothing of what is in it.
+    """
     try:
         known: dict[str, tuple[int, str]] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):
-        return f"{path} cannot be read"
+    except ValueError:
+        return f"{path} is itself damaged"
     for name, (size, content) in known.items():
         if not name.startswith(below):
             continue
@@ -34,8 +37,6 @@ def damage(folder: Path, path: Path, below: str = "") -> str | None:
                 return f"{name} is not what was written"
         except FileNotFoundError:
             return f"{name} is missing"
-        except OSError as error:
-            return f"{name}: {error.strerror}"
     return None
 
 

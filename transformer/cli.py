@@ -1,20 +1,20 @@
-"""The command line: `transformer COMMAND ...`. Exit codes: 2 usage, 1 failure, 130 Ctrl-C."""
+"""The command line: `transformer COMMAND ...`. Exit codes: 2 usage, 1 failure, 130 stopped (Ctrl-C, SIGTERM)."""
 
 import logging
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from transformer import cluster, recipes, rundir
+from transformer import cluster, recipes
 from transformer.commands import COMMANDS
 from transformer.commands.seeing import Align, Explain
 from transformer.commands.training import Demo, Study, Train
 from transformer.commands.using import Evaluate, Score, Translate
-from transformer.config import Data
-from transformer.errors import LostProcessError, TransformerError, UsageError
+from transformer.errors import InterruptedRunError, TransformerError, UsageError
 
 log = logging.getLogger("transformer")
 
@@ -47,33 +47,50 @@ def main(arguments: list[str] | None = None) -> None:
     logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells what it does
     try:
         command = parse(arguments)
-        _set_up_jax(command)
+        _set_up_jax()
         if isinstance(command, Train | Evaluate):
             cluster.join(command.cluster)
         command()
-    except TransformerError as error:
-        print(f"transformer: {error}", file=sys.stderr, flush=True)
-        if isinstance(error, LostProcessError):
-            os._exit(error.exit_code)  # an orderly end would wait for those that are gone
-        sys.exit(error.exit_code)
-    except BrokenPipeError:  # such as `transformer translate ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except OSError as error:
-        print(f"transformer: {error.strerror or error}: {error.filename or 'output'}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("transformer: interrupted", file=sys.stderr)
-        sys.exit(130)
+    except BaseException as error:
+        code = _tell(error)
+        if code and cluster.joined() and not isinstance(error, InterruptedRunError):
+            # An orderly end waits for the other processes of the job, and they may be waiting for this one.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        sys.exit(code)
 
 
-def _set_up_jax(command: object) -> None:
+def _tell(error: BaseException) -> int:
+    """Say what ended the command, in a line; its exit code."""
+    match error:
+        case SystemExit():
+            return error.code if isinstance(error.code, int) else 0
+        case TransformerError():
+            print(f"transformer: {error}", file=sys.stderr)
+            return error.exit_code
+        case BrokenPipeError():  # such as `transformer translate ... | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        case OSError():
+            print(f"transformer: {error.strerror or error}: {error.filename or 'output'}", file=sys.stderr)
+            return 1
+        case KeyboardInterrupt():
+            print("transformer: interrupted", file=sys.stderr)
+            return 130
+        case _ if cluster.joined():
+            traceback.print_exception(error)
+            return 1
+        case _:
+            raise error
+
+
+def _set_up_jax() -> None:
     """Settings of the whole process, made here alone and never on import."""
     import jax
 
-    data = command.config.data if isinstance(command, Train) else Data()
-    if isinstance(command, Translate | Score | Evaluate | Align | Explain):
-        data = rundir.read_config(Path(command.run)).data
-    jax.config.update("jax_compilation_cache_dir", str(Path(data.cache).expanduser() / "xla"))
+    if not jax.config.values["jax_compilation_cache_dir"]:  # JAX_COMPILATION_CACHE_DIR
+        # Never where a run's settings say: what is in there is executed, and a run may be a stranger's.
+        jax.config.update("jax_compilation_cache_dir", str(Path("~/.cache/transformer/xla").expanduser()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -3,6 +3,7 @@
 Every process runs the same command on the same files. A single process is a job of one: there is no other path.
 """
 
+import json
 import logging
 import os
 from collections.abc import Iterator
@@ -25,7 +26,8 @@ HEARTBEAT = 40
 def join(settings: config.Cluster) -> None:
     """Make this process part of its job, before anything else asks JAX for a device.
 
-    The job is that of the flags; or of SLURM, Open MPI, Kubernetes or a TPU pod, whose environment says so.
+    The job is that of the flags; or of SLURM, Open MPI, Kubernetes or a TPU pod, whose environment says so. With
+    `settings.auto` JAX is asked to find it whatever the environment.
 
     Raises:
         UsageError: flags that do not go together.
@@ -40,7 +42,8 @@ def join(settings: config.Cluster) -> None:
         raise UsageError(
             f"--cluster.process={settings.process} counts from 0, and --cluster.processes={settings.processes}"
         )
-    if not any(given) and _scheduler() is None:
+    scheduler = _scheduler()
+    if not any(given) and scheduler is None and not settings.auto:
         return
     try:
         jax.distributed.initialize(
@@ -50,8 +53,10 @@ def join(settings: config.Cluster) -> None:
             heartbeat_timeout_seconds=HEARTBEAT,
         )
     except (RuntimeError, ValueError) as error:
+        found = "" if any(given) else f" of {scheduler or 'a cluster'}"
         raise TransformerError(
-            f"the job's processes do not find each other ({str(error).splitlines()[0]}): see --cluster.coordinator"
+            f"the processes of the job{found} do not find each other ({str(error).splitlines()[0]}): give all of them "
+            "--cluster.coordinator, --cluster.processes and --cluster.process"
         ) from error
     if not is_first():
         logging.getLogger("transformer").setLevel(logging.WARNING)  # one of them tells what all do
@@ -74,6 +79,30 @@ def _scheduler() -> str | None:
     if "," in os.environ.get("TPU_WORKER_HOSTNAMES", ""):
         return "TPU pod"
     return None
+
+
+def joined() -> bool:
+    """Whether this process is part of a job of several."""
+    return jax.distributed.is_initialized() and jax.process_count() > 1
+
+
+def agree(own: dict[str, Any]) -> None:
+    """See that all processes were given the same.
+
+    Args:
+        own: what this one was given, by flag without its dashes; anything that JSON takes.
+
+    Raises UsageError in all of them, naming a flag that differs.
+    """
+    first, *others = (json.loads(text) for (text,) in gather([json.dumps(own)]))
+    for process, other in enumerate(others, 1):
+        for name in first:
+            if other.get(name) != first[name]:
+                flag = name.replace("_", "-")
+                raise UsageError(
+                    f"--{flag} is {first[name]} in process 0 and {other.get(name)} in process {process}: all processes "
+                    "of a job are given the same"
+                )
 
 
 def is_first() -> bool:

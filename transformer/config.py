@@ -55,7 +55,7 @@ class Data:
     max_length: int = 128
     """Training pairs with a longer side are left out, counted and reported."""
     cache: str = "~/.cache/transformer"
-    """Tokenised examples and compiled programs are kept here, by content hash. Safe to delete."""
+    """Tokenised examples are kept here, by content hash. Safe to delete."""
     grammar: Grammar = field(default_factory=Grammar)
 
 
@@ -86,7 +86,7 @@ class Batching:
     length_multiple: int = 1
     """Bucket lengths are rounded up to it (8 or more suits accelerators)."""
     batch_multiple: int = 8
-    """Rows are a multiple of it, so that the same batches divide over every mesh whose size divides it."""
+    """Rows are a multiple of it. Where devices do not divide them, each batch gets a few empty rows more."""
 
 
 @dataclass(frozen=True)
@@ -252,6 +252,8 @@ class Training:
     """Updates between two lines of metrics.jsonl."""
     validate_every: int = 500
     """Updates between two validations; each one also saves a checkpoint."""
+    save_minutes: float = 10.0
+    """A checkpoint is saved when the last one is so old, between validations too; 0: only with validations."""
     validate_sentences: int = 500
     """Sentences translated (greedily) for the validation BLEU; 0 turns it off."""
     metric: Literal["bleu", "loss"] = "bleu"
@@ -259,7 +261,7 @@ class Training:
     patience: int = 0
     """Stop after this many validations without a better metric; 0 never stops early."""
     keep_last: int = 1
-    """Newest checkpoints kept."""
+    """Newest validated checkpoints kept; beside them always the two newest of all, in case that one is damaged."""
     keep_best: int = 1
     """Best checkpoints kept."""
     average: Literal["none", "last", "best"] = "none"
@@ -346,6 +348,8 @@ class Cluster:
     """How many there are."""
     process: int = -1
     """Which this one is, from 0."""
+    auto: bool = False
+    """Let JAX look for the job, where it is none of those: such as TPU hosts that know each other by their metadata."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,6 @@ class LostProcessError(TransformerError):
 
 
 class InterruptedRunError(TransformerError):
-    """Ctrl-C: the run was saved and can be resumed. Exit code 130, as shells have it."""
+    """Ctrl-C or SIGTERM: the run was saved and can be resumed. Exit code 130, as shells have it for Ctrl-C."""
 
     exit_code = 130

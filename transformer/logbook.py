@@ -3,10 +3,13 @@
 import json
 import logging
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
 from tqdm import tqdm
 
 from transformer.rundir import Run
@@ -21,7 +24,11 @@ class Logbook:
         self._run = run
         _forget_after(run.metrics, first_step)
         self._metrics = run.metrics.open("a", encoding="utf-8")
-        self._events = SummaryWriter(str(run.events), purge_step=first_step + 1)
+        # Written at once, not by a thread of the library, which a full disk would end without a word.
+        run.events.mkdir(exist_ok=True)
+        self._events = EventsWriter(str(run.events / "events"))
+        again = Event(step=first_step + 1, session_log=SessionLog(status=SessionLog.START))
+        self._events.write_event(again)  # TensorBoard forgets what it knew from there on
         self.bar = tqdm(total=last_step, initial=first_step, unit="update", dynamic_ncols=True, smoothing=0.1)
 
     def write(self, kind: str, step: int, values: dict[str, float]) -> None:
@@ -29,7 +36,9 @@ class Logbook:
         self._metrics.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
         self._metrics.flush()
         for name, value in values.items():
-            self._events.add_scalar(f"{kind}/{name}", value, step)
+            shown = scalar(f"{kind}/{name}", value)
+            self._events.write_event(Event(wall_time=time.time(), step=step, summary=shown))
+        self._events.flush()
         if kind == "train":
             self.bar.set_postfix_str(
                 f"loss {values['loss']:.3f}, lr {values['lr']:.1e}, {values['tokens_per_s']:,.0f} tokens/s"

@@ -17,12 +17,14 @@ MEANS = ("loss", "nll", "guiding")
 
 
 class Wishes(NamedTuple):
-    """Why a process may want to end training before its last update."""
+    """What a process of the job would have all of them do after an update."""
 
-    stop: bool
-    """It was asked to."""
-    late: bool
-    """Its time is over."""
+    stop: bool = False
+    """End: it was asked to."""
+    late: bool = False
+    """End: the time is over."""
+    save: bool = False
+    """Save: the last checkpoint is old."""
 
 
 class NonFiniteLossError(TransformerError):
@@ -40,7 +42,7 @@ class Meter:
         """`devices` of the whole job; `peak`: operations a second that one of them can do, where that is known."""
         self._devices, self._peak = devices, peak
         self._unread: deque[tuple[int, dict[str, Array]]] = deque()
-        self.wishes = Wishes(False, False)
+        self.wishes = Wishes()
         """What any process wished at an update that was read, the same in all of them."""
         self._restart()
 
@@ -67,6 +69,10 @@ class Meter:
     def settle(self) -> None:
         """Wait for all updates. Raises NonFiniteLossError: nothing that is not finite gets past here."""
         self._read(leave=0)
+
+    def saved(self) -> None:
+        """A checkpoint was begun: wishes for one are fulfilled."""
+        self.wishes = self.wishes._replace(save=False)
 
     def close(self) -> dict[str, float]:
         """Means over the line; real target tokens a second, of the job and of each device; the share of the time that

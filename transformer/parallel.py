@@ -51,6 +51,8 @@ def make_mesh(settings: config.Mesh) -> Mesh:
     for axis in free:
         sizes[axis] = len(devices) // given
     count = math.prod(sizes.values())
+    if count < len(devices) and jax.process_count() > 1:
+        raise UsageError(f"{flags}: a job of several processes uses all of its {len(devices)} devices, not {count}")
     return jax.make_mesh(tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices[:count])
 
 
@@ -81,16 +83,38 @@ def by_rules(mesh: Mesh, tree: Any) -> Any:
     return jax.tree_util.tree_map_with_path(one, tree)
 
 
-def own_rows(mesh: Mesh, rows: int) -> range:
-    """Of the rows of a batch those that live on this process' devices: the ones it has to read."""
+def whole_rows(mesh: Mesh, rows: int, pieces: int = 1) -> int:
+    """Rows of a batch that divides over the mesh, and each share into `pieces`; those beyond `rows` are empty."""
+    multiple = shares(mesh) * pieces
+    return -(-rows // multiple) * multiple
+
+
+def own_rows(mesh: Mesh, rows: int) -> np.ndarray:
+    """Of the rows of a batch those that live on this process' devices, ascending: the ones it has to read."""
     places = by_rows(mesh).addressable_devices_indices_map((rows,)).values()
-    bounds = [place[0].indices(rows) for place in places if place is not None]
-    return range(min(start for start, _, _ in bounds), max(stop for _, stop, _ in bounds))
+    return np.unique(np.concatenate([np.arange(rows)[place] for place in places if place is not None]))
 
 
 def put_batch(mesh: Mesh, batch: Any) -> Any:
     """Host arrays to devices, their rows spread over the mesh; each process has its own rows, as `own_rows` says."""
-    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(by_rows(mesh), np.asarray(x)), batch)
+    own = own_rows(mesh, shares(mesh))
+
+    def one(part: np.ndarray) -> jax.Array:
+        each = len(part) // len(own)
+
+        def share(place: Any) -> np.ndarray:
+            first = int(np.searchsorted(own, (place[0].start or 0) // each)) * each
+            return part[first : first + each]
+
+        return jax.make_array_from_callback((each * shares(mesh), *part.shape[1:]), by_rows(mesh), share)
+
+    return jax.tree.map(lambda part: one(np.asarray(part)), batch)
+
+
+def put_each(mesh: Mesh, own: np.ndarray) -> jax.Array:
+    """[N, ...]: a row for each device, which its process gives."""
+    sharding = NamedSharding(mesh, PartitionSpec(AXES))
+    return jax.make_array_from_callback((mesh.size, *own.shape), sharding, lambda _: own[None])
 
 
 def put(tree: Any, shardings: Any) -> Any:

@@ -4,10 +4,12 @@ config.json       the resolved settings, the recipe's name, the data's hashes, t
 tokenizer/        pieces and their hash
 data/             the validation and test sets as text
 checkpoints/      see `checkpoint`
+damaged/          checkpoints that were found damaged, moved out of the way
 average/          averaged parameters, when the recipe asks for them
 metrics.jsonl     one JSON object a line; events/ has the same for TensorBoard
 report/           curves and scores
 profile/          a trace of some updates, of `train --profile`
+lock              held by the process that trains
 """
 
 import fcntl
@@ -34,6 +36,7 @@ FREE = (
     "training.minutes",
     "training.patience",
     "training.log_every",
+    "training.save_minutes",
     "training.keep_last",
     "training.keep_best",
     "training.average",
@@ -115,7 +118,7 @@ def check(folder: Path, settings: config.Config, resume: bool) -> dict[str, Any]
     path = Run(folder).config
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--run={folder} is a file")
-    if not folder.is_dir() or all(path == Run(folder).lock for path in folder.iterdir()):
+    if not folder.is_dir() or _hardly_begun(Run(folder)):
         return None
     if not is_run(folder):
         raise UsageError(f"{folder} is not empty and is no run directory: give another --run")
@@ -124,6 +127,13 @@ def check(folder: Path, settings: config.Config, resume: bool) -> dict[str, Any]
     _compare(folder, read_config(folder), settings)
     about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return about
+
+
+def _hardly_begun(run: Run) -> bool:
+    """Whether a folder is empty, or of a run that was killed before its config.json, the last thing of a beginning."""
+    there = {path.name for path in run.folder.iterdir()}
+    ours = {run.lock.name, run.tokenizer.name, run.data.name, run.config.name + ".new"}
+    return not there or (run.lock.name in there and there <= ours)
 
 
 @contextmanager
@@ -139,6 +149,10 @@ def occupied(run: Run) -> Iterator[None]:
             raise UsageError(
                 f"another process is training in {run.folder}: wait for it, or give another --run"
             ) from None
+        except OSError as error:  # such as network storage without locks
+            log.warning(
+                "%s cannot be locked (%s): see to it that no other job trains there", run.folder, error.strerror
+            )
         yield
 
 

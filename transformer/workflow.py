@@ -9,12 +9,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from transformer import api, check, cluster, models, parallel, recipes, report, rundir
 from transformer import train as training
 from transformer.alignment.run import align
 from transformer.alignment.task import Task
 from transformer.api import Trained
-from transformer.config import Config
+from transformer.config import Config, to_json
 from transformer.data import batches, corpus
 from transformer.data.corpus import Corpus
 from transformer.decoding.translate import Translator
@@ -40,14 +42,10 @@ def train(
 ) -> Run:
     """Prepare the data, train, and say where things are. Nothing is written before all is known to fit."""
     check.everything(settings)
+    given = rundir.flatten(to_json(settings)) | {"run": str(folder), "resume": resume, "init_from": str(init_from)}
+    cluster.agree({name: value for name, value in given.items() if name != "data.cache"} | {"profile": profile})
     settings = _with_absolute_paths(settings)
     mesh = parallel.make_mesh(settings.mesh)
-    if settings.batching.batch_multiple % parallel.shares(mesh):
-        raise UsageError(
-            f"--batching.batch-multiple={settings.batching.batch_multiple} does not divide over the "
-            f"{parallel.shares(mesh)} devices that share its rows: give a multiple of them, or fewer devices with "
-            "--mesh.data"
-        )
     run = Run(folder)
     with ExitStack() as held:
         with cluster.first_goes_first():
@@ -90,6 +88,11 @@ def _begin(
             rundir.keep(run, settings, about)
         except OSError as error:
             raise TransformerError(f"cannot write to the run directory {run.folder}: {error.strerror}") from error
+    elif not run.config.is_file():
+        raise TransformerError(
+            f"process {jax.process_index()} does not see what process 0 wrote to {run.folder}: a run directory has to "
+            "be on storage that all hosts share"
+        )
     return prepared, about["init_from"]
 
 

@@ -25,7 +25,7 @@ from transformer.data.batches import Batch, Bucket
 from transformer.flops import useful_flops
 from transformer.meter import Wishes
 from transformer.prepare import prepare
-from transformer.train import compile_ahead, make_step, wishes
+from transformer.update import begin, compile_ahead, make_step, wishes
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,11 @@ class Measure:
         rate = optim.schedule(settings.schedule, settings.model.width, settings.training.steps)
         optimizer = optim.optimizer(settings.optimizer, rate)
         mesh = parallel.make_mesh(settings.mesh)
-        state = {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)}
-        state, nothing = parallel.put(state, parallel.by_rules(mesh, state)), wishes(mesh, Wishes(False, False))
+        state, nothing = begin(parameters, optimizer, mesh), wishes(mesh, Wishes())
         began = time.perf_counter()
-        programs = compile_ahead(make_step(graph, optimizer, settings, mesh), state, plan, mesh)
+        programs = compile_ahead(
+            make_step(graph, optimizer, settings, mesh), state, plan, mesh, settings.training.accumulate
+        )
         compiling = time.perf_counter() - began
 
         stream = batches.stream(prepared.examples, plan)

@@ -23,7 +23,7 @@ def first_update(arguments: list[str], folder: Path, cache: Path) -> dict[str, f
     log = folder.with_suffix(".log")
     start = time.perf_counter()
     with log.open("w") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, env=environment())
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, env=environment(cache))
     metrics = folder / "metrics.jsonl"
     while not (metrics.is_file() and metrics.stat().st_size):
         if process.poll() is not None:
@@ -37,9 +37,10 @@ def first_update(arguments: list[str], folder: Path, cache: Path) -> dict[str, f
     return {"first_update_s": round(seconds, 1), "compile_s": int(found[2]), "shapes": int(found[1])}
 
 
-def environment() -> dict[str, str]:
-    """Nothing of this process's own tunables."""
-    return {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+def environment(cache: Path) -> dict[str, str]:
+    """Nothing of this process's own tunables; compiled programs of its own."""
+    ours = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+    return ours | {"JAX_COMPILATION_CACHE_DIR": str(cache / "xla")}
 
 
 if __name__ == "__main__":

@@ -59,8 +59,7 @@ class Extractor:
             if lengths[number] <= self.max_length and pair.source_tokens and pair.target_tokens
         ]
         order = sorted(usable, key=lambda number: lengths[number])
-        shares = parallel.shares(self.mesh)
-        rows = -(-ROWS // shares) * shares
+        rows = parallel.whole_rows(self.mesh, ROWS)
         found: list[Attended | None] = [None] * len(pairs)
         for begin in range(0, len(order), rows):
             numbers = order[begin : begin + rows]

@@ -260,10 +260,11 @@ def fixed(
     return batches
 
 
-def assemble(examples: Examples, bucket: Bucket, ids: Ints, own: range | None = None) -> Batch:
-    """The batch of these examples ([n <= rows] ids); rows from n on are zeros. With `own`, these of its rows alone."""
+def assemble(examples: Examples, bucket: Bucket, ids: Ints, own: Ints | None = None) -> Batch:
+    """The batch of these examples ([n <= rows] ids); rows from n on are zeros. With `own` (ascending), these rows of it
+    alone."""
     if own is not None:
-        bucket, ids = bucket._replace(rows=len(own)), ids[own.start : own.stop]
+        bucket, ids = bucket._replace(rows=len(own)), ids[own[own < len(ids)]]
     source, _ = _pad(examples.source, bucket.rows, bucket.source_length, ids)
     target_out, real = _pad(examples.target, bucket.rows, bucket.target_length, ids)
     target_in = np.zeros_like(target_out)
@@ -295,7 +296,7 @@ def _pad(side: Side, rows: int, length: int, ids: Ints) -> tuple[Ints, NDArray[n
 class _Stream:
     """What grain reads: batch `start + index` under `index`."""
 
-    def __init__(self, examples: Examples, plan: Plan, start: int, own: Callable[[int], range] | None) -> None:
+    def __init__(self, examples: Examples, plan: Plan, start: int, own: Callable[[int], Ints] | None) -> None:
         self.examples, self.plan, self.start, self.own = examples, plan, start, own
 
     def __len__(self) -> int:
@@ -309,11 +310,11 @@ class _Stream:
 
 
 def stream(
-    examples: Examples, plan: Plan, start: int = 0, prefetch: int = 8, own: Callable[[int], range] | None = None
+    examples: Examples, plan: Plan, start: int = 0, prefetch: int = 8, own: Callable[[int], Ints] | None = None
 ) -> Generator[tuple[int, Batch], None, None]:
     """(index, batch) from batch `start` on, without end; `start` is the whole state, so resuming is starting
     at the first index that was not used. `prefetch`: batches made ahead by other threads; 0 makes each when
-    it is asked for. `own`: of the rows of a batch those that are wanted; None is all.
+    it is asked for. `own`: of a batch of so many rows those that are wanted, beyond them too; None is all.
     """
     dataset = grain.MapDataset.source(_Stream(examples, plan, start, own))
     options = grain.ReadOptions(num_threads=min(2, prefetch), prefetch_buffer_size=prefetch)
