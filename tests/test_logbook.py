@@ -44,6 +44,7 @@ def metrics(loss, tokens, norm=1.0):
         "tokens": tokens,
         "stop": 0.0,
         "late": 0.0,
+        "save": 0.0,
     }
 
 

@@ -44,13 +44,17 @@ def gradients(folder):
         return {name: file[name] for name in file.files}
 
 
+BYTES = {"f32": 4, "s32": 4, "u32": 4, "pred": 1}
+
+
 def moved(folder):
-    """Elements that the compiled step moves between devices, by operation."""
+    """Bytes that the compiled step moves between devices, by operation."""
     pattern = r"= (.*?) (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
     found = {}
     for shapes, operation in re.findall(pattern, (folder / "step.hlo").read_text()):
-        sizes = [np.prod([int(n) for n in dims.split(",") if n]) for dims in re.findall(r"\w+\[([\d,]*)\]", shapes)]
-        found[operation] = found.get(operation, 0) + int(sum(sizes))
+        for kind, dims in re.findall(r"(\w+)\[([\d,]*)\]", shapes):
+            size = BYTES[kind] * np.prod([int(n) for n in dims.split(",") if n])
+            found[operation] = found.get(operation, 0) + int(size)
     return found
 
 
@@ -66,8 +70,8 @@ def test_a_mesh_trains_as_one_device_does(model, job, alone, tmp_path):
         difference = np.linalg.norm(ours[name] - gradient)
         assert difference <= 1e-6 * np.linalg.norm(gradient), name
     if job.endswith("data"):
-        # Gradients once, and the sums of loss, nll and tokens; a wish or two.
-        assert moved(tmp_path) == {"all-reduce": result["parameters"] + 3 + 2}
+        # Gradients once, and the sums of loss, nll and tokens; three wishes.
+        assert moved(tmp_path) == {"all-reduce": 4 * (result["parameters"] + 3 + 3)}
 
 
 @pytest.mark.parametrize(

@@ -232,10 +232,10 @@ def test_best_and_last_are_kept(settings, tmp_path, monkeypatch):
     losses = iter([3.0, 1.0, 2.0, 2.5])
     monkeypatch.setattr(workflow, "make_validation", lambda *_: lambda _: {"loss": next(losses)})
     workflow.train(with_training(settings, validate_every=3, metric="loss"), tmp_path / "run", "toy")
-    assert checkpoints_of(tmp_path / "run") == [6, 12]
+    assert checkpoints_of(tmp_path / "run") == [6, 9, 12], "the best, the last, and the one before it"
     assert api.load(tmp_path / "run").checkpoint == "step 6"
     assert api.load(tmp_path / "run", "last").checkpoint == "step 12"
-    with pytest.raises(UsageError, match="best, last and the steps 6, 12"):
+    with pytest.raises(UsageError, match="best, last and the steps 6, 9, 12"):
         api.load(tmp_path / "run", "7")
 
 

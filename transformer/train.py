@@ -5,7 +5,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -187,6 +187,8 @@ def _explained(plan: Plan, checkpoints: Checkpoints) -> Iterator[None]:
     try:
         yield
     except NonFiniteLossError as error:
+        with suppress(TransformerError):
+            checkpoints.settle()
         ids = plan.batch(error.batch)[1]
         raise TransformerError(
             f"the loss is not finite at update {error.batch + 1}, {error}, training pairs "
@@ -221,6 +223,7 @@ def _average(
     mesh: Mesh,
 ) -> None:
     """Average the kept checkpoints and validate the average."""
+    checkpoints.settle()
     if training.average == "last":
         steps = sorted(checkpoints.ranked())[-training.keep_last :]
     else:
