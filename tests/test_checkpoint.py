@@ -109,7 +109,7 @@ def test_when_all_are_damaged_nothing_begins_anew(folder):
     for step in ("2", "3"):
         missing(folder / step / "_CHECKPOINT_METADATA")
     for _ in range(2):
-        with pytest.raises(TransformerError, match="every checkpoint of .* is damaged; they are in .*damaged"):
+        with pytest.raises(TransformerError, match=r"every checkpoint of .* is damaged; they are in .*damaged"):
             resume(folder)
     assert sorted(path.name for path in (folder.parent / "damaged").iterdir()) == ["2-1", "3-1"]
 
@@ -133,7 +133,7 @@ def test_storage_that_cannot_be_read_is_no_damage(folder, monkeypatch):
         raise OSError(errno.EIO, "Input/output error", str(file))
 
     monkeypatch.setattr(checksums, "_hash", fail)
-    with pytest.raises(TransformerError, match="cannot be read .Input/output error.*nothing was changed"):
+    with pytest.raises(TransformerError, match=r"cannot be read .Input/output error.*nothing was changed"):
         resume(folder)
     assert kept(folder) == [2, 3]
 
@@ -148,7 +148,7 @@ def test_memory_that_is_full_is_no_damage(folder, monkeypatch, sealed):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
 
     monkeypatch.setattr(checkpoints._manager, "restore", fail)
-    with pytest.raises(TransformerError, match="cannot be read .RESOURCE_EXHAUSTED"):
+    with pytest.raises(TransformerError, match=r"cannot be read .RESOURCE_EXHAUSTED"):
         checkpoints.resume(state(0), MESH)
     checkpoints.close()
     assert kept(folder) == [2, 3]
@@ -182,7 +182,7 @@ def test_what_cannot_be_written_leaves_those_before(folder, monkeypatch):
 
     monkeypatch.setattr(checksums, "write", fail)
     checkpoints.save(state(4), {}, quality=4.0)
-    with pytest.raises(TransformerError, match="step 4 cannot be written .*No space left.*last good one is step"):
+    with pytest.raises(TransformerError, match=r"step 4 cannot be written .*No space left.*last good one is step"):
         checkpoints.settle()
     monkeypatch.undo()
     with pytest.raises(TransformerError):

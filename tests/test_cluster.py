@@ -81,3 +81,15 @@ def test_alone_everything_is_ones_own():
     assert cluster.of_first("ä") == "ä"
     with pytest.raises(ZeroDivisionError), cluster.first_goes_first():
         _ = 1 / 0
+
+
+def test_jax_looks_for_a_job_that_is_none_of_these_when_asked_to(asked):
+    cluster.join(Cluster(auto=True))
+    assert asked == [(None, None, None, {"heartbeat_timeout_seconds": cluster.HEARTBEAT})]
+
+
+def test_processes_that_were_given_other_settings_are_named(monkeypatch):
+    cluster.agree({"training.steps": 5})
+    monkeypatch.setattr(cluster, "gather", lambda texts: [texts, texts, ['{"training.steps": 6}']])
+    with pytest.raises(UsageError, match=r"--training.steps is 5 in process 0 and 6 in process 2"):
+        cluster.agree({"training.steps": 5})

@@ -16,6 +16,7 @@ from flax import nnx
 from tests.conftest import tiny
 from transformer import api, config, logbook, models, optim, parallel, rundir, update, workflow
 from transformer import train as training
+from transformer.checkpoint import Checkpoints
 from transformer.data.batches import Batch
 from transformer.errors import InterruptedRunError, TransformerError, UsageError
 from transformer.rundir import Run
@@ -258,9 +259,52 @@ def test_one_process_at_a_time_trains_in_a_run(settings, whole):
     assert_identical(final(whole), before)
 
 
-def test_what_was_killed_before_anything_was_kept_may_begin_anew(settings, tmp_path):
+@pytest.mark.parametrize("there", [[], ["tokenizer"], ["tokenizer", "data"]])
+def test_what_was_killed_before_its_config_was_kept_may_begin_anew(settings, tmp_path, there):
+    for name in there:
+        (tmp_path / name).mkdir()
+    if there:
+        assert_refused(settings, tmp_path)  # it may be anything
     Run(tmp_path).lock.touch()
     assert rundir.check(tmp_path, settings, resume=False) is None
+    (tmp_path / "thesis.txt").touch()
+    assert_refused(settings, tmp_path)
+
+
+def assert_refused(settings, folder):
+    with pytest.raises(UsageError, match="is not empty and is no run directory"):
+        rundir.check(folder, settings, resume=False)
+
+
+def test_checkpoints_between_validations_change_nothing(settings, whole, tmp_path):
+    settings = with_training(settings, save_minutes=1e-9)
+    saves = []
+    with pytest.MonkeyPatch.context() as patch:
+        save = Checkpoints.save
+        patch.setattr(Checkpoints, "save", lambda self, *of: (saves.append(int(of[0]["step"])), save(self, *of)))
+        workflow.train(settings, tmp_path / "often", "toy")
+    assert saves == list(range(1, 13))
+    assert_identical(final(tmp_path / "often"), final(whole))
+    assert set(checkpoints_of(tmp_path / "often")) <= {6, 11, 12}, "the last two, and the best validated"
+
+
+def test_patience_goes_on_over_an_interruption(settings, tmp_path, monkeypatch):
+    settings = with_training(settings, steps=50, validate_every=2, patience=3, metric="loss")
+    losses = iter([3.0, 1.0, 2.0, 2.5, 1.5, 0.5])
+    monkeypatch.setattr(workflow, "make_validation", lambda *_: lambda _: {"loss": next(losses)})
+    with monkeypatch.context() as patch:
+        interrupt_at(6, patch)
+        with pytest.raises(InterruptedRunError):
+            workflow.train(settings, tmp_path / "run", "toy")
+    workflow.train(settings, tmp_path / "run", "toy", resume=True)
+    assert logbook.read(Run(tmp_path / "run").metrics)[-1]["step"] == 10, "4 was the best, three more were not better"
+
+
+def test_a_profile_can_be_opened(settings, tmp_path):
+    workflow.train(with_training(settings, steps=16, validate_every=16), tmp_path / "run", "toy", profile=True)
+    (trace,) = Run(tmp_path / "run").profile.rglob("*.xplane.pb")
+    planes = [plane.name for plane in jax.profiler.ProfileData.from_file(str(trace)).planes]
+    assert any("host" in name or "device" in name for name in planes)
 
 
 def test_a_folder_that_is_no_run_is_left_alone(settings, tmp_path):
