@@ -26,6 +26,7 @@ from transformer.config import from_json
 config = from_json(json.loads(pathlib.Path({path!r}).read_text()))
 """
 COMPILED = "the update compiled"
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -37,18 +38,24 @@ def recipe(settings, tmp_path):
     return path
 
 
-def train(recipe, run, *more, devices=1):
-    """A training process; its log comes through a pipe."""
+def command(recipe, *arguments, devices=1, cwd=ROOT):
+    """A process of the command line; what it says comes through pipes."""
     environment = os.environ | {
         "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}",
+        "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
         "JAX_COMPILATION_CACHE_DIR": str(recipe.parent / "xla"),
     }
-    command = [sys.executable, "-m", "transformer", "train", str(recipe), "--run", str(run), "--resume"]
-    command += ["--training.steps", "400", "--training.validate-every", "5", "--training.validate-sentences", "0"]
-    command += ["--training.metric", "loss", "--training.keep-last", "2", "--training.log-every", "1"]
-    root = Path(__file__).parent.parent
-    return subprocess.Popen([*command, *more], env=environment, cwd=root, stderr=subprocess.PIPE, text=True)
+    line = [sys.executable, "-m", "transformer", *arguments]
+    return subprocess.Popen(line, env=environment, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def train(recipe, run, *more, **where):
+    """A training process."""
+    arguments = ["train", str(recipe), "--run", str(run), "--resume"]
+    arguments += ["--training.steps", "400", "--training.validate-every", "5", "--training.validate-sentences", "0"]
+    arguments += ["--training.metric", "loss", "--training.keep-last", "2", "--training.log-every", "1"]
+    return command(recipe, *arguments, *more, **where)
 
 
 def until(child, words):
@@ -122,13 +129,84 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_gone_on_from(recipe
     assert_identical(run, whole)
 
 
-def together(recipe, run, *more, devices=4):
-    """Two processes of one job."""
+def jobs(processes, start):
+    """What `start` starts with the flags of each process of one job."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         coordinator = f"localhost:{free.getsockname()[1]}"
-    job = ["--cluster.coordinator", coordinator, "--cluster.processes", "2", "--cluster.process"]
-    return [train(recipe, run, *more, *job, str(process), devices=devices) for process in (0, 1)]
+    job = ["--cluster.coordinator", coordinator, "--cluster.processes", str(processes), "--cluster.process"]
+    return [start([*job, str(process)]) for process in range(processes)]
+
+
+def together(recipe, run, *more, each=((), ()), places=({}, {}), devices=4):
+    """Two training processes of one job; `each`: further flags of either, `places`: where they are started."""
+    own = iter(zip(each, places, strict=True))
+
+    def start(job):
+        flags, place = next(own)
+        return train(recipe, run, *more, *flags, *job, devices=devices, **place)
+
+    return jobs(2, start)
+
+
+def ended(children, timeout=300):
+    """(exit code, what was said) of each."""
+    said = [child.communicate(timeout=timeout)[1] for child in children]
+    return [(child.returncode, words) for child, words in zip(children, said, strict=True)]
+
+
+@pytest.mark.parametrize(
+    "mesh",
+    [("--mesh.data", "-1"), ("--mesh.data", "1", "--mesh.fsdp", "8"), ("--mesh.data", "1", "--mesh.model", "8")],
+    ids=["data", "fsdp", "model"],
+)
+def test_a_request_to_stop_reaches_all_processes(recipe, tmp_path, mesh):
+    run, long = tmp_path / "run", ("--training.steps", "100000", *mesh)
+    children = together(recipe, run, *long)
+    until(children[0], COMPILED)
+    time.sleep(3)
+    children[1].send_signal(signal.SIGTERM)
+    for code, said in ended(children):
+        assert code == 130, said
+        assert "stopped and saved at step" in said
+    saved = max(int(path.name) for path in Run(run).checkpoints.iterdir() if path.name.isdigit())
+    to_the_end(recipe, run, "--training.steps", str(saved + 5))
+    steps = [r["step"] for r in logbook.read(Run(run).metrics) if r["kind"] == "train"]
+    assert steps == list(range(1, saved + 6))
+
+
+def test_processes_that_were_given_other_settings_end_at_once(recipe, tmp_path):
+    children = together(recipe, tmp_path / "run", each=[(), ("--training.label-smoothing", "0.2")])
+    for code, said in ended(children, 120):
+        assert code == 2
+        assert "--training.label-smoothing is 0.1 in process 0 and 0.2 in process 1" in said
+
+
+def test_a_failure_of_one_process_ends_the_others(recipe, tmp_path):
+    """Its storage is not that of the others."""
+    (tmp_path / "elsewhere").mkdir()
+    places = [{"cwd": tmp_path}, {"cwd": tmp_path / "elsewhere"}]
+    (first, _), (other, said) = ended(together(recipe, Path("run"), places=places), 120)
+    assert other == 1
+    assert "process 1 does not see what process 0 wrote" in said
+    assert first not in (0, None)
+
+
+def test_two_processes_evaluate_as_one(recipe, tmp_path):
+    run = tmp_path / "run"
+    to_the_end(recipe, run, "--training.steps", "40")
+    alone = command(recipe, "evaluate", str(run)).communicate(timeout=300)[0]
+    report = json.loads((Run(run).report / "test.json").read_text())
+    hypotheses = (Run(run).report / "test.hypotheses").read_text()
+    both = [
+        child.communicate(timeout=300)[0] for child in jobs(2, lambda job: command(recipe, "evaluate", str(run), *job))
+    ]
+    assert both[1] == "", "one of them tells what all do"
+    assert both[0].splitlines()[1:4] == alone.splitlines()[1:4]
+    assert (Run(run).report / "test.hypotheses").read_text() == hypotheses
+    again = json.loads((Run(run).report / "test.json").read_text())
+    assert again["scores"] == report["scores"]
+    np.testing.assert_allclose(again["perplexity"], report["perplexity"], rtol=1e-5)
 
 
 def test_a_run_goes_on_on_any_number_of_devices(recipe, tmp_path):
@@ -140,7 +218,8 @@ def test_a_run_goes_on_on_any_number_of_devices(recipe, tmp_path):
     for child in children:
         said = child.communicate(timeout=600)[1]
         assert child.returncode == 0, said
-    to_the_end(recipe, run, "--training.steps", "40", devices=8)
+    to_the_end(recipe, run, "--training.steps", "35", devices=3)  # by which no batch divides
+    to_the_end(recipe, run, "--training.steps", "40", devices=16)
     losses = [[r["loss"] for r in logbook.read(Run(f).metrics) if r["kind"] == "train"] for f in (alone, run)]
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
 
