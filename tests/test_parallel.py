@@ -1,10 +1,11 @@
 """Any mesh gives what one device gives: devices are simulated, each job in processes of its own (see `meshes`)."""
 
+import json
 import os
 import re
 import subprocess
 import sys
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,6 +90,7 @@ def test_meshes_that_cannot_be(mesh, message):
 
 
 SEARCH = """
+import json
 import sys
 import numpy as np
 from tests.decoding.test_engine import SETTINGS, V, _louder, jobs
@@ -103,24 +105,24 @@ parameters = _louder(parameters, np.random.default_rng(1))
 parameters = parallel.put(parameters, parallel.by_rules(mesh, parameters))
 found = engine.run(parameters, jobs(50), Decoding(beam=3, batch=16))
 for one in sorted(found, key=lambda one: one.number):
-    print(one.number, round(float(one.scores[0]), 4), one.tokens[0][one.tokens[0] != 0].tolist())
+    print(json.dumps([one.number, one.tokens[0][one.tokens[0] != 0].tolist(), float(one.scores[0])]))
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mesh", [(4, 1, 1), (2, 2, 1), (2, 1, 2)])
 def test_a_mesh_translates_as_one_device_does(mesh):
-    def printed(*mesh: int) -> list[str]:
+    def found(*mesh: int) -> tuple[list[Any], list[float]]:
         environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
         command = [sys.executable, "-c", SEARCH, *map(str, mesh)]
-        done = subprocess.run(
-            command, env=environment, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=True
-        )
-        return done.stdout.splitlines()
+        done = subprocess.run(command, env=environment, cwd=meshes.ROOT, capture_output=True, text=True, check=True)
+        every = [json.loads(line) for line in done.stdout.splitlines()]
+        return [one[:2] for one in every], [one[2] for one in every]
 
-    one = printed(1, 1, 1)
-    assert len(one) == 50
-    assert printed(*mesh) == one
+    (tokens, scores), (expected, alone) = found(*mesh), found(1, 1, 1)
+    assert len(expected) == 50
+    assert tokens == expected
+    np.testing.assert_allclose(scores, alone, rtol=1e-5)
 
 
 PMAP = """

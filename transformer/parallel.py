@@ -1,14 +1,15 @@
 """Devices as a mesh, and where arrays live on it. One device is a mesh of one: there is no other path.
 
 The axes of a mesh are `data`, `fsdp` and `model`. Rows of a batch are spread over the first two, and parameters and
-optimizer over the last two, as `RULES` say. The gradient is computed row by row, each device doing its own rows and
-summing once at the end (`sum_over_rows`); everything else is left to XLA, which follows from where the arrays are.
+optimizer over the last two, as rules say (`PARAMETERS`). The gradient is computed row by row, each device doing its own
+rows and summing once at the end (`sum_over_rows`); everything else is left to XLA, which follows from where the arrays
+are.
 """
 
 import math
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +23,11 @@ AXES = ("data", "fsdp", "model")
 ROWS = ("data", "fsdp")
 """Axes over which the rows of a batch are spread."""
 
-RULES: tuple[tuple[str, PartitionSpec], ...] = (
+Rules: TypeAlias = tuple[tuple[str, PartitionSpec], ...]
+"""Patterns of paths, and where what has such a path lives: the first pattern found says it. An axis of an array that
+does not divide over its axis of the mesh stays whole."""
+
+PARAMETERS: Rules = (
     (r"(attention|cross)/(query|key|value)$", PartitionSpec(None, "fsdp", "model", None)),  # [L, D, H, K]
     (r"(attention|cross)/output$", PartitionSpec(None, "model", None, "fsdp")),  # [L, H, K, D]
     (r"feedforward/(inner|gate)$", PartitionSpec(None, "fsdp", "model")),  # [L, D, F]
@@ -33,8 +38,13 @@ RULES: tuple[tuple[str, PartitionSpec], ...] = (
     (r"(input|recurrent|combine|deep|maps/\d+)$", PartitionSpec("fsdp", None)),  # recurrent models' matrices
     (r"", PartitionSpec()),
 )
-"""Where a parameter, or what an optimizer keeps of it, lives: the first pattern found in its path says it. An axis of
-the array that does not divide over its axis of the mesh stays whole."""
+"""Parameters, and what an optimizer keeps of them."""
+
+CACHES: Rules = (
+    (r"(keys|values)/\d+$", PartitionSpec(ROWS, "model")),  # [B, H, ...], one for each layer of a Transformer
+    (r"", PartitionSpec(ROWS)),
+)
+"""The state of a search: the keys and values of its sentences, and all else of them."""
 
 
 def make_mesh(settings: config.Mesh) -> Mesh:
@@ -58,7 +68,7 @@ def make_mesh(settings: config.Mesh) -> Mesh:
 
 def shares(mesh: Mesh) -> int:
     """Parts into which the rows of a batch are cut."""
-    return math.prod(mesh.shape[axis] for axis in ROWS)
+    return _size(mesh, ROWS)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -71,16 +81,20 @@ def by_rows(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(ROWS))
 
 
-def by_rules(mesh: Mesh, tree: Any) -> Any:
-    """Where each leaf of parameters, optimizer or training state lives, as `RULES` say of its path."""
+def by_rules(mesh: Mesh, tree: Any, rules: Rules = PARAMETERS) -> Any:
+    """Where each leaf of parameters, optimizer or training state lives; or, with `CACHES`, of a search."""
 
     def one(path: Any, leaf: Any) -> NamedSharding:
         name = jax.tree_util.keystr(path, simple=True, separator="/")
-        spec = next(spec for pattern, spec in RULES if re.search(pattern, name))
-        axes = [axis if axis and leaf.shape[n] % mesh.shape[axis] == 0 else None for n, axis in enumerate(spec)]
+        spec = next(spec for pattern, spec in rules if re.search(pattern, name))
+        axes = [axis if axis and leaf.shape[n] % _size(mesh, axis) == 0 else None for n, axis in enumerate(spec)]
         return NamedSharding(mesh, PartitionSpec(*axes))
 
     return jax.tree_util.tree_map_with_path(one, tree)
+
+
+def _size(mesh: Mesh, axes: str | tuple[str, ...]) -> int:
+    return math.prod(mesh.shape[axis] for axis in ([axes] if isinstance(axes, str) else axes))
 
 
 def whole_rows(mesh: Mesh, rows: int, pieces: int = 1) -> int:

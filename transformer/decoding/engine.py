@@ -167,7 +167,7 @@ class Places:
         self._source = padded(1, engine.max_length)
         self._target = room(self._source, engine.max_length)
         self._state = jax.tree.map(
-            lambda leaf: jax.device_put(np.zeros(leaf.shape, leaf.dtype), self._rows), self._shapes()
+            lambda leaf, place: jax.device_put(np.zeros(leaf.shape, leaf.dtype), place), self._shapes(), self._lives()
         )
         # A place that nobody has is done.
         done = jax.device_put(np.ones(len(self._jobs), bool), self._rows)
@@ -232,7 +232,7 @@ class Places:
             return jax.tree.map(lambda old, new: old.at[places].set(new, mode="drop"), state, fresh)
 
         inputs = self._parameters, self._state, *batch
-        program = self._engine.program(("read", self._settings), read, *inputs, donate=(1,), keep=self._rows)
+        program = self._engine.program(("read", self._settings), read, *inputs, donate=(1,), keep=self._lives())
         self._state = program(*inputs)
 
     def _advance(self) -> Iterator[Found]:
@@ -248,7 +248,8 @@ class Places:
             return state, Report(known.done, known.position, tokens, logp, scores, looked)
 
         inputs = self._parameters, self._state, enough
-        program = self._engine.program(("advance", self._settings), go_on, *inputs, donate=(1,), keep=self._rows)
+        keep = self._lives(), self._rows
+        program = self._engine.program(("advance", self._settings), go_on, *inputs, donate=(1,), keep=keep)
         self._state, report = program(*inputs)
         report = jax.tree.map(np.asarray, report)
         for place, job in enumerate(self._jobs):
@@ -281,8 +282,14 @@ class Places:
 
         inputs = self._state, np.array(rows, np.int32)
         name = "resize", self._settings, len(rows), source, target
-        program = self._engine.program(name, resize, *inputs, donate=(), keep=self._rows)
+        program = self._engine.program(name, resize, *inputs, donate=(), keep=self._lives())
         self._state = program(*inputs)
+
+    def _lives(self) -> Any:
+        """Where the arrays of such a state are."""
+        known = self._shapes()
+        make = partial(parallel.by_rules, self._engine.mesh, known, parallel.CACHES)
+        return self._engine.once(("lives", self._size), make)
 
     def _shapes(self) -> Any:
         """What a state of this size looks like."""
@@ -294,8 +301,12 @@ class Places:
             model = self._engine.build(parameters)
             return search.begin(model, of((rows, self._source)), limits, one, self._target, self._settings)
 
-        key = "shapes", self._settings, rows, self._source, self._target, self._prefix
-        return self._engine.once(key, lambda: jax.eval_shape(begin, self._parameters))
+        return self._engine.once(("shapes", self._size), lambda: jax.eval_shape(begin, self._parameters))
+
+    @property
+    def _size(self) -> Any:
+        """All that shapes a state."""
+        return self._settings, len(self._jobs), self._source, self._target, self._prefix
 
 
 def _compiled_with(settings: Decoding) -> Decoding:
