@@ -190,6 +190,15 @@ def test_what_cannot_be_written_leaves_those_before(folder, monkeypatch):
     assert set(kept(folder)) >= {3}
 
 
+def test_a_disk_without_room_is_noticed_before_anything_is_written(folder, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**6, 10**6 - 100, 100))
+    checkpoints = Checkpoints(folder, TRAINING)
+    with pytest.raises(TransformerError, match=r"No space left on device: [\d,]+ bytes are needed, 100 are free"):
+        checkpoints.save(state(4), {}, quality=4.0)
+    checkpoints.close()
+    assert kept(folder) == [2, 3]
+
+
 def test_reading_a_run_executes_nothing_of_it(settings, tmp_path, monkeypatch):
     from tests.conftest import untrained
 

@@ -228,8 +228,10 @@ def test_a_run_goes_on_on_any_number_of_devices(recipe, tmp_path):
 def test_a_process_that_is_killed_ends_the_others_and_the_job_goes_on(recipe, tmp_path, killed):
     run = tmp_path / "run"
     children = together(recipe, run, "--training.steps", "100000")
-    until(children[0], "going on" if run.exists() else COMPILED)
-    time.sleep(5)
+    until(children[0], COMPILED)
+    while not list(Run(run).checkpoints.glob("*[0-9]")):
+        time.sleep(0.1)
+    time.sleep(1)
     children[killed].kill()
     began = time.monotonic()
     said = children[1 - killed].communicate(timeout=120)[1]
@@ -277,7 +279,7 @@ def test_a_disk_that_is_full_of_logs_ends_the_run_too(recipe, disk):
     """Without room for a line, where a checkpoint is far away."""
     to_the_end(recipe, disk / "run", "--training.steps", "10")
     (disk / "rest").write_bytes(bytes(shutil.disk_usage(disk).free - 8_192))
-    child = train(recipe, disk / "run", "--training.steps", "100000", "--training.log-every", "1")
+    child = train(recipe, disk / "run", "--training.steps", "100000", "--training.validate-every", "100000")
     said = child.communicate(timeout=120)[1]
     assert child.returncode == 1, said
     assert "No space left" in said

@@ -5,6 +5,7 @@ an item of their own, so that translating reads no optimizer state. Nothing is p
 were written is in `checkpoints/checksums/<step>.json`.
 """
 
+import errno
 import json
 import logging
 import shutil
@@ -86,6 +87,7 @@ class Checkpoints:
             # There the host's copy would be the device's own buffer, which the next update is given to write in.
             state = jax.tree.map(jnp.copy, state)
         with self._writing(step):
+            self._see_room(state)
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
@@ -95,6 +97,15 @@ class Checkpoints:
                 ),
             )
         self._sealing = self._sealer.submit(self._seal, step)
+
+    def _see_room(self, state: dict[str, Any]) -> None:
+        """Raise OSError before anything is written where there is no room for it: orbax notices in many threads, and
+        says so in as many tracebacks. As large as the newest is, or the arrays are where there is none."""
+        files = [path for step in self.steps()[-1:] for path in (self.folder / str(step)).rglob("*")]
+        needed = sum(path.stat().st_size for path in files) or sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise OSError(errno.ENOSPC, f"No space left on device: {needed:,} bytes are needed, {free:,} are free")
 
     def _seal(self, step: int) -> None:
         """Keep the checksums of what was saved, once it is written."""
@@ -327,4 +338,5 @@ def _abstract(tree: Any, mesh: Mesh) -> Any:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return (said.strip().splitlines() or [type(error).__name__])[0][:200]

@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
-    logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells what it does
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax tells what it does; what fails it raises too
     try:
         command = parse(arguments)
         _set_up_jax()
