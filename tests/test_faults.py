@@ -201,8 +201,9 @@ def test_two_processes_evaluate_as_one(recipe, tmp_path):
     both = [
         child.communicate(timeout=300)[0] for child in jobs(2, lambda job: command(recipe, "evaluate", str(run), *job))
     ]
-    assert both[1] == "", "one of them tells what all do"
-    assert both[0].splitlines()[1:4] == alone.splitlines()[1:4]
+    said = [[line for line in text.splitlines() if not line.startswith("[Gloo]")] for text in both]
+    assert not said[1], "one of them tells what all do"
+    assert said[0][1:4] == alone.splitlines()[1:4]
     assert (Run(run).report / "test.hypotheses").read_text() == hypotheses
     again = json.loads((Run(run).report / "test.json").read_text())
     assert again["scores"] == report["scores"]
@@ -277,9 +278,10 @@ def test_a_disk_that_is_full_costs_nothing_that_was_saved(recipe, tmp_path, disk
 
 def test_a_disk_that_is_full_of_logs_ends_the_run_too(recipe, disk):
     """Without room for a line, where a checkpoint is far away."""
-    to_the_end(recipe, disk / "run", "--training.steps", "10")
+    rarely = ("--training.validate-every", "100000")
+    to_the_end(recipe, disk / "run", "--training.steps", "10", *rarely)
     (disk / "rest").write_bytes(bytes(shutil.disk_usage(disk).free - 8_192))
-    child = train(recipe, disk / "run", "--training.steps", "100000", "--training.validate-every", "100000")
+    child = train(recipe, disk / "run", "--training.steps", "100000", *rarely)
     said = child.communicate(timeout=120)[1]
     assert child.returncode == 1, said
     assert "No space left" in said
