@@ -21,7 +21,6 @@ from transformer.data.batches import Batch
 from transformer.errors import InterruptedRunError, TransformerError, UsageError
 from transformer.rundir import Run
 
-MESH = parallel.make_mesh(config.Mesh(data=1))
 NOTHING = jnp.zeros((1, 3))
 
 
@@ -127,7 +126,8 @@ def one_step(settings, batch):
     graph, parameters = models.split(models.create(settings.model, 13, 13, 1))
     optimizer = optim.optimizer(settings.optimizer, lambda _: 1e-3)
     state = {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)}
-    return jax.jit(update.make_step(graph, optimizer, settings, MESH))(state, batch, NOTHING)
+    mesh = parallel.make_mesh(config.Mesh(data=1))
+    return jax.jit(update.make_step(graph, optimizer, settings, mesh))(state, batch, NOTHING)
 
 
 @pytest.mark.parametrize("pieces", [2, pytest.param(4, marks=pytest.mark.slow)])
