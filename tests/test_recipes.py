@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_cli import keep_jax_settings, run  # noqa: F401
+from tests.test_cli import run
 from transformer import recipes
 
 

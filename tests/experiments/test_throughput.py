@@ -2,7 +2,6 @@
 
 import json
 import math
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from tests.conftest import tiny
 from transformer import config, models
 from transformer.data.batches import Batch
+from transformer.flops import useful_flops
 
 THROUGHPUT = Path(__file__).parent.parent.parent / "experiments" / "throughput"
 
@@ -53,7 +53,6 @@ def rnn(score, window="global", **changes):
     ids=lambda model: f"{type(model).__name__} {model.attention.score}",
 )
 def test_useful_operations_are_those_of_the_traced_model_without_padding(model):
-    useful_flops = runpy.run_path(str(THROUGHPUT / "flops.py"))["useful_flops"]
     net = models.create(model, 50, 50, 1)
     lengths = [(5, 7), (3, 4)]
 
