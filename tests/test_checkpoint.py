@@ -3,6 +3,7 @@
 import errno
 import logging
 import pickle
+import resource
 import shutil
 
 import jax
@@ -156,8 +157,13 @@ def test_memory_that_is_full_is_no_damage(folder, monkeypatch, sealed):
 
 def test_a_note_of_the_quality_that_is_damaged_makes_no_other_unusable(folder):
     truncated(folder / "3" / "host" / "metadata")
+    checkpoints = Checkpoints(folder, TRAINING)
+    checkpoints.save(state(4), {}, quality=0.0)
+    checkpoints.save(state(5), {}, quality=0.0)
+    checkpoints.close()
+    assert kept(folder) == [2, 3, 4, 5], "3 may be the best"
     checkpoints = Checkpoints(folder, TRAINING, read_only=True)
-    assert checkpoints.ranked() == [2]
+    assert checkpoints.ranked() == [2, 4, 5]
     assert checkpoints.choose("best") == 2
     like = state(0)["parameters"]
     jax.tree.map(np.testing.assert_array_equal, checkpoints.parameters(2, like, MESH), state(2)["parameters"])
@@ -172,6 +178,21 @@ def test_runs_of_the_first_version_have_their_qualities(folder):
     checkpoints = Checkpoints(folder, TRAINING, read_only=True)
     assert checkpoints.ranked() == [2, 3]
     checkpoints.close()
+
+
+def test_what_orbax_cannot_write_is_said_in_a_line_and_leaves_those_before(folder):
+    """A file may be no larger than a few kilobytes, which nobody can know before."""
+    checkpoints, before = Checkpoints(folder, TRAINING), resource.getrlimit(resource.RLIMIT_FSIZE)
+    large = {"w": jax.random.normal(jax.random.key(1), (100_000,))}
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        checkpoints.save({**state(4), "parameters": large}, {}, quality=4.0)
+        for finish in (checkpoints.settle, checkpoints.close):
+            with pytest.raises(TransformerError, match=r"step 4 cannot be written .*last good one is step 3"):
+                finish()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert kept(folder) == [2, 3]
 
 
 def test_what_cannot_be_written_leaves_those_before(folder, monkeypatch):

@@ -7,6 +7,7 @@ from transformer.config import Cluster
 from transformer.errors import TransformerError, UsageError
 
 SLURM = {"SLURM_STEP_NODELIST": "node[1-2]", "SLURM_NTASKS": "2"}
+WAITS = {"initialization_timeout": cluster.PATIENCE, "heartbeat_timeout_seconds": cluster.HEARTBEAT}
 POD = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "1"}
 
 
@@ -49,7 +50,7 @@ def test_schedulers_are_known_by_their_environment(environment, name, monkeypatc
 
 def test_flags_say_it_too(asked):
     cluster.join(Cluster("host:1234", 4, 2))
-    assert asked == [("host:1234", 4, 2, {"heartbeat_timeout_seconds": cluster.HEARTBEAT})]
+    assert asked == [("host:1234", 4, 2, WAITS)]
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,7 @@ def test_flags_say_it_too(asked):
     [
         (Cluster("host:1"), "go together"),
         (Cluster(processes=2), "go together"),
+        (Cluster("host", 2, 1), "has no port: give HOST:PORT"),
         (Cluster("host:1", 2, 2), r"--cluster.process=2 counts from 0, and --cluster.processes=2"),
     ],
 )
@@ -84,8 +86,14 @@ def test_alone_everything_is_ones_own():
 
 
 def test_jax_looks_for_a_job_that_is_none_of_these_when_asked_to(asked):
-    cluster.join(Cluster(auto=True))
-    assert asked == [(None, None, None, {"heartbeat_timeout_seconds": cluster.HEARTBEAT})]
+    cluster.join(Cluster(find="any"))
+    assert asked == [(None, None, None, WAITS)]
+
+
+def test_a_run_of_its_own_whatever_started_it(monkeypatch, asked):
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
+    cluster.join(Cluster(find="none"))
+    assert not asked
 
 
 def test_processes_that_were_given_other_settings_are_named(monkeypatch):

@@ -8,10 +8,12 @@ were written is in `checkpoints/checksums/<step>.json`.
 import errno
 import json
 import logging
+import math
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from jax.sharding import Mesh
 from orbax.checkpoint import checkpoint_managers as policies
+from orbax.checkpoint import multihost
 
 from transformer import checksums, cluster, config
 from transformer.errors import TransformerError, UsageError
@@ -34,7 +37,7 @@ ITEMS = ("parameters", "optimizer", "host")
 @dataclass(frozen=True)
 class Keep(policies.PreservationPolicy):
     """The newest checkpoint and the one before, in case it is damaged; of the validated ones, the newest `last` and the
-    best `best` (of equals, the earlier)."""
+    best `best` (of equals, the earlier); and those of which it is not known how good they are."""
 
     last: int
     best: int
@@ -43,14 +46,16 @@ class Keep(policies.PreservationPolicy):
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
         """Which of the checkpoints stay."""
         steps = sorted(c.step for c in checkpoints)
-        ranked = _ranked({step: self.quality(step) for step in steps})
-        stay = {*steps[-2:], *sorted(ranked)[-self.last :], *ranked[: self.best]}
+        qualities = {step: self.quality(step) for step in steps}
+        ranked = _ranked(qualities)
+        unknown = [step for step, quality in qualities.items() if quality is not None and math.isnan(quality)]
+        stay = {*steps[-2:], *sorted(ranked)[-self.last :], *ranked[: self.best], *unknown}
         return [c.step in stay for c in checkpoints]
 
 
 def _ranked(qualities: dict[int, float | None]) -> list[int]:
     """The validated steps, best first; of equals the earlier."""
-    known = {step: quality for step, quality in qualities.items() if quality is not None}
+    known = {step: quality for step, quality in qualities.items() if quality is not None and not math.isnan(quality)}
     return sorted(known, key=lambda step: (-known[step], step))
 
 
@@ -66,6 +71,7 @@ class Checkpoints:
         self._sealer, self._sealing = ThreadPoolExecutor(1), Future[None]()
         self._sealing.set_result(None)
         options = ocp.CheckpointManagerOptions(
+            async_options=ocp.options.AsyncOptions(barrier_sync_fn=_meet),
             preservation_policy=Keep(training.keep_last, training.keep_best, self.quality),
             enable_async_checkpointing=not read_only,
             cleanup_tmp_directories=not read_only,
@@ -122,6 +128,10 @@ class Checkpoints:
         if wait or self._sealing.done():
             self._sealing.result()
 
+    def _sealed(self) -> list[int]:
+        """The steps whose checksums are there."""
+        return [step for step in self.steps() if self._checksums(step).exists()]
+
     def _checksums(self, step: int) -> Path:
         return self.folder / "checksums" / f"{step}.json"
 
@@ -142,15 +152,20 @@ class Checkpoints:
 
         Raises TransformerError when all are damaged, or one cannot be read that is not known to be damaged.
         """
-        steps: list[int] = json.loads(cluster.of_first(json.dumps(self.steps())))
+        steps, known = json.loads(cluster.of_first(json.dumps([self.steps(), self._sealed()])))
         for step in reversed(steps):
-            sealed = bool(cluster.of_first("sealed" if self._checksums(step).exists() else ""))
+            sealed = step in known
             damage = cluster.of_first((self._damage(step) or "") if cluster.is_first() else "")
+            if not sealed and jax.process_count() > 1 and any(other in known for other in steps if other < step):
+                # To read it would show it, but to each process by itself, and they would not agree.
+                damage = "it has no checksums: the job was killed when it was written"
             if not damage:
                 try:
                     found = self.restore(step, like, mesh), self.host(step)
                 except TransformerError as error:
-                    if sealed or isinstance(error.__cause__, OSError | jax.errors.JaxRuntimeError | MemoryError):
+                    cause = error.__cause__
+                    unread = isinstance(cause, OSError | jax.errors.JaxRuntimeError | MemoryError)
+                    if sealed or (unread and not isinstance(cause, FileNotFoundError)):
                         raise
                     damage = _first_line(error)
                 else:
@@ -194,18 +209,16 @@ class Checkpoints:
         return {name: value for name, value in values.items() if name != "quality"}
 
     def restore(self, step: int, like: dict[str, Any], mesh: Mesh) -> dict[str, Any]:
-        """The state of a checkpoint; `like` is a state of the same shapes (values are not read)."""
+        """The state of a checkpoint; `like` is a state of the same shapes, or these alone."""
         abstract = _abstract(like, mesh)
         items = self._read(
             step,
             parameters=ocp.args.StandardRestore(abstract["parameters"]),
             optimizer=ocp.args.StandardRestore(abstract["optimizer"]),
         )
-        # Copied, since the loop donates the state and must own its buffers.
         return {
             "step": jax.device_put(jnp.int32(step), replicated(mesh)),
-            "parameters": jax.tree.map(jnp.copy, items["parameters"]),
-            "optimizer": jax.tree.map(jnp.copy, items["optimizer"]),
+            **{name: _owned(items, name) for name in ("parameters", "optimizer")},
         }
 
     def parameters(self, step: int, like: Any, mesh: Mesh) -> Any:
@@ -218,9 +231,10 @@ class Checkpoints:
                 )
         return self._read(step, parameters=ocp.args.StandardRestore(_abstract(like, mesh)))["parameters"]
 
-    def _read(self, step: int, **items: Any) -> Any:
+    def _read(self, step: int, **items: Any) -> dict[str, Any]:
         try:
-            return self._manager.restore(step, args=ocp.args.Composite(**items))
+            found = self._manager.restore(step, args=ocp.args.Composite(**items))
+            return {name: found[name] for name in items}
         except Exception as error:  # orbax raises a bare Exception for an array cut short
             others = ", ".join(str(s) for s in self.steps() if s != step) or "none"
             raise TransformerError(
@@ -246,14 +260,18 @@ class Checkpoints:
         return _ranked({step: self.quality(step) for step in self.steps()})
 
     def quality(self, step: int) -> float | None:
-        """How good a step is (higher is better); None where it was not validated, or that is damaged."""
+        """How good a step is (higher is better); None where it was not validated, NaN where the note of it is damaged.
+
+        Raises OSError when it cannot be read.
+        """
         if step not in self._qualities:
             folder = self.folder / str(step)
-            notes = [
-                _note(folder / "host" / "metadata"),
-                _note(folder / "metrics" / "metrics"),
-            ]  # orbax' in runs of 0.1
-            self._qualities[step] = next((note["quality"] for note in notes if "quality" in note), None)
+            try:  # the second is that of earlier versions
+                notes = [_note(folder / "host" / "metadata"), _note(folder / "metrics" / "metrics")]
+                self._qualities[step] = next((float(n["quality"]) for n in notes if n.get("quality") is not None), None)
+            except (ValueError, TypeError):
+                log.warning("how good step %d is cannot be read: %s is damaged", step, folder)
+                self._qualities[step] = math.nan
         return self._qualities[step]
 
     def choose(self, name: str) -> int:
@@ -276,16 +294,27 @@ class Checkpoints:
             self.settle()
         finally:
             self._sealer.shutdown()
-            self._manager.close()
+            with suppress(Exception):  # what orbax raises again here, `settle` has said
+                self._manager.close()
+
+
+def _meet(*, key: str, timeout_ms: int) -> None:
+    """Wait for the other processes where orbax does; but not with an error in hand, which it would keep for itself
+    until they come, and they wait elsewhere."""
+    if (error := sys.exception()) is not None:
+        raise error
+    multihost.get_barrier_sync_fn()(key=key, timeout_ms=timeout_ms)
 
 
 def _note(path: Path) -> dict[str, Any]:
-    """The JSON object of a file; an empty one where there is none that can be read."""
+    """The JSON object of a file; an empty one where there is no file. Raises ValueError when it is none."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except FileNotFoundError:
         return {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds no object")
+    return found
 
 
 def save_average(folder: Path, parameters: Any, about: dict[str, Any]) -> None:
@@ -310,8 +339,11 @@ def save_average(folder: Path, parameters: Any, about: dict[str, Any]) -> None:
 
 
 def about_average(folder: Path) -> dict[str, Any] | None:
-    """What `save_average` was told about the average; None where there is none."""
-    return _note(folder / "average.json") or None
+    """What `save_average` was told about the average; None where there is none that can be read."""
+    try:
+        return _note(folder / "average.json") or None
+    except (OSError, ValueError):
+        return None
 
 
 def load_average(folder: Path, like: Any, mesh: Mesh) -> Any:
@@ -324,6 +356,15 @@ def load_average(folder: Path, like: Any, mesh: Mesh) -> Any:
             return checkpointer.restore((folder / "parameters").absolute(), _abstract(like, mesh))
     except OSError as error:
         raise TransformerError(f"the average {folder} cannot be read ({_first_line(error)})") from error
+
+
+def _owned(items: dict[str, Any], name: str) -> Any:
+    """A tree taken out of what was restored and copied, array by array: the loop donates its state, and must own its
+    buffers."""
+    leaves, form = jax.tree.flatten(items.pop(name))
+    for number in range(len(leaves)):
+        leaves[number] = jnp.copy(leaves[number])
+    return jax.tree.unflatten(form, leaves)
 
 
 def average(trees: list[Any]) -> Any:

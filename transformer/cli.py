@@ -7,6 +7,7 @@ import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
+import jax
 import tyro
 
 from transformer import cluster, recipes
@@ -75,6 +76,10 @@ def _tell(error: BaseException) -> int:
         case OSError():
             print(f"transformer: {error.strerror or error}: {error.filename or 'output'}", file=sys.stderr)
             return 1
+        case jax.errors.JaxRuntimeError() if cluster.joined():
+            said = str(error).splitlines()[0][:200]
+            print(f"transformer: another process of the job ended or cannot be reached ({said})", file=sys.stderr)
+            return 1
         case KeyboardInterrupt():
             print("transformer: interrupted", file=sys.stderr)
             return 130
@@ -87,8 +92,6 @@ def _tell(error: BaseException) -> int:
 
 def _set_up_jax() -> None:
     """Settings of the whole process, made here alone and never on import."""
-    import jax
-
     if not jax.config.values["jax_compilation_cache_dir"]:  # JAX_COMPILATION_CACHE_DIR
         # Never where a run's settings say: what is in there is executed, and a run may be a stranger's.
         jax.config.update("jax_compilation_cache_dir", str(Path("~/.cache/transformer/xla").expanduser()))

@@ -6,6 +6,9 @@ Every process runs the same command on the same files. A single process is a job
 import json
 import logging
 import os
+import re
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +22,8 @@ from transformer.errors import TransformerError, UsageError
 
 log = logging.getLogger(__name__)
 
+PATIENCE = 100
+"""Seconds that a process waits for the others at its start."""
 HEARTBEAT = 40
 """Seconds without a sign of life after which a process counts as lost, and the others end."""
 
@@ -26,12 +31,12 @@ HEARTBEAT = 40
 def join(settings: config.Cluster) -> None:
     """Make this process part of its job, before anything else asks JAX for a device.
 
-    The job is that of the flags; or of SLURM, Open MPI, Kubernetes or a TPU pod, whose environment says so. With
-    `settings.auto` JAX is asked to find it whatever the environment.
+    The job is that of the flags; or of SLURM, Open MPI, Kubernetes or a TPU pod, whose environment says so; or the one
+    that JAX finds (`settings.find`). Where the others do not come within `PATIENCE` seconds, JAX ends the process.
 
     Raises:
         UsageError: flags that do not go together.
-        TransformerError: the others cannot be reached.
+        TransformerError: there is no such job.
     """
     given = [settings.coordinator != "", settings.processes > 0, settings.process >= 0]
     if any(given) and not all(given):
@@ -42,14 +47,18 @@ def join(settings: config.Cluster) -> None:
         raise UsageError(
             f"--cluster.process={settings.process} counts from 0, and --cluster.processes={settings.processes}"
         )
+    if all(given) and not re.fullmatch(r".+:\d+", settings.coordinator):
+        raise UsageError(f"--cluster.coordinator={settings.coordinator} has no port: give HOST:PORT")
     scheduler = _scheduler()
-    if not any(given) and scheduler is None and not settings.auto:
+    if not any(given) and (settings.find == "none" or (settings.find == "known" and scheduler is None)):
         return
+    log.info("waiting for the other processes of the job ...")
     try:
         jax.distributed.initialize(
             settings.coordinator or None,
             settings.processes or None,
             settings.process if settings.process >= 0 else None,
+            initialization_timeout=PATIENCE,
             heartbeat_timeout_seconds=HEARTBEAT,
         )
     except (RuntimeError, ValueError) as error:
@@ -58,8 +67,10 @@ def join(settings: config.Cluster) -> None:
             f"the processes of the job{found} do not find each other ({str(error).splitlines()[0]}): give all of them "
             "--cluster.coordinator, --cluster.processes and --cluster.process"
         ) from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # JAX takes it for itself, and would do nothing about it
     if not is_first():
-        logging.getLogger("transformer").setLevel(logging.WARNING)  # one of them tells what all do
+        logging.getLogger("transformer").setLevel(logging.ERROR)  # one of them tells what all do
     log.info("%d processes, %d devices", jax.process_count(), jax.device_count())
 
 

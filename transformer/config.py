@@ -348,8 +348,9 @@ class Cluster:
     """How many there are."""
     process: int = -1
     """Which this one is, from 0."""
-    auto: bool = False
-    """Let JAX look for the job, where it is none of those: such as TPU hosts that know each other by their metadata."""
+    find: Literal["known", "any", "none"] = "known"
+    """Whose job it may be: one of those; any that JAX finds, such as TPU hosts that know each other by their metadata;
+    or none: this process is alone, whatever started it."""
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,9 @@ class Meter:
         updates waited for their batches; milliseconds an update (the median, and what 19 of 20 stay below); memory; and
         the share of the peak, where that is known. Pauses are left out. Begins a new line."""
         self.settle()
-        seconds = max(time.perf_counter() - self._start, 1e-9)
+        now = time.perf_counter()
+        self._each[-1] += now - self._last  # the last update was waited for just now
+        seconds = max(now - self._start, 1e-9)
         means = {name: v / (self._tokens if name in MEANS else self._updates) for name, v in self._sums.items()}
         speed = self._tokens / seconds
         means |= {

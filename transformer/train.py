@@ -83,10 +83,11 @@ def train(
     optimizer = optim.optimizer(settings.optimizer, rate)
     checkpoints = Checkpoints(run.checkpoints, training)
     with _explained(plan, checkpoints), compilations() as compiled, stop_requests() as stop:
-        state, host = update.begin(parameters, optimizer, mesh), Host()
-        if (found := checkpoints.resume(state, mesh)) is not None:
+        if (found := checkpoints.resume(update.shapes(parameters, optimizer), mesh)) is not None:
             state, host = found[0], Host(**found[1])
             log.info("going on from step %d", int(state["step"]))
+        else:
+            state, host = update.begin(parameters, optimizer, mesh), Host()
         step = int(state["step"])
         count = sum(leaf.size for leaf in jax.tree.leaves(state["parameters"]))
         log.info("model: %s parameters; %d device(s)", f"{count:,}", mesh.size)
@@ -104,7 +105,7 @@ def train(
         log.info("the update compiled for %d shapes of batches in %.0f s", len(programs), time.perf_counter() - started)
         own = agreed = host.wishes(training, bool(stop), saved)
         wished = update.wishes(mesh, own)
-        trace = Trace(run.profile, step) if profile else lambda _: None
+        trace = Trace(run.profile, step) if profile else None
         meter = Meter(mesh.size, flops.peak(jax.devices()[0].device_kind))
         share = len(parallel.own_rows(mesh, parallel.shares(mesh))) / parallel.shares(mesh)
 
@@ -123,7 +124,8 @@ def train(
                 step += 1
                 useful = flops.useful_flops(settings, read, prepared.tokenizers.target.size)
                 meter.add(index, metrics, waited, useful / share / mesh.size)
-                trace(step)
+                if trace is not None:
+                    trace.after(step)
                 book.bar.update()
                 host.minutes = (time.perf_counter() - began) / 60
                 if own != (own := host.wishes(training, bool(stop), saved)):
@@ -179,6 +181,8 @@ def train(
         finally:
             stream.close()
             book.close()
+            if trace is not None:
+                trace.close()
 
 
 @contextmanager

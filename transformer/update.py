@@ -23,6 +23,12 @@ State = dict[str, Any]
 """step, parameters, optimizer: pure trees. Dropout keys follow from (seed, step), so no generator is kept."""
 
 
+def shapes(parameters: Any, optimizer: optax.GradientTransformation) -> State:
+    """What a state of these parameters looks like, without any array of it."""
+    step = jax.ShapeDtypeStruct((), jnp.int32)
+    return {"step": step, "parameters": parameters, "optimizer": jax.eval_shape(optimizer.init, parameters)}
+
+
 def begin(parameters: Any, optimizer: optax.GradientTransformation, mesh: Mesh) -> State:
     """The state before the first update, every array where it lives; no device ever holds the optimizer whole."""
     parameters = parallel.put(parameters, parallel.by_rules(mesh, parameters))

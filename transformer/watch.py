@@ -62,16 +62,34 @@ def stop_requests() -> Iterator[StopRequest]:
 
 
 class Trace:
-    """A trace of a few updates for TensorBoard's profiler, some time after the start: called after each update."""
+    """A trace of a few updates for TensorBoard's profiler, some time after the start."""
 
     FIRST, UPDATES = 10, 5
 
     def __init__(self, folder: Path, step: int) -> None:
         self._folder, self._from = folder, step + self.FIRST
+        self._traced: int | None = None
+        """Updates since it began."""
+        self._done = False
 
-    def __call__(self, step: int) -> None:
+    def after(self, step: int) -> None:
+        """To be called after each update."""
         if step == self._from:
             jax.profiler.start_trace(str(self._folder))
-        elif step == self._from + self.UPDATES:
+            self._traced = 0
+        elif self._traced is not None:
+            self._traced += 1
+            if self._traced == self.UPDATES:
+                self.close()
+
+    def close(self) -> None:
+        """Write what was traced, once."""
+        if self._done:
+            return
+        self._done = True
+        if self._traced is None:
+            log.warning("no trace was written: training ended before update %d", self._from)
+        else:
             jax.profiler.stop_trace()
-            log.info("a trace of %d updates is in %s: tensorboard --logdir %s", self.UPDATES, *[self._folder] * 2)
+            log.info("a trace of %d updates is in %s: tensorboard --logdir %s", self._traced, *[self._folder] * 2)
+            self._traced = None

@@ -1,6 +1,8 @@
 """What each command does, from settings and paths to files and printed lines."""
 
 import dataclasses
+import hashlib
+import json
 import logging
 import math
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from transformer import api, check, cluster, models, parallel, recipes, report, rundir
 from transformer import train as training
@@ -53,8 +56,10 @@ def train(
             prepared, began_from = _begin(settings, run, recipe, init_from, resume or not cluster.is_first(), held)
         sizes = prepared.tokenizers.source.size, prepared.tokenizers.target.size
         graph, parameters = models.split(models.create(settings.model, *sizes, settings.seed))
+        parameters = jax.tree.map(np.asarray, parameters)  # on the host: devices will have their own parts
         if began_from is not None and not any(path.name.isdigit() for path in run.checkpoints.glob("*")):
-            parameters = _take_over(parameters, api.load(began_from).parameters, began_from)
+            given = jax.tree.map(np.asarray, api.load(began_from).parameters)
+            parameters = _take_over(parameters, given, began_from)
         validate = make_validation(settings, prepared, graph, mesh)
         training.train(settings, run, graph, parameters, prepared, validate, mesh, profile=profile)
     if cluster.is_first():
@@ -180,6 +185,9 @@ def evaluate(
         sets = [corpus.read_or_validation(folder, split, languages)]
         if split == "test" and corpus.there(folder, "unseen", languages):
             sets.append(corpus.read(folder, "unseen", languages))
+    told = [part.sources for part in sets], [part.targets for part in sets]
+    digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    cluster.agree(search | {"checkpoint": model.checkpoint, "source": digest, "tokenize": tokenize})
     for part in sets:
         result = report.evaluate(
             model,
