@@ -27,6 +27,15 @@ jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
+HEAVY = ("test_train", "test_engine", "test_contract", "test_search", "test_cli", "test_study", "test_attention_runs",
+         "test_parallel", "test_demo")  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of minutes first, so that no worker is left with one when the other is done."""
+    items.sort(key=lambda item: item.path.stem not in HEAVY)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def forget_programs() -> Iterator[None]:
     """Each compiled program holds memory and a hundred of the system's few memory maps: a module's go with it."""

@@ -144,7 +144,7 @@ from transformer.update import begin, make_step, wishes
 
 DEVICES, ROWS = 8, 32
 model = {
-    "transformer": tiny(),
+    "transformer": tiny(encoder_layers=1, decoder_layers=1),
     "rnn": Rnn(embedding=16, width=16, encoder_width=8, bidirectional=True, attention=Attention(score="general")),
 }[sys.argv[1]]
 settings = config.Config(model=model)
