@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import socket
@@ -39,7 +38,7 @@ def recipe(settings, tmp_path):
     return path
 
 
-def command(recipe, *arguments, devices=1, cwd=ROOT, preexec_fn=None):
+def command(recipe, *arguments, devices=1, cwd=ROOT, before=()):
     """A process of the command line; what it says comes through pipes."""
     environment = os.environ | {
         "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}",
@@ -47,10 +46,8 @@ def command(recipe, *arguments, devices=1, cwd=ROOT, preexec_fn=None):
         "PYTHONUNBUFFERED": "1",
         "JAX_COMPILATION_CACHE_DIR": str(recipe.parent / "xla"),
     }
-    line = [sys.executable, "-m", "transformer", *arguments]
-    return subprocess.Popen(
-        line, env=environment, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=preexec_fn
-    )
+    line = [*before, sys.executable, "-m", "transformer", *arguments]
+    return subprocess.Popen(line, env=environment, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def train(recipe, run, *more, **where):
@@ -185,15 +182,14 @@ def test_processes_that_were_given_other_settings_end_at_once(recipe, tmp_path):
         assert "--training.label-smoothing is 0.1 in process 0 and 0.2 in process 1" in said
 
 
-def no_large_files():
-    """In a process that is about to start: as a quota would, which nobody can ask for."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+NO_LARGE_FILES = ["bash", "-c", 'ulimit -f 20; exec "$@"', "limited"]
+"""Before a command: no file over 20 KiB, as with a quota, which nobody can ask for before."""
 
 
 @pytest.mark.parametrize("limited", [0, 1])
 def test_a_checkpoint_that_one_process_cannot_write_ends_the_job(recipe, tmp_path, limited):
     places = [{}, {}]
-    places[limited] = {"preexec_fn": no_large_files}
+    places[limited] = {"before": NO_LARGE_FILES}
     long = ("--training.steps", "100000", "--mesh.data", "1", "--mesh.fsdp", "8", "--model.width", "128")
     children = together(recipe, tmp_path / "run", *long, places=places)
     codes, said = zip(*ended(children, 120), strict=True)
