@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -150,8 +151,9 @@ def together(recipe, run, *more, each=((), ()), places=({}, {}), devices=4):
 
 
 def ended(children, timeout=300):
-    """(exit code, what was said) of each."""
-    said = [child.communicate(timeout=timeout)[1] for child in children]
+    """(exit code, what was said) of each. Both are read at once: one that cannot say all it has to never ends."""
+    with ThreadPoolExecutor(len(children)) as pool:
+        said = list(pool.map(lambda child: child.communicate(timeout=timeout)[1], children))
     return [(child.returncode, words) for child, words in zip(children, said, strict=True)]
 
 

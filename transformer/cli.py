@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,11 +54,13 @@ def main(arguments: list[str] | None = None) -> None:
             cluster.join(command.cluster)
         command()
     except BaseException as error:
-        code = _tell(error)
-        if code and cluster.joined() and not isinstance(error, InterruptedRunError):
-            # An orderly end waits for the other processes of the job, and they may be waiting for this one.
+        code = 1
+        with suppress(OSError):  # standard error may be a file on the disk that is full
+            code = _tell(error)
             sys.stdout.flush()
             sys.stderr.flush()
+        if code and cluster.joined() and not isinstance(error, InterruptedRunError):
+            # An orderly end waits for the other processes of the job, and they may be waiting for this one.
             os._exit(code)
         sys.exit(code)
 
