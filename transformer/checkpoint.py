@@ -225,9 +225,8 @@ class Checkpoints:
         """The parameters of a checkpoint alone. Raises TransformerError when they are damaged or cannot be read."""
         for item in ("_", "parameters/"):  # what names the items, and this one
             if damage := self._damage(step, item):
-                others = ", ".join(str(s) for s in self.steps() if s != step) or "none"
                 raise TransformerError(
-                    f"the checkpoint {self.folder / str(step)} is damaged ({damage}); others there: {others}"
+                    f"the checkpoint {self.folder / str(step)} is damaged ({damage}); {self._others(step)}"
                 )
         return self._read(step, parameters=ocp.args.StandardRestore(_abstract(like, mesh)))["parameters"]
 
@@ -236,11 +235,13 @@ class Checkpoints:
             found = self._manager.restore(step, args=ocp.args.Composite(**items))
             return {name: found[name] for name in items}
         except Exception as error:  # orbax raises a bare Exception for an array cut short
-            others = ", ".join(str(s) for s in self.steps() if s != step) or "none"
             raise TransformerError(
-                f"the checkpoint {self.folder / str(step)} cannot be read ({_first_line(error)}); others there: "
-                f"{others}"
+                f"the checkpoint {self.folder / str(step)} cannot be read ({_first_line(error)}); {self._others(step)}"
             ) from error
+
+    def _others(self, step: int) -> str:
+        """What can be taken in its place, for a person."""
+        return "others there: " + (", ".join(str(other) for other in self.steps() if other != step) or "none")
 
     def steps(self) -> list[int]:
         """The steps kept, oldest first. (A folder gets its name when it is whole.)"""

@@ -137,20 +137,13 @@ def first_goes_first() -> Iterator[None]:
         try:
             yield
         except BaseException:
-            _from_first(False)
+            of_first("")
             raise
-        _from_first(True)
+        of_first("done")
     else:
-        if not _from_first(True):
+        if not of_first("done"):
             raise TransformerError("process 0 could not go on, and says why; so this one ends too")
         yield
-
-
-def _from_first(value: bool) -> bool:
-    """What the first process says, in all of them."""
-    if jax.process_count() == 1:
-        return value
-    return bool(multihost_utils.broadcast_one_to_all(np.array(value)))
 
 
 def of_first(text: str) -> str:
