@@ -15,6 +15,7 @@ from transformer.alignment.extract import Extractor, Pair
 from transformer.alignment.record import Attended
 from transformer.checkpoint import Checkpoints
 from transformer.data import batches, examples, tokenizer
+from transformer.data.buckets import choose_buckets
 from transformer.data.tokenizer import Tokenizers
 from transformer.decoding.engine import Engine
 from transformer.decoding.translate import Hypothesis, Translator
@@ -131,7 +132,7 @@ class Translation:
             pairs = examples.in_memory([sources[i] for i in kept], [targets[i] for i in kept], self.tokenizers)
         if len(fits):
             lengths = pairs.source_lengths, pairs.target_lengths
-            buckets = batches.choose_buckets(*lengths, batching, batching.batch_multiple)
+            buckets = choose_buckets(*lengths, batching, batching.batch_multiple)
             plan = batches.fixed(*lengths, batching, buckets, batching.batch_multiple)
             known = self._scorer.score(self.parameters, pairs, plan)
             scores.logp[fits] = known.logp

@@ -31,16 +31,31 @@ class Grammar:
 
 
 @dataclass(frozen=True)
+class Filter:
+    """x"""
+
+
+@dataclass(frozen=True)
 class Data:
     """Where the sentence pairs come from."""
 
     source: str = "grammar"
-    """`grammar` (embedded) or `files` (parallel text, plain or .gz, one sentence a line)."""
+    """`grammar` (embedded), `files` (parallel text, plain or .gz, one sentence a line), or `tfds:NAME`, a translation
+    dataset of TFDS such as tfds:wmt14_translate/de-en."""
     languages: tuple[str, str] = ("en", "de")
     """Source and target: the endings of the files."""
     train: str = ""
     """Files: `corpus/train` reads corpus/train.en and corpus/train.de (or .gz); `{lang}` in it stands for the
-    language wherever else it occurs in the path."""
+    language wherever else it occurs in the path. TFDS: the name of a split (empty: train), or a part of one, such as
+    train[:10%]."""
+    also: tuple[str, ...] = ()
+    """Corpora that are mixed with `train`: files as `train` names them, or tfds:NAME."""
+    weights: tuple[float, ...] = ()
+    """Shares of `train` and of each that is `also` mixed, in any unit; empty: by `temperature`. An epoch has as many
+    pairs as all corpora together; each corpus is gone through in orders of its own, from the beginning when it is
+    through."""
+    temperature: float = 1.0
+    """The share of a corpus of n pairs goes as n ** (1 / temperature): 1 takes corpora as they are, more evens them."""
     validation: str = ""
     """As `train`. Empty: `held_out` pairs are set aside from the training pairs."""
     test: str = ""
@@ -48,14 +63,17 @@ class Data:
     alignments: str = ""
     """Word alignments of the training pairs, for --training.guided: a file in the Pharaoh format ("0-0 1-2", 0-indexed,
     source first), one line for each pair. The grammar brings its own."""
+    filter: Filter = field(default_factory=Filter)
     held_out: int = 1_000
     """Pairs set aside as validation set when none is named (at most a tenth of the corpus)."""
     limit: int = 0
-    """Train on the first so many pairs only; 0: on all."""
+    """Train on the first so many pairs of each corpus only; 0: on all."""
     max_length: int = 128
     """Training pairs with a longer side are left out, counted and reported."""
     cache: str = "~/.cache/transformer"
-    """Tokenised examples are kept here, by content hash. Safe to delete."""
+    """Cleaned text, tokenizers and tokenised examples are kept here, by content hash. Safe to delete."""
+    folder: str = ""
+    """Where the datasets of TFDS are; empty: TFDS_DATA_DIR, or ~/tensorflow_datasets."""
     grammar: Grammar = field(default_factory=Grammar)
 
 
@@ -73,6 +91,7 @@ class Tokenizer:
     """sentencepiece: spell unknown characters as bytes, so that nothing is unknown."""
     min_count: int = 1
     """word: rarer words become the unknown mark."""
+    sampling: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -85,6 +104,8 @@ class Batching:
     """Number of buckets, so of compiled shapes. Their edges are chosen to minimise padding on the corpus."""
     length_multiple: int = 1
     """Bucket lengths are rounded up to it (8 or more suits accelerators)."""
+    rows: int = 0
+    """Sentences of one update, as the recurrent papers count them, in place of `tokens`; 0: by tokens."""
     batch_multiple: int = 8
     """Rows are a multiple of it. Where devices do not divide them, each batch gets a few empty rows more."""
 

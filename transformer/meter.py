@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
+from transformer.data.supply import Place
 from transformer.errors import TransformerError
 
 MEANS = ("loss", "nll", "guiding")
@@ -30,9 +31,12 @@ class Wishes(NamedTuple):
 class NonFiniteLossError(TransformerError):
     """The loss or the gradient is no number any more."""
 
-    def __init__(self, batch: int, values: dict[str, float]):
-        super().__init__(f"batch {batch}: loss {values['loss']}, gradient norm {values['grad_norm']}")
-        self.batch = batch
+    def __init__(self, place: Place, values: dict[str, float]):
+        super().__init__(
+            f"batch {place.position + 1} of epoch {place.epoch + 1}: loss {values['loss']}, "
+            f"gradient norm {values['grad_norm']}"
+        )
+        self.place = place
 
 
 class Meter:
@@ -41,7 +45,7 @@ class Meter:
     def __init__(self, devices: int = 1, peak: float | None = None) -> None:
         """`devices` of the whole job; `peak`: operations a second that one of them can do, where that is known."""
         self._devices, self._peak = devices, peak
-        self._unread: deque[tuple[int, dict[str, Array]]] = deque()
+        self._unread: deque[tuple[Place, dict[str, Array]]] = deque()
         self.wishes = Wishes()
         """What any process wished at an update that was read, the same in all of them."""
         self._restart()
@@ -57,10 +61,10 @@ class Meter:
         self._updates = self._tokens = self._waited = self._flops = 0.0
         self._each: list[float] = []
 
-    def add(self, batch: int, metrics: dict[str, Array], waited: float = 0.0, flops: float = 0.0) -> None:
-        """Take the metrics of an update, the seconds that it waited for its batch, and the useful operations that each
-        device did. Raises NonFiniteLossError for the update before."""
-        self._unread.append((batch, metrics))
+    def add(self, place: Place, metrics: dict[str, Array], waited: float = 0.0, flops: float = 0.0) -> None:
+        """Take the metrics of an update on the batch of a place, the seconds that it waited for it, and the useful
+        operations that each device did. Raises NonFiniteLossError for the update before."""
+        self._unread.append((place, metrics))
         self._read(leave=1)
         now = time.perf_counter()
         self._each.append(now - self._last)
@@ -99,10 +103,10 @@ class Meter:
 
     def _read(self, leave: int) -> None:
         while len(self._unread) > leave:
-            batch, arrays = self._unread.popleft()
+            place, arrays = self._unread.popleft()
             values = {name: float(value) for name, value in arrays.items()}
             if not (math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"])):
-                raise NonFiniteLossError(batch, values)
+                raise NonFiniteLossError(place, values)
             tokens = values.pop("tokens")
             wished = [values.pop(name) > 0 for name in Wishes._fields]
             self.wishes = Wishes(*(old or new for old, new in zip(self.wishes, wished, strict=True)))

@@ -1,16 +1,24 @@
 """From settings to what training needs: corpora, tokenizers, examples and the batch plan."""
 
+import dataclasses
+import hashlib
+import json
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from transformer import config
-from transformer.data import batches, corpus, examples, tokenizer
-from transformer.data.batches import Plan
+from transformer.data import corpus, examples, tokenizer
+from transformer.data.buckets import choose_buckets
 from transformer.data.corpus import Corpora, Corpus
 from transformer.data.examples import Examples
+from transformer.data.plan import Plan, make_plan, shares_of
+from transformer.data.subwords import sampler
+from transformer.data.supply import Redrawn, Same, Supply
+from transformer.data.text import digest
 from transformer.data.tokenizer import Tokenizers
 from transformer.errors import TransformerError, UsageError
 from transformer.rundir import Run
@@ -24,6 +32,8 @@ class Prepared(NamedTuple):
     tokenizers: Tokenizers
     examples: Examples
     plan: Plan
+    """Of the first epoch; of every one, unless pieces are drawn."""
+    supply: Supply
     validation_examples: Examples
     corpora: Corpora
     identity: dict[str, str]
@@ -48,8 +58,10 @@ def prepare(settings: config.Config, tokenizer_folder: Path | None) -> Prepared:
     log.info(
         "corpus: %d training pairs, %d validation pairs", len(corpora.train.sources), len(corpora.validation.sources)
     )
+    if corpora.cut:
+        log.info("read to --data.limit=%d; what follows was not", data.limit)
     if tokenizer_folder is None:
-        tokenizers = tokenizer.train(settings.tokenizer, corpora.train.sources, corpora.train.targets)
+        tokenizers = _tokenizers(settings.tokenizer, corpora.train, cache)
     else:
         tokenizers = tokenizer.load(tokenizer_folder)
     log.info("vocabulary: %d source, %d target entries", tokenizers.source.size, tokenizers.target.size)
@@ -73,12 +85,44 @@ def prepare(settings: config.Config, tokenizer_folder: Path | None) -> Prepared:
 
     _report_reach(settings.model.attention.reach, train)
 
-    multiple = settings.batching.batch_multiple * settings.training.accumulate
-    buckets = batches.choose_buckets(train.source_lengths, train.target_lengths, settings.batching, multiple)
-    plan = batches.make_plan(train.source_lengths, train.target_lengths, buckets, settings.seed)
+    supply = _supply(settings, corpora, train, tokenizers, cache)
+    plan = supply.epoch(0)[1]
     log.info("batches: %s", plan.describe())
     identity = {"tokenizer": tokenizer.fingerprint(tokenizers), "train": train.key, "validation": validation.key}
-    return Prepared(tokenizers, train, plan, validation, corpora, identity)
+    return Prepared(tokenizers, train, plan, supply, validation, corpora, identity)
+
+
+def _tokenizers(settings: config.Tokenizer, train: Corpus, cache: Path) -> Tokenizers:
+    """Trained on the training pairs, or found in the cache, where the same were trained on the same text."""
+    told = dataclasses.asdict(settings) | {"sampling": 0.0}
+    text = [digest(train.sources), digest(train.targets), tokenizer.VERSION, json.dumps(told)]
+    folder = cache / "tokenizers" / hashlib.sha256(json.dumps(text).encode()).hexdigest()[:32]
+    with suppress(TransformerError):
+        return tokenizer.load(folder)
+    trained = tokenizer.train(settings, train.sources, train.targets)
+    tokenizer.save(trained, folder)
+    return trained
+
+
+def _supply(settings: config.Config, corpora: Corpora, train: Examples, tokenizers: Tokenizers, cache: Path) -> Supply:
+    """The examples and plans of all epochs."""
+    data, batching, rate = settings.data, settings.batching, settings.tokenizer.sampling
+    multiple = batching.batch_multiple * settings.training.accumulate
+    assert train.sentences is not None
+    edges = np.searchsorted(train.sentences, np.cumsum([0, *corpora.parts]))
+    shares = shares_of(np.diff(edges).tolist(), data.weights, data.temperature)
+    lengths = train.source_lengths, train.target_lengths
+    if not rate:
+        buckets = choose_buckets(*lengths, batching, multiple)
+        return Same(train, make_plan(*lengths, buckets, settings.seed, shares))
+    for side in tokenizers:
+        sampler(side, rate)  # refuses what cannot be drawn
+    given = corpora.train, tokenizers, rate, settings.seed
+    first = examples.draw(train, *given, 0, (data.max_length, data.max_length), cache)
+    longer = [np.maximum(*sides) for sides in zip(lengths, (first.source_lengths, first.target_lengths), strict=True)]
+    examples.forget(first)
+    buckets = choose_buckets(longer[0], longer[1], batching, multiple, widest=True)
+    return Redrawn(train, *given, tuple(buckets), shares, cache)
 
 
 def _report_reach(reach: int | None, train: Examples) -> None:

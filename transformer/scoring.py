@@ -9,7 +9,8 @@ from jax.sharding import Mesh
 
 from transformer import parallel
 from transformer.data import batches
-from transformer.data.batches import Batch, Bucket
+from transformer.data.batches import Batch
+from transformer.data.buckets import Bucket
 from transformer.data.examples import Examples
 from transformer.losses import cross_entropy
 from transformer.models.contract import Model

@@ -15,8 +15,9 @@ from jax.sharding import Mesh
 
 from transformer import checkpoint, cluster, config, flops, logbook, optim, parallel, update
 from transformer.checkpoint import Checkpoints
-from transformer.data import batches
-from transformer.data.batches import Bucket, Plan
+from transformer.data import supply
+from transformer.data.buckets import Bucket
+from transformer.data.supply import Place, Supply
 from transformer.errors import InterruptedRunError, LostProcessError, TransformerError
 from transformer.logbook import Logbook, NoLogbook
 from transformer.meter import Meter, NonFiniteLossError, Wishes
@@ -37,6 +38,10 @@ class Host:
     """Best quality so far (higher is better): validation BLEU, or minus the loss."""
     bad: int = 0
     """Validations since then."""
+    epoch: int = 0
+    """Where the stream of batches is, with ..."""
+    position: int = 0
+    """... the batches of this epoch that were used."""
 
     def judge(self, quality: float) -> None:
         """Take a validation into account."""
@@ -82,7 +87,7 @@ def train(
     rate = optim.schedule(settings.schedule, settings.model.width, training.steps)
     optimizer = optim.optimizer(settings.optimizer, rate)
     checkpoints = Checkpoints(run.checkpoints, training)
-    with _explained(plan, checkpoints), compilations() as compiled, stop_requests() as stop:
+    with _explained(prepared.supply, checkpoints), compilations() as compiled, stop_requests() as stop:
         if (found := checkpoints.resume(update.shapes(parameters, optimizer), mesh)) is not None:
             state, host = found[0], Host(**found[1])
             log.info("going on from step %d", int(state["step"]))
@@ -97,7 +102,7 @@ def train(
         programs = update.compile_ahead(
             update.make_step(graph, optimizer, settings, mesh),
             state,
-            plan,
+            prepared.supply.buckets,
             mesh,
             training.accumulate,
             aligned=prepared.examples.links is not None,
@@ -112,18 +117,19 @@ def train(
         def rows(wanted: int) -> np.ndarray:
             return parallel.own_rows(mesh, parallel.whole_rows(mesh, wanted, training.accumulate))
 
-        stream = batches.stream(prepared.examples, plan, start=step, own=rows)
+        stream = supply.stream(prepared.supply, Place(host.epoch, host.position), own=rows)
         book = Logbook(run, step, training.steps) if cluster.is_first() else NoLogbook()
         try:
             while not host.done(training, step, agreed.late):
                 asked = time.perf_counter()
-                index, read = next(stream)
+                place, read = next(stream)
                 waited = time.perf_counter() - asked
                 batch = parallel.put_batch(mesh, read)
                 state, metrics = programs[Bucket.of(batch)](state, batch, wished)
                 step += 1
+                host.epoch, host.position = supply.after(place)
                 useful = flops.useful_flops(settings, read, prepared.tokenizers.target.size)
-                meter.add(index, metrics, waited, useful / share / mesh.size)
+                meter.add(place, metrics, waited, useful / share / mesh.size)
                 if trace is not None:
                     trace.after(step)
                 book.bar.update()
@@ -136,7 +142,7 @@ def train(
 
                 if step % training.log_every == 0:
                     values = meter.close() | {"lr": float(rate(step - 1)), "minutes": host.minutes}
-                    book.write("train", step, values | {"epoch": step / plan.batches_per_epoch})
+                    book.write("train", step, values | {"epoch": host.epoch + host.position / plan.batches_per_epoch})
                     checkpoints.settle(wait=False)
 
                 validates = step % training.validate_every == 0 or done
@@ -147,7 +153,7 @@ def train(
                         validation = validate(state["parameters"])
                         validating += time.perf_counter() - paused
                         if not math.isfinite(validation["loss"]):
-                            raise NonFiniteLossError(index, {"loss": validation["loss"], "grad_norm": math.nan})
+                            raise NonFiniteLossError(place, {"loss": validation["loss"], "grad_norm": math.nan})
                         quality = validation["bleu"] if training.metric == "bleu" else -validation["loss"]
                         host.judge(quality)
                         book.write("validation", step, validation | {"compilations": len(compiled)})
@@ -180,22 +186,23 @@ def train(
                 _average(training, run, checkpoints, state["parameters"], validate, mesh)
         finally:
             stream.close()
+            prepared.supply.close()
             book.close()
             if trace is not None:
                 trace.close()
 
 
 @contextmanager
-def _explained(plan: Plan, checkpoints: Checkpoints) -> Iterator[None]:
+def _explained(given: Supply, checkpoints: Checkpoints) -> Iterator[None]:
     """What can go wrong in training, as errors that a person can act on. Checkpoints that were begun are finished."""
     try:
         yield
     except NonFiniteLossError as error:
         with suppress(TransformerError):
             checkpoints.settle()
-        ids = plan.batch(error.batch)[1]
+        ids = supply.pairs_of(given, error.place)
         raise TransformerError(
-            f"the loss is not finite at update {error.batch + 1}, {error}, training pairs "
+            f"the loss is not finite at {error}, training pairs "
             f"{', '.join(map(str, ids[:3]))}, ... ({len(ids)}, counted without those left out). The last good "
             f"checkpoint is {checkpoints.last_good()}; try a lower --schedule.peak, a longer --schedule.warmup or "
             "--optimizer.clip=1"

@@ -1,7 +1,7 @@
 """One update as one jitted function: gradients of every device's rows, their sum, the optimizer."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -15,7 +15,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from transformer import config, parallel
-from transformer.data.batches import Batch, Bucket, Plan
+from transformer.data.batches import Batch
+from transformer.data.buckets import Bucket
 from transformer.losses import cross_entropy, guiding
 from transformer.meter import Wishes
 
@@ -107,12 +108,12 @@ def make_step(
 def compile_ahead(
     step: Callable[[State, Batch, Array], tuple[State, dict[str, Array]]],
     state: State,
-    plan: Plan,
+    buckets: Sequence[Bucket],
     mesh: Mesh,
     pieces: int,
     aligned: bool = False,
 ) -> dict[Bucket, Any]:
-    """The step, compiled for every shape of the plan; `aligned` says whether batches bring alignments.
+    """The step, compiled for every shape of batches; `aligned` says whether batches bring alignments.
 
     Where the rows of a shape do not divide over the mesh, it has as many more, of weight zero.
     """
@@ -126,7 +127,7 @@ def compile_ahead(
         return Batch(source, target, target, alignment)
 
     nothing = wishes(mesh, Wishes())
-    buckets = [bucket._replace(rows=parallel.whole_rows(mesh, bucket.rows, pieces)) for bucket in plan.buckets]
+    buckets = [bucket._replace(rows=parallel.whole_rows(mesh, bucket.rows, pieces)) for bucket in buckets]
     lowered = [jitted.lower(state, shapes(bucket), nothing) for bucket in buckets]
     # Most of XLA's work has one thread, so shapes share the cores.
     with ThreadPoolExecutor(min(len(lowered), os.cpu_count() or 1)) as pool:

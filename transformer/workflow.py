@@ -178,7 +178,7 @@ def evaluate(
     if trained.ensemble:  # what the run does by itself stays
         reports /= "with-" + "-".join(Path(other).name for other in trained.ensemble)
     if files is not None:
-        sources, references = corpus.read_parallel(*files)
+        sources, references = files.read_parallel(*files)
         sets = [Corpus(sources, references, None, files[0].name)]
     else:
         folder = Run(run).data

@@ -20,8 +20,9 @@ import tyro
 from transformer import models, optim, parallel, recipes
 from transformer.__main__ import ask_for_huge_pages
 from transformer.config import Config
-from transformer.data import batches
-from transformer.data.batches import Batch, Bucket
+from transformer.data import supply
+from transformer.data.batches import Batch
+from transformer.data.buckets import Bucket
 from transformer.flops import useful_flops
 from transformer.meter import Wishes
 from transformer.prepare import prepare
@@ -44,7 +45,7 @@ class Measure:
     def __call__(self) -> dict[str, Any]:
         settings = self.config
         prepared = prepare(settings, None)
-        plan, sizes = prepared.plan, (prepared.tokenizers.source.size, prepared.tokenizers.target.size)
+        sizes = (prepared.tokenizers.source.size, prepared.tokenizers.target.size)
         graph, parameters = models.split(models.create(settings.model, *sizes, settings.seed))
         rate = optim.schedule(settings.schedule, settings.model.width, settings.training.steps)
         optimizer = optim.optimizer(settings.optimizer, rate)
@@ -52,11 +53,15 @@ class Measure:
         state, nothing = begin(parameters, optimizer, mesh), wishes(mesh, Wishes())
         began = time.perf_counter()
         programs = compile_ahead(
-            make_step(graph, optimizer, settings, mesh), state, plan, mesh, settings.training.accumulate
+            make_step(graph, optimizer, settings, mesh),
+            state,
+            prepared.supply.buckets,
+            mesh,
+            settings.training.accumulate,
         )
         compiling = time.perf_counter() - began
 
-        stream = batches.stream(prepared.examples, plan)
+        stream = supply.stream(prepared.supply)
         unseen, tokens, flops, padded = set(programs), 0, 0.0, 0
         for number, (_, batch) in enumerate(stream, -self.warm):
             bucket = Bucket.of(batch)

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from transformer.config import Batching
 from transformer.data import batches
-from transformer.data.batches import Bucket
+from transformer.data.buckets import Bucket, assign, choose_buckets, partition
 from transformer.data.examples import Examples, Side
+from transformer.data.plan import make_plan
+from transformer.data.supply import Place, Same, after, pairs_of, stream
 from transformer.data.tokenizer import BEGIN, END
 
 pairs = st.lists(st.tuples(st.integers(1, 12), st.integers(1, 12)), min_size=1, max_size=40)
@@ -72,28 +74,28 @@ def padded_by_runs(lengths, shapes):
 @given(pairs, st.integers(1, 5), st.sampled_from([1, 4]))
 @example([(1, 9), (1, 10), (1, 11), (9, 1), (11, 1)], 3, 4)  # two shapes are as good as one, three are better
 def test_partition_is_the_best_of_all(lengths, shapes, multiple):
-    chosen = batches.partition(*sides(lengths), shapes, multiple)
+    chosen = partition(*sides(lengths), shapes, multiple)
     total, runs = brute_force(lengths, shapes, multiple)
     assert len(chosen) == runs
     assert all(length % multiple == 0 for shape in chosen for length in shape)
     if multiple == 1:
         assert padded_by_runs(lengths, chosen) == total
-    numbers = batches.assign(*sides(lengths), chosen)
+    numbers = assign(*sides(lengths), chosen)
     assert sum(sum(chosen[n]) for n in numbers) <= total
 
 
 def test_partition_by_hand():
     lengths = [(2, 2)] * 10 + [(3, 2)] * 10 + [(9, 10)]
-    assert batches.partition(*sides(lengths), 1) == [(9, 10)]
-    assert batches.partition(*sides(lengths), 2) == [(3, 2), (9, 10)]
-    assert batches.partition(*sides(lengths), 9) == [(2, 2), (3, 2), (9, 10)]
-    assert batches.partition(*sides(lengths), 9, 8) == [(8, 8), (16, 16)]
+    assert partition(*sides(lengths), 1) == [(9, 10)]
+    assert partition(*sides(lengths), 2) == [(3, 2), (9, 10)]
+    assert partition(*sides(lengths), 9) == [(2, 2), (3, 2), (9, 10)]
+    assert partition(*sides(lengths), 9, 8) == [(8, 8), (16, 16)]
 
 
 @given(pairs, st.integers(1, 5))
 def test_assign_takes_the_smallest_that_fits(lengths, shapes):
     chosen = [(3, 2), (2, 5), (7, 7), (9, 6)]
-    for (source, target), number in zip(lengths, batches.assign(*sides(lengths), chosen), strict=True):
+    for (source, target), number in zip(lengths, assign(*sides(lengths), chosen), strict=True):
         fitting = [sum(shape) for shape in chosen if source <= shape[0] and target <= shape[1]]
         assert (sum(chosen[number]) == min(fitting)) if fitting else number == len(chosen)
 
@@ -102,9 +104,9 @@ def test_assign_takes_the_smallest_that_fits(lengths, shapes):
 @given(pairs, st.integers(1, 5), st.sampled_from([1, 2, 8]), st.sampled_from([1, 8]), st.sampled_from([64, 200]))
 def test_buckets(lengths, shapes, multiple, length_multiple, tokens):
     batching = Batching(tokens=tokens, shapes=shapes, length_multiple=length_multiple, batch_multiple=3)
-    buckets = batches.choose_buckets(*sides(lengths), batching, multiple)
+    buckets = choose_buckets(*sides(lengths), batching, multiple)
     assert 1 <= len(buckets) <= shapes
-    plan = batches.make_plan(*sides(lengths), buckets, seed=0)
+    plan = make_plan(*sides(lengths), buckets, seed=0)
     for bucket, ids in zip(buckets, plan.members, strict=True):
         longest = max(bucket[1:])
         assert bucket.rows % multiple == 0
@@ -117,7 +119,7 @@ def test_buckets(lengths, shapes, multiple, length_multiple, tokens):
 
 
 def test_rows_fill_the_budget():
-    buckets = batches.choose_buckets(*sides([(10, 8)] * 5000), Batching(tokens=4096, shapes=3), 8)
+    buckets = choose_buckets(*sides([(10, 8)] * 5000), Batching(tokens=4096, shapes=3), 8)
     assert buckets == [Bucket(408, 10, 8)] or buckets == [Bucket(392, 10, 8)]
     assert -(-5000 // buckets[0].rows) == -(-5000 // 408)
 
@@ -125,14 +127,16 @@ def test_rows_fill_the_budget():
 @settings(deadline=None, max_examples=50)
 @given(pairs, st.integers(1, 4), st.integers(-3, 2**40), st.integers(0, 5))
 def test_every_example_once_an_epoch(lengths, shapes, seed, epoch):
-    buckets = batches.choose_buckets(*sides(lengths), Batching(tokens=30, shapes=shapes), 2)
-    plan = batches.make_plan(*sides(lengths), buckets, seed)
+    buckets = choose_buckets(*sides(lengths), Batching(tokens=30, shapes=shapes), 2)
+    plan = make_plan(*sides(lengths), buckets, seed)
     seen = Counter()
     for index in range(epoch * plan.batches_per_epoch, (epoch + 1) * plan.batches_per_epoch):
         number, ids = plan.batch(index)
         bucket = buckets[number]
         assert 0 < len(ids) <= bucket.rows
-        assert all(lengths[i][0] <= bucket.source_length and lengths[i][1] <= bucket.target_length for i in ids)
+        assert all(
+            lengths[i][0] <= bucket.source_length and lengths[i][1] <= bucket.target_length for i in ids.tolist()
+        )
         seen.update(ids.tolist())
     assert seen == Counter(range(len(lengths)))
 
@@ -140,8 +144,8 @@ def test_every_example_once_an_epoch(lengths, shapes, seed, epoch):
 @pytest.fixture(scope="module")
 def plan():
     lengths = many()
-    buckets = batches.choose_buckets(*sides(lengths), Batching(tokens=512, shapes=4), 8)
-    return batches.make_plan(*sides(lengths), buckets, seed=5)
+    buckets = choose_buckets(*sides(lengths), Batching(tokens=512, shapes=4), 8)
+    return make_plan(*sides(lengths), buckets, seed=5)
 
 
 def order(plan, epoch):
@@ -150,8 +154,8 @@ def order(plan, epoch):
 
 
 def test_order_depends_on_seed_and_epoch_only(plan):
-    same = batches.make_plan(*sides(many()), plan.buckets, seed=5)
-    other = batches.make_plan(*sides(many()), plan.buckets, seed=6)
+    same = make_plan(*sides(many()), plan.buckets, seed=5)
+    other = make_plan(*sides(many()), plan.buckets, seed=6)
     assert order(plan, 2) == order(same, 2) != order(other, 2)
     assert order(plan, 0) != order(plan, 1)
     assert order(plan, 2) == order(same, 2)  # after another epoch was asked for
@@ -164,15 +168,8 @@ def test_buckets_are_mixed(plan):
     assert set(numbers) == set(range(len(plan.buckets)))
 
 
-def test_shuffle_is_uniform():
-    counts = np.zeros((6, 6))
-    for epoch in range(3000):
-        counts[np.arange(6), batches._shuffle(np.random.Philox(key=np.array([1, epoch], np.uint64)), 6)] += 1
-    assert np.abs(counts - 500).max() < 120  # six sigma
-
-
 def test_threads_see_one_order(plan):
-    fresh = batches.make_plan(*sides(many()), plan.buckets, seed=5)
+    fresh = make_plan(*sides(many()), plan.buckets, seed=5)
     indices = np.random.default_rng(0).permutation(5 * plan.batches_per_epoch).tolist()
     barrier = threading.Barrier(8)
 
@@ -190,36 +187,11 @@ def test_threads_see_one_order(plan):
         np.testing.assert_array_equal(found[index][1], ids)
 
 
-def test_threads_compute_an_epoch_once(plan, monkeypatch):
-    fresh = batches.make_plan(*sides(many()), plan.buckets, seed=5)
-    shuffle, calls, barrier = batches._shuffle, [], threading.Barrier(8)
-
-    def slow(random, size):
-        calls.append(size)
-        time.sleep(0.005)
-        return shuffle(random, size)
-
-    def read(index):
-        barrier.wait()
-        return fresh.batch(index)
-
-    monkeypatch.setattr(batches, "_shuffle", slow)
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(read, range(8)))
-    assert len(calls) == len(plan.buckets) + 1
-
-
-def test_memory_holds_two_epochs(plan):
-    for epoch in range(5):
-        plan.batch(epoch * plan.batches_per_epoch)
-    assert len(plan._orders) == 2
-
-
 def test_an_example_that_fits_nowhere():
     with pytest.raises(ValueError, match="fits in no bucket"):
-        batches.make_plan(*sides([(5, 5)]), [Bucket(8, 5, 4)], 0)
+        make_plan(*sides([(5, 5)]), [Bucket(8, 5, 4)], 0)
     with pytest.raises(ValueError, match="no examples"):
-        batches.make_plan(*sides([]), [Bucket(8, 5, 4)], 0)
+        make_plan(*sides([]), [Bucket(8, 5, 4)], 0)
 
 
 def naive(examples, bucket, ids):
@@ -267,23 +239,31 @@ def same(one, other):
 
 @pytest.mark.parametrize("prefetch", [0, 1, 8])
 def test_stream_resumes_anywhere(plan, prefetch):
-    examples = invented(many())
-    through = list(itertools.islice(batches.stream(examples, plan, 0, prefetch), 2 * plan.batches_per_epoch + 9))
-    assert [index for index, _ in through] == list(range(len(through)))
-    for start in (1, plan.batches_per_epoch - 2, plan.batches_per_epoch + 5):
-        resumed = list(itertools.islice(batches.stream(examples, plan, start, prefetch), 7))
+    examples, epoch = invented(many()), plan.batches_per_epoch
+    through = list(itertools.islice(stream(Same(examples, plan), Place(), prefetch), 2 * epoch + 9))
+    assert [place for place, _ in through] == [Place(*divmod(index, epoch)) for index in range(len(through))]
+    for start in (1, epoch - 2, epoch + 5):
+        begin = after(through[start - 1][0])
+        resumed = list(itertools.islice(stream(Same(examples, plan), begin, prefetch), 7))
         assert all(map(same, resumed, through[start : start + 7]))
-    index, batch = through[-1]
+    (place, batch), index = through[-1], len(through) - 1
     number, ids = plan.batch(index)
-    assert same((index, batch), (index, batches.assemble(examples, plan.buckets[number], ids)))
+    assert same((place, batch), (place, batches.assemble(examples, plan.buckets[number], ids)))
+    np.testing.assert_array_equal(pairs_of(Same(examples, plan), place), ids)
+
+
+def test_a_stream_goes_on_after_the_last_batch_of_an_epoch(plan):
+    supply = Same(invented(many()), plan)
+    begin = after(Place(3, plan.batches_per_epoch - 1))
+    assert same(next(stream(supply, begin)), next(stream(supply, Place(4))))
 
 
 def test_stream_ends_its_threads(plan):
     before = threading.active_count()
     for _ in range(3):
-        stream = batches.stream(invented(many()), plan, 10**12)
-        assert next(stream)[0] == 10**12
-        stream.close()
+        opened = stream(Same(invented(many()), plan), Place(10**9))
+        assert next(opened)[0] == Place(10**9)
+        opened.close()
     deadline = time.monotonic() + 10
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -291,9 +271,8 @@ def test_stream_ends_its_threads(plan):
 
 
 def test_an_error_in_a_thread_reaches_the_reader(plan):
-    stream = batches.stream(invented(many(10)), plan)
     with pytest.raises(IndexError):
-        for _ in stream:
+        for _ in stream(Same(invented(many(10)), plan)):
             pass
 
 
@@ -322,7 +301,7 @@ def test_report_counts(plan):
 @given(pairs, pairs, st.sampled_from([1, 4]))
 def test_fixed_covers_each_example_once(training, validation, length_multiple):
     batching = Batching(tokens=40, shapes=3, length_multiple=length_multiple)
-    buckets = batches.choose_buckets(*sides(training), batching, 2)
+    buckets = choose_buckets(*sides(training), batching, 2)
     seen, shapes = [], []
     for bucket, ids in batches.fixed(*sides(validation), batching, buckets, 2):
         longest = [max(validation[i]) for i in ids]

@@ -1,5 +1,6 @@
 import json
 import multiprocessing
+import os
 import shutil
 from pathlib import Path
 
@@ -7,8 +8,9 @@ import numpy as np
 import pytest
 
 from transformer import config
-from transformer.data import batches, examples, tokenizer
+from transformer.data import batches, examples, shards, tokenizer
 from transformer.data.corpus import Corpus
+from transformer.data.text import Text, TextWriter
 from transformer.data.tokenizer import END
 from transformer.errors import TransformerError
 
@@ -34,7 +36,7 @@ def folders(cache: Path) -> list[Path]:
 @pytest.mark.parametrize("chunk", [1, 4, 1000])
 @pytest.mark.parametrize("max_length", [None, 9, 8, 7, 4])
 def test_examples_are_the_tokenised_pairs(tmp_path, monkeypatch, chunk, max_length):
-    monkeypatch.setattr(examples, "CHUNK", chunk)
+    monkeypatch.setattr(shards, "SHARD", chunk)
     built = examples.build(CORPUS, TOKENIZERS, max_length, tmp_path)
     wanted = expected(max_length or np.inf)
     assert listed(built) == wanted
@@ -68,7 +70,7 @@ def test_tokens_take_two_bytes_where_they_can(tmp_path, monkeypatch):
 
 def test_found_again_without_tokenising(tmp_path, monkeypatch):
     first = examples.build(CORPUS, TOKENIZERS, 8, tmp_path)
-    monkeypatch.setattr(examples, "_encode", None)
+    monkeypatch.setattr(shards, "make", None)
     again = examples.build(CORPUS, TOKENIZERS, 8, tmp_path)
     assert listed(again) == listed(first)
     assert again.dropped == first.dropped != {}
@@ -130,14 +132,114 @@ def test_a_damaged_entry_is_made_anew(tmp_path, damage):
     assert folders(tmp_path) == [folder]
 
 
-def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
-    def broken(*_):
-        yield [[4, END]], [[4, END]], [True]
-        raise KeyboardInterrupt
+@pytest.fixture
+def small_shards(monkeypatch):
+    """Four pairs a shard, tokenised by this process."""
+    monkeypatch.setattr(shards, "SHARD", 4)
 
-    monkeypatch.setattr(examples, "_encode", broken)
+
+def test_an_interrupted_one_is_gone_on_with(tmp_path, small_shards, monkeypatch):
+    done, write = [], shards._write
+
+    def until_the_third(folder, job, shard, threads):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(shard)
+        write(folder, job, shard, threads)
+
+    monkeypatch.setattr(shards, "_write", until_the_third)
     with pytest.raises(KeyboardInterrupt):
-        examples.build(CORPUS, TOKENIZERS, None, tmp_path)
+        examples.build(CORPUS, TOKENIZERS, 8, tmp_path)
+    monkeypatch.setattr(shards, "_write", lambda *given: done.append(given[2]) or write(*given))
+    assert listed(examples.build(CORPUS, TOKENIZERS, 8, tmp_path)) == expected(8)
+    assert done == [(start, min(start + 4, len(SOURCES))) for start in range(0, len(SOURCES), 4)], "each shard once"
+    (folder,) = folders(tmp_path)
+    assert not [path.name for path in folder.iterdir() if "shard" in path.name or path.suffix == ".tmp"]
+
+
+def on_disk(folder: Path) -> Corpus:
+    sides = []
+    for name, lines in (("source", SOURCES), ("target", TARGETS)):
+        with TextWriter(folder / name) as writer:
+            for line in lines:
+                writer.append(line)
+        sides.append(Text(folder / name))
+    return Corpus(sides[0], sides[1], None, "train")
+
+
+def test_several_processes_make_the_same(tmp_path, small_shards):
+    """More shards than one process is given: they are started, and load tokenizers and text by themselves."""
+    corpus = on_disk(tmp_path)
+    built = examples.build(corpus, TOKENIZERS, 8, tmp_path)
+    assert listed(built) == expected(8)
+    kept = [n for n, pair in enumerate(zip(SOURCES, TARGETS, strict=True)) if max(map(words, pair)) < 8]
+    assert built.sentences.tolist() == kept
+    assert examples.build(CORPUS, TOKENIZERS, 8, tmp_path).key == built.key, "text on disk and lists are the same text"
+
+
+def words(text: str) -> int:
+    return len(text.split())
+
+
+def test_a_lost_process_is_said(tmp_path, small_shards, monkeypatch):
+    monkeypatch.setattr(shards, "_leave_interrupts", end_this_process)
+    with pytest.raises(TransformerError, match="a process that tokenised was killed"):
+        examples.build(on_disk(tmp_path), TOKENIZERS, 8, tmp_path)
+
+
+def end_this_process() -> None:
+    os._exit(9)
+
+
+SENTENCES = [
+    "der alte mann schläft",
+    "die frau sieht das haus",
+    "a",
+    "das alte haus",
+    "die alte frau schläft lange",
+] * 9
+PIECES = tokenizer.train(config.Tokenizer(kind="bpe", vocabulary=60), SENTENCES, SENTENCES)
+
+
+def drawn(plain: examples.Examples, cache: Path, limit: int = 99, **changes: int) -> examples.Examples:
+    given = {"seed": 1, "epoch": 0} | changes
+    corpus = Corpus(SENTENCES, SENTENCES, None, "train")
+    return examples.draw(plain, corpus, PIECES, 0.5, **given, limit=(limit, limit), cache=cache)
+
+
+def test_drawn_pieces_spell_the_same_sentences(tmp_path):
+    plain = examples.build(Corpus(SENTENCES, SENTENCES, None, "train"), PIECES, 12, tmp_path)
+    assert 0 < len(plain) < len(SENTENCES)
+    one, other = drawn(plain, tmp_path), drawn(plain, tmp_path, epoch=1)
+    assert listed(one) != listed(plain)
+    assert listed(one) != listed(other)
+    for chosen in (one, other):
+        for index, pair in zip(plain.sentences.tolist(), listed(chosen), strict=True):
+            assert [PIECES.source.decode(ids) for ids in pair] == [SENTENCES[index]] * 2
+    sides = list(zip(*listed(one), strict=True))
+    assert sides[0] != sides[1], "source and target are drawn apart"
+
+
+def test_a_draw_hangs_on_seed_epoch_and_example_alone(tmp_path, small_shards):
+    plain = examples.build(Corpus(SENTENCES, SENTENCES, None, "train"), PIECES, None, tmp_path)
+    pieces = [listed(drawn(plain, tmp_path / str(n))) for n in range(2)]
+    shards.SHARD = 7
+    pieces.append(listed(drawn(plain, tmp_path / "7")))
+    assert pieces[0] == pieces[1] == pieces[2]
+
+
+def test_what_would_not_fit_keeps_its_plain_pieces(tmp_path):
+    plain = examples.build(Corpus(SENTENCES, SENTENCES, None, "train"), PIECES, None, tmp_path)
+    limit = int(max(plain.source_lengths.max(), plain.target_lengths.max()))
+    free, tight = drawn(plain, tmp_path), drawn(plain, tmp_path, limit=limit)
+    assert max(map(max, (free.source_lengths, free.target_lengths))) > limit
+    for wanted, other, found in zip(listed(plain), listed(free), listed(tight), strict=True):
+        assert found == (other if max(map(len, other)) <= limit else wanted)
+
+
+def test_forgotten_examples_are_gone(tmp_path):
+    plain = examples.build(CORPUS, TOKENIZERS, None, tmp_path)
+    examples.forget(plain)
     assert folders(tmp_path) == []
 
 
@@ -149,15 +251,6 @@ def test_many_writers_at_once(tmp_path):
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         assert pool.map(count, [tmp_path] * 8, chunksize=1) == [len(SOURCES)] * 8
     assert len(folders(tmp_path)) == 1
-
-
-def test_a_writer_that_comes_second(tmp_path, monkeypatch):
-    examples.build(CORPUS, TOKENIZERS, None, tmp_path)
-    (folder,) = folders(tmp_path)
-    before = (folder / "examples.json").stat().st_ino
-    examples._make(folder, CORPUS, TOKENIZERS, None)
-    assert (folder / "examples.json").stat().st_ino == before
-    assert folders(tmp_path) == [folder]
 
 
 def test_nothing_left(tmp_path):

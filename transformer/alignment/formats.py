@@ -19,7 +19,7 @@ import numpy as np
 from transformer.alignment.measure import Gold
 from transformer.alignment.record import KINDS, Attended, Side
 from transformer.alignment.words import Links
-from transformer.data.corpus import stream_lines
+from transformer.data.files import stream_lines
 from transformer.errors import TransformerError
 
 VERSION = 1

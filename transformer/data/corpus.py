@@ -1,21 +1,30 @@
-"""Sentence pairs as text: read from parallel files or from the embedded grammar, held out, kept with a run.
+"""The sentence pairs of a run: read from their sources, filtered, held out; the training pairs kept on disk.
 
-A line ends at "\\n" and nowhere else: U+2028, form feeds and the like are part of a sentence. Text is UTF-8;
-a byte order mark, a "\\r" before the end of the line and whitespace at either end of a sentence are stripped.
+Training pairs are cleaned once and kept in `<cache>/corpus/<key>/`, so that a corpus of any size costs no memory; the
+key is of all that they come from. The other splits are small, and lists.
 """
 
-import difflib
-import glob
-import gzip
+import hashlib
+import heapq
+import json
 import logging
-import os
-import random
-import zlib
-from collections.abc import Iterator
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import Any, NamedTuple, overload
+
+from tqdm import tqdm
 
 from transformer import config
+from transformer.data import sources
+from transformer.data.files import find, read_parallel, stream_lines
+from transformer.data.filters import CHUNK, Cleaner, sift
+from transformer.data.sources import Pair, Source, Sources, check_links
+from transformer.data.text import Text, TextWriter
 from transformer.errors import TransformerError, UsageError
 
 log = logging.getLogger(__name__)
@@ -23,18 +32,50 @@ log = logging.getLogger(__name__)
 Alignment = tuple[tuple[int, int], ...]
 """Word links (source word, target word), 0-indexed, words split at spaces."""
 
-SOURCES = ("grammar", "files")
-SEED = 20170612
-"""Draws the held-out pairs. Not a setting: every run on the same files keeps the same validation set."""
+VERSION = 1
+KEY = b"20170612"
+"""Draws the held-out pairs. Not a setting: every run on the same text keeps the same validation set."""
+
+
+class Alignments(Sequence[Alignment]):
+    """Word alignments, read from lines in the Pharaoh format when they are asked for."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self._lines = lines
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    @overload
+    def __getitem__(self, index: int) -> Alignment: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Alignment]: ...
+    def __getitem__(self, index: int | slice) -> Alignment | list[Alignment]:
+        found = self._lines[index]
+        return parse_links(found) if isinstance(found, str) else [parse_links(line) for line in found]
+
+    def __iter__(self) -> Iterator[Alignment]:
+        return map(parse_links, self._lines)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def parse_links(line: str) -> Alignment:
+    """ "0-0 1-2" as pairs of numbers. Raises ValueError for anything else."""
+    pairs = [link.split("-") for link in line.split()]
+    return tuple((int(source), int(target)) for source, target in pairs)
 
 
 class Corpus(NamedTuple):
-    """Sentence pairs; the lists are of equal length."""
+    """Sentence pairs; the sequences are of equal length."""
 
-    sources: list[str]
-    targets: list[str]
-    alignments: list[Alignment] | None
-    """Gold word alignments; None where there are none (every corpus but the grammar's)."""
+    sources: Sequence[str]
+    targets: Sequence[str]
+    alignments: Sequence[Alignment] | None
+    """Word alignments; None where there are none (every corpus but the grammar's, and files that were given some)."""
     name: str
     """train, validation, test or unseen."""
 
@@ -49,187 +90,158 @@ class Corpora(NamedTuple):
     """Grammar only: sentences with constructions that training never showed."""
     skipped: dict[str, int]
     """Pairs left out of training, by reason; no reason is there with a count of 0."""
+    parts: tuple[int, ...]
+    """Training pairs of each corpus that is mixed, in their order."""
+    cut: bool
+    """Whether reading ended at `limit`, so that what follows was not even counted."""
 
 
 def load(data: config.Data) -> Corpora:
     """All the splits that `data` describes.
 
-    Raises UsageError on impossible settings, TransformerError on bad files.
+    Raises UsageError on impossible settings, TransformerError on bad text or where the cache cannot be written.
     """
     if data.limit < 0:
         raise UsageError(f"--data.limit={data.limit} is negative; 0 means all pairs")
-    if data.languages[0] == data.languages[1]:
-        raise UsageError(f"--data.languages: source and target are both {data.languages[0]!r}")
-    names = " or ".join(SOURCES)
-    if data.source in SOURCES:
-        corpora = _from_grammar(data) if data.source == "grammar" else _from_files(data)
-        return _limit(corpora, data.limit) if data.limit else corpora
-    if data.source.startswith("tfds:"):
-        raise UsageError(f"--data.source={data.source}: TFDS is not there yet; use {names}")
-    near = difflib.get_close_matches(data.source.lower(), SOURCES, n=1, cutoff=0.0)
-    raise UsageError(f"--data.source={data.source} is unknown (did you mean {near[0]}?); use {names}")
-
-
-def _limit(corpora: Corpora, limit: int) -> Corpora:
-    """Keep the first pairs of training; the other splits stay, so that runs of different limits compare."""
-    sources, targets, alignments, name = corpora.train
-    train = Corpus(sources[:limit], targets[:limit], alignments[:limit] if alignments else alignments, name)
-    beyond = len(sources) - len(train.sources)
-    more = {f"beyond --data.limit={limit}": beyond} if beyond else {}
-    return corpora._replace(train=train, skipped=corpora.skipped | more)
-
-
-def _from_grammar(data: config.Data) -> Corpora:
-    grammar = data.grammar
-    if set(data.languages) != {"en", "de"}:
-        raise UsageError(f"--data.languages={' '.join(data.languages)}: the grammar speaks en and de only")
-    wanted = (("train", grammar.train, 1), ("validation", grammar.validation, 1), ("test", grammar.test, 0))
-    for flag, value, least in wanted:
-        if value < least:
-            raise UsageError(f"--data.grammar.{flag} must be at least {least}, not {value}")
-    from transformer.data.grammar import generate  # here, so that plain files need no grammar
-
-    swap = data.languages == ("de", "en")
-
-    def split(name: str, count: int) -> Corpus:
-        corpus = Corpus([], [], alignments := [], name)
-        pairs = generate(name, seed=grammar.seed, max_words=grammar.max_words, max_depth=grammar.max_depth)
-        for _, pair in zip(range(count), pairs, strict=False):
-            links = sorted((t, s) if swap else (s, t) for s, t in pair.alignment)
-            corpus.sources.append(pair.target if swap else pair.source)
-            corpus.targets.append(pair.source if swap else pair.target)
-            alignments.append(tuple(links))
-        if len(corpus.sources) < count:
+    found = sources.find(data)
+    folder = Path(data.cache).expanduser() / "corpus" / _key(data, found)
+    kept = _open(folder, data)
+    if kept is None:
+        try:
+            _make(folder, data, found)
+        except OSError as error:
             raise TransformerError(
-                f"the grammar has only {len(corpus.sources)} {name} pairs under --data.grammar.max-words="
-                f"{grammar.max_words} and --data.grammar.max-depth={grammar.max_depth}, not {count}"
-            )
-        return corpus
-
+                f"--data.cache={data.cache} cannot be written ({error.strerror}): name another folder"
+            ) from error
+        kept = _open(folder, data)
+        if kept is None:
+            raise TransformerError(f"{folder}: damaged as soon as it was written; name another --data.cache")
+    train, validation, about = kept
     return Corpora(
-        train=split("train", grammar.train),
-        validation=split("validation", grammar.validation),
-        test=split("test", grammar.test) if grammar.test else None,
-        unseen=split("unseen", grammar.test) if grammar.test else None,
-        skipped={},
+        train=train,
+        validation=validation if found.validation is None else _read_all(found.validation, "validation"),
+        test=found.test and _read_all(found.test, "test"),
+        unseen=found.unseen and _read_all(found.unseen, "unseen"),
+        skipped=about["skipped"],
+        parts=tuple(about["parts"]),
+        cut=about["cut"],
     )
 
 
-def _from_files(data: config.Data) -> Corpora:
-    if not data.train:
-        raise UsageError("--data.source=files needs --data.train, such as corpus/train for corpus/train.en and .de")
-    sides = _sides(data.train, data.languages)
-    links = (
-        read_alignments(Path(data.alignments).expanduser(), len(sides[0])) if data.alignments else [()] * len(sides[0])
-    )
-    pairs = list(zip(*sides, links, strict=True))
-    train = [pair for pair in pairs if pair[0] and pair[1]]
-    skipped = {"empty side": len(pairs) - len(train)}
-    if data.validation:
-        validation = Corpus(*_sides(data.validation, data.languages), None, "validation")
-    else:
-        train, held, skipped["also in the held-out set"] = _hold_out(train, data.held_out)
-        validation = _corpus(held, bool(data.alignments), "validation")
-    if not train:
-        raise TransformerError(
-            f"{data.train}: no pairs are left to train on ({len(pairs)} read, {skipped}); "
-            "name a validation set with --data.validation, or give more text"
-        )
-    return Corpora(
-        train=_corpus(train, bool(data.alignments), "train"),
-        validation=validation,
-        test=Corpus(*_sides(data.test, data.languages), None, "test") if data.test else None,
-        unseen=None,
-        skipped={reason: count for reason, count in skipped.items() if count},
-    )
+def _read_all(source: Source, name: str) -> Corpus:
+    return _in_lists(source.pairs(), source.aligned, name)
 
 
-Pair = tuple[str, str, Alignment]
+def _in_lists(pairs: Iterable[Pair], aligned: bool, name: str) -> Corpus:
+    kept = list(pairs)
+    links = [parse_links(pair.links) for pair in kept] if aligned else None
+    return Corpus([pair.source for pair in kept], [pair.target for pair in kept], links, name)
 
 
-def _corpus(pairs: list[Pair], aligned: bool, name: str) -> Corpus:
-    links = [pair[2] for pair in pairs] if aligned else None
-    return Corpus([pair[0] for pair in pairs], [pair[1] for pair in pairs], links, name)
+def _key(data: config.Data, found: Sources) -> str:
+    told = [VERSION, asdict(data.filter), data.limit, found.validation is None and data.held_out]
+    digest = hashlib.sha256(json.dumps([told, [source.identity() for source in found.train]]).encode())
+    return digest.hexdigest()[:32]
 
 
-def _hold_out(pairs: list[Pair], most: int) -> tuple[list[Pair], list[Pair], int]:
-    """(pairs for training, distinct pairs set aside, how many others were dropped for sharing a side with
-    those)."""
-    distinct = list({pair[:2]: pair for pair in pairs}.values())
-    count = min(len(distinct), max(1, min(most, len(pairs) // 10)))
-    drawn = sorted(random.Random(SEED).sample(range(len(distinct)), count))
-    held = [distinct[index] for index in drawn]
-    sources, targets = {pair[0] for pair in held}, {pair[1] for pair in held}
-    train = [pair for pair in pairs if pair[0] not in sources and pair[1] not in targets]
-    return train, held, len(pairs) - len(train) - len(held)
-
-
-def _sides(prefix: str, languages: tuple[str, str]) -> tuple[list[str], list[str]]:
-    """Both sides of a parallel text, of equal and positive length."""
-    source, target = read_parallel(*(_find(prefix, language) for language in languages))
-    return source, target
-
-
-def _find(prefix: str, language: str) -> Path:
-    pattern = prefix if "{lang}" in prefix else prefix + ".{lang}"
-    pattern = str(Path(pattern).expanduser())
-    plain = Path(pattern.replace("{lang}", language))
-    zipped = plain.with_name(plain.name + ".gz")
-    for path in (plain, zipped):
-        if path.exists():
-            return path
-    every = glob.escape(pattern).replace("{lang}", "*")
-    beside = {found for end in ("", ".gz") for found in glob.glob(every + end)}  # noqa: PTH207
-    names = sorted(Path(found).name if "{lang}" in Path(pattern).name else found for found in beside)
-    raise TransformerError(f"no such file: {plain} or {zipped} (found: {', '.join(names) or 'nothing like it'})")
-
-
-def stream_lines(path: Path | None) -> Iterator[str]:
-    """Sentences of a text file, plain or .gz, or of standard input (None), one by one. Raises TransformerError with
-    the file and the line."""
-    number = 0
+def _make(folder: Path, data: config.Data, found: Sources) -> None:
+    """Read, filter and write the training pairs under another name, and move them into place. A concurrent writer's
+    equal folder is as good."""
+    unfinished = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    unfinished.mkdir(parents=True)
     try:
-        with _open(path) as file:
-            for number, line in enumerate(file, start=1):
-                text = line.decode("utf-8")
-                yield (text.removeprefix("\ufeff") if number == 1 else text).strip()
-    except UnicodeDecodeError as error:
-        byte = error.object[error.start]
-        name = path or "standard input"
-        raise TransformerError(f"{name}, line {number}: not UTF-8 (byte 0x{byte:02x} at {error.start + 1})") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise TransformerError(f"{path}: broken gzip file after line {number} ({error})") from None
-    except FileNotFoundError:
-        raise TransformerError(f"no such file: {path}") from None
-    except OSError as error:
-        raise TransformerError(f"{path}: cannot be read ({error.strerror or error})") from None
-
-
-def _open(path: Path | None) -> IO[bytes]:
-    if path is None:
-        return os.fdopen(os.dup(0), "rb")  # a copy, so that closing it closes no one else's
-    return cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
-
-
-def read_lines(path: Path) -> list[str]:
-    """All sentences of a text file, plain or .gz; an empty file gives an empty list. Errors as
-    `stream_lines`."""
-    return list(stream_lines(path))
-
-
-def read_parallel(*paths: Path) -> list[list[str]]:
-    """The sentences of files that go together line by line. Errors as `stream_lines`, and TransformerError for an empty
-    file and for different numbers of lines."""
-    sides = [read_lines(path) for path in paths]
-    for path, side in zip(paths, sides, strict=True):
-        if not side:
-            raise TransformerError(f"{path}: the file is empty")
-        if len(side) != len(sides[0]):
+        held: list[Pair] = []
+        if found.validation is None:
+            cleaner = Cleaner(data.filter)
+            held = _hold_out((pair for source in found.train for pair in _cleaned(source, cleaner)), data.held_out)
+            write(_in_lists(held, found.train[0].aligned, "validation"), unfinished, data.languages)
+        about = _write_train(unfinished, data, found.train, held)
+        if not sum(about["parts"]):
             raise TransformerError(
-                f"{paths[0]} has {len(sides[0])} lines but {path} has {len(side)}: "
-                "line n of one must be the translation of line n of the other"
+                f"{' and '.join(source.name for source in found.train)}: no pairs are left to train on (left out: "
+                f"{about['skipped']}); name a validation set with --data.validation, loosen --data.filter, or give "
+                "more text"
             )
-    return sides
+        (unfinished / "corpus.json").write_text(json.dumps(about))
+        try:
+            unfinished.rename(folder)
+        except OSError:  # something is there: another writer's, which is as good, or a damaged one
+            if _open(folder, data) is None:
+                shutil.rmtree(folder, ignore_errors=True)
+                unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _cleaned(source: Source, cleaner: Cleaner) -> Iterator[Pair]:
+    """The pairs of a source that pass the filters; the cleaner counts them and the others."""
+    given = tqdm(source.pairs(), source.name, unit=" pairs", unit_scale=True, disable=None, leave=False)
+    stream = iter(given)
+    while chunk := list(islice(stream, CHUNK)):
+        sifted = sift([(pair.source, pair.target) for pair in chunk], cleaner.settings)
+        for fresh, place, sides in zip(cleaner.fresh(sifted), sifted.places.tolist(), sifted.pairs, strict=True):
+            if fresh:
+                yield Pair(*sides, chunk[place].links)
+
+
+def _write_train(folder: Path, data: config.Data, given: list[Source], held: list[Pair]) -> dict[str, Any]:
+    """Write what is not held out, and say what became of the rest."""
+    out = {pair.source for pair in held}, {pair.target for pair in held}
+    aligned, cleaner = given[0].aligned, Cleaner(data.filter)
+    parts, shared, cut = [0] * len(given), 0, False
+    with ExitStack() as stack:
+        writers = [stack.enter_context(TextWriter(folder / name)) for name in ("source", "target", "links")]
+        for part, one in enumerate(given):
+            for pair in _cleaned(one, cleaner):
+                if pair.source in out[0] or pair.target in out[1]:
+                    shared += 1
+                    continue
+                if data.limit and parts[part] == data.limit:
+                    cut = True
+                    break
+                parts[part] += 1
+                for writer, text in zip(writers, pair, strict=True):
+                    writer.append(text)
+    skipped = dict(cleaner.counts)
+    if shared > len(held):
+        skipped["also in the held-out set"] = shared - len(held)
+    return {"parts": parts, "skipped": skipped, "cut": cut, "aligned": aligned}
+
+
+def _hold_out(pairs: Iterable[Pair], most: int) -> list[Pair]:
+    """At most `most` distinct pairs, and a tenth of all, in their order. Each distinct pair has the same chance: those
+    with the smallest hashes are taken, so that the draw needs no list of the pairs."""
+    largest: list[tuple[int, int]] = []  # minus the hash, so that the first of the heap is the largest; and the place
+    chosen: dict[int, Pair] = {}
+    most, count = max(most, 1), 0
+    for place, pair in enumerate(pairs):
+        count += 1
+        text = f"{pair.source}\n{pair.target}".encode()
+        hashed = int.from_bytes(hashlib.blake2b(text, digest_size=8, key=KEY).digest(), "big")
+        if hashed in chosen or (len(largest) >= most and hashed > -largest[0][0]):
+            continue
+        heapq.heappush(largest, (-hashed, place))
+        chosen[hashed] = pair
+        if len(largest) > most:
+            del chosen[-heapq.heappop(largest)[0]]
+    kept = sorted(largest, reverse=True)[: max(1, min(most, count // 10))]
+    return [chosen[-hashed] for hashed, place in sorted(kept, key=lambda one: one[1])]
+
+
+def _open(folder: Path, data: config.Data) -> tuple[Corpus, Corpus, dict[str, Any]] | None:
+    """The training pairs in a folder, those held out of them, and what is known of them; None where they are missing or
+    a file has not its size."""
+    try:
+        about = json.loads((folder / "corpus.json").read_text())
+        source, target, links = (Text(folder / name) for name in ("source", "target", "links"))
+        if not len(source) == len(target) == sum(about["parts"]):
+            return None
+        train = Corpus(source, target, Alignments(links) if about["aligned"] else None, "train")
+        held = there(folder, "validation", data.languages)
+        validation = read(folder, "validation", data.languages) if held else Corpus([], [], None, "validation")
+    except (OSError, ValueError, KeyError, TypeError, TransformerError):
+        return None
+    return train, validation, about
 
 
 def read_or_validation(folder: Path, name: str, languages: tuple[str, str]) -> Corpus:
@@ -258,7 +270,7 @@ def write(corpus: Corpus, folder: Path, languages: tuple[str, str]) -> None:
 
 def read(folder: Path, name: str, languages: tuple[str, str]) -> Corpus:
     """The corpus that `write` kept. Raises TransformerError when its files are missing or were changed."""
-    sources, targets = _sides(str(folder / name), languages)
+    sources, targets = read_parallel(*(find(str(folder / name), language) for language in languages))
     path = folder / f"{name}.align"
     if not path.exists():
         return Corpus(sources, targets, None, name)
@@ -268,20 +280,14 @@ def read(folder: Path, name: str, languages: tuple[str, str]) -> Corpus:
 def read_alignments(path: Path, pairs: int) -> list[Alignment]:
     """Word alignments in the Pharaoh format ("0-0 1-2", 0-indexed, source first), plain or .gz, a line for each of the
     `pairs`. Raises TransformerError with the file and the line."""
-    alignments = [_links(line, path, number) for number, line in enumerate(stream_lines(path), start=1)]
-    if len(alignments) != pairs:
-        raise TransformerError(f"{path} has {len(alignments)} lines for {pairs} sentence pairs")
-    return alignments
+    lines = list(stream_lines(path))
+    for number, line in enumerate(lines, start=1):
+        check_links(line, path, number)
+    if len(lines) != pairs:
+        raise TransformerError(f"{path} has {len(lines)} lines for {pairs} sentence pairs")
+    return [parse_links(line) for line in lines]
 
 
-def _links(line: str, path: Path, number: int) -> Alignment:
-    try:
-        pairs = [link.split("-") for link in line.split()]
-        return tuple((int(source), int(target)) for source, target in pairs)
-    except ValueError:
-        raise TransformerError(f'{path}, line {number}: not an alignment such as "0-0 1-2": {line!r}') from None
-
-
-def _write_lines(path: Path, lines: list[str]) -> None:
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
     with path.open("wb") as file:
         file.writelines(line.encode("utf-8") + b"\n" for line in lines)

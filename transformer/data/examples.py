@@ -1,33 +1,36 @@
 """Tokenised sentence pairs on disk, memory-mapped, and kept by the hash of all that they were made from.
 
-A folder `<cache>/examples/<key>/` holds, for each side, its tokens end to end (`source.tokens`, raw uint16 or
-int32) and where each sentence starts (`source.offsets`, raw int64, one more than there are sentences);
-`examples.json` says how many. The folder appears whole or not at all, so that many processes may build the
-same one at once.
+A folder `<cache>/examples/<key>/` holds, for each side, its tokens end to end (`source.tokens`, raw uint16 or int32),
+each sentence's length (`source.lengths`, int32) and where it starts (`source.offsets`, int64, one more than there are
+sentences); `sentences` (int64) says which sentence of the corpus each example is, and `examples.json` how many there
+are. The folder appears whole or not at all; one that was interrupted is gone on with, and of several processes that
+want the same one, one makes it.
 """
 
+import fcntl
 import hashlib
 import json
 import shutil
-import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from itertools import chain, compress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from transformer.data import shards
 from transformer.data.corpus import Corpus
+from transformer.data.shards import SIDES, Plain, Rows, closed
+from transformer.data.subwords import sampler
+from transformer.data.text import digest
 from transformer.data.tokenizer import Tokenizer, Tokenizers, fingerprint
 from transformer.errors import TransformerError
 from transformer.marks import END
 
-VERSION = 1
-CHUNK = 16_384
-"""Sentence pairs tokenised at once; bounds the memory."""
-SIDES = ("source", "target")
+VERSION = 2
 
 Ints = NDArray[Any]
 
@@ -41,7 +44,7 @@ class Side:
     offsets: Ints
     """[N + 1] int64, on disk."""
     lengths: Ints
-    """[N] int64, in tokens with the end mark, in memory."""
+    """[N] int32, in tokens with the end mark, on disk."""
 
 
 @dataclass(frozen=True)
@@ -68,18 +71,21 @@ class Examples:
     """Hash of all that they were made from; empty for examples that are not on disk."""
     links: Links | None = None
     """See `link`."""
+    sentences: Ints | None = None
+    """[N] int64, on disk: which sentence of the corpus each example is; None for examples that are not on disk."""
+    folder: Path | None = None
 
     def __len__(self) -> int:
         return len(self.source.lengths)
 
     @property
     def source_lengths(self) -> Ints:
-        """[N] int64, end mark included."""
+        """[N], end mark included."""
         return self.source.lengths
 
     @property
     def target_lengths(self) -> Ints:
-        """[N] int64, end mark included."""
+        """[N], end mark included."""
         return self.target.lengths
 
     def example(self, index: int) -> tuple[Ints, Ints]:
@@ -98,18 +104,12 @@ def build(corpus: Corpus, tokenizers: Tokenizers, max_length: int | None, cache:
 
     Raises TransformerError when nothing is left, or the cache cannot be written.
     """
-    folder = Path(cache).expanduser() / "examples" / _key(corpus, tokenizers, max_length)
-    examples = _open(folder, max_length)
-    if examples is None:
-        try:
-            _make(folder, corpus, tokenizers, max_length)
-        except OSError as error:
-            raise TransformerError(
-                f"--data.cache={cache} cannot be written ({error.strerror}): name another folder"
-            ) from error
-        examples = _open(folder, max_length)
-        if examples is None:
-            raise TransformerError(f"{folder}: damaged as soon as it was written; name another --data.cache")
+    job = Plain(corpus.sources, corpus.targets, tokenizers, max_length)
+    folder = Path(cache).expanduser() / "examples" / _key(corpus, tokenizers, str(max_length))
+    examples = _made(folder, job, tokenizers, f"tokenising {corpus.name}", cache)
+    reason = f"longer than --data.max-length={max_length}"
+    if examples.dropped:
+        examples = replace(examples, dropped={reason: sum(examples.dropped.values())})
     if not len(examples):
         if not corpus.sources:
             raise TransformerError(f"the {corpus.name} set has no sentences")
@@ -118,6 +118,64 @@ def build(corpus: Corpus, tokenizers: Tokenizers, max_length: int | None, cache:
             f"--data.max-length={max_length} tokens: raise it, or give a larger --tokenizer.vocabulary"
         )
     return examples
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Tokenising by chance: every example of `plain` again, its pieces drawn. A pair that would not fit into `limit`
+    (source, target) keeps its plain ones."""
+
+    sources: Sequence[str]
+    targets: Sequence[str]
+    tokenizers: Tokenizers
+    rate: float
+    seed: int
+    epoch: int
+    limit: tuple[int, int]
+    plain: Path
+    alone = 1
+
+    def __len__(self) -> int:
+        examples = _open(self.plain)
+        return 0 if examples is None else len(examples)
+
+    def __call__(self, start: int, stop: int, threads: int) -> tuple[Rows, Rows, list[bool]]:
+        """Tokens of the examples from `start` on, end marks added; all are kept."""
+        plain = _open(self.plain)
+        if plain is None or plain.sentences is None:
+            raise TransformerError(f"{self.plain}: the tokenised text is gone; start again with --resume")
+        sentences = plain.sentences[start:stop]
+        first = int(sentences[0])
+        sides = []
+        for number, (texts, tokenizer) in enumerate(zip((self.sources, self.targets), self.tokenizers, strict=True)):
+            block = texts[first : int(sentences[-1]) + 1]
+            chosen = [block[place] for place in (sentences - first).tolist()]
+            drawn = sampler(tokenizer, self.rate).encode_all(chosen, self.seed, self.epoch, range(start, stop), number)
+            sides.append(closed(drawn))
+        for place, (source, target) in enumerate(zip(*sides, strict=True)):
+            if len(source) > self.limit[0] or len(target) > self.limit[1]:
+                for side, ids in zip(sides, plain.example(start + place), strict=True):
+                    side[place] = ids.tolist()
+        return sides[0], sides[1], [True] * len(sides[0])
+
+
+def draw(
+    plain: Examples, corpus: Corpus, tokenizers: Tokenizers, rate: float, seed: int, epoch: int, limit: tuple[int, int],
+    cache: Path,
+) -> Examples:  # fmt: skip
+    """The examples of an epoch whose pieces are drawn (`--tokenizer.sampling`): the same sentences under the same
+    numbers as in `plain`, tokenised anew by (seed, epoch, example) alone. Raises as `build`."""
+    assert plain.folder is not None
+    job = Drawn(corpus.sources, corpus.targets, tokenizers, rate, seed, epoch, limit, plain.folder)
+    told = f"{VERSION} {plain.key} {rate} {seed} {epoch} {limit}"
+    folder = Path(cache).expanduser() / "drawn" / hashlib.sha256(told.encode()).hexdigest()[:32]
+    return _made(folder, job, tokenizers, f"drawing epoch {epoch + 1}", cache)
+
+
+def forget(examples: Examples) -> None:
+    """Remove from the cache what will not be read again."""
+    if examples.folder is not None:
+        shutil.rmtree(examples.folder, ignore_errors=True)
 
 
 def link(examples: Examples, corpus: Corpus, tokenizers: Tokenizers, max_length: int | None) -> Examples:
@@ -130,7 +188,9 @@ def link(examples: Examples, corpus: Corpus, tokenizers: Tokenizers, max_length:
     alignments = iter(corpus.alignments)
     pairs: list[tuple[int, int]] = []
     offsets, unusable = [0], 0
-    for *sides, fits in _encode(corpus, tokenizers, max_length):
+    job = Plain(corpus.sources, corpus.targets, tokenizers, max_length)
+    for start in range(0, len(job), shards.SHARD):
+        *sides, fits = job(start, start + shards.SHARD, 0)
         for source, target, fit in zip(*sides, fits, strict=True):
             alignment = next(alignments)
             if not fit:
@@ -163,87 +223,77 @@ def in_memory(sources: Sequence[str], targets: Sequence[str], tokenizers: Tokeni
     return Examples(sides[0], sides[1], {})
 
 
-def _key(corpus: Corpus, tokenizers: Tokenizers, max_length: int | None) -> str:
-    digest = hashlib.sha256(f"{VERSION} {fingerprint(tokenizers)} {max_length}".encode())
-    for side in (corpus.sources, corpus.targets):
-        for start in range(0, len(side), CHUNK):
-            digest.update(json.dumps(side[start : start + CHUNK]).encode())
-    return digest.hexdigest()[:32]
+def _key(corpus: Corpus, tokenizers: Tokenizers, limit: str) -> str:
+    told = [str(VERSION), fingerprint(tokenizers), limit, digest(corpus.sources), digest(corpus.targets)]
+    return hashlib.sha256(" ".join(told).encode()).hexdigest()[:32]
 
 
-def _encode(
-    corpus: Corpus, tokenizers: Tokenizers, max_length: int | None
-) -> Iterator[tuple[list[list[int]], list[list[int]], list[bool]]]:
-    """Chunks of token lists, end marks added, and which pairs are not too long."""
-    for start in range(0, len(corpus.sources), CHUNK):
-        sources = tokenizers.source.encode_all(corpus.sources[start : start + CHUNK])
-        targets = tokenizers.target.encode_all(corpus.targets[start : start + CHUNK])
-        for ids in chain(sources, targets):
-            ids.append(END)
-        most = float("inf") if max_length is None else max_length
-        yield sources, targets, [max(len(s), len(t)) <= most for s, t in zip(sources, targets, strict=True)]
-
-
-def _dtype(tokenizer: Tokenizer) -> Any:
-    return np.uint16 if tokenizer.size <= 1 << 16 else np.int32
-
-
-def _make(folder: Path, corpus: Corpus, tokenizers: Tokenizers, max_length: int | None) -> None:
-    """Write a folder under another name and move it into place. A concurrent writer's equal folder is as
-    good."""
-    unfinished = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-    unfinished.mkdir(parents=True)
-    try:
-        lengths: dict[str, list[Ints]] = {side: [] for side in SIDES}
-        for side in SIDES:
-            (unfinished / f"{side}.tokens").touch()
-        for *chunk, fits in _encode(corpus, tokenizers, max_length):
-            for side, tokenizer, every in zip(SIDES, tokenizers, chunk, strict=True):
-                rows = list(compress(every, fits))
-                sizes = np.fromiter(map(len, rows), np.int64, len(rows))
-                tokens = np.fromiter(chain.from_iterable(rows), _dtype(tokenizer), int(sizes.sum()))
-                with (unfinished / f"{side}.tokens").open("ab") as file:
-                    tokens.tofile(file)
-                lengths[side].append(sizes)
-        kept = sum(map(len, lengths["source"]))
-        about: dict[str, Any] = {"examples": kept, "dropped": len(corpus.sources) - kept}
-        for side, tokenizer in zip(SIDES, tokenizers, strict=True):
-            offsets = np.cumsum(np.concatenate([np.zeros(1, np.int64), *lengths[side]]))
-            offsets.tofile(unfinished / f"{side}.offsets")
-            about[side] = {"dtype": np.dtype(_dtype(tokenizer)).name, "tokens": int(offsets[-1])}
-        (unfinished / "examples.json").write_text(json.dumps(about))
+def _made(folder: Path, job: Plain | Drawn, tokenizers: Tokenizers, what: str, cache: Path) -> Examples:
+    """The examples in a folder, which is filled where it is not whole."""
+    examples = _open(folder)
+    if examples is None:
         try:
-            unfinished.rename(folder)
-        except OSError:  # something is there: another writer's, which is as good, or a damaged one
-            if _open(folder, max_length) is None:
-                shutil.rmtree(folder, ignore_errors=True)
-                unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+            with _alone(folder) as unfinished:
+                if _open(folder) is None:  # otherwise another process was first
+                    shards.make(unfinished, job, tokenizers, what)
+                    shutil.rmtree(folder, ignore_errors=True)  # a damaged one
+                    unfinished.rename(folder)
+        except OSError as error:
+            raise TransformerError(
+                f"--data.cache={cache} cannot be written ({error.strerror}): name another folder"
+            ) from error
+        examples = _open(folder)
+        if examples is None:
+            raise TransformerError(f"{folder}: damaged as soon as it was written; name another --data.cache")
+    return examples
 
 
-def _open(folder: Path, max_length: int | None) -> Examples | None:
+@contextmanager
+def _alone(folder: Path) -> Iterator[Path]:
+    """The unfinished form of a folder, while no other process of this machine has it."""
+    unfinished = folder.with_name(f".{folder.name}")
+    while True:
+        unfinished.mkdir(parents=True, exist_ok=True)
+        with (unfinished / "lock").open("wb") as file:
+            with suppress(OSError):  # a file system without locks: the worst is that work is done twice
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if not (unfinished / "lock").exists():  # it was moved into place while this process waited
+                if _open(folder) is None:
+                    continue
+                unfinished.mkdir(exist_ok=True)
+            yield unfinished
+        break
+    with suppress(OSError):  # nothing is left where it was moved into place
+        (unfinished / "lock").unlink(missing_ok=True)
+        unfinished.rmdir()
+
+
+def _open(folder: Path) -> Examples | None:
     """The examples in a folder; None where it is missing, unreadable, or a file has not its size."""
     try:
         about = json.loads((folder / "examples.json").read_text())
         source, target = (_map(folder / side, about[side], about["examples"]) for side in SIDES)
+        sentences = _mapped(folder / "sentences", np.dtype(np.int64), about["examples"])
         dropped = int(about["dropped"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    reason = f"longer than --data.max-length={max_length}"
-    return Examples(source, target, {reason: dropped} if dropped else {}, folder.name)
+    counts = {"too long": dropped} if dropped else {}
+    return Examples(source, target, counts, folder.name, sentences=sentences, folder=folder)
 
 
 def _map(path: Path, about: dict[str, Any], examples: int) -> Side:
-    dtype, tokens = np.dtype(about["dtype"]), int(about["tokens"])
-    token_file, offset_file = path.with_suffix(".tokens"), path.with_suffix(".offsets")
-    expected = (tokens * dtype.itemsize, (examples + 1) * 8)
-    if (token_file.stat().st_size, offset_file.stat().st_size) != expected:
-        raise ValueError(f"{path}: wrong size")
-    if not tokens:  # an empty file cannot be mapped
-        return Side(np.zeros(0, dtype), np.zeros(1, np.int64), np.zeros(0, np.int64))
-    ids: Ints = np.memmap(token_file, dtype, mode="r").view(np.ndarray)
-    offsets: Ints = np.memmap(offset_file, np.int64, mode="r").view(np.ndarray)
+    tokens = int(about["tokens"])
+    ids = _mapped(path.with_suffix(".tokens"), np.dtype(about["dtype"]), tokens)
+    offsets = _mapped(path.with_suffix(".offsets"), np.dtype(np.int64), examples + 1)
     if offsets[0] != 0 or offsets[-1] != tokens:
         raise ValueError(f"{path}: wrong offsets")
-    return Side(ids, offsets, np.diff(offsets))
+    return Side(ids, offsets, _mapped(path.with_suffix(".lengths"), np.dtype(np.int32), examples))
+
+
+def _mapped(path: Path, dtype: Any, size: int) -> Ints:
+    if path.stat().st_size != size * dtype.itemsize:
+        raise ValueError(f"{path}: wrong size")
+    if not size:  # an empty file cannot be mapped
+        return np.zeros(0, dtype)
+    mapped: Ints = np.memmap(path, dtype, mode="r").view(np.ndarray)
+    return mapped

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sentencepiece
 
@@ -51,9 +51,13 @@ class Tokenizer(ABC):
     def encode(self, text: str) -> list[int]:
         """Ids of a sentence, without begin and end marks. An empty text gives an empty list."""
 
-    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
-        """`encode` for many sentences; faster where the library can use threads."""
+    def encode_all(self, texts: Sequence[str], threads: int = 0) -> list[list[int]]:
+        """`encode` for many sentences; faster where the library can use threads (0: one for each core)."""
         return [self.encode(text) for text in texts]
+
+    def __reduce__(self) -> tuple[Any, tuple[bytes]]:
+        """To another process it goes as its content."""
+        return type(self), (self.content,)
 
     @abstractmethod
     def decode(self, ids: Iterable[int]) -> str:
@@ -94,9 +98,9 @@ class SentencePiece(Tokenizer):
         """Ids of the pieces of a sentence."""
         return list(self._model.encode(text, out_type=int))
 
-    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
-        """The same for many, on all cores."""
-        return list(self._model.encode(list(texts), out_type=int, num_threads=os.cpu_count() or 1))
+    def encode_all(self, texts: Sequence[str], threads: int = 0) -> list[list[int]]:
+        """The same for many."""
+        return list(self._model.encode(list(texts), out_type=int, num_threads=threads or os.cpu_count() or 1))
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of pieces; a run of byte pieces that is no UTF-8 gives U+FFFD."""

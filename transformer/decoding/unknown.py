@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from transformer.data.corpus import stream_lines
+from transformer.data.files import stream_lines
 from transformer.data.tokenizer import Tokenizers
 from transformer.errors import TransformerError
 from transformer.marks import UNKNOWN

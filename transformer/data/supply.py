@@ -1,0 +1,159 @@
+"""The stream of training batches: epoch after epoch, made ahead by other threads, from any place on.
+
+Where pieces are drawn by chance (`--tokenizer.sampling`) every epoch has examples and a plan of its own: it is drawn
+while the one before is trained on. What is drawn hangs on (seed, epoch, example) alone, so a run resumes from its
+place.
+"""
+
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import grain
+import numpy as np
+from numpy.typing import NDArray
+
+from transformer.data import examples as made
+from transformer.data.batches import Batch, assemble
+from transformer.data.buckets import Bucket
+from transformer.data.corpus import Corpus
+from transformer.data.examples import Examples
+from transformer.data.plan import Plan, Share, make_plan
+from transformer.data.tokenizer import Tokenizers
+
+Ints = NDArray[Any]
+
+
+class Place(NamedTuple):
+    """Where a stream is: all that resuming needs to know of the data."""
+
+    epoch: int = 0
+    position: int = 0
+    """Batches of the epoch before this one."""
+
+
+BEGINNING = Place()
+
+
+class Supply(Protocol):
+    """The examples and the plan of every epoch."""
+
+    @property
+    def buckets(self) -> tuple[Bucket, ...]:
+        """Shapes of all batches of all epochs."""
+
+    def epoch(self, number: int) -> tuple[Examples, Plan]:
+        """Of one epoch."""
+
+    def close(self) -> None:
+        """End what is done in the background."""
+
+
+class Same:
+    """Every epoch has the same examples."""
+
+    def __init__(self, examples: Examples, plan: Plan) -> None:
+        self._examples, self._plan = examples, plan
+        self.buckets = plan.buckets
+
+    def epoch(self, number: int) -> tuple[Examples, Plan]:
+        return self._examples, self._plan
+
+    def close(self) -> None:
+        pass
+
+
+class Redrawn:
+    """Every epoch's pieces are drawn anew; the next epoch's while this one is read."""
+
+    def __init__(
+        self,
+        plain: Examples,
+        corpus: Corpus,
+        tokenizers: Tokenizers,
+        rate: float,
+        seed: int,
+        buckets: tuple[Bucket, ...],
+        shares: tuple[Share, ...],
+        cache: Path,
+    ) -> None:
+        """`plain`: the examples as they are without chance; `buckets`: the last of them holds every one of those."""
+        self.buckets = buckets
+        limit = buckets[-1].source_length, buckets[-1].target_length
+        self._draw: Callable[[int], Examples] = lambda epoch: made.draw(
+            plain, corpus, tokenizers, rate, seed, epoch, limit, cache
+        )
+        self._plan: Callable[[Examples], Plan] = lambda drawn: make_plan(
+            drawn.source_lengths, drawn.target_lengths, buckets, seed, shares
+        )
+        self._background = ThreadPoolExecutor(1, "draw")
+        self._coming: dict[int, Future[Examples]] = {}
+        self._read: tuple[int, Examples] | None = None
+
+    def epoch(self, number: int) -> tuple[Examples, Plan]:
+        """Waits where it has not been drawn yet. Raises TransformerError."""
+        drawn = self._ask(number).result()
+        if self._read is not None and self._read[0] != number:
+            made.forget(self._read[1])
+        self._read = number, drawn
+        self._ask(number + 1)
+        self._coming = {epoch: future for epoch, future in self._coming.items() if epoch >= number}
+        return drawn, self._plan(drawn)
+
+    def _ask(self, number: int) -> "Future[Examples]":
+        if number not in self._coming:
+            self._coming[number] = self._background.submit(self._draw, number)
+        return self._coming[number]
+
+    def close(self) -> None:
+        self._background.shutdown(wait=True, cancel_futures=True)
+
+
+class _Epoch:
+    """What grain reads: batch `first + index` of an epoch under `index`."""
+
+    def __init__(self, supply: Supply, place: Place, own: Callable[[int], Ints] | None) -> None:
+        self.examples, self.plan = supply.epoch(place.epoch)
+        self.first = place.epoch * self.plan.batches_per_epoch + place.position
+        self.length = self.plan.batches_per_epoch - place.position
+        self.own = own
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Batch:
+        number, ids = self.plan.batch(self.first + index)
+        bucket = self.plan.buckets[number]
+        return assemble(self.examples, bucket, ids, None if self.own is None else self.own(bucket.rows))
+
+
+def stream(
+    supply: Supply, start: Place = BEGINNING, prefetch: int = 8, own: Callable[[int], Ints] | None = None
+) -> Generator[tuple[Place, Batch], None, None]:
+    """(its place, batch) from `start` on, without end; the place after the last batch that was used is the whole state.
+
+    `prefetch`: batches made ahead by other threads; 0 makes each when it is asked for. `own`: of a batch of so many
+    rows those that are wanted, beyond them too; None is all.
+    """
+    options = grain.ReadOptions(num_threads=min(2, prefetch), prefetch_buffer_size=prefetch)
+    for number in count(start.epoch):
+        first = start.position if number == start.epoch else 0
+        batches: Any = iter(grain.MapDataset.source(_Epoch(supply, Place(number, first), own)).to_iter_dataset(options))
+        try:
+            for position, batch in enumerate(batches, first):
+                yield Place(number, position), batch
+        finally:
+            batches.close()
+
+
+def after(place: Place) -> Place:
+    """The next one; past the end of its epoch it stands for the beginning of the next."""
+    return Place(place.epoch, place.position + 1)
+
+
+def pairs_of(supply: Supply, place: Place) -> np.ndarray[Any, Any]:
+    """Ids of the examples at a place."""
+    _, plan = supply.epoch(place.epoch)
+    return plan.batch(place.epoch * plan.batches_per_epoch + place.position)[1]
