@@ -7,7 +7,7 @@ from typing import Any
 
 from transformer.attention.scores import SCORES
 from transformer.attention.windows import WINDOWS
-from transformer.config import Config, Guided, Model, Rnn, Transformer
+from transformer.config import Config, Data, Guided, Model, Rnn, Transformer
 from transformer.errors import UsageError
 
 # The least and the greatest value of settings that have one; what is not here takes any value of its type. Those of a
@@ -16,6 +16,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**31 - 1),
     "data.held_out": (1, math.inf),
     "data.limit": (0, math.inf),
+    "data.temperature": (0.1, math.inf),
     "data.max_length": (1, math.inf),
     "data.grammar.train": (1, math.inf),
     "data.grammar.validation": (1, math.inf),
@@ -25,6 +26,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "tokenizer.vocabulary": (5, math.inf),
     "tokenizer.min_count": (1, math.inf),
     "batching.tokens": (1, math.inf),
+    "batching.rows": (0, math.inf),
     "batching.shapes": (1, math.inf),
     "batching.length_multiple": (1, math.inf),
     "batching.batch_multiple": (1, math.inf),
@@ -136,6 +138,9 @@ def everything(config: Config) -> None:
         raise UsageError("--tokenizer.byte-fallback=True is sentencepiece's: it does not go with --tokenizer.kind=word")
     if training.guided.weight > 0:
         _guided(training.guided, model)
+        if config.tokenizer.sampling:
+            raise UsageError("--training.guided.weight pulls to given pieces, and --tokenizer.sampling draws others")
+    _mixture(config.data)
     longest = -(-config.data.max_length // batching.length_multiple) * batching.length_multiple
     if longest > model.max_length:
         raise UsageError(
@@ -143,7 +148,12 @@ def everything(config: Config) -> None:
             f"{batching.length_multiple}) is longer than --model.max-length={model.max_length}"
         )
     rows = batching.batch_multiple * training.accumulate
-    if batching.tokens < rows * longest:
+    if batching.rows % rows:
+        raise UsageError(
+            f"--batching.rows={batching.rows} must be a multiple of {rows} (--batching.batch-multiple="
+            f"{batching.batch_multiple} x --training.accumulate={training.accumulate})"
+        )
+    if not batching.rows and batching.tokens < rows * longest:
         raise UsageError(
             f"--batching.tokens={batching.tokens} holds no batch of {rows} rows of {longest} tokens: "
             f"raise it to {rows * longest} or lower --data.max-length or --batching.batch-multiple"
@@ -156,6 +166,20 @@ def everything(config: Config) -> None:
         raise UsageError(
             f"--training.average={training.average} averages what {flag} keeps: give at least 2, not {kept}"
         )
+
+
+def _mixture(data: Data) -> None:
+    if not data.weights:
+        return
+    if len(data.weights) != 1 + len(data.also):
+        raise UsageError(
+            f"--data.weights has {len(data.weights)} shares for {1 + len(data.also)} corpora (--data.train and those of "
+            "--data.also)"
+        )
+    if not all(0 <= weight < math.inf for weight in data.weights) or not sum(data.weights):
+        raise UsageError(f"--data.weights {' '.join(map(str, data.weights))}: shares are 0 or more, and not all 0")
+    if data.temperature != 1:
+        raise UsageError("--data.temperature makes shares out of sizes, and --data.weights gives them: take one")
 
 
 def _guided(guided: Guided, model: Model) -> None:

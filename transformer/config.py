@@ -92,6 +92,8 @@ class Tokenizer:
     min_count: int = 1
     """word: rarer words become the unknown mark."""
     sampling: float = 0.0
+    """bpe: share of merges dropped at random in the training text (BPE-dropout, Provilkov 2020; 0.1 there); unigram:
+    alpha of subword regularization (Kudo 2018); 0: none. Each epoch is drawn anew."""
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ FREE = (
     "training.keep_best",
     "training.average",
     "data.cache",
+    "data.folder",
     "decoding",
     "mesh",
 )

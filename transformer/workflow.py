@@ -22,6 +22,7 @@ from transformer.api import Trained
 from transformer.config import Config, to_json
 from transformer.data import batches, corpus
 from transformer.data.corpus import Corpus
+from transformer.data.sources import TFDS, Tfds
 from transformer.decoding.translate import Translator
 from transformer.errors import TransformerError, UsageError
 from transformer.evaluate import bleu
@@ -117,7 +118,11 @@ def _with_absolute_paths(settings: Config) -> Config:
         given = {name: getattr(part, name) for name in names if getattr(part, name)}
         return dataclasses.replace(part, **{k: str(Path(path).expanduser().absolute()) for k, path in given.items()})
 
-    data = absolute(settings.data, *SPLITS, "alignments")
+    data = absolute(settings.data, "folder", "alignments")
+    if data.source == "files":  # TFDS has names of splits there
+        data = absolute(data, *SPLITS)
+    also = tuple(one if one.startswith(TFDS) else str(Path(one).expanduser().absolute()) for one in data.also)
+    data = dataclasses.replace(data, also=also)
     return dataclasses.replace(settings, data=data, decoding=absolute(settings.decoding, "lexicon"))
 
 
@@ -133,14 +138,30 @@ def _take_over(fresh: Any, given: Any, source: str) -> Any:
     return given
 
 
+def prepare_data(settings: Config) -> None:
+    """All that `train` does before it trains: download what TFDS has not got here, clean, tokenise. It is kept in the
+    cache, where `train` finds it; what was interrupted is gone on with."""
+    check.everything(settings)
+    settings = _with_absolute_paths(settings)
+    for source in sources.find(settings.data):
+        for one in source if isinstance(source, list) else [source]:
+            if isinstance(one, Tfds):
+                one.download()
+    began = time.perf_counter()
+    prepared = prepare(settings, None)
+    prepared.supply.close()
+    seconds, pairs = time.perf_counter() - began, len(prepared.corpora.train.sources)
+    print(f"{pairs} training pairs prepared in {seconds:.1f} s; kept in {settings.data.cache}, where train finds them")
+
+
 def make_validation(settings: Config, prepared: Prepared, graph: Any, mesh: Any) -> Any:
     """A function of the parameters: validation loss, and BLEU of greedy translations of the first sentences."""
-    examples, plan = prepared.validation_examples, prepared.plan
+    examples = prepared.validation_examples
     fixed = batches.fixed(
         examples.source_lengths,
         examples.target_lengths,
         settings.batching,
-        plan.buckets,
+        prepared.supply.buckets,
         settings.batching.batch_multiple * settings.training.accumulate,
     )
     build = models.builder(graph)

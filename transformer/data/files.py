@@ -84,6 +84,5 @@ def stream_parallel(*paths: Path) -> Iterator[tuple[str, ...]]:
             raise TransformerError(f"{path}: the file is empty")
         if count != counts[0]:
             raise TransformerError(
-                f"{paths[0]} has {counts[0]} lines but {path} has {count}: "
-                "they must go together line by line"
+                f"{paths[0]} has {counts[0]} lines but {path} has {count}: they must go together line by line"
             )

@@ -128,6 +128,10 @@ class Tfds:
         folder = Path(self.folder) if self.folder else None
         return tfds.open_split(self.dataset, self.split, self.languages, folder, flag=self.flag)
 
+    def download(self) -> None:
+        """Have the dataset, downloaded and prepared if need be. Raises TransformerError."""
+        tfds.download(self.dataset, Path(self.folder) if self.folder else None)
+
     def identity(self) -> str:
         info = _digest(self._opened.folder / "dataset_info.json")  # has the sizes of all shards
         told = json.dumps(["tfds", self.dataset, self.split, self.languages, len(self._opened), info.hex()])
