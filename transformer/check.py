@@ -139,7 +139,9 @@ def everything(config: Config) -> None:
     if training.guided.weight > 0:
         _guided(training.guided, model)
         if config.tokenizer.sampling:
-            raise UsageError("--training.guided.weight pulls to given pieces, and --tokenizer.sampling draws others")
+            raise UsageError(
+                "--training.guided.weight pulls attention to given pieces; --tokenizer.sampling draws others"
+            )
     _mixture(config.data)
     longest = -(-config.data.max_length // batching.length_multiple) * batching.length_multiple
     if longest > model.max_length:

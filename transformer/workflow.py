@@ -20,7 +20,7 @@ from transformer.alignment.run import align
 from transformer.alignment.task import Task
 from transformer.api import Trained
 from transformer.config import Config, to_json
-from transformer.data import batches, corpus
+from transformer.data import batches, corpus, sources
 from transformer.data.corpus import Corpus
 from transformer.data.sources import TFDS, Tfds
 from transformer.decoding.translate import Translator
