@@ -26,7 +26,7 @@ SPACE = "▁"
 UNKNOWN_PENALTY = 10.0
 """An unknown character's score is so much below the lowest of the pieces (sentencepiece's unigram model)."""
 REMEMBERED = 1 << 19
-"""Segmentations (unigram: words) that a sampler keeps; about 100 MB. Beyond them it begins anew."""
+"""Segmentations (unigram: words) that a sampler keeps; beyond them it begins anew."""
 
 GOLDEN = 0x9E3779B97F4A7C15
 WORD64 = (1 << 64) - 1
