@@ -8,6 +8,7 @@ from typing import Any
 from transformer.attention.scores import SCORES
 from transformer.attention.windows import WINDOWS
 from transformer.config import Config, Data, Guided, Model, Rnn, Transformer
+from transformer.data import filters, subwords
 from transformer.errors import UsageError
 
 # The least and the greatest value of settings that have one; what is not here takes any value of its type. Those of a
@@ -25,6 +26,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "data.grammar.max_depth": (0, math.inf),
     "tokenizer.vocabulary": (5, math.inf),
     "tokenizer.min_count": (1, math.inf),
+    "tokenizer.sampling": (0, 1),
     "batching.tokens": (1, math.inf),
     "batching.rows": (0, math.inf),
     "batching.shapes": (1, math.inf),
@@ -134,6 +136,8 @@ def everything(config: Config) -> None:
         _transformer(model)
     if model.tie == "all" and not config.tokenizer.joint:
         raise UsageError("--model.tie=all needs one vocabulary: give --tokenizer.joint=True or --model.tie=target")
+    subwords.check(config.tokenizer)
+    filters.check(config.data.filter)
     if config.tokenizer.byte_fallback and config.tokenizer.kind == "word":
         raise UsageError("--tokenizer.byte-fallback=True is sentencepiece's: it does not go with --tokenizer.kind=word")
     if training.guided.weight > 0:
@@ -175,8 +179,8 @@ def _mixture(data: Data) -> None:
         return
     if len(data.weights) != 1 + len(data.also):
         raise UsageError(
-            f"--data.weights has {len(data.weights)} shares for {1 + len(data.also)} corpora (--data.train and those of "
-            "--data.also)"
+            f"--data.weights has {len(data.weights)} shares for {1 + len(data.also)} corpora (--data.train and those of
+            " "--data.also)"
         )
     if not all(0 <= weight < math.inf for weight in data.weights) or not sum(data.weights):
         raise UsageError(f"--data.weights {' '.join(map(str, data.weights))}: shares are 0 or more, and not all 0")

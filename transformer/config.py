@@ -32,7 +32,25 @@ class Grammar:
 
 @dataclass(frozen=True)
 class Filter:
-    """x"""
+    """Which training pairs are left out, counted by reason; one with an empty side always is.
+
+    Words are parts between whitespace: for text that is written without spaces leave `max_words` and `max_ratio` at 0.
+    """
+
+    normalize: Literal["none", "nfc", "nfkc"] = "none"
+    """Unicode normalisation of both sides, before all rules: nfc composes accents; nfkc also makes ligatures,
+    letters of full width, no-break spaces and the like plain."""
+    drop_unprintable: bool = False
+    """Leave out pairs with invalid Unicode (surrogates, U+FFFD, noncharacters), control or private characters."""
+    max_words: int = 0
+    """Leave out pairs with a side of more words; 0: any length."""
+    max_ratio: float = 0.0
+    """Leave out pairs whose longer side has more than this many times the words of the shorter, but none of up to 5
+    words; 0: any ratio."""
+    drop_copies: bool = False
+    """Leave out pairs whose sides are equal but for case (names and numbers may be so rightly)."""
+    drop_duplicates: bool = False
+    """Leave out pairs that came before, equal on both sides."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from transformer.alignment import formats
 from transformer.alignment.record import Attended, Side
 from transformer.alignment.words import Rule, align
 from transformer.api import Trained
-from transformer.data import files
+from transformer.data.files import read_parallel, stream_lines
 from transformer.decoding.translate import Hypothesis
 from transformer.errors import TransformerError, UsageError
 
@@ -165,11 +165,11 @@ def _made_of(task: Task, model: api.Translation) -> dict[str, Any]:
 
 def _pairs(task: Task) -> Iterator[Pair]:
     """Each line with what its translation begins with."""
-    sources = files.stream_lines(None if task.input == "-" else Path(task.input))
+    sources = stream_lines(None if task.input == "-" else Path(task.input))
     if not task.prefix:
         yield from ((source, None) for source in sources)
         return
-    for number, pair in enumerate(zip_longest(sources, files.stream_lines(Path(task.prefix))), 1):
+    for number, pair in enumerate(zip_longest(sources, stream_lines(Path(task.prefix))), 1):
         if None in pair:
             file = task.prefix if pair[1] is None else task.input
             raise TransformerError(f"{file} ends before line {number}: there must be as many prefixes as lines")
@@ -242,7 +242,7 @@ def score(task: Scoring) -> None:
     if out is not None and out.exists():
         raise UsageError(f"--output={out} exists: give another name, or remove it")
     files = [path for path in (task.source, task.target, task.against) if path is not None]
-    sides = files.read_parallel(*files)
+    sides = read_parallel(*files)
     model = task.model.load()
     scored = [model.score(sides[0], side) for side in sides[1:]]
     rows = []

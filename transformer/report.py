@@ -11,8 +11,9 @@ from sacrebleu.significance import PairedTest, Result
 
 from transformer import cluster, rundir
 from transformer.api import Translation
-from transformer.data import corpus, files
+from transformer.data import corpus
 from transformer.data.corpus import Corpus
+from transformer.data.files import read_lines
 from transformer.errors import TransformerError
 from transformer.evaluate import by_length, scores
 
@@ -73,7 +74,7 @@ def _paired(against: str, part: Corpus, hypotheses: list[str], tokenize: str, lo
         other = corpus.read(rundir.Run(Path(against)).data, part.name, settings.data.languages)
         if other.targets != part.targets:
             raise TransformerError(f"{against} was evaluated on another {part.name} set than this run")
-    baseline = files.read_lines(path)
+    baseline = read_lines(path)
     if len(baseline) != len(hypotheses):
         raise TransformerError(f"{path} has {len(baseline)} lines, the {part.name} set {len(hypotheses)}")
     test = PairedTest(

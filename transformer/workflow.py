@@ -22,6 +22,7 @@ from transformer.api import Trained
 from transformer.config import Config, to_json
 from transformer.data import batches, corpus, sources
 from transformer.data.corpus import Corpus
+from transformer.data.files import read_parallel
 from transformer.data.sources import TFDS, Tfds
 from transformer.decoding.translate import Translator
 from transformer.errors import TransformerError, UsageError
@@ -199,7 +200,7 @@ def evaluate(
     if trained.ensemble:  # what the run does by itself stays
         reports /= "with-" + "-".join(Path(other).name for other in trained.ensemble)
     if files is not None:
-        sources, references = files.read_parallel(*files)
+        sources, references = read_parallel(*files)
         sets = [Corpus(sources, references, None, files[0].name)]
     else:
         folder = Run(run).data

@@ -21,7 +21,7 @@ from transformer.alignment.measure import Measured, all_sure, measure
 from transformer.alignment.record import Attended
 from transformer.alignment.symmetrize import SYMMETRIZATIONS, turned
 from transformer.alignment.words import Links, Rule
-from transformer.data import files
+from transformer.data.files import read_lines, read_parallel
 
 HERE = Path(__file__).parent
 LANGUAGES = ("en", "fr")
@@ -89,8 +89,8 @@ def main(data: Path = Path("data"), runs: Path = Path("runs/hansards")) -> None:
         runs: where text/ and the run directories are.
     """
     folder, text = data / "hansards-en-fr", runs / "text"
-    test: Pairs = tuple(files.read_lines(folder / f"test.{language}.gz") for language in LANGUAGES)
-    train, dev = (files.read_parallel(*(text / f"{part}.{of}" for of in LANGUAGES)) for part in ("train", "dev"))
+    test: Pairs = tuple(read_lines(folder / f"test.{language}.gz") for language in LANGUAGES)
+    train, dev = (read_parallel(*(text / f"{part}.{of}" for of in LANGUAGES)) for part in ("train", "dev"))
     gold = formats.read_gold(folder / "test.gold.gz", FIRST_WORD)
     lines = ["| | direction | AER | 95% | precision | recall |", "| --- | --- | ---: | ---: | ---: | ---: |"]
     lines += [f"| {name} | grow-diag-final-and | {rate:.3f} | | | |" for name, rate in PUBLISHED.items()]

@@ -12,7 +12,7 @@ from typing import Any
 import tyro
 
 import transformer
-from transformer.data import files
+from transformer.data.files import read_lines
 
 SIZES = (1, 2, 7, 16, 64, 256)
 NEAR = 1e-5
@@ -30,7 +30,7 @@ class Batches:
 
     def __call__(self) -> dict[str, Any]:
         model = transformer.load(self.run)
-        lines = files.read_lines(Path(self.input))[: self.lines]
+        lines = read_lines(Path(self.input))[: self.lines]
         found = {size: model.search(lines, beam=self.beam, batch=size) for size in SIZES}
         base, differ = found[SIZES[0]], []
         for size in SIZES[1:]:

@@ -21,7 +21,7 @@ from typing import Any
 import tyro
 
 import transformer
-from transformer.data import files
+from transformer.data.files import read_lines
 
 COMPARED = 2_000
 """Lines translated again by themselves."""
@@ -43,7 +43,7 @@ class Large:
 
     def measure(self, folder: Path) -> dict[str, Any]:
         """All of it, in a folder of its own."""
-        known, draw = files.read_lines(Path(self.input)), random.Random(1)
+        known, draw = read_lines(Path(self.input)), random.Random(1)
         words = [word for line in known for word in line.split()]
         lines = [f"{known[i % len(known)]} {draw.choice(words)}" for i in range(self.lines)]
         (folder / "in").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
@@ -51,7 +51,7 @@ class Large:
         first = self.watch(folder, stop=lambda: count(part) >= self.lines // 3)
         killed_at = count(part)
         second = self.watch(folder, "--resume", stop=lambda: False)
-        found = files.read_lines(out)
+        found = read_lines(out)
         again = sorted(draw.sample(range(len(lines)), COMPARED))
         model = transformer.load(self.run)
         alone = model.translate([lines[i] for i in again], beam=self.beam)

@@ -18,7 +18,7 @@ import tyro
 import transformer
 from transformer.__main__ import ask_for_huge_pages
 from transformer.commands.using import Search
-from transformer.data import files
+from transformer.data.files import read_lines
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Measure:
 
     def __call__(self) -> dict[str, Any]:
         model = transformer.load(self.run)
-        lines = files.read_lines(Path(self.input))
+        lines = read_lines(Path(self.input))
         seconds = []
         for _ in range(self.runs + 1):
             began = time.perf_counter()

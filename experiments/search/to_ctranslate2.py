@@ -16,7 +16,7 @@ import tyro
 
 import transformer
 from transformer.config import Transformer
-from transformer.data import files
+from transformer.data.files import read_lines
 from transformer.errors import UsageError
 from transformer.layers import sinusoids
 
@@ -47,7 +47,7 @@ class Export:
         folder.mkdir(parents=True)
         spec.save(str(folder))
         side = model.tokenizers.source
-        lines = (" ".join(side.pieces(side.encode(line))) for line in files.read_lines(Path(self.input)))
+        lines = (" ".join(side.pieces(side.encode(line))) for line in read_lines(Path(self.input)))
         (folder / "source.pieces").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
 
 

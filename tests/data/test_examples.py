@@ -182,7 +182,7 @@ def words(text: str) -> int:
 
 
 def test_a_lost_process_is_said(tmp_path, small_shards, monkeypatch):
-    monkeypatch.setattr(shards, "_leave_interrupts", end_this_process)
+    monkeypatch.setattr(shards, "_set_up", end_this_process)
     with pytest.raises(TransformerError, match="a process that tokenised was killed"):
         examples.build(on_disk(tmp_path), TOKENIZERS, 8, tmp_path)
 

@@ -7,8 +7,9 @@ from transformer.alignment import formats
 from transformer.alignment.measure import Gold, all_sure
 from transformer.alignment.words import Rule
 from transformer.config import Config
-from transformer.data import corpus, files
+from transformer.data import corpus
 from transformer.data.corpus import Corpus
+from transformer.data.files import read_parallel
 from transformer.data.tokenizer import Tokenizers
 from transformer.errors import TransformerError, UsageError
 from transformer.rundir import Run
@@ -86,7 +87,7 @@ def pairs(task: Task, settings: Config) -> Corpus:
             raise UsageError(f"--split={task.split}: {task.run} has no such set")
         return corpus.read_or_validation(folder, task.split, languages)
     source = task.files[0]
-    sources, *rest = files.read_parallel(*([source] if task.own else task.files))
+    sources, *rest = read_parallel(*([source] if task.own else task.files))
     return Corpus(sources, rest[0] if rest else [""] * len(sources), None, source.stem)
 
 

@@ -120,8 +120,8 @@ def load(data: config.Data) -> Corpora:
     return Corpora(
         train=train,
         validation=validation if found.validation is None else _read_all(found.validation, "validation"),
-        test=found.test and _read_all(found.test, "test"),
-        unseen=found.unseen and _read_all(found.unseen, "unseen"),
+        test=_read_all(found.test, "test") if found.test else None,
+        unseen=_read_all(found.unseen, "unseen") if found.unseen else None,
         skipped=about["skipped"],
         parts=tuple(about["parts"]),
         cut=about["cut"],

@@ -3,6 +3,7 @@
 Each shard of a corpus is a file that appears whole or not at all; when all are there, they are joined.
 """
 
+import gc
 import json
 import os
 import signal
@@ -89,7 +90,7 @@ def _by_threads(folder: Path, job: Job, shards: list[tuple[int, int]]) -> Iterat
 
 def _by_processes(folder: Path, job: Job, shards: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """Fresh processes, not copies of this one: JAX has threads here."""
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), _leave_interrupts) as pool:
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), _set_up) as pool:
         waiting = [pool.submit(_write, folder, job, shard, 1) for shard in shards]
         try:
             for shard, one in zip(shards, waiting, strict=True):
@@ -103,8 +104,11 @@ def _by_processes(folder: Path, job: Job, shards: list[tuple[int, int]]) -> Iter
             pool.shutdown(cancel_futures=True)
 
 
-def _leave_interrupts() -> None:
+def _set_up() -> None:
+    """In a process that tokenises: Ctrl-C is for the one that started it; and there are millions of small lists, none
+    of them in a cycle, that are not worth looking through."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.disable()
 
 
 def _path(folder: Path, shard: tuple[int, int]) -> Path:

@@ -16,7 +16,7 @@ from pathlib import Path
 import tyro
 from sacremoses import MosesTokenizer
 
-from transformer.data import files
+from transformer.data.files import read_lines
 from transformer.errors import UsageError
 
 CONTRACTED = {"du": "de le", "des": "de les", "au": "à le", "aux": "à les"}
@@ -104,7 +104,7 @@ def main(source: tyro.conf.Positional[Path], target: tyro.conf.Positional[Path])
         if path is None:
             raise UsageError(f"no such file: {there[0]} or {there[1]}")
         tokenizer = MosesTokenizer(lang=language)
-        sentences = [normalise(line, tokenizer) for line in files.read_lines(path)]
+        sentences = [normalise(line, tokenizer) for line in read_lines(path)]
         out = Path(f"{target}.{language}")
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text("".join(line + "\n" for line in usual_case(sentences)), encoding="utf-8")
