@@ -13,8 +13,7 @@ import contextlib
 import os
 import sys
 import types
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import zip_longest
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ def prepare(dataset: str, config: str | None, splits: Mapping[str, Iterable[Exam
     """Prepare a dataset of TFDS from given examples by its real builder, into `folder`; returns the dataset's own.
 
     The builder is a subclass under the same name, which is not registered, so that the name still means the real one.
+    Raises TransformerError where the dataset is prepared already.
     """
     import tensorflow_datasets as tfds
     import tensorflow_datasets.translate
@@ -41,19 +41,17 @@ def prepare(dataset: str, config: str | None, splits: Mapping[str, Iterable[Exam
 
     local = types.new_class(real.__name__, (real,), {"skip_registration": True}, body)
     builder = local(config=config, data_dir=os.fspath(folder), file_format="array_record")
+    if Path(builder.data_dir).exists():
+        raise TransformerError(f"{builder.data_dir} exists: remove it, or name another folder")
     with contextlib.redirect_stdout(sys.stderr):
         builder.download_and_prepare(file_format="array_record")
     return Path(builder.data_dir)
 
 
-def pairs(prefix: Path) -> Iterator[Example]:
-    """The pairs of PREFIX.en.gz and PREFIX.de.gz that have both sides, as WMT's builder takes them."""
-    files = [prefix.with_name(f"{prefix.name}.{language}.gz") for language in ("en", "de")]
-    for number, (english, german) in enumerate(zip_longest(*map(corpus.stream_lines, files)), 1):
-        if english is None or german is None:
-            raise TransformerError(f"{files[english is not None]} ends before line {number}")
-        if english and german:
-            yield {"en": english, "de": german}
+def pairs(prefix: Path) -> list[Example]:
+    """The pairs of PREFIX.en.gz and PREFIX.de.gz."""
+    english, german = corpus.read_parallel(*(prefix.with_name(f"{prefix.name}.{end}.gz") for end in ("en", "de")))
+    return [{"en": one, "de": other} for one, other in zip(english, german, strict=True)]
 
 
 def main() -> None:
@@ -61,11 +59,13 @@ def main() -> None:
     parser.add_argument("--text", type=Path, required=True, help="folder of the gzipped text files")
     parser.add_argument("--folder", type=Path, required=True, help="folder of all TFDS datasets")
     arguments = parser.parse_args()
-    sources = {"train": "train", "validation": "newstest2013", "test": "newstest2013"}
-    splits = {name: list(pairs(arguments.text / file)) for name, file in sources.items()}
-    place = prepare("wmt14_translate", "de-en", splits, arguments.folder.expanduser())
-    for name, examples in splits.items():
-        print(f"{name}: {len(examples)} pairs of {sources[name]}")
+    files = {"train": "train", "validation": "newstest2013", "test": "newstest2013"}
+    every = {split: pairs(arguments.text / file) for split, file in files.items()}
+    kept = {split: [pair for pair in all_of_it if all(pair.values())] for split, all_of_it in every.items()}
+    place = prepare("wmt14_translate", "de-en", kept, arguments.folder.expanduser())
+    for split, file in files.items():
+        left_out = len(every[split]) - len(kept[split])
+        print(f"{split}: {len(kept[split])} pairs of {file}; {left_out} with an empty side left out, as by WMT")
     print(f"{place}: read it with --data.source tfds:wmt14_translate/de-en")
 
 

@@ -1,5 +1,6 @@
 """Reading TFDS: by the real names, against TFDS's own decoding, without TensorFlow."""
 
+import gzip
 import json
 import os
 import pickle
@@ -110,6 +111,28 @@ print(len(whole))
     environment = os.environ | {"TFDS_DATA_DIR": str(folder), "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout.strip()) == (0, "50"), done.stderr
+
+
+def test_what_is_prepared_is_not_prepared_over(folder):
+    with pytest.raises(TransformerError, match=r"de-en.1\.0\.0 exists: remove it"):
+        wmt14(folder)
+
+
+def test_wmt_out_of_local_text(tmp_path):
+    for name, (english, german) in {"train": ("a\n\nb\n", "x\ny\nz\n"), "newstest2013": ("c\n", "w\n")}.items():
+        (tmp_path / f"{name}.en.gz").write_bytes(gzip.compress(english.encode()))
+        (tmp_path / f"{name}.de.gz").write_bytes(gzip.compress(german.encode()))
+    script = Path(__file__).parent.parent.parent / "experiments" / "wmt" / "local.py"
+    command = [sys.executable, str(script), "--text", str(tmp_path), "--folder", str(tmp_path / "tfds")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("train: 2 pairs of train; 1 with an empty side left out")
+    assert sorted(tfds.open_split(NAME, "train", EN_DE, tmp_path / "tfds")) == [("a", "x"), ("b", "z")]
+    assert list(tfds.open_split(NAME, "test", EN_DE, tmp_path / "tfds")) == [("c", "w")]
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert (again.returncode, again.stdout) == (1, "")
+    assert again.stderr.splitlines()[-1].endswith("exists: remove it, or name another folder")
 
 
 def test_default_folder(monkeypatch, tmp_path):

@@ -47,7 +47,7 @@ class Pairs:
         self.folder, self.split, self.languages, self.layout = folder, split, languages, layout
         from tensorflow_datasets.core.decode import DeserializeMethod
 
-        # Serialized examples: the decoding of TFDS itself is a quarter as fast as `read`'s, and does the same to text.
+        # Serialized: the decoding of TFDS is less than half as fast as that of `read`, and does the same to text.
         self._records = _builder(folder).as_data_source(
             split, deserialize_method=DeserializeMethod.RAW_BYTES, file_format=FORMAT
         )
