@@ -38,8 +38,8 @@ class Filter:
     """
 
     normalize: Literal["none", "nfc", "nfkc"] = "none"
-    """Unicode normalisation of both sides, before all rules: nfc composes accents; nfkc also makes ligatures,
-    letters of full width, no-break spaces and the like plain."""
+    """Unicode's normal form of both sides, before all rules: nfc composes accents; nfkc also makes ligatures, letters
+    of full width, no-break spaces and the like plain. What is translated later is brought into it too."""
     drop_unprintable: bool = False
     """Leave out pairs with invalid Unicode (surrogates, U+FFFD, noncharacters), control or private characters."""
     max_words: int = 0

@@ -15,6 +15,7 @@ from transformer.data import corpus, examples, tokenizer
 from transformer.data.buckets import choose_buckets
 from transformer.data.corpus import Corpora, Corpus
 from transformer.data.examples import Examples
+from transformer.data.filters import Form
 from transformer.data.plan import Plan, make_plan, shares_of
 from transformer.data.subwords import sampler
 from transformer.data.supply import Redrawn, Same, Supply
@@ -61,7 +62,7 @@ def prepare(settings: config.Config, tokenizer_folder: Path | None) -> Prepared:
     if corpora.cut:
         log.info("read to --data.limit=%d; what follows was not", data.limit)
     if tokenizer_folder is None:
-        tokenizers = _tokenizers(settings.tokenizer, corpora.train, cache)
+        tokenizers = _tokenizers(settings.tokenizer, data.filter.normalize, corpora.train, cache)
     else:
         tokenizers = tokenizer.load(tokenizer_folder)
     log.info("vocabulary: %d source, %d target entries", tokenizers.source.size, tokenizers.target.size)
@@ -92,14 +93,14 @@ def prepare(settings: config.Config, tokenizer_folder: Path | None) -> Prepared:
     return Prepared(tokenizers, train, plan, supply, validation, corpora, identity)
 
 
-def _tokenizers(settings: config.Tokenizer, train: Corpus, cache: Path) -> Tokenizers:
+def _tokenizers(settings: config.Tokenizer, form: Form, train: Corpus, cache: Path) -> Tokenizers:
     """Trained on the training pairs, or found in the cache, where the same were trained on the same text."""
     told = dataclasses.asdict(settings) | {"sampling": 0.0}
-    text = [digest(train.sources), digest(train.targets), tokenizer.VERSION, json.dumps(told)]
+    text = [digest(train.sources), digest(train.targets), tokenizer.VERSION, form, json.dumps(told)]
     folder = cache / "tokenizers" / hashlib.sha256(json.dumps(text).encode()).hexdigest()[:32]
     with suppress(TransformerError):
         return tokenizer.load(folder)
-    trained = tokenizer.train(settings, train.sources, train.targets)
+    trained = tokenizer.train(settings, train.sources, train.targets, form)
     tokenizer.save(trained, folder)
     return trained
 

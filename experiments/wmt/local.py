@@ -17,7 +17,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from transformer.data import corpus
 from transformer.errors import TransformerError
 
 Example = dict[str, Any]
@@ -50,7 +49,7 @@ def prepare(dataset: str, config: str | None, splits: Mapping[str, Iterable[Exam
 
 def pairs(prefix: Path) -> list[Example]:
     """The pairs of PREFIX.en.gz and PREFIX.de.gz."""
-    english, german = corpus.read_parallel(*(prefix.with_name(f"{prefix.name}.{end}.gz") for end in ("en", "de")))
+    english, german = read_parallel(*(prefix.with_name(f"{prefix.name}.{end}.gz") for end in ("en", "de")))
     return [{"en": one, "de": other} for one, other in zip(english, german, strict=True)]
 
 

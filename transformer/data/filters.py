@@ -32,6 +32,7 @@ from transformer.config import Filter
 from transformer.errors import UsageError
 
 Pair = tuple[str, str]
+Form = Literal["none", "nfc", "nfkc"]
 
 SHORT = 5
 """Words of a longer side up to which any ratio passes."""
@@ -178,7 +179,7 @@ def sift(pairs: Iterable[Pair], settings: Filter) -> Sifted:
     return Sifted(kept, np.array(places, np.int64), hashes, counts, read)
 
 
-def normalize(text: str, form: Literal["none", "nfc", "nfkc"]) -> str:
+def normalize(text: str, form: Form) -> str:
     """A sentence in a normal form of Unicode, stripped, as nfkc turns an accent of its own into a space and an accent;
     with `none` as it is."""
     if form == "none":

@@ -1,7 +1,7 @@
 """Text to tokens and back: sentencepiece (bpe, unigram, char) or whole words.
 
-Ids 0 to 3 are the four marks in every vocabulary. Text is taken as it is: no Unicode normalisation, no
-lower-casing. Runs of spaces become one space. A model is plain bytes (sentencepiece's protocol buffer, or a
+Ids 0 to 3 are the four marks in every vocabulary. Text is brought into the normal form of Unicode that the training
+text was brought into (--data.filter.normalize; most often none), and taken as it is otherwise: no lower-casing. Runs of spaces become one space. A model is plain bytes (sentencepiece's protocol buffer, or a
 list of words); nothing is ever unpickled.
 """
 
@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import sentencepiece
 
 from transformer import config
+from transformer.data.filters import Form, normalize
 from transformer.errors import TransformerError
 from transformer.marks import BEGIN, END, PAD, UNKNOWN
 
@@ -45,7 +46,9 @@ class Tokenizer(ABC):
     suffix: str
     """Ending of the model's file."""
     content: bytes
-    """The whole model; two tokenizers with equal content are equal."""
+    """The whole model; two tokenizers with equal content and form are equal."""
+    form: Form = "none"
+    """Unicode's normal form that every text is brought into first."""
 
     @abstractmethod
     def encode(self, text: str) -> list[int]:
@@ -55,9 +58,9 @@ class Tokenizer(ABC):
         """`encode` for many sentences; faster where the library can use threads (0: one for each core)."""
         return [self.encode(text) for text in texts]
 
-    def __reduce__(self) -> tuple[Any, tuple[bytes]]:
+    def __reduce__(self) -> tuple[Any, tuple[bytes, Form]]:
         """To another process it goes as its content."""
-        return type(self), (self.content,)
+        return type(self), (self.content, self.form)
 
     @abstractmethod
     def decode(self, ids: Iterable[int]) -> str:
@@ -75,7 +78,7 @@ class Tokenizer(ABC):
 
     def split(self, text: str) -> list[str]:
         """The words that `words` numbers: parted by plain spaces alone, as French has others within its words."""
-        return [word for word in text.split(" ") if word]
+        return [word for word in normalize(text, self.form).split(" ") if word]
 
 
 class SentencePiece(Tokenizer):
@@ -85,9 +88,9 @@ class SentencePiece(Tokenizer):
 
     suffix = ".model"
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, form: Form = "none") -> None:
         """Raises TransformerError if `content` is no sentencepiece model."""
-        self.content = content
+        self.content, self.form = content, form
         try:
             self._model = sentencepiece.SentencePieceProcessor(model_proto=content)
         except RuntimeError as error:
@@ -96,11 +99,12 @@ class SentencePiece(Tokenizer):
 
     def encode(self, text: str) -> list[int]:
         """Ids of the pieces of a sentence."""
-        return list(self._model.encode(text, out_type=int))
+        return list(self._model.encode(normalize(text, self.form), out_type=int))
 
     def encode_all(self, texts: Sequence[str], threads: int = 0) -> list[list[int]]:
         """The same for many."""
-        return list(self._model.encode(list(texts), out_type=int, num_threads=threads or os.cpu_count() or 1))
+        normal = list(texts) if self.form == "none" else [normalize(text, self.form) for text in texts]
+        return list(self._model.encode(normal, out_type=int, num_threads=threads or os.cpu_count() or 1))
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of pieces; a run of byte pieces that is no UTF-8 gives U+FFFD."""
@@ -187,10 +191,10 @@ class Word(Tokenizer):
 
     suffix = ".vocabulary"
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, form: Form = "none") -> None:
         """`content`: one word a line in UTF-8, the marks first. Raises TransformerError when it is anything
         else."""
-        self.content = content
+        self.content, self.form = content, form
         try:
             self._words = content.decode("utf-8").removesuffix("\n").split("\n")
         except UnicodeDecodeError:
@@ -202,7 +206,7 @@ class Word(Tokenizer):
 
     def encode(self, text: str) -> list[int]:
         """Ids of the words of a sentence."""
-        return [self._ids.get(word, UNKNOWN) for word in text.split(" ") if word]
+        return [self._ids.get(word, UNKNOWN) for word in self.split(text)]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Words parted by spaces; an unknown one shows as "<unk>"."""
@@ -245,18 +249,21 @@ class Tokenizers(NamedTuple):
     target: Tokenizer
 
 
-def train(settings: config.Tokenizer, sources: Iterable[str], targets: Iterable[str]) -> Tokenizers:
-    """Train on both sides (together when `settings.joint`). Warns through logging when a vocabulary is
+def train(
+    settings: config.Tokenizer, sources: Iterable[str], targets: Iterable[str], form: Form = "none"
+) -> Tokenizers:
+    """Train on both sides (together when `settings.joint`), which are in the normal form `form`. Warns through logging when a vocabulary is
     smaller than wanted. Raises TransformerError when the wanted one is too small, or there is no text."""
     if settings.joint:
-        joint = _train_one(settings, chain(sources, targets), "joint")
+        joint = _train_one(settings, chain(sources, targets), "joint", form)
         return Tokenizers(joint, joint)
-    return Tokenizers(_train_one(settings, sources, "source"), _train_one(settings, targets, "target"))
+    return Tokenizers(_train_one(settings, sources, "source", form), _train_one(settings, targets, "target", form))
 
 
-def _train_one(settings: config.Tokenizer, sentences: Iterable[str], name: str) -> Tokenizer:
+def _train_one(settings: config.Tokenizer, sentences: Iterable[str], name: str, form: Form) -> Tokenizer:
     kind = Word if settings.kind == "word" else SentencePiece
     tokenizer = kind.train(settings, sentences)
+    tokenizer.form = form
     if tokenizer.size < settings.vocabulary:
         log.warning(
             "the %s %s vocabulary has %d entries, not --tokenizer.vocabulary=%d: the corpus gives no more",
@@ -267,7 +274,9 @@ def _train_one(settings: config.Tokenizer, sentences: Iterable[str], name: str) 
 
 def fingerprint(tokenizers: Tokenizers) -> str:
     """SHA-256 (hex) of both models: equal exactly when they tokenise and number everything alike."""
-    return hashlib.sha256("\n".join(_hash(tokenizer) for tokenizer in tokenizers).encode()).hexdigest()
+    hashes = [_hash(tokenizer) for tokenizer in tokenizers]
+    form = tokenizers.source.form
+    return hashlib.sha256("\n".join(hashes if form == "none" else [*hashes, form]).encode()).hexdigest()
 
 
 def save(tokenizers: Tokenizers, folder: Path) -> None:
@@ -282,6 +291,7 @@ def save(tokenizers: Tokenizers, folder: Path) -> None:
         "version": VERSION,
         "kind": "word" if isinstance(tokenizers.source, Word) else "sentencepiece",
         "joint": tokenizers.source is tokenizers.target,
+        "form": tokenizers.source.form,
         "models": files,
         "fingerprint": fingerprint(tokenizers),
     }
@@ -302,7 +312,7 @@ def load(folder: Path) -> Tokenizers:
             content = (folder / entry["file"]).read_bytes()
             if hashlib.sha256(content).hexdigest() != entry["sha256"]:
                 raise TransformerError(f"{folder / entry['file']} was changed since it was saved")
-            loaded.append(kind(content))
+            loaded.append(kind(content, values.get("form", "none")))
     except OSError as error:
         raise TransformerError(f"{error.filename}: the tokenizer cannot be read ({error.strerror})") from None
     except (ValueError, KeyError, TypeError) as error:
