@@ -179,8 +179,8 @@ def _mixture(data: Data) -> None:
         return
     if len(data.weights) != 1 + len(data.also):
         raise UsageError(
-            f"--data.weights has {len(data.weights)} shares for {1 + len(data.also)} corpora (--data.train and those of
-            " "--data.also)"
+            f"--data.weights has {len(data.weights)} shares for {1 + len(data.also)} corpora (--data.train and those "
+            "of --data.also)"
         )
     if not all(0 <= weight < math.inf for weight in data.weights) or not sum(data.weights):
         raise UsageError(f"--data.weights {' '.join(map(str, data.weights))}: shares are 0 or more, and not all 0")

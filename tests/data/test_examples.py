@@ -208,7 +208,8 @@ def drawn(plain: examples.Examples, cache: Path, limit: int = 99, **changes: int
 
 
 def test_drawn_pieces_spell_the_same_sentences(tmp_path):
-    plain = examples.build(Corpus(SENTENCES, SENTENCES, None, "train"), PIECES, 12, tmp_path)
+    longest = max(map(len, PIECES.source.encode_all(SENTENCES)))
+    plain = examples.build(Corpus(SENTENCES, SENTENCES, None, "train"), PIECES, longest, tmp_path)
     assert 0 < len(plain) < len(SENTENCES)
     one, other = drawn(plain, tmp_path), drawn(plain, tmp_path, epoch=1)
     assert listed(one) != listed(plain)
