@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 
 from transformer.data import shards
 from transformer.data.corpus import Corpus
-from transformer.data.shards import SIDES, Plain, Rows, closed
+from transformer.data.shards import SIDES, Plain, Rows, StoppedError, closed
 from transformer.data.subwords import sampler
 from transformer.data.text import digest
 from transformer.data.tokenizer import Tokenizer, Tokenizers, fingerprint
@@ -161,15 +162,16 @@ class Drawn:
 
 def draw(
     plain: Examples, corpus: Corpus, tokenizers: Tokenizers, rate: float, seed: int, epoch: int, limit: tuple[int, int],
-    cache: Path,
+    cache: Path, stop: Event | None = None,
 ) -> Examples:  # fmt: skip
     """The examples of an epoch whose pieces are drawn (`--tokenizer.sampling`): the same sentences under the same
-    numbers as in `plain`, tokenised anew by (seed, epoch, example) alone. Raises as `build`."""
+    numbers as in `plain`, tokenised anew by (seed, epoch, example) alone. Raises as `build`; StoppedError after
+    `stop`."""
     assert plain.folder is not None
     job = Drawn(corpus.sources, corpus.targets, tokenizers, rate, seed, epoch, limit, plain.folder)
     told = f"{VERSION} {plain.key} {rate} {seed} {epoch} {limit}"
     folder = Path(cache).expanduser() / "drawn" / hashlib.sha256(told.encode()).hexdigest()[:32]
-    return _made(folder, job, tokenizers, f"drawing epoch {epoch + 1}", cache)
+    return _made(folder, job, tokenizers, f"drawing epoch {epoch + 1}", cache, stop)
 
 
 def forget(examples: Examples) -> None:
@@ -228,14 +230,20 @@ def _key(corpus: Corpus, tokenizers: Tokenizers, limit: str) -> str:
     return hashlib.sha256(" ".join(told).encode()).hexdigest()[:32]
 
 
-def _made(folder: Path, job: Plain | Drawn, tokenizers: Tokenizers, what: str, cache: Path) -> Examples:
+def _made(
+    folder: Path, job: Plain | Drawn, tokenizers: Tokenizers, what: str, cache: Path, stop: Event | None = None
+) -> Examples:
     """The examples in a folder, which is filled where it is not whole."""
     examples = _open(folder)
     if examples is None:
         try:
             with _alone(folder) as unfinished:
                 if _open(folder) is None:  # otherwise another process was first
-                    shards.make(unfinished, job, tokenizers, what)
+                    try:
+                        shards.make(unfinished, job, tokenizers, what, stop)
+                    except StoppedError:
+                        shutil.rmtree(unfinished)
+                        raise
                     shutil.rmtree(folder, ignore_errors=True)  # a damaged one
                     unfinished.rename(folder)
         except OSError as error:

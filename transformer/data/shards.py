@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import chain, compress
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -66,19 +67,26 @@ Job = Callable[[int, int, int], tuple[Rows, Rows, list[bool]]]
 """(first, last + 1, threads) -> tokens of both sides, and which pairs are kept; it has a length."""
 
 
-def make(folder: Path, job: Any, tokenizers: Tokenizers, what: str) -> None:
+class StoppedError(Exception):
+    """It was asked to stop."""
+
+
+def make(folder: Path, job: Any, tokenizers: Tokenizers, what: str, stop: Event | None = None) -> None:
     """Fill a folder with all of a job's tokens (see `examples`); shards that are there already are taken as they are.
 
-    Raises OSError where the folder cannot be written, TransformerError where a process is lost.
+    Raises OSError where the folder cannot be written, TransformerError where a process is lost, StoppedError soon after
+    `stop` is set.
     """
     shards = [(start, min(start + SHARD, len(job))) for start in range(0, len(job), SHARD)]
     missing = [shard for shard in shards if not _path(folder, shard).exists()]
     # Lists would travel to other processes whole.
     several = len(missing) > job.alone and isinstance(job.sources, Text) and (os.cpu_count() or 1) > 1
     with tqdm(total=len(job), desc=what, unit=" pairs", unit_scale=True, disable=None, leave=False) as bar:
-        bar.update(sum(stop - start for start, stop in set(shards) - set(missing)))
-        for start, stop in _by_processes(folder, job, missing) if several else _by_threads(folder, job, missing):
-            bar.update(stop - start)
+        bar.update(sum(last - first for first, last in set(shards) - set(missing)))
+        for first, last in _by_processes(folder, job, missing) if several else _by_threads(folder, job, missing):
+            bar.update(last - first)
+            if stop is not None and stop.is_set():
+                raise StoppedError
     _join(folder, shards, tokenizers)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
+from threading import Event
 from typing import Any, NamedTuple, Protocol
 
 import grain
@@ -80,10 +81,10 @@ class Redrawn:
         cache: Path,
     ) -> None:
         """`plain`: the examples as they are without chance; `buckets`: the last of them holds every one of those."""
-        self.buckets = buckets
+        self.buckets, self._stop = buckets, Event()
         limit = buckets[-1].source_length, buckets[-1].target_length
         self._draw: Callable[[int], Examples] = lambda epoch: made.draw(
-            plain, corpus, tokenizers, rate, seed, epoch, limit, cache
+            plain, corpus, tokenizers, rate, seed, epoch, limit, cache, self._stop
         )
         self._plan: Callable[[Examples], Plan] = lambda drawn: make_plan(
             drawn.source_lengths, drawn.target_lengths, buckets, seed, shares
@@ -108,7 +109,12 @@ class Redrawn:
         return self._coming[number]
 
     def close(self) -> None:
+        """What was drawn is removed: it can be drawn again."""
+        self._stop.set()
         self._background.shutdown(wait=True, cancel_futures=True)
+        for future in self._coming.values():
+            if not future.cancelled() and future.exception() is None:
+                made.forget(future.result())
 
 
 class _Epoch:

@@ -1,8 +1,9 @@
 """Text to tokens and back: sentencepiece (bpe, unigram, char) or whole words.
 
 Ids 0 to 3 are the four marks in every vocabulary. Text is brought into the normal form of Unicode that the training
-text was brought into (--data.filter.normalize; most often none), and taken as it is otherwise: no lower-casing. Runs of spaces become one space. A model is plain bytes (sentencepiece's protocol buffer, or a
-list of words); nothing is ever unpickled.
+text was brought into (--data.filter.normalize; most often none), and is taken as it is otherwise: no lower-casing. Runs
+of spaces become one space. A model is plain bytes (sentencepiece's protocol buffer, or a list of words); nothing is
+ever unpickled.
 """
 
 import hashlib
@@ -252,8 +253,9 @@ class Tokenizers(NamedTuple):
 def train(
     settings: config.Tokenizer, sources: Iterable[str], targets: Iterable[str], form: Form = "none"
 ) -> Tokenizers:
-    """Train on both sides (together when `settings.joint`), which are in the normal form `form`. Warns through logging when a vocabulary is
-    smaller than wanted. Raises TransformerError when the wanted one is too small, or there is no text."""
+    """Train on both sides (together when `settings.joint`), which are in the normal form `form`. Warns through logging
+    when a vocabulary is smaller than wanted. Raises TransformerError when the wanted one is too small, or there is no
+    text."""
     if settings.joint:
         joint = _train_one(settings, chain(sources, targets), "joint", form)
         return Tokenizers(joint, joint)
