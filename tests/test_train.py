@@ -40,19 +40,20 @@ def assert_identical(a, b):
 
 def interrupt_at(step, monkeypatch):
     """Ctrl-C while batch `step` (from 0) is fetched."""
-    original = training.batches.stream
+    original = training.supply.stream
 
-    def stream(*arguments, **keywords):
-        inner = original(*arguments, **keywords)
+    def stream(supply, start, **keywords):
+        inner = original(supply, start, **keywords)
+        size = supply.epoch(start.epoch)[1].batches_per_epoch
         try:
-            for index, batch in inner:
+            for index, (place, batch) in enumerate(inner, start.epoch * size + start.position):
                 if index == step:
                     signal.raise_signal(signal.SIGINT)
-                yield index, batch
+                yield place, batch
         finally:
             inner.close()
 
-    monkeypatch.setattr(training.batches, "stream", stream)
+    monkeypatch.setattr(training.supply, "stream", stream)
 
 
 @pytest.fixture
@@ -192,7 +193,7 @@ def test_a_loss_that_is_not_finite_stops_names_the_batch_and_keeps_the_last_good
 
     monkeypatch.setattr(update, "make_step", poisoned)
     folder = tmp_path / "run"
-    message = r"not finite at update \d+, batch 5: .* training pairs \d+, .* last good checkpoint is step 4;.*peak"
+    message = r"not finite at batch \d+ of epoch \d+: .* training pairs \d+, .* last good checkpoint is step 4;.*peak"
     with pytest.raises(TransformerError, match=message):
         workflow.train(settings, folder, "toy")
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(final(folder)))
@@ -373,7 +374,7 @@ def test_the_first_parameters_of_init_from_survive_a_crash_before_the_first_chec
         with_training(settings, steps=1), schedule=config.Schedule(name="constant", peak=1e-12, warmup=1)
     )
     with monkeypatch.context() as patch:
-        patch.setattr(training.batches, "stream", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("power cut")))
+        patch.setattr(training.supply, "stream", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("power cut")))
         with pytest.raises(RuntimeError):
             workflow.train(frozen, tmp_path / "tuned", "toy", init_from=whole)
     with pytest.raises(UsageError, match=r"began from .*whole, not from"):

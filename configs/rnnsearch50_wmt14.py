@@ -1,0 +1,66 @@
+"""WMT14 English-French as Bahdanau et al. 2015, RNNsearch-50: 26.75 BLEU on newstest2014 (Table 1).
+
+transformer data prepare rnnsearch50_wmt14
+transformer train rnnsearch50_wmt14
+transformer evaluate runs/rnnsearch50_wmt14
+
+"Neural Machine Translation by Jointly Learning to Align and Translate": 26.75 tokenised BLEU after 288,000 updates (111
+hours), 28.45 after 667,000. As published (appendix A and B): bidirectional GRU of 1000, decoder of 1000, embeddings of
+620, alignment model of 1000, maxout of 500; 30,000 words a side, sentences of at most 50 words, batches of 80 sentences,
+Adadelta (rho 0.95, epsilon 1e-6), clipped at 1. Theirs are 348 million words of WMT14, chosen by their likeness to news;
+these are all of it.
+
+{estimate}
+
+Truly run: `--smoke`. Not run at full size: no accelerator was at hand.
+"""
+
+from transformer.config import (
+    Attention,
+    Batching,
+    Config,
+    Data,
+    Decoding,
+    Optimizer,
+    Rnn,
+    Schedule,
+    Tokenizer,
+    Training,
+)
+
+config = Config(
+    data=Data(
+        source="tfds:wmt14_translate/fr-en",
+        languages=("en", "fr"),
+        train="train",
+        validation="validation",
+        test="test",
+        max_length=51,  # 50 words and the end mark
+    ),
+    tokenizer=Tokenizer(kind="word", vocabulary=30_000, joint=False),
+    batching=Batching(rows=80, shapes=8),
+    model=Rnn(
+        decoder="bahdanau",
+        cell="gru",
+        bidirectional=True,
+        embedding=620,
+        encoder_width=1_000,
+        width=1_000,
+        readout=500,
+        attention=Attention(score="additive", hidden=1_000),
+        dropout=0.0,
+    ),
+    optimizer=Optimizer(name="adadelta", clip=1.0),
+    schedule=Schedule(name="constant", peak=1.0, warmup=0),
+    training=Training(
+        steps=288_000,
+        precision="bfloat16",
+        mean_over="sentences",
+        label_smoothing=0.0,
+        loss_chunk=2_048,
+        log_every=100,
+        validate_every=5_000,
+        metric="loss",
+    ),
+    decoding=Decoding(beam=12, normalize="none"),
+)
