@@ -1,4 +1,4 @@
-"""WMT14 English-German as Luong et al. 2015, the best single model: local-p, general, input feeding, unknown words replaced.
+"""WMT14 English-German as Luong et al. 2015: local-p, general, input feeding, unknown words replaced (one model).
 
 transformer data prepare luong_wmt14
 transformer train luong_wmt14

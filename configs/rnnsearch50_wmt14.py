@@ -6,9 +6,9 @@ transformer evaluate runs/rnnsearch50_wmt14
 
 "Neural Machine Translation by Jointly Learning to Align and Translate": 26.75 tokenised BLEU after 288,000 updates (111
 hours), 28.45 after 667,000. As published (appendix A and B): bidirectional GRU of 1000, decoder of 1000, embeddings of
-620, alignment model of 1000, maxout of 500; 30,000 words a side, sentences of at most 50 words, batches of 80 sentences,
-Adadelta (rho 0.95, epsilon 1e-6), clipped at 1. Theirs are 348 million words of WMT14, chosen by their likeness to news;
-these are all of it.
+620, alignment model of 1000, maxout of 500; 30,000 words a side, sentences of at most 50 words, batches of 80
+sentences, Adadelta (rho 0.95, epsilon 1e-6), clipped at 1. Theirs are 348 million words of WMT14, chosen by their
+likeness to news; these are all of it.
 
 {estimate}
 

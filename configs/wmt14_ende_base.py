@@ -4,8 +4,8 @@ transformer data prepare wmt14_ende_base     # downloads 1.6 GB; needs pip insta
 transformer train wmt14_ende_base
 transformer evaluate runs/wmt14_ende_base
 
-As published: 6 + 6 layers of width 512, one vocabulary of 37,000 pieces, about 25,000 source and 25,000 target tokens an
-update, 100,000 updates (12 hours on 8 P100), the last 5 checkpoints averaged, beam 4, length penalty 0.6. Theirs is
+As published: 6 + 6 layers of width 512, one vocabulary of 37,000 pieces, about 25,000 source and 25,000 target tokens
+an update, 100,000 updates (12 hours on 8 P100), the last 5 checkpoints averaged, beam 4, length penalty 0.6. Theirs is
 tokenised BLEU with compounds split; by sacreBLEU the same parameters have 27.52 (tensor2tensor's checkpoint).
 
 {estimate}

@@ -4,8 +4,8 @@ transformer data prepare wmt14_ende_big
 transformer train wmt14_ende_big
 transformer evaluate runs/wmt14_ende_big
 
-As published: `wmt14_ende_base` with width 1024, feed-forward 4096, 16 heads, dropout 0.3, 300,000 updates (3.5 days on 8
-P100), the last 20 checkpoints averaged.
+As published: `wmt14_ende_base` with width 1024, feed-forward 4096, 16 heads, dropout 0.3, 300,000 updates (3.5 days on
+8 P100), the last 20 checkpoints averaged.
 
 {estimate}
 

@@ -1,4 +1,4 @@
-"""WMT14 English-French, the big Transformer of Vaswani et al. 2017: 41.8 BLEU on newstest2014 (Table 2; 41.0 in the text).
+"""WMT14 English-French, the big Transformer of Vaswani et al. 2017: 41.8 BLEU on newstest2014 (Table 2).
 
 transformer data prepare wmt14_enfr_big
 transformer train wmt14_enfr_big

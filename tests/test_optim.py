@@ -39,6 +39,54 @@ def test_constant_stays():
     assert set(rates("constant", peak=0.5)[19:].tolist()) == {0.5}
 
 
+def test_halving_is_luongs():
+    """The peak for 30 updates, then half of it for 10, a quarter for 10, ...: with or without warm-up."""
+    expected, rate = [], 1.0
+    for update in range(1, 201):
+        if update > 30 and (update - 31) % 10 == 0:
+            rate /= 2
+        expected.append(rate)
+    halving = optim.schedule(config.Schedule("halving", peak=1.0, warmup=0, hold=30, every=10), 128, 200)
+    np.testing.assert_allclose([float(halving(i)) for i in range(200)], expected, rtol=1e-5)
+    warm = rates("halving", peak=1.0, hold=30, every=10)
+    np.testing.assert_allclose(warm[:20], np.arange(1, 21) / 20, rtol=1e-6)
+    np.testing.assert_allclose(warm[20:], expected[20:], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["constant", "halving", "cosine"])
+def test_without_warmup_the_first_update_has_the_peak(name):
+    rate = optim.schedule(config.Schedule(name, peak=0.5, warmup=0), 128, 100_000)
+    np.testing.assert_allclose([float(rate(0)), float(rate(1))], 0.5, rtol=1e-6)
+
+
+def follow(settings, gradients, rate=1.0):
+    """One number, from 1.0, along the gradients."""
+    optimizer = optim.optimizer(settings, lambda _: rate)
+    x, state = jnp.float32(1.0), optimizer.init(jnp.float32(1.0))
+    for gradient in gradients:
+        update, state = optimizer.update(jnp.float32(gradient), state, x)
+        x = optax.apply_updates(x, update)
+    return float(x)
+
+
+def test_sgd_by_hand():
+    """Clipped at 5 (Luong 2015), and nothing else: no momentum."""
+    found = follow(config.Optimizer(name="sgd", clip=5.0), (0.3, -20.0, 1.0), rate=0.5)
+    np.testing.assert_allclose(found, 1.0 - 0.5 * (0.3 - 5.0 + 1.0), rtol=1e-6)
+
+
+def test_adadelta_by_hand():
+    """Zeiler 2012, algorithm 1, with Bahdanau 2015's constants."""
+    x, squares, updates = 1.0, 0.0, 0.0
+    for gradient in (0.3, -0.7, 0.2, 0.2):
+        squares = 0.95 * squares + 0.05 * gradient**2
+        update = -np.sqrt(updates + 1e-6) / np.sqrt(squares + 1e-6) * gradient
+        updates = 0.95 * updates + 0.05 * update**2
+        x += update
+    found = follow(config.Optimizer(name="adadelta", clip=0.0), (0.3, -0.7, 0.2, 0.2))
+    np.testing.assert_allclose(found - 1, x - 1, rtol=1e-4)
+
+
 def gradients_like(parameters, scale):
     return jax.tree.map(lambda p: jnp.full_like(p, scale), parameters)
 

@@ -50,14 +50,19 @@ RANGES: dict[str, tuple[float, float]] = {
     "optimizer.b1": (0, 0.9999999),
     "optimizer.b2": (0, 0.9999999),
     "optimizer.epsilon": (0, math.inf),
+    "optimizer.rho": (0, 0.9999999),
+    "optimizer.epsilon_root": (1e-30, math.inf),
     "optimizer.weight_decay": (0, math.inf),
     "optimizer.clip": (0, math.inf),
     "schedule.peak": (0, math.inf),
-    "schedule.warmup": (1, math.inf),
+    "schedule.warmup": (0, math.inf),
     "schedule.final": (0, 1),
+    "schedule.hold": (0, math.inf),
+    "schedule.every": (1, math.inf),
     "training.steps": (1, math.inf),
     "training.minutes": (0, math.inf),
     "training.accumulate": (1, math.inf),
+    "training.ema": (0, 0.9999999),
     "training.label_smoothing": (0, 0.999),
     "training.guided.weight": (0, math.inf),
     "training.loss_chunk": (1, math.inf),
@@ -134,6 +139,20 @@ def everything(config: Config) -> None:
         _rnn(model)
     else:
         _transformer(model)
+    if config.schedule.name in ("inverse_sqrt", "noam") and config.schedule.warmup == 0:
+        raise UsageError(
+            f"--schedule.warmup=0: --schedule.name={config.schedule.name} falls with the square root of it; give at "
+            "least 1, or --schedule.name=constant"
+        )
+    if config.schedule.name == "halving" and config.schedule.hold < config.schedule.warmup:
+        raise UsageError(
+            f"--schedule.hold={config.schedule.hold}: the rate would be halved within --schedule.warmup="
+            f"{config.schedule.warmup}; raise the one or lower the other"
+        )
+    if config.optimizer.weight_decay and config.optimizer.name != "adamw":
+        raise UsageError(
+            f"--optimizer.weight-decay is of --optimizer.name=adamw: {config.optimizer.name} would not decay anything"
+        )
     if model.tie == "all" and not config.tokenizer.joint:
         raise UsageError("--model.tie=all needs one vocabulary: give --tokenizer.joint=True or --model.tie=target")
     subwords.check(config.tokenizer)
@@ -210,6 +229,10 @@ def _known(flag: str, name: str, names: Iterable[str]) -> None:
 
 def _rnn(model: Rnn) -> None:
     attention, encoder = model.attention, model.encoder_width or model.width
+    if attention.fused == "always":
+        raise UsageError(
+            "--model.attention.fused=always is of the Transformer: a recurrent decoder looks token by token"
+        )
     memory = encoder * (2 if model.bidirectional else 1)
     _known("score", attention.score, [*SCORES, "none"])
     _known("window", attention.window, WINDOWS)
@@ -247,6 +270,18 @@ def _transformer(model: Transformer) -> None:
         raise UsageError(
             f"--model.width={model.width} does not divide into --model.attention.heads={attention.heads} heads"
         )
+    if attention.fused == "always":
+        fits = (attention.score, attention.window) == ("scaled_dot", "global")
+        if not fits and len(set(attention.places)) == 3:
+            raise UsageError(
+                f"--model.attention.fused=always is of scaled_dot and global: with --model.attention.score="
+                f"{attention.score} and --model.attention.window={attention.window} nothing would be fused"
+            )
+        if model.attention_dropout > 0:
+            raise UsageError(
+                f"--model.attention.fused=always has no weights to drop: give --model.attention-dropout=0, not "
+                f"{model.attention_dropout}"
+            )
     if WINDOWS[attention.window].needs_lengths and "decoder" in attention.places:
         raise UsageError(
             f"--model.attention.window={attention.window} needs the length of the sentence, and the decoder's own has "

@@ -1,7 +1,8 @@
 """Checkpoints of a run, through orbax: parameters, optimizer state and what the host knows, saved as one.
 
 Each is a folder `checkpoints/<step>/` that appears whole or not at all, written while training goes on. Parameters are
-an item of their own, so that translating reads no optimizer state. Nothing is pickled. What its files were when they
+an item of their own, and so is their average where there is one, so that translating reads no optimizer state. Nothing
+is pickled. What its files were when they
 were written is in `checkpoints/checksums/<step>.json`.
 """
 
@@ -31,7 +32,7 @@ from transformer.parallel import by_rules, replicated
 
 log = logging.getLogger(__name__)
 
-ITEMS = ("parameters", "optimizer", "host")
+ITEMS = ("parameters", "optimizer", "ema", "host")
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class Checkpoints:
         if read_only and not folder.is_dir():
             raise TransformerError(f"{folder.parent} holds no checkpoint yet")
         self.folder = folder
+        self._learned = "ema" if training.ema > 0 else "parameters"
+        """The item that translates."""
         self._qualities: dict[int, float | None] = {}
         """Of those saved in this sitting."""
         self._sealer, self._sealing = ThreadPoolExecutor(1), Future[None]()
@@ -97,8 +100,7 @@ class Checkpoints:
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
-                    parameters=ocp.args.StandardSave(state["parameters"]),
-                    optimizer=ocp.args.StandardSave(state["optimizer"]),
+                    **{name: ocp.args.StandardSave(tree) for name, tree in state.items() if name != "step"},
                     host=ocp.args.JsonSave({**host, "quality": quality}),
                 ),
             )
@@ -210,25 +212,22 @@ class Checkpoints:
 
     def restore(self, step: int, like: dict[str, Any], mesh: Mesh) -> dict[str, Any]:
         """The state of a checkpoint; `like` is a state of the same shapes, or these alone."""
-        abstract = _abstract(like, mesh)
-        items = self._read(
-            step,
-            parameters=ocp.args.StandardRestore(abstract["parameters"]),
-            optimizer=ocp.args.StandardRestore(abstract["optimizer"]),
-        )
+        trees = {name: tree for name, tree in _abstract(like, mesh).items() if name != "step"}
+        items = self._read(step, **{name: ocp.args.StandardRestore(tree) for name, tree in trees.items()})
         return {
             "step": jax.device_put(jnp.int32(step), replicated(mesh)),
-            **{name: _owned(items, name) for name in ("parameters", "optimizer")},
+            **{name: _owned(items, name) for name in trees},
         }
 
     def parameters(self, step: int, like: Any, mesh: Mesh) -> Any:
-        """The parameters of a checkpoint alone. Raises TransformerError when they are damaged or cannot be read."""
-        for item in ("_", "parameters/"):  # what names the items, and this one
+        """The parameters of a checkpoint alone, averaged (`training.ema`) where the run has an average. Raises
+        TransformerError when they are damaged or cannot be read."""
+        for item in ("_", f"{self._learned}/"):  # what names the items, and this one
             if damage := self._damage(step, item):
                 raise TransformerError(
                     f"the checkpoint {self.folder / str(step)} is damaged ({damage}); {self._others(step)}"
                 )
-        return self._read(step, parameters=ocp.args.StandardRestore(_abstract(like, mesh)))["parameters"]
+        return self._read(step, **{self._learned: ocp.args.StandardRestore(_abstract(like, mesh))})[self._learned]
 
     def _read(self, step: int, **items: Any) -> dict[str, Any]:
         try:

@@ -147,6 +147,10 @@ class Attention:
     """location: source tokens that it knows; those beyond get no weight."""
     heads: int = 4
     """Transformer: attentions side by side in every layer."""
+    fused: Literal["auto", "never", "always"] = "auto"
+    """Transformer: scaled_dot with the window global and no dropout on weights, where nobody wants to see them. auto:
+    by cuDNN's kernel where it serves (bfloat16 on NVIDIA GPUs, lengths and head widths that suit it), otherwise as any
+    score. always: by JAX's function for it everywhere. never: as any score."""
     places: tuple[Literal["encoder", "decoder", "cross"], ...] = ("encoder", "decoder", "cross")
     """Transformer: the attentions that have this score and window; the others have scaled_dot, global."""
 
@@ -239,10 +243,19 @@ MODELS: dict[str, type[Any]] = {"transformer": Transformer, "rnn": Rnn}
 class Optimizer:
     """What turns gradients into updates."""
 
-    name: Literal["adam", "adamw"] = "adam"
+    name: Literal["adam", "adamw", "sgd", "adadelta"] = "adam"
+    """sgd: the gradient times the rate (Luong 2015: rate 1, clip 5). adadelta: Zeiler 2012 (Bahdanau 2015: rate 1,
+    clip 1). The rate is the schedule's."""
     b1: float = 0.9
+    """adam, adamw: decay of the mean gradient."""
     b2: float = 0.98
+    """adam, adamw: decay of the mean squared gradient."""
     epsilon: float = 1e-9
+    """adam, adamw: added to the root of that mean."""
+    rho: float = 0.95
+    """adadelta: decay of the mean squared gradient and of the mean squared update."""
+    epsilon_root: float = 1e-6
+    """adadelta: added to both of those means, under their roots."""
     weight_decay: float = 0.0
     """adamw only; matrices only (no biases, no norms)."""
     clip: float = 1.0
@@ -253,14 +266,20 @@ class Optimizer:
 class Schedule:
     """Learning rate by update. Every schedule climbs linearly to `peak` over `warmup` updates first."""
 
-    name: Literal["inverse_sqrt", "noam", "cosine", "constant"] = "inverse_sqrt"
+    name: Literal["inverse_sqrt", "noam", "cosine", "constant", "halving"] = "inverse_sqrt"
     """inverse_sqrt: peak * sqrt(warmup / step). noam: the same with peak = width^-0.5 * warmup^-0.5 (paper,
-    section 5.3), times `peak` as a factor. cosine: to `final` of the peak at the last update."""
+    section 5.3), times `peak` as a factor. cosine: to `final` of the peak at the last update. halving: the peak for
+    `hold` updates, then halved, and halved again after every `every` updates (Luong 2015, section 4.1)."""
     peak: float = 2e-3
     warmup: int = 1_000
-    """Updates."""
+    """Updates; 0: begin at the peak (constant, cosine, halving)."""
     final: float = 0.01
     """cosine: last learning rate as a share of the peak."""
+    hold: int = 10_000
+    """halving: updates before the rate is halved first, the warm-up included. Luong 2015: those of 5 epochs, or of 8
+    with dropout."""
+    every: int = 2_000
+    """halving: updates of each lower rate. Luong 2015: those of an epoch."""
 
 
 @dataclass(frozen=True)
@@ -285,6 +304,18 @@ class Training:
     """Stop after this much training time (all sittings together), saved as at the last update; 0: no limit."""
     accumulate: int = 1
     """Go through each batch in this many pieces, to fit memory: the same mathematics (up to rounding)."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What updates compute in. bfloat16: matrices are multiplied and activations kept in it; parameters, optimizer,
+    sums and norms stay float32, and so do validation and search."""
+    remat: Literal["none", "cheap", "all"] = "none"
+    """What the backward pass computes again in place of keeping it, to fit memory. cheap: all but the products with
+    weights. all: each layer of a Transformer, each step of a recurrence, from its input. The same mathematics."""
+    mean_over: Literal["tokens", "sentences"] = "tokens"
+    """What the gradient is a mean over: the target's tokens, or the sentence pairs (Bahdanau 2015, Luong 2015: their
+    rates and clips are of it). What is logged is always a mean over tokens."""
+    ema: float = 0.0
+    """Decay of an exponential moving average of the parameters, at most (1 + step) / (10 + step); 0: none. Validation,
+    translation and all else that reads a run then use the average."""
     label_smoothing: float = 0.1
     guided: Guided = field(default_factory=Guided)
     loss_chunk: int = 256

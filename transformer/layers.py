@@ -11,6 +11,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from transformer import config
 from transformer.dropout import dropout
+from transformer.precision import summed
+from transformer.remat import remat
 
 _glorot = nnx.initializers.glorot_uniform()
 
@@ -27,20 +29,24 @@ class Embedding(nnx.Module):
 
     def __init__(self, vocabulary: int, width: int, *, rngs: nnx.Rngs):
         self.table = nnx.Param(jax.random.normal(rngs.params(), (vocabulary, width)) * width**-0.5)
+        self.precision = "float32"  # a training's own; all that follows computes in that of what it is given
 
     def __call__(self, tokens: Int[Array, "*B"]) -> Float[Array, "*B D"]:
-        return self.table[...][tokens] * self.table.shape[-1] ** 0.5
+        return (self.table[...][tokens] * self.table.shape[-1] ** 0.5).astype(self.precision)
 
 
 class Output(nnx.Module):
-    """Logits by inner product with an embedding: its own, or a model's input embedding (Press and Wolf 2017)."""
+    """Logits by inner product with an embedding: its own, or a model's input embedding (Press and Wolf 2017).
+
+    They are float32, whatever the hidden states.
+    """
 
     def __init__(self, embedding: Embedding, *, bias: bool = False):
         self.embedding = embedding
         self.bias = nnx.Param(jnp.zeros(embedding.table.shape[0])) if bias else None
 
     def __call__(self, hidden: Float[Array, "*B D"]) -> Float[Array, "*B V"]:
-        logits = hidden @ self.embedding.table[...].T
+        logits = summed(jnp.matmul, hidden, self.embedding.table[...].T.astype(hidden.dtype))
         return logits if self.bias is None else logits + jnp.broadcast_to(self.bias[...], logits.shape)
 
 
@@ -57,8 +63,8 @@ class Positions(nnx.Module):
         """Rows of x stand at 0..T-1; or, one token each (T = 1), at `position`."""
         table = sinusoids(self.length, self.width) if self.learned is None else self.learned[...]
         if position is None:
-            return x + table[None, : x.shape[1]]
-        return x + jnp.asarray(table)[position][:, None]
+            return (x + table[None, : x.shape[1]]).astype(x.dtype)
+        return (x + jnp.asarray(table)[position][:, None]).astype(x.dtype)
 
 
 class FeedForward(nnx.Module):
@@ -75,16 +81,18 @@ class FeedForward(nnx.Module):
         self.dropout = model.feedforward_dropout
 
     def __call__(self, x: Float[Array, "B T D"], key: PRNGKeyArray | None = None) -> Float[Array, "B T D"]:
-        inner = x @ self.inner[...] + self.inner_bias[...][None, None]
+        # Biases are added in float32: backward they are sums over all tokens.
+        inner = (x @ self.inner[...].astype(x.dtype) + self.inner_bias[...][None, None]).astype(x.dtype)
         if self.gate is not None:
-            inner = jax.nn.silu(x @ self.gate[...]) * inner
+            inner = jax.nn.silu(x @ self.gate[...].astype(x.dtype)) * inner
         else:
             inner = jax.nn.relu(inner) if self.activation == "relu" else jax.nn.gelu(inner)
-        return dropout(inner, self.dropout, key) @ self.outer[...] + self.outer_bias[...][None, None]
+        outer = dropout(inner, self.dropout, key) @ self.outer[...].astype(x.dtype)
+        return (outer + self.outer_bias[...][None, None]).astype(x.dtype)
 
 
 class Residual(nnx.Module):
-    """x + dropout(f(x)) with the norm after (post, the paper's) or before f (pre)."""
+    """x + dropout(f(x)) with the norm after (post, the paper's) or before f (pre), the norm in float32."""
 
     def __init__(self, model: config.Transformer, *, rngs: nnx.Rngs):
         self.norm = nnx.LayerNorm(model.width, rngs=rngs)
@@ -98,9 +106,9 @@ class Residual(nnx.Module):
         key: PRNGKeyArray | None,
     ) -> tuple[Float[Array, "B T D"], Any]:
         """The sub-layer returns its output and anything else (weights, a cache), which is handed through."""
-        y, extra = sublayer(self.norm(x) if self.pre else x)
+        y, extra = sublayer(self.norm(x).astype(x.dtype) if self.pre else x)
         x = x + dropout(y, self.dropout, key)
-        return x if self.pre else self.norm(x), extra
+        return x if self.pre else self.norm(x).astype(x.dtype), extra
 
 
 def stack(make: Callable[[nnx.Rngs], nnx.Module], depth: int, rngs: nnx.Rngs) -> Any:
@@ -123,6 +131,7 @@ def run(
     each: Any = None,
     *,
     unroll: bool = False,
+    how: str = "none",
 ) -> tuple[Array, Any]:
     """Run a stack from the first layer to the last by one `lax.scan`.
 
@@ -133,6 +142,7 @@ def run(
         key: split over the layers; None for no dropout.
         each: a pytree that leads with [L, ...], handed to `body` layer by layer.
         unroll: XLA sees all layers at once; slower to compile, the same mathematics.
+        how: what the backward pass computes again, as `remat` says.
 
     Returns:
         The last layer's output, and what was collected, stacked [L, ...].
@@ -145,7 +155,8 @@ def run(
         parameters, key, own = layer
         return body(nnx.merge(graph, parameters), x, key, own)
 
-    return jax.lax.scan(step, x, (parameters, keys, each), unroll=depth if unroll else 1)
+    one = remat(step, how, unrolled=unroll)
+    return jax.lax.scan(one, x, (parameters, keys, each), unroll=depth if unroll else 1)
 
 
 def keys_for(key: PRNGKeyArray | None, count: int) -> list[PRNGKeyArray | None]:

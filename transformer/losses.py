@@ -74,7 +74,6 @@ def _piece(
         logits, pull = jax.vjp(apply, parameters, hidden)
     else:
         logits = apply(parameters, hidden)
-    logits = logits.astype(jnp.float32)
     V = logits.shape[-1]
     weight = (targets != PAD).astype(jnp.float32)
     normaliser = jax.nn.logsumexp(logits, -1)
@@ -85,7 +84,7 @@ def _piece(
         return total, nll, None
     hit = jax.nn.one_hot(targets, V, dtype=logits.dtype)
     cotangent = jnp.exp(logits - normaliser[..., None]) - smoothing / V - (1 - smoothing) * hit
-    by_parameters, by_hidden = pull((cotangent * weight[..., None]).astype(hidden.dtype))
+    by_parameters, by_hidden = pull(cotangent * weight[..., None])
     return total, nll, (by_parameters, by_hidden.reshape(shape))
 
 
@@ -113,6 +112,8 @@ def _scan(
         return (total + loss, by_parameters), (nll, gradients[1])
 
     start = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, parameters) if gradient else None)
+    # Matrices take the hidden states' precision once, not in every piece; the sum of their gradients is float32.
+    parameters = jax.tree.map(lambda p: p.astype(hidden.dtype) if p.ndim > 1 else p, parameters)
     (total, by_parameters), (nll, by_hidden) = jax.lax.scan(step, start, (cut(hidden), cut(targets)))
     return total, join(nll), by_parameters, join(by_hidden) if gradient else None
 
@@ -136,7 +137,7 @@ def _backward(
 ) -> tuple[Any, Array, None]:
     by_parameters, by_hidden = gradients
     scale = cotangents[0]
-    return jax.tree.map(lambda g: g * scale, by_parameters), by_hidden * scale, None
+    return jax.tree.map(lambda g: g * scale, by_parameters), (by_hidden * scale).astype(by_hidden.dtype), None
 
 
 _chunked.defvjp(_forward, _backward)

@@ -1,7 +1,8 @@
 """Recurrent cells, the scan over time, and the encoder made of them.
 
 Letters: X width of an input, H of a state (heads are the Transformer's), G = gates x H. A state is a tuple whose first
-leaf is the hidden state [B, H]; the LSTM's second one is its memory cell.
+leaf is the hidden state [B, H]; the LSTM's second one is its memory cell. States are float32, for they are sums over
+time; a step computes in the precision of what is projected.
 """
 
 from typing import TypeAlias
@@ -13,6 +14,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from transformer import config
 from transformer.dropout import dropout
+from transformer.remat import remat
 
 State: TypeAlias = tuple[Array, ...]
 
@@ -25,16 +27,16 @@ def lstm(projected: Float[Array, "B G"], state: State, recurrent: Float[Array, "
     `projected` is all that the input gives to the gates, biases included.
     """
     h, c = state
-    into, keep, new, out = jnp.split(projected + h @ recurrent, 4, -1)
+    into, keep, new, out = jnp.split(projected + h.astype(projected.dtype) @ recurrent, 4, -1)
     c = jax.nn.sigmoid(keep) * c + jax.nn.sigmoid(into) * jnp.tanh(new)
     return jax.nn.sigmoid(out) * jnp.tanh(c), c
 
 
 def gru(projected: Float[Array, "B G"], state: State, recurrent: Float[Array, "H G"]) -> State:
     """Update and reset gate, and the proposed state (Cho 2014; Bahdanau 2015, appendix A.1.1)."""
-    (h,), H = state, recurrent.shape[0]
-    update, reset = jnp.split(jax.nn.sigmoid(projected[:, : 2 * H] + h @ recurrent[:, : 2 * H]), 2, -1)
-    proposed = jnp.tanh(projected[:, 2 * H :] + (reset * h) @ recurrent[:, 2 * H :])
+    (h,), H, kind = state, recurrent.shape[0], projected.dtype
+    update, reset = jnp.split(jax.nn.sigmoid(projected[:, : 2 * H] + h.astype(kind) @ recurrent[:, : 2 * H]), 2, -1)
+    proposed = jnp.tanh(projected[:, 2 * H :] + (reset * h).astype(kind) @ recurrent[:, 2 * H :])
     return ((1 - update) * h + update * proposed,)
 
 
@@ -58,12 +60,14 @@ class Cell(nnx.Module):
     def project(self, x: Float[Array, "*B X"], part: int = 0) -> Float[Array, "*B G"]:
         """What one part of the input gives to the gates; the first part brings the biases."""
         begin = sum(self.inputs[:part])
-        product = x @ self.input[begin : begin + self.inputs[part]]
-        return product + jnp.broadcast_to(self.bias[...], product.shape) if part == 0 else product
+        product = x @ self.input[begin : begin + self.inputs[part]].astype(x.dtype)
+        if part > 0:
+            return product
+        return (product + jnp.broadcast_to(self.bias[...], product.shape)).astype(x.dtype)
 
     def __call__(self, projected: Float[Array, "B G"], state: State) -> State:
         """The next state."""
-        return (lstm if self.kind == "lstm" else gru)(projected, state, self.recurrent[...])
+        return (lstm if self.kind == "lstm" else gru)(projected, state, self.recurrent[...].astype(projected.dtype))
 
     def zeros(self, rows: int) -> State:
         """The state before anything."""
@@ -77,11 +81,12 @@ def run(
     mask: Bool[Array, "B T"] | None = None,
     *,
     reverse: bool = False,
+    how: str = "none",
 ) -> tuple[Float[Array, "B T H"], State]:
     """A cell over time: hidden states, and the last state.
 
     Where the mask is False the state stays as it is: the last state is that of the last token (reverse: of the first),
-    whatever the padding.
+    whatever the padding. `how` much the backward pass computes again is as `remat` says.
     """
 
     def step(state: State, inputs: tuple[Array, Array | None]) -> tuple[State, Array]:
@@ -89,10 +94,10 @@ def run(
         new = cell(x, state)
         if real is not None:
             new = tuple(jnp.where(real[:, None], n, old) for n, old in zip(new, state, strict=True))
-        return new, new[0]
+        return new, new[0].astype(x.dtype)
 
     inputs = (projected.swapaxes(0, 1), None if mask is None else mask.T)
-    last, hidden = jax.lax.scan(step, start, inputs, reverse=reverse)
+    last, hidden = jax.lax.scan(remat(step, how), start, inputs, reverse=reverse)
     return hidden.swapaxes(0, 1), last
 
 
@@ -106,7 +111,7 @@ class Encoder(nnx.Module):
         self.forward = nnx.List([Cell(model.cell, (w,), H, rngs=rngs) for w in widths])
         backward = widths if model.bidirectional else []
         self.backward = nnx.List([Cell(model.cell, (w,), H, rngs=rngs) for w in backward])
-        self.dropout = model.dropout
+        self.dropout, self.remat = model.dropout, "none"
 
     def __call__(
         self, x: Float[Array, "B S X"], mask: Bool[Array, "B S"], keys: list[PRNGKeyArray | None]
@@ -116,11 +121,11 @@ class Encoder(nnx.Module):
         for layer, cell in enumerate(self.forward):
             if layer > 0:
                 x = dropout(x, self.dropout, keys[layer])
-            hidden, last = run(cell, cell.project(x), cell.zeros(len(x)), mask)
+            hidden, last = run(cell, cell.project(x), cell.zeros(len(x)), mask, how=self.remat)
             both = [last]
             if self.backward:
                 cell = self.backward[layer]
-                other, first = run(cell, cell.project(x), cell.zeros(len(x)), mask, reverse=True)
+                other, first = run(cell, cell.project(x), cell.zeros(len(x)), mask, reverse=True, how=self.remat)
                 hidden, both = jnp.concatenate([hidden, other], -1), [last, first]
             x = hidden
             finals.append(tuple(both))

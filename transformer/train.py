@@ -88,11 +88,12 @@ def train(
     optimizer = optim.optimizer(settings.optimizer, rate)
     checkpoints = Checkpoints(run.checkpoints, training)
     with _explained(prepared.supply, checkpoints), compilations() as compiled, stop_requests() as stop:
-        if (found := checkpoints.resume(update.shapes(parameters, optimizer), mesh)) is not None:
+        ema = training.ema > 0
+        if (found := checkpoints.resume(update.shapes(parameters, optimizer, ema=ema), mesh)) is not None:
             state, host = found[0], Host(**found[1])
             log.info("going on from step %d", int(state["step"]))
         else:
-            state, host = update.begin(parameters, optimizer, mesh), Host()
+            state, host = update.begin(parameters, optimizer, mesh, ema=ema), Host()
         step = int(state["step"])
         count = sum(leaf.size for leaf in jax.tree.leaves(state["parameters"]))
         log.info("model: %s parameters; %d device(s)", f"{count:,}", mesh.size)
@@ -150,7 +151,7 @@ def train(
                     meter.settle()  # nothing that is not finite is ever saved
                     paused, quality = time.perf_counter(), None
                     if validates:
-                        validation = validate(state["parameters"])
+                        validation = validate(update.learned(state))
                         validating += time.perf_counter() - paused
                         if not math.isfinite(validation["loss"]):
                             raise NonFiniteLossError(place, {"loss": validation["loss"], "grad_norm": math.nan})
@@ -211,8 +212,9 @@ def _explained(given: Supply, checkpoints: Checkpoints) -> Iterator[None]:
         what, last = str(error).splitlines()[0][:200], checkpoints.last_good()
         if "RESOURCE_EXHAUSTED" in what:
             raise TransformerError(
-                f"the memory of the devices is full ({what}): raise --training.accumulate, lower --batching.tokens, or "
-                f"keep a part of the parameters on each device with --mesh.fsdp. The last good checkpoint is {last}"
+                f"the memory of the devices is full ({what}): raise --training.accumulate, give --training.remat, "
+                "lower --batching.tokens, or keep a part of the parameters on each device with --mesh.fsdp. The last "
+                f"good checkpoint is {last}"
             ) from error
         if jax.process_count() == 1:
             raise

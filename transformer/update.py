@@ -21,22 +21,37 @@ from transformer.losses import cross_entropy, guiding
 from transformer.meter import Wishes
 
 State = dict[str, Any]
-"""step, parameters, optimizer: pure trees. Dropout keys follow from (seed, step), so no generator is kept."""
+"""step, parameters, optimizer, and with an average of the parameters ema: pure trees. Dropout keys follow from (seed,
+step), so no generator is kept."""
 
 
-def shapes(parameters: Any, optimizer: optax.GradientTransformation) -> State:
-    """What a state of these parameters looks like, without any array of it."""
+def shapes(parameters: Any, optimizer: optax.GradientTransformation, *, ema: bool = False) -> State:
+    """What a state of these parameters looks like, without any array of it; `ema`: with an average of them."""
     step = jax.ShapeDtypeStruct((), jnp.int32)
-    return {"step": step, "parameters": parameters, "optimizer": jax.eval_shape(optimizer.init, parameters)}
+    state = {"step": step, "parameters": parameters, "optimizer": jax.eval_shape(optimizer.init, parameters)}
+    return state | ({"ema": parameters} if ema else {})
 
 
-def begin(parameters: Any, optimizer: optax.GradientTransformation, mesh: Mesh) -> State:
+def begin(parameters: Any, optimizer: optax.GradientTransformation, mesh: Mesh, *, ema: bool = False) -> State:
     """The state before the first update, every array where it lives; no device ever holds the optimizer whole."""
-    parameters = parallel.put(parameters, parallel.by_rules(mesh, parameters))
+    lives = parallel.by_rules(mesh, parameters)
+    average = {"ema": parallel.put(parameters, lives)} if ema else {}
+    parameters = parallel.put(parameters, lives)
     places = parallel.by_rules(mesh, jax.eval_shape(optimizer.init, parameters))
     optimizer_state = jax.jit(optimizer.init, out_shardings=places)(parameters)
     step = parallel.put(jnp.int32(0), parallel.replicated(mesh))
-    return {"step": step, "parameters": parameters, "optimizer": optimizer_state}
+    return {"step": step, "parameters": parameters, "optimizer": optimizer_state} | average
+
+
+def learned(state: State) -> Any:
+    """The parameters that translate: the average where there is one."""
+    return state.get("ema", state["parameters"])
+
+
+def averaged(ema: Any, parameters: Any, step: Array, decay: float) -> Any:
+    """The moving average after an update, `step` updates having been done before it: it forgets faster at first."""
+    share = 1 - jnp.minimum(decay, (1 + step) / (10 + step))
+    return jax.tree.map(lambda old, new: old + share * (new - old), ema, parameters)
 
 
 def make_step(
@@ -49,9 +64,11 @@ def make_step(
     """
 
     guided, pieces = settings.training.guided, settings.training.accumulate
+    by_sentence = settings.training.mean_over == "sentences"
 
     def loss(parameters: Any, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         model = nnx.merge(graph, parameters)
+        model.set_attributes(precision=settings.training.precision, remat=settings.training.remat)
         encoder_key, decoder_key = jax.random.split(key)
         memory = model.encode(batch.source, encoder_key)
         hidden, attention = model.decode(memory, batch.target_in, decoder_key, weights=guided.weight > 0)
@@ -83,7 +100,9 @@ def make_step(
         nothing = (jnp.zeros(()), {name: jnp.zeros(()) for name in names})
         zeros = (nothing, jax.tree.map(jnp.zeros_like, parameters))
         ((total, parts), gradients), _ = jax.lax.scan(accumulate, zeros, (cut, jnp.arange(pieces)))
-        return gradients, parts | {"loss": total, "tokens": jnp.sum(batch.target_out != 0)}
+        real = batch.target_out != 0
+        counts = {"tokens": real.sum()} | ({"sentences": real.any(1).sum()} if by_sentence else {})
+        return gradients, parts | {"loss": total} | counts
 
     def step(state: State, batch: Batch, wishes: Array) -> tuple[State, dict[str, Array]]:
         key = jax.random.fold_in(jax.random.key(settings.seed), state["step"])
@@ -91,13 +110,16 @@ def make_step(
         gradients, totals = over_rows(state["parameters"], batch, key)
         # Global sum over global sum: the mean over all tokens of the update, however they are spread.
         tokens = totals.pop("tokens")
-        gradients = jax.tree.map(lambda g: g / tokens, gradients)
+        count = totals.pop("sentences") if by_sentence else tokens
+        gradients = jax.tree.map(lambda g: g / count, gradients)
         updates, optimizer_state = optimizer.update(gradients, state["optimizer"], state["parameters"])
         new = {
             "step": state["step"] + 1,
             "parameters": optax.apply_updates(state["parameters"], updates),
             "optimizer": optimizer_state,
         }
+        if "ema" in state:
+            new["ema"] = averaged(state["ema"], new["parameters"], state["step"], settings.training.ema)
         means = {name: total / tokens for name, total in totals.items()}
         agreed = dict(zip(Wishes._fields, wishes.sum(0), strict=True))
         return new, means | {"grad_norm": optax.tree.norm(gradients), "tokens": tokens} | agreed

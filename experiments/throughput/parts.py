@@ -20,7 +20,7 @@ from flax import nnx
 
 from transformer import config, dropout, models, optim
 from transformer.__main__ import ask_for_huge_pages
-from transformer.attention.attend import attend
+from transformer.attention.attend import attend, fused
 from transformer.attention.scores import scaled_dot
 from transformer.layers import Embedding, Output
 from transformer.losses import cross_entropy
@@ -127,10 +127,9 @@ def attention(s: Parts) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]
         return attend(scaled_dot(q, k, {}), v, one)[0]
 
     def library(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-        q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))
-        return jax.nn.dot_product_attention(q, k, v, mask=mask)
+        return fused(q, k, v, mask)
 
-    variants = {"batch [B, H] (ours)": ours, "merged [B*H]": merged, "jax.nn.dot_product_attention": library}
+    variants = {"batch [B, H] (ours)": ours, "merged [B*H]": merged, "fused (jax.nn.dot_product_attention)": library}
     return {
         name: (jax.grad(lambda q, k, v, f=f: (f(q, k, v) ** 2).sum(), (0, 1, 2)), (query, keys, values))
         for name, f in variants.items()

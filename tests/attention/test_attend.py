@@ -1,12 +1,16 @@
 import math
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from transformer.attention import scores
-from transformer.attention.attend import attend, masked_softmax
+from transformer.attention.attend import attend, cudnn_serves, fused, masked_softmax
+from transformer.attention.mechanism import Mechanism
+from transformer.config import Attention
 
 
 def loops(query, keys, values, mask, scaled):
@@ -58,3 +62,92 @@ def test_dropout_falls_on_the_context_and_not_on_the_weights_returned():
     context, weights = attend(energies, values, mask, rate=0.5, key=jax.random.key(1))
     np.testing.assert_allclose(weights, 1 / 50, rtol=1e-6)
     assert abs(float(context[0, 0, 0, 0]) - 1.0) > 1e-3
+
+
+def heads(T=4, S=6, dtype=jnp.float32):
+    random = np.random.default_rng(2)
+    query, keys, values = (jnp.asarray(random.normal(size=(3, 2, n, 8)), dtype) for n in (T, S, S))
+    return query, keys, values
+
+
+MASKS = {
+    "padding, one row empty": (np.arange(6)[None] < np.array([6, 4, 0])[:, None])[:, None, None],
+    "causal": np.tril(np.ones((1, 1, 6, 6), bool)),
+}
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_the_fused_path_is_the_plain_one_with_its_gradients(mask):
+    """Here by XLA; where nothing may be looked at both give zeros, and no NaN on the way back."""
+    allowed, (query, keys, values) = jnp.asarray(MASKS[mask]), heads(T=6)
+
+    def plain(query, keys, values):
+        return attend(scores.scaled_dot(query, keys, {}), values, allowed)[0]
+
+    found, pull = jax.vjp(lambda *of: fused(*of, allowed), query, keys, values)
+    expected, expected_pull = jax.vjp(plain, query, keys, values)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    for a, b in zip(pull(jnp.cos(found)), expected_pull(jnp.cos(found)), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    if "empty" in mask:
+        assert not found[2].any()
+
+
+A100 = {"platform": "gpu", "compute_capability": "8.0", "client": SimpleNamespace(platform_version="cuda 12080")}
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "lengths", "serves"),
+    [
+        (A100, jnp.bfloat16, (4, 6), True),
+        (A100, jnp.float32, (4, 6), False),
+        (A100, jnp.bfloat16, (5, 6), False),
+        (A100, jnp.bfloat16, (4, 7), False),
+        (A100 | {"compute_capability": "7.5"}, jnp.bfloat16, (4, 6), False),
+        (A100 | {"client": SimpleNamespace(platform_version="rocm 60000")}, jnp.bfloat16, (4, 6), False),
+        ({"platform": "tpu"}, jnp.bfloat16, (4, 6), False),
+        ({"platform": "cpu"}, jnp.bfloat16, (4, 6), False),
+    ],
+)
+def test_cudnn_serves_by_device_precision_and_lengths(monkeypatch, device, dtype, lengths, serves):
+    asked = []
+
+    def library(query, keys, values, *, mask, implementation):
+        asked.append((implementation, mask.shape))
+        return query
+
+    monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(**device)])
+    monkeypatch.setattr(jax.nn, "dot_product_attention", library)
+    query, keys, values = heads(*lengths, dtype)
+    assert cudnn_serves(query, keys) is serves
+    fused(query, keys, values, jnp.ones((3, 1, 1, lengths[1]), bool))
+    assert asked == [("cudnn" if serves else "xla", (3, 1, *lengths))], "cuDNN takes no mask of one row for all queries"
+
+
+@pytest.mark.parametrize(
+    ("choice", "weights", "rate", "fuses"),
+    [
+        ("always", False, 0.0, True),
+        ("always", True, 0.0, False),
+        ("always", False, 0.1, False),
+        ("auto", False, 0.0, False),
+        ("never", False, 0.0, False),
+    ],
+)
+def test_when_attention_is_fused(choice, weights, rate, fuses):
+    """On a CPU only if it is asked for; never where weights are wanted or dropped."""
+    mechanism = Mechanism(Attention(heads=2, fused=choice), 8, 8, 2, rngs=nnx.Rngs(1))
+    allowed, position, lengths = jnp.asarray(MASKS["padding, one row empty"]), jnp.arange(4)[None], jnp.array([6, 4, 0])
+    arguments = (*heads(), allowed, position, lengths)
+    found, used = mechanism(*arguments, rate=rate, key=jax.random.key(1), weights=weights)
+    assert (used is None) is fuses
+    if rate == 0:
+        np.testing.assert_allclose(found, mechanism(*arguments)[0], atol=1e-6)
+
+
+def test_other_scores_and_windows_are_never_fused():
+    for changes in ({"score": "dot"}, {"window": "local_m"}):
+        mechanism = Mechanism(Attention(heads=2, fused="always", **changes), 8, 8, 2, rngs=nnx.Rngs(1))
+        allowed, position = jnp.asarray(MASKS["padding, one row empty"]), jnp.arange(4)[None]
+        _, used = mechanism(*heads(), allowed, position, jnp.array([6, 4, 0]), weights=False)
+        assert used is not None

@@ -9,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from transformer import config
-from transformer.attention.attend import attend, masked_softmax
+from transformer.attention.attend import attend, cudnn_serves, fused, masked_softmax
 from transformer.attention.scores import SCORES, Sizes, Start
 from transformer.attention.windows import WINDOWS
 
@@ -26,7 +26,7 @@ class Mechanism(nnx.Module):
     ):
         sizes = Sizes(query, memory, settings.hidden or query, settings.positions)
         self.score, self.window, self.half_width = settings.score, settings.window, settings.half_width
-        self.heads = heads
+        self.heads, self.fused = heads, settings.fused
         self.score_weights = _fresh(SCORES[self.score].weights(sizes), heads, rngs)
         self.window_weights = _fresh(WINDOWS[self.window].weights(sizes), heads, rngs)
 
@@ -45,7 +45,8 @@ class Mechanism(nnx.Module):
         *,
         rate: float = 0.0,
         key: PRNGKeyArray | None = None,
-    ) -> tuple[Float[Array, "*B T W"], Float[Array, "*B T S"]]:
+        weights: bool = True,
+    ) -> tuple[Float[Array, "*B T W"], Float[Array, "*B T S"] | None]:
         """Context and weights.
 
         Args:
@@ -57,10 +58,19 @@ class Mechanism(nnx.Module):
             lengths: tokens of each memory, for windows; None while it is still being written.
             rate: dropout on the weights that make the context.
             key: no key, no dropout.
+            weights: whether they are wanted: where they are not, a fused kernel may serve, which gives None.
         """
+        if not (weights or (rate > 0 and key is not None)) and self._fuses(query, keys):
+            return fused(query, keys, values, mask), None
         energies = self._by_head(SCORES[self.score].energies, self.score_weights, query, keys)
         seen, gain = self._look(query, position, lengths, keys.shape[-2])
         return attend(energies, values, mask if seen is None else mask & seen, gain=gain, rate=rate, key=key)
+
+    def _fuses(self, query: Array, keys: Array) -> bool:
+        """Whether one kernel is to do it all, and can."""
+        if self.heads is None or (self.score, self.window) != ("scaled_dot", "global"):
+            return False
+        return self.fused == "always" or (self.fused == "auto" and cudnn_serves(query, keys))
 
     def along(
         self,
@@ -136,7 +146,7 @@ class Mechanism(nnx.Module):
         out: int = -3,
     ) -> Any:
         """The function of the inputs and of each head's own weights; `axes` are those of the heads."""
-        plain = {name: weight[...] for name, weight in weights.items()}
+        plain = {name: weight[...].astype(inputs[0].dtype) for name, weight in weights.items()}
         if self.heads is None or not plain:
             return function(*inputs, plain)
         return jax.vmap(function, in_axes=(*(axes or [-3] * len(inputs)), 0), out_axes=out)(*inputs, plain)

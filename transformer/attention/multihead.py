@@ -26,8 +26,8 @@ class MultiHead(nnx.Module):
 
     def project(self, memory: Float[Array, "B S D"]) -> tuple[Float[Array, "B H S P"], Float[Array, "B H S K"]]:
         """Keys and values of a memory: computed once, then attended to by any number of queries."""
-        keys = self.mechanism.project(jnp.einsum("bsd,dhk->bhsk", memory, self.key[...]))
-        return keys, jnp.einsum("bsd,dhk->bhsk", memory, self.value[...])
+        keys = self.mechanism.project(jnp.einsum("bsd,dhk->bhsk", memory, self.key[...].astype(memory.dtype)))
+        return keys, jnp.einsum("bsd,dhk->bhsk", memory, self.value[...].astype(memory.dtype))
 
     def __call__(
         self,
@@ -38,11 +38,15 @@ class MultiHead(nnx.Module):
         position: Int[Array, "#B T"],
         lengths: Int[Array, "B"] | None,
         key: PRNGKeyArray | None = None,
-    ) -> tuple[Float[Array, "B T D"], Float[Array, "B H T S"]]:
+        *,
+        weights: bool = True,
+    ) -> tuple[Float[Array, "B T D"], Float[Array, "B H T S"] | None]:
         """The attended values, projected back to the model's width, and the weights; see `Mechanism`."""
-        query = jnp.einsum("btd,dhk->bhtk", x, self.query[...])
-        context, weights = self.mechanism(query, keys, values, mask, position, lengths, rate=self.dropout, key=key)
-        return jnp.einsum("bhtk,hkd->btd", context, self.output[...]), weights
+        query = jnp.einsum("btd,dhk->bhtk", x, self.query[...].astype(x.dtype))
+        context, used = self.mechanism(
+            query, keys, values, mask, position, lengths, rate=self.dropout, key=key, weights=weights
+        )
+        return jnp.einsum("bhtk,hkd->btd", context, self.output[...].astype(x.dtype)), used
 
     def along(
         self,

@@ -1,16 +1,20 @@
 """Compatibility of queries with keys: the one line in which attention mechanisms differ.
 
 Letters: Q width of a query, M width of the memory, A width of a hidden layer, P width of a projected key. Leading axes
-(batch, heads) are free. `weights` are a score's own parameters, by name.
+(batch, heads) are free. `weights` are a score's own parameters, by name, in the query's precision; energies are summed
+in float32.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
+
+from transformer.precision import summed, widened
 
 Weights: TypeAlias = Mapping[str, Array]
 Start: TypeAlias = Callable[[PRNGKeyArray], Array]
@@ -68,7 +72,7 @@ def vector(width: int) -> Start:
 
 def dot(query: Float[Array, "*B T K"], keys: Float[Array, "*B S K"], weights: Weights) -> Float[Array, "*B T S"]:
     """h_t · h_s (Luong 2015, section 3.1, "dot")."""
-    return jnp.einsum("...tk,...sk->...ts", query, keys)
+    return summed(partial(jnp.einsum, "...tk,...sk->...ts"), query, keys)
 
 
 def scaled_dot(query: Float[Array, "*B T K"], keys: Float[Array, "*B S K"], weights: Weights) -> Float[Array, "*B T S"]:
@@ -102,8 +106,10 @@ def additive_keys(memory: Float[Array, "*B S M"], weights: Weights) -> Float[Arr
 
 def additive(query: Float[Array, "*B T Q"], keys: Float[Array, "*B S A"], weights: Weights) -> Float[Array, "*B T S"]:
     """v_a · tanh(W_a s + U_a h) (Bahdanau 2015, appendix A.1.2)."""
-    inner = (query @ weights["query"])[..., :, None, :] + keys[..., None, :, :]
-    return jnp.tanh(inner) @ weights["vector"]
+    # Backward each is summed over the other's places: in float32, as all sums.
+    asked, keys = widened((query @ weights["query"], keys))
+    inner = (asked[..., :, None, :] + keys[..., None, :, :]).astype(query.dtype)
+    return summed(jnp.matmul, jnp.tanh(inner), weights["vector"])
 
 
 def concat_weights(sizes: Sizes) -> dict[str, Start]:
@@ -142,7 +148,7 @@ def location(query: Float[Array, "*B T Q"], keys: Float[Array, "*B S 0"], weight
     W_a knows `positions` source tokens; those beyond get the lowest energy, so no weight beside any other.
     """
     S, known = keys.shape[-2], weights["positions"].shape[-1]
-    energies = query @ weights["positions"][:, : min(S, known)]
+    energies = summed(jnp.matmul, query, weights["positions"][:, : min(S, known)])
     beyond = [(0, 0)] * (energies.ndim - 1) + [(0, max(0, S - known))]
     return jnp.pad(energies, beyond, constant_values=jnp.finfo(energies.dtype).min)
 
@@ -162,13 +168,14 @@ def cosine(query: Float[Array, "*B T K"], keys: Float[Array, "*B S K"], weights:
 
     The key strength beta_t > 0 sharpens or flattens the focus; it is softplus of a linear map of the query.
     """
-    strength = jax.nn.softplus(query @ weights["strength"] + weights["strength_bias"])
+    strength = jax.nn.softplus(summed(jnp.matmul, query, weights["strength"]) + weights["strength_bias"])
     return strength[..., None] * dot(_unit(query), keys, weights)
 
 
 def _unit(x: Float[Array, "*B N D"]) -> Float[Array, "*B N D"]:
     # The gradient at zero is zero, not NaN.
-    return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x * x, -1, keepdims=True), 1e-12))
+    wide = widened(x)
+    return (wide * jax.lax.rsqrt(jnp.maximum(jnp.sum(wide * wide, -1, keepdims=True), 1e-12))).astype(x.dtype)
 
 
 SCORES: dict[str, Score] = {

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from transformer.attention.scores import Sizes, Start, Weights, matrix, none, vector
+from transformer.precision import summed
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def predictive_weights(sizes: Sizes) -> dict[str, Start]:
 
 def predicted(query: Float[Array, "B T Q"], lengths: Int[Array, "B"], weights: Weights) -> Float[Array, "B T"]:
     """p_t = S sigmoid(v_p · tanh(W_p h_t)) (Luong 2015, equation 9), S the sentence's own length."""
-    share = jax.nn.sigmoid(jnp.tanh(query @ weights["centre"]) @ weights["centre_vector"])
+    share = jax.nn.sigmoid(summed(jnp.matmul, jnp.tanh(query @ weights["centre"]), weights["centre_vector"]))
     return lengths[:, None] * share
 
 

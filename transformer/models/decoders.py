@@ -1,5 +1,6 @@
 """The two recurrent decoders of the literature, with any attention or none."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -11,9 +12,11 @@ from transformer import config, recurrent
 from transformer.attention.mechanism import Mechanism
 from transformer.dropout import dropout
 from transformer.layers import keys_for
+from transformer.precision import widened
+from transformer.remat import remat
 
 Carry: TypeAlias = Any
-"""What goes from token to token; every leaf leads with R."""
+"""What goes from token to token, in float32; every leaf leads with R."""
 
 _glorot = nnx.initializers.glorot_uniform()
 
@@ -46,6 +49,7 @@ def look(
         position.reshape(B, R // B * T),
         seen.mask.sum(-1),
     )
+    assert weights is not None
     return context.reshape(R, T, -1), weights.reshape(R, T, -1)
 
 
@@ -69,10 +73,10 @@ class Stack(nnx.Module):
         keys = keys_for(key, len(self.cells))
         first = self.cells[0]
         if second is not None:
-            projected = projected + first.project(second, 1)
+            projected = projected + first.project(second.astype(projected.dtype), 1)
         new = [first(projected, states[0])]
         for layer, cell in list(enumerate(self.cells))[1:]:
-            x = dropout(new[-1][0], self.dropout, keys[layer])
+            x = dropout(new[-1][0].astype(projected.dtype), self.dropout, keys[layer])
             new.append(cell(cell.project(x), states[layer]))
         return tuple(new)
 
@@ -91,6 +95,7 @@ class Luong(nnx.Module):
         self.feeding = model.input_feeding and attends
         self.stack = Stack(model, self.width if self.feeding else 0, rngs=rngs)
         self.combine = nnx.Param(_glorot(rngs.params(), (memory + model.width, self.width))) if attends else None
+        self.remat = "none"
 
     def begin(self, states: tuple[recurrent.State, ...]) -> Carry:
         """States of the layers, and the attentional vector: zeros before the first token."""
@@ -107,17 +112,17 @@ class Luong(nnx.Module):
     ) -> tuple[Carry, Any]:
         """All tokens, one after the other: the carry after the last, and what `readout` needs."""
 
-        def step(carry: Carry, inputs: Any) -> tuple[Carry, Any]:
+        def step(seen: Seen, carry: Carry, inputs: Any) -> tuple[Carry, Any]:
             projected, position, key = inputs
             states, feed = carry
             states = self.stack(projected, feed, states, key)
-            top = states[-1][0]
+            top = states[-1][0].astype(projected.dtype)
             if not self.feeding:
                 return (states, None), top
             vector, weights = self._attend(top[:, None], seen, position[:, None])
-            return (states, vector[:, 0]), (vector[:, 0], weights[:, 0])
+            return (states, vector[:, 0].astype(feed.dtype)), (vector[:, 0], weights[:, 0])
 
-        return _over_time(step, carry, self.stack.cells[0].project(embedded), position, key)
+        return _over_time(step, seen, carry, self.stack.cells[0].project(embedded), position, key, self.remat)
 
     def readout(
         self, embedded: Float[Array, "R T X"], outputs: Any, seen: Seen, position: Int[Array, "R T"]
@@ -133,7 +138,7 @@ class Luong(nnx.Module):
         assert self.mechanism is not None
         assert self.combine is not None
         context, weights = look(self.mechanism, top, seen, position)
-        return jnp.tanh(jnp.concatenate([context, top], -1) @ self.combine[...]), weights
+        return jnp.tanh(jnp.concatenate([context, top], -1) @ self.combine[...].astype(top.dtype)), weights
 
 
 class Bahdanau(nnx.Module):
@@ -148,6 +153,7 @@ class Bahdanau(nnx.Module):
         self.stack = Stack(model, memory, rngs=rngs)
         # U_o, V_o, C_o as one matrix over [s_{t-1}; E y_{t-1}; c_t]; pairs of its columns meet in the maxout.
         self.deep = nnx.Param(_glorot(rngs.params(), (model.width + model.embedding + memory, 2 * self.width)))
+        self.remat = "none"
 
     def begin(self, states: tuple[recurrent.State, ...]) -> Carry:
         """States of the layers."""
@@ -162,35 +168,47 @@ class Bahdanau(nnx.Module):
         key: PRNGKeyArray | None,
     ) -> tuple[Carry, Any]:
         """All tokens, one after the other: the carry after the last, and what `readout` needs."""
-        summary = jnp.repeat(seen.summary, len(embedded) // len(seen.summary), 0)
+        seen = seen._replace(summary=jnp.repeat(seen.summary, len(embedded) // len(seen.summary), 0))
 
-        def step(states: Carry, inputs: Any) -> tuple[Carry, Any]:
+        def step(seen: Seen, states: Carry, inputs: Any) -> tuple[Carry, Any]:
             projected, position, key = inputs
-            before = states[-1][0]
+            before = states[-1][0].astype(projected.dtype)
             if self.mechanism is None:
-                context, weights = summary, None
+                context, weights = seen.summary, None
             else:
                 context, weights = jax.tree.map(
                     lambda x: x[:, 0], look(self.mechanism, before[:, None], seen, position[:, None])
                 )
             return self.stack(projected, context, states, key), (before, context, weights)
 
-        return _over_time(step, carry, self.stack.cells[0].project(embedded), position, key)
+        return _over_time(step, seen, carry, self.stack.cells[0].project(embedded), position, key, self.remat)
 
     def readout(
         self, embedded: Float[Array, "R T X"], outputs: Any, seen: Seen, position: Int[Array, "R T"]
     ) -> tuple[Float[Array, "R T D"], Float[Array, "R T S"] | None]:
         """What the output layer reads, t_i = max of the pairs of t~_i, and the attention weights."""
         before, context, weights = outputs
-        deep = jnp.concatenate([before, embedded, context], -1) @ self.deep[...]
+        deep = jnp.concatenate([before, embedded, context], -1) @ self.deep[...].astype(embedded.dtype)
         return deep.reshape(*deep.shape[:-1], self.width, 2).max(-1), weights
 
 
 def _over_time(
-    step: Any, carry: Carry, projected: Float[Array, "R T G"], position: Int[Array, "R T"], key: PRNGKeyArray | None
+    step: Callable[[Seen, Carry, Any], tuple[Carry, Any]],
+    seen: Seen,
+    carry: Carry,
+    projected: Float[Array, "R T G"],
+    position: Int[Array, "R T"],
+    key: PRNGKeyArray | None,
+    how: str,
 ) -> tuple[Carry, Any]:
-    """Scan over T; outputs [R, T, ...]."""
+    """Scan over T; outputs [R, T, ...]. `how` much the backward pass computes again is as `remat` says."""
     T = projected.shape[1]
     keys = None if key is None else jax.random.split(key, T)
-    last, outputs = jax.lax.scan(step, carry, (projected.swapaxes(0, 1), position.T, keys))
+    # What every token sees has its gradient summed over time: in float32, which is as it is outside of the steps.
+    outside = widened(seen)
+
+    def one(carry: Carry, inputs: Any) -> tuple[Carry, Any]:
+        return step(jax.tree.map(lambda x, own: x.astype(own.dtype), outside, seen), carry, inputs)
+
+    last, outputs = jax.lax.scan(remat(one, how), carry, (projected.swapaxes(0, 1), position.T, keys))
     return last, jax.tree.map(lambda x: x.swapaxes(0, 1), outputs)

@@ -55,7 +55,7 @@ class Rnn(nnx.Module):
         read = recurrent.reverse_tokens(source, mask) if self.reverse else source
         x = dropout(self.embed_source(read), self.dropout, keys[-1])
         states, last = self.encoder(x, mask, keys)
-        summary = jnp.concatenate([direction[0] for direction in last[-1]], -1)
+        summary = jnp.concatenate([direction[0] for direction in last[-1]], -1).astype(states.dtype)
         if self.reverse:
             states = recurrent.reverse_tokens(states, mask)
         return Memory(states, mask, None, Final(self.bridge(last), summary))
@@ -123,6 +123,7 @@ class Bridge(nnx.Module):
 
     luong: each layer's own, handed over (Sutskever 2014; Luong 2015); from both directions through a linear map and
     tanh. bahdanau: tanh(W_s h) of the backward state at the first word (appendix A.2.2), or of the only state there is.
+    Once a sentence and of states, so always in float32.
     """
 
     def __init__(self, model: config.Rnn, *, rngs: nnx.Rngs):

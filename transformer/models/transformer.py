@@ -39,7 +39,7 @@ def _of(model: config.Transformer, place: str) -> config.Attention:
     """The attention of one of the three places."""
     if place in model.attention.places:
         return model.attention
-    return config.Attention(heads=model.attention.heads)
+    return config.Attention(heads=model.attention.heads, fused=model.attention.fused)
 
 
 class EncoderLayer(nnx.Module):
@@ -52,16 +52,16 @@ class EncoderLayer(nnx.Module):
         self.feedforward_residual = layers.Residual(model, rngs=rngs)
 
     def __call__(
-        self, x: Float[Array, "B S D"], mask: Bool[Array, "B 1 1 S"], key: PRNGKeyArray | None
-    ) -> tuple[Float[Array, "B S D"], Float[Array, "B H S S"]]:
+        self, x: Float[Array, "B S D"], mask: Bool[Array, "B 1 1 S"], key: PRNGKeyArray | None, *, weights: bool = True
+    ) -> tuple[Float[Array, "B S D"], Float[Array, "B H S S"] | None]:
         keys, position, lengths = layers.keys_for(key, 4), jnp.arange(x.shape[1])[None], mask[:, 0, 0].sum(-1)
-        x, weights = self.attention_residual(
+        x, used = self.attention_residual(
             x,
-            lambda y: self.attention(y, *self.attention.project(y), mask, position, lengths, keys[0]),
+            lambda y: self.attention(y, *self.attention.project(y), mask, position, lengths, keys[0], weights=weights),
             keys[1],
         )
         x, _ = self.feedforward_residual(x, lambda y: (self.feedforward(y, keys[2]), None), keys[3])
-        return x, weights
+        return x, used
 
 
 class DecoderLayer(nnx.Module):
@@ -82,13 +82,15 @@ class DecoderLayer(nnx.Module):
         mask: Bool[Array, "B 1 1 S"],
         future: Bool[Array, "1 1 T T"],
         key: PRNGKeyArray | None,
-    ) -> tuple[Float[Array, "B T D"], tuple[Float[Array, "B H T T"], Float[Array, "B H T S"]]]:
-        """All positions at once; collects the weights of both attentions."""
+        *,
+        weights: bool = True,
+    ) -> tuple[Float[Array, "B T D"], tuple[Float[Array, "B H T T"] | None, Float[Array, "B H T S"] | None]]:
+        """All positions at once; collects the weights of both attentions, where they are wanted."""
         keys, position, lengths = layers.keys_for(key, 6), jnp.arange(x.shape[1])[None], mask[:, 0, 0].sum(-1)
         return self._sublayers(
             x,
-            lambda y: self.attention(y, *self.attention.project(y), future, position, None, keys[0]),
-            lambda y: self.cross(y, *self.cross.project(memory), mask, position, lengths, keys[1]),
+            lambda y: self.attention(y, *self.attention.project(y), future, position, None, keys[0], weights=weights),
+            lambda y: self.cross(y, *self.cross.project(memory), mask, position, lengths, keys[1], weights=weights),
             keys[2:],
         )
 
@@ -115,6 +117,7 @@ class DecoderLayer(nnx.Module):
         def cross(y: Array) -> tuple[Array, Any]:
             # The hypotheses of a sentence are its queries, so that the memory is never copied for each.
             y, weights = self.cross(y, *memory, mask, place, mask[:, 0, 0].sum(-1))
+            assert weights is not None
             return y, weights.swapaxes(1, 2)
 
         x, ((cache, own_weights), cross_weights) = self._sublayers(x, own, cross, [None] * 4)
@@ -151,7 +154,7 @@ class Transformer(nnx.Module):
         self.decoder = layers.stack(lambda r: DecoderLayer(model, rngs=r), model.decoder_layers, rngs)
         self.encoder_norm = nnx.LayerNorm(D, rngs=rngs) if pre else None
         self.decoder_norm = nnx.LayerNorm(D, rngs=rngs) if pre else None
-        self.dropout, self.unroll = model.dropout, model.unroll
+        self.dropout, self.unroll, self.remat = model.dropout, model.unroll, "none"
         self.layer: Any = nnx.data(None)  # what `ready` makes
 
     def ready(self) -> None:
@@ -165,12 +168,12 @@ class Transformer(nnx.Module):
         mask = masks.padding(source)
 
         def body(layer: EncoderLayer, x: Array, key: PRNGKeyArray | None, _: None) -> tuple[Array, Any]:
-            x, attention = layer(x, mask, key)
+            x, attention = layer(x, mask, key, weights=weights)
             return x, attention if weights else None
 
-        x, attention = layers.run(self.encoder, body, x, layers_key, unroll=self.unroll)
+        x, attention = layers.run(self.encoder, body, x, layers_key, unroll=self.unroll, how=self.remat)
         if self.encoder_norm is not None:
-            x = self.encoder_norm(x)
+            x = self.encoder_norm(x).astype(x.dtype)
         return Memory(x, mask[:, 0, 0], attention.swapaxes(0, 1) if weights else None)
 
     def decode(
@@ -187,12 +190,12 @@ class Transformer(nnx.Module):
         mask, future = memory.mask[:, None, None], masks.future(target_in.shape[1])
 
         def body(layer: DecoderLayer, x: Array, key: PRNGKeyArray | None, _: None) -> tuple[Array, Any]:
-            x, attention = layer(x, memory.states, mask, future, key)
+            x, attention = layer(x, memory.states, mask, future, key, weights=weights)
             return x, attention if weights else None
 
-        x, attention = layers.run(self.decoder, body, x, layers_key, unroll=self.unroll)
+        x, attention = layers.run(self.decoder, body, x, layers_key, unroll=self.unroll, how=self.remat)
         if self.decoder_norm is not None:
-            x = self.decoder_norm(x)
+            x = self.decoder_norm(x).astype(x.dtype)
         if not weights:
             return x, None
         own, cross = (w.swapaxes(0, 1) for w in attention)
