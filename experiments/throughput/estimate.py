@@ -1,0 +1,85 @@
+"""What an update of a recipe costs, without running it: from the compiled program, and what that means on an
+accelerator.
+
+    python experiments/throughput/estimate.py wmt14_ende_base wmt14_ende_big wmt14_enfr_big
+
+The update is compiled for one shape of batch, every row of it real tokens, with layers and loss unrolled (XLA counts
+the body of a loop once). Compared are XLA's count of operations and the useful ones (transformer/flops.py); memory is
+that of parameters, optimizer and gradients, and what XLA sets aside beside it on this machine's CPU, which is no
+measure of an accelerator's. Hours are the useful operations at a share of the peak that is assumed, not measured.
+Recurrent models are loops over time, so of them only the useful operations are given.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Annotated
+
+import jax
+import numpy as np
+import tyro
+
+from transformer import flops, models, optim, parallel, recipes, update
+from transformer.config import Rnn
+from transformer.data.batches import Batch
+from transformer.data.buckets import Bucket
+
+ASSUMED = {"A100": 0.35, "H100": 0.30}
+"""Share of the peak in bfloat16 that an update is taken to reach."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Print a JSON object for each recipe."""
+
+    recipes: Annotated[tuple[str, ...], tyro.conf.Positional]
+    length: int = 32
+    """Tokens of both sides of every sentence, end marks included."""
+
+    def __call__(self) -> None:
+        for recipe in self.recipes:
+            print(json.dumps(estimate(recipe, self.length)), flush=True)
+
+
+def estimate(recipe: str, length: int) -> dict[str, float | str | dict[str, float]]:
+    """Operations, bytes and hours of a recipe."""
+    _, settings = recipes.find(recipe)
+    vocabulary, recurrent = settings.tokenizer.vocabulary, isinstance(settings.model, Rnn)
+    rows = settings.batching.rows or settings.batching.tokens // length
+    tokens = np.ones((rows, length), np.int32)
+    useful = flops.useful_flops(settings, Batch(tokens, tokens, tokens), vocabulary)
+    if not recurrent:  # so that every operation is in the program once
+        settings = dataclasses.replace(
+            settings,
+            model=dataclasses.replace(settings.model, unroll=True),
+            training=dataclasses.replace(settings.training, loss_chunk=rows * length),
+        )
+    graph, parameters = models.split(models.create(settings.model, vocabulary, vocabulary, 1))
+    optimizer = optim.optimizer(
+        settings.optimizer, optim.schedule(settings.schedule, settings.model.width, settings.training.steps)
+    )
+    count = sum(leaf.size for leaf in jax.tree.leaves(parameters))
+    state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(update.shapes(parameters, optimizer)))
+    result: dict[str, float | str | dict[str, float]] = {
+        "recipe": recipe,
+        "rows": rows,
+        "length": length,
+        "parameters": count,
+        "state_and_gradients_gib": (state + 4 * count) / 2**30,
+        "useful_flops": useful,
+    }
+    if not recurrent:
+        mesh = parallel.make_mesh(settings.mesh)
+        began = update.begin(parameters, optimizer, mesh)
+        (program,) = update.compile_ahead(
+            update.make_step(graph, optimizer, settings, mesh), began, [Bucket(rows, length, length)], mesh, 1
+        ).values()
+        analysis, memory = program.cost_analysis(), program.memory_analysis()
+        result |= {"xla_flops": analysis["flops"], "cpu_temporary_gib": memory.temp_size_in_bytes / 2**30}
+    steps = settings.training.steps
+    result["hours"] = {name: steps * useful / (share * flops.PEAKS[name]) / 3600 for name, share in ASSUMED.items()}
+    return result
+
+
+if __name__ == "__main__":
+    tyro.cli(Estimate)()
