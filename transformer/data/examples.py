@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import shutil
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -175,9 +176,13 @@ def draw(
 
 
 def forget(examples: Examples) -> None:
-    """Remove from the cache what will not be read again."""
+    """Remove from the cache what will not be read again. Whoever reads it still has it; whoever asks for it anew never
+    finds a part of it."""
     if examples.folder is not None:
-        shutil.rmtree(examples.folder, ignore_errors=True)
+        aside = examples.folder.with_name(f".{uuid.uuid4().hex}")
+        with suppress(OSError):  # another process has removed it
+            examples.folder.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def link(examples: Examples, corpus: Corpus, tokenizers: Tokenizers, max_length: int | None) -> Examples:
