@@ -79,6 +79,23 @@ def test_resume_at_any_step_is_bit_for_bit_the_run_never_stopped(settings, whole
     assert validations[0] == validations[1]
 
 
+@pytest.mark.parametrize("step", [7, pytest.param(3, marks=pytest.mark.slow)])
+def test_resume_with_drawn_pieces_and_a_mixture_is_bit_for_bit_too(settings, corpora, tmp_path, monkeypatch, step):
+    settings = dataclasses.replace(
+        settings,
+        data=dataclasses.replace(settings.data, also=(str(corpora / "test"),), weights=(2.0, 1.0)),
+        tokenizer=config.Tokenizer(kind="bpe", vocabulary=70, sampling=0.3),
+    )
+    workflow.train(settings, tmp_path / "whole", "toy")
+    with monkeypatch.context() as patch:
+        interrupt_at(step, patch)
+        with pytest.raises(InterruptedRunError):
+            workflow.train(settings, tmp_path / "stopped", "toy")
+    workflow.train(settings, tmp_path / "stopped", "toy", resume=True)
+    assert_identical(final(tmp_path / "stopped"), final(tmp_path / "whole"))
+    assert list((Path(settings.data.cache) / "drawn").iterdir()) == [], "what was drawn is not left behind"
+
+
 def test_patience_and_best_survive_a_resume(settings, tmp_path, monkeypatch):
     """Three validations that never improve, with a stop between the first and the second."""
     settings = with_training(settings, steps=50, validate_every=2, patience=3, metric="loss")
