@@ -13,25 +13,29 @@ import tyro
 
 from transformer import cluster, recipes
 from transformer.commands import COMMANDS
+from transformer.commands.data import Data, Inspect
 from transformer.commands.seeing import Align, Explain
 from transformer.commands.training import Demo, Study, Train
 from transformer.commands.using import Evaluate, Score, Translate
+from transformer.config import Config
 from transformer.errors import InterruptedRunError, TransformerError, UsageError
 
 log = logging.getLogger("transformer")
 
 
-def parse(arguments: list[str]) -> Train | Translate | Score | Evaluate | Align | Explain | Study | Demo:
+def parse(arguments: list[str]) -> Train | Data | Translate | Score | Evaluate | Align | Explain | Study | Demo:
     """The command of these arguments; exits with 2 and a message where they are wrong, with 0 for --help."""
-    default: object = tyro.conf.subcommand(name="train")
-    if len(arguments) > 1 and arguments[0] == "train" and arguments[1] not in ("-h", "--help"):
-        if arguments[1].startswith("-"):
-            raise UsageError("the recipe comes first: transformer train RECIPE [options]")
-        _, settings = recipes.find(arguments[1])
-        default = tyro.conf.subcommand(name="train", default=Train(tyro.MISSING, config=settings))
-    union: Any = Annotated[Train, default]
+    # Where a recipe is named, its settings are the defaults of the options.
+    train = tyro.conf.subcommand(name="train")
+    if settings := _named(arguments, "train"):
+        train = tyro.conf.subcommand(name="train", default=Train(tyro.MISSING, config=settings))
+    data = tyro.conf.subcommand(name="data")
+    if settings := _named(arguments, "data", "inspect"):
+        data = tyro.conf.subcommand(name="data", default=Data(Inspect(tyro.MISSING, config=settings)))
+    given = {"train": train, "data": data}
+    union: Any = Annotated[Train, train]
     for name, command in list(COMMANDS.items())[1:]:
-        union = union | Annotated[command, tyro.conf.subcommand(name=name)]
+        union = union | Annotated[command, given.get(name, tyro.conf.subcommand(name=name))]
     return tyro.cli(
         union,
         args=arguments,
@@ -39,6 +43,17 @@ def parse(arguments: list[str]) -> Train | Translate | Score | Evaluate | Align 
         description="Attention in translation: train, translate, evaluate.",
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+
+
+def _named(arguments: list[str], *words: str) -> Config | None:
+    """Settings of the recipe that follows these words; None where they are other ones or ask for help. Raises
+    UsageError."""
+    command, rest = " ".join(words), arguments[len(words) :]
+    if arguments[: len(words)] != list(words) or not rest or rest[0] in ("-h", "--help"):
+        return None
+    if rest[0].startswith("-"):
+        raise UsageError(f"the recipe comes first: transformer {command} RECIPE [options]")
+    return recipes.find(rest[0])[1]
 
 
 def main(arguments: list[str] | None = None) -> None:

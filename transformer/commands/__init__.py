@@ -1,11 +1,13 @@
 """The commands: their options, and which function does each. A docstring here is the text of --help."""
 
+from transformer.commands.data import Data
 from transformer.commands.seeing import Align, Explain
 from transformer.commands.training import Demo, Study, Train
 from transformer.commands.using import Evaluate, Score, Translate
 
 COMMANDS = {
     "train": Train,
+    "data": Data,
     "translate": Translate,
     "score": Score,
     "evaluate": Evaluate,

@@ -1,0 +1,1 @@
+"""What a recipe's data look like, before they are trained on."""
