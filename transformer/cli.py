@@ -13,7 +13,7 @@ import tyro
 
 from transformer import cluster, recipes
 from transformer.commands import COMMANDS
-from transformer.commands.data import Data, Inspect
+from transformer.commands.data import Data, Inspect, Prepare
 from transformer.commands.seeing import Align, Explain
 from transformer.commands.training import Demo, Study, Train
 from transformer.commands.using import Evaluate, Score, Translate
@@ -30,8 +30,9 @@ def parse(arguments: list[str]) -> Train | Data | Translate | Score | Evaluate |
     if settings := _named(arguments, "train"):
         train = tyro.conf.subcommand(name="train", default=Train(tyro.MISSING, config=settings))
     data = tyro.conf.subcommand(name="data")
-    if settings := _named(arguments, "data", "inspect"):
-        data = tyro.conf.subcommand(name="data", default=Data(Inspect(tyro.MISSING, config=settings)))
+    for name, kind in (("inspect", Inspect), ("prepare", Prepare)):
+        if settings := _named(arguments, "data", name):
+            data = tyro.conf.subcommand(name="data", default=Data(kind(tyro.MISSING, config=settings)))
     given = {"train": train, "data": data}
     union: Any = Annotated[Train, train]
     for name, command in list(COMMANDS.items())[1:]:

@@ -18,6 +18,7 @@ from typing import Annotated
 import jax
 import numpy as np
 import tyro
+from flax import nnx
 
 from transformer import flops, models, optim, parallel, recipes, update
 from transformer.config import Rnn
@@ -54,7 +55,8 @@ def estimate(recipe: str, length: int) -> dict[str, float | str | dict[str, floa
             model=dataclasses.replace(settings.model, unroll=True),
             training=dataclasses.replace(settings.training, loss_chunk=rows * length),
         )
-    graph, parameters = models.split(models.create(settings.model, vocabulary, vocabulary, 1))
+    # Of the model and of the state only shapes are made.
+    graph, parameters = models.split(nnx.eval_shape(lambda: models.create(settings.model, vocabulary, vocabulary, 1)))
     optimizer = optim.optimizer(
         settings.optimizer, optim.schedule(settings.schedule, settings.model.width, settings.training.steps)
     )
@@ -70,7 +72,12 @@ def estimate(recipe: str, length: int) -> dict[str, float | str | dict[str, floa
     }
     if not recurrent:
         mesh = parallel.make_mesh(settings.mesh)
-        began = update.begin(parameters, optimizer, mesh)
+        shapes = update.shapes(parameters, optimizer)
+        began = jax.tree.map(
+            lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+            shapes,
+            parallel.by_rules(mesh, shapes),
+        )
         (program,) = update.compile_ahead(
             update.make_step(graph, optimizer, settings, mesh), began, [Bucket(rows, length, length)], mesh, 1
         ).values()

@@ -39,15 +39,35 @@ class Inspect:
 
 
 @dataclass(frozen=True)
+class Prepare:
+    """Download, clean and tokenise what a recipe trains on, ahead of training: `transformer data prepare RECIPE`.
+
+    Everything is kept in --data.cache (datasets of TFDS in --data.folder), where `train` finds it. What was interrupted
+    is gone on with. Give the options that will be given to `train`: they are part of what is looked for.
+    """
+
+    recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE", help=RECIPE)]
+    smoke: bool = False
+    """Prepare the recipe as `train --smoke` shrinks it."""
+    config: Annotated[tyro.conf.AvoidSubcommands[tyro.conf.FlagConversionOff[Config]], tyro.conf.arg(name="")] = field(
+        default_factory=Config
+    )
+
+    def __call__(self) -> None:
+        from transformer.workflow import prepare_data
+
+        prepare_data(recipes.smoke(self.config) if self.smoke else self.config)
+
+
+@dataclass(frozen=True)
 class Data:
     """Text that is to be trained on: `transformer data COMMAND RECIPE [options]`."""
 
     command: Annotated[
         Annotated[Inspect, tyro.conf.subcommand(name="inspect")]
-        | Annotated[None, tyro.conf.Suppress],  # a union of one would be no group of subcommands
+        | Annotated[Prepare, tyro.conf.subcommand(name="prepare")],
         tyro.conf.arg(name=""),
     ]
 
     def __call__(self) -> None:
-        assert self.command is not None
         self.command()
