@@ -14,14 +14,14 @@ import tyro
 from transformer import cluster, recipes
 from transformer.commands import COMMANDS
 from transformer.commands.seeing import Align, Explain
-from transformer.commands.training import Demo, Study, Train
+from transformer.commands.training import Demo, Report, Study, Train
 from transformer.commands.using import Evaluate, Score, Translate
 from transformer.errors import InterruptedRunError, TransformerError, UsageError
 
 log = logging.getLogger("transformer")
 
 
-def parse(arguments: list[str]) -> Train | Translate | Score | Evaluate | Align | Explain | Study | Demo:
+def parse(arguments: list[str]) -> Train | Translate | Score | Evaluate | Align | Explain | Study | Report | Demo:
     """The command of these arguments; exits with 2 and a message where they are wrong, with 0 for --help."""
     default: object = tyro.conf.subcommand(name="train")
     if len(arguments) > 1 and arguments[0] == "train" and arguments[1] not in ("-h", "--help"):

@@ -1,7 +1,7 @@
 """The commands: their options, and which function does each. A docstring here is the text of --help."""
 
 from transformer.commands.seeing import Align, Explain
-from transformer.commands.training import Demo, Study, Train
+from transformer.commands.training import Demo, Report, Study, Train
 from transformer.commands.using import Evaluate, Score, Translate
 
 COMMANDS = {
@@ -12,5 +12,6 @@ COMMANDS = {
     "align": Align,
     "explain": Explain,
     "study": Study,
+    "report": Report,
     "demo": Demo,
 }
