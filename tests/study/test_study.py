@@ -1,116 +1,257 @@
-"""A study of small runs on the toy language: what is missing is run, what is done is not, tables say the rest."""
+"""Studies that run: one trial in this process, many by workers (stand-ins that train nothing), and real ones killed."""
 
+import dataclasses
 import json
-import math
+import os
 import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from transformer import check, cli, config, workflow
-from transformer.errors import TransformerError, UsageError
-from transformer.study import cells, present
-from transformer.study.run import study
+from tests.study.conftest import entry
+from transformer import cli, logbook, rundir, workflow
+from transformer.alignment.run import align
+from transformer.alignment.task import Task as Align
+from transformer.alignment.words import Rule
+from transformer.config import Data
+from transformer.errors import InterruptedRunError, TransformerError, UsageError
+from transformer.rundir import Run
+from transformer.study import cells, progress, run, slurm, trial, workers
+from transformer.study.results import Results, unpack
+from transformer.study.run import Task, study
+from transformer.study.statistics import bleu, error_rate
+from transformer.study.workers import Accelerators, Place
 
-FILE = """
-import dataclasses, json, pathlib
-from transformer.config import Attention, Rnn, from_json
-from transformer.study.cells import Cell, Study
+STAND_IN = """
+import fcntl, json, os, sys, time
+from pathlib import Path
 
-base = from_json(json.loads(pathlib.Path({path!r}).read_text()))
-model = Rnn(embedding=12, width=12, max_length=32)
-none = dataclasses.replace(model, attention=Attention(score="none"))
-study = Study({{
-    "plain": Cell(dataclasses.replace(base, model=none)),
-    "dot": Cell(dataclasses.replace(base, model=model), seeds=(1, 2), tokenize="none"),
-}}, drawn=("dot",))
+given = dict(zip(sys.argv, sys.argv[1:]))
+runs, number = Path(given["--runs"]), given["--trial"]
+about = json.loads(Path({path!r}).read_text())
+name, result = about["results"][number]
+handle = os.open(runs / (name + ".lock"), os.O_RDWR | os.O_CREAT)
+try:
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    sys.exit("transformer: another process is running it")
+if (runs / name / "result.json").exists():
+    sys.exit(0)
+with (runs / "began").open("a") as log:
+    log.write(json.dumps([name, sorted(os.sched_getaffinity(0)), os.environ.get("CUDA_VISIBLE_DEVICES"), time.time()]))
+    log.write(chr(10))
+time.sleep(about["seconds"])
+if name in about["failing"]:
+    sys.exit("transformer: no luck")
+(runs / name).mkdir(exist_ok=True)
+(runs / name / "new").write_text(json.dumps(result))
+os.replace(runs / name / "new", runs / name / "result.json")
 """
 
 
 @pytest.fixture
-def folder(settings, tmp_path):
-    folder = tmp_path / "toys"
-    folder.mkdir()
-    path = tmp_path / "base.json"
-    path.write_text(json.dumps(config.to_json(settings)))
-    (folder / "study.py").write_text(FILE.format(path=str(path)))
-    return folder
+def stand_in(folder, tmp_path, monkeypatch):
+    """Workers that leave ready results, after so many seconds; some fail."""
+
+    def prepare(seconds=0.1, failing=()):
+        every = cells.trials(cells.find(folder), full=True)
+        ready = {str(one.number): [one.name, entry(one.settings, one.cell, one.seed)] for one in every}
+        path = tmp_path / "about.json"
+        path.write_text(json.dumps({"results": ready, "seconds": seconds, "failing": list(failing)}))
+        (tmp_path / "stand_in.py").write_text(STAND_IN.format(path=str(path)))
+        monkeypatch.setattr(workers, "PROGRAM", (sys.executable, str(tmp_path / "stand_in.py")))
+        monkeypatch.setattr(run, "POLL", 0.02)
+        monkeypatch.setattr(run, "STEALS", 0.2)
+
+    return prepare
 
 
-def test_a_study_runs_what_is_missing_and_shows_it(folder, tmp_path, monkeypatch, capsys):
-    trained = []
+def began(runs):
+    """(name, cores, device, when) of each trial that was begun."""
+    return [json.loads(line) for line in (runs / "began").read_text().splitlines()]
 
-    def train(settings, run, *rest, **more):
-        trained.append(run.name)
-        return real(settings, run, *rest, **more)
 
-    real = workflow.train
-    monkeypatch.setattr(workflow, "train", train)
+def test_what_is_missing_is_run_and_shown(folder, tmp_path, stand_in, capsys):
+    stand_in()
     runs = tmp_path / "runs"
-    study(folder, runs, ("plain",), smoke=False, report_only=False)
-    assert trained == ["plain-1"]
-    assert "not yet run: dot-1, dot-2" in capsys.readouterr().out
-    (runs / "dot-1").mkdir()  # as a run that was stopped before its first checkpoint
-    study(folder, runs, (), smoke=False, report_only=False)
-    assert trained == ["plain-1", "dot-1", "dot-2"]
-    printed = capsys.readouterr().out
-    assert "not yet run" not in printed
-
-    results = json.loads((folder / "results.json").read_text())
-    assert list(results) == ["plain-1", "dot-1", "dot-2"]
-    bleu = [results[f"dot-{seed}"]["test"]["scores"]["BLEU"]["value"] for seed in (1, 2)]
-    mean = sum(bleu) / 2
-    deviation = math.sqrt(sum((b - mean) ** 2 for b in bleu))
-    tables = (folder / "tables.md").read_text()
-    assert f"| {mean:.1f} ± {deviation:.1f} |" in tables
-    assert tables in printed
-    for name, result in results.items():
-        report = json.loads((runs / name / "report" / "test.json").read_text())
-        assert report["scores"] == result["test"]["scores"]
-        assert ("tok:none" in report["scores"]["BLEU"]["signature"]) == name.startswith("dot")
-        assert result["updates"] == 12
-    assert (folder / "bleu_by_length.png").read_bytes().startswith(b"\x89PNG")
-
-    (folder / "tables.md").unlink()
-    study(folder, runs, (), smoke=False, report_only=True)
-    assert trained == ["plain-1", "dot-1", "dot-2"]
-    assert (folder / "tables.md").read_text() == tables
+    study(Task(folder, runs, only=("plain",)))
+    assert [name for name, *_ in began(runs)] == ["plain-1"]
+    assert "Not yet run: dot-1, dot-2." in capsys.readouterr().out
+    study(Task(folder, runs))
+    assert [name for name, *_ in began(runs)] == ["plain-1", "dot-1", "dot-2"]
+    out, err = capsys.readouterr()
+    assert "Not yet run" not in out
+    assert "1 done, 1 running, 1 to come" in err
+    study(Task(folder, runs))
+    assert len(began(runs)) == 3
+    assert list(json.loads((folder / "results.json").read_text())) == ["plain-1", "dot-1", "dot-2"]
+    study(Task(folder, runs, full=True))
+    assert [name for name, *_ in began(runs)][3:] == ["plain-2", "general-1"]
 
 
-def test_two_that_run_cells_of_one_study_lose_nothing(folder):
-    first, second = cells.trials(cells.find(folder), ["dot"])
-    one, other = (cells.Results(folder / "results.json") for _ in range(2))
-    rest = dict.fromkeys(cells.KEYS[3:])
-    one.add(first, rest | {"bleu": 1})
-    other.add(second, rest | {"bleu": 2})
-    found = cells.Results(folder / "results.json")
-    assert found.of(first)["bleu"] == 1
-    assert found.of(second)["bleu"] == 2
+def test_workers_run_side_by_side_on_cores_of_their_own(folder, tmp_path, stand_in):
+    stand_in(seconds=1.0)
+    runs = tmp_path / "runs"
+    study(Task(folder, runs, full=True, workers=2))
+    found = began(runs)
+    assert sorted(name for name, *_ in found) == ["dot-1", "dot-2", "general-1", "plain-1", "plain-2"]
+    assert found[1][3] - found[0][3] < 1.0  # the second did not wait for the first
+    available = workers.available()
+    if len(available) > 1:
+        assert not set(found[0][1]) & set(found[1][1])
+        assert sorted({*found[0][1], *found[1][1]}) == available
+    assert workers.available() == available  # this process has what it had
 
 
-def test_a_result_of_other_settings_does_not_count(folder, tmp_path):
-    study(folder, tmp_path / "runs", ("plain",), smoke=False, report_only=False)
+def test_a_failed_trial_does_not_keep_the_others_from_running(folder, tmp_path, stand_in, capsys):
+    stand_in(failing=["dot-1"])
+    with pytest.raises(TransformerError, match=r"1 trial\(s\) failed:\n  dot-1: no luck \(.*dot-1.log\)") as raised:
+        study(Task(folder, tmp_path / "runs"))
+    assert raised.value.exit_code == 1
+    assert [name for name, *_ in began(tmp_path / "runs")] == ["plain-1", "dot-1", "dot-2"]
+    assert "Not yet run: dot-1." in capsys.readouterr().out
+
+
+RUNNER = """
+import sys
+from pathlib import Path
+from transformer.study import run, workers
+run.POLL, run.STEALS = 0.02, 0.2
+workers.PROGRAM = (sys.executable, {stand_in!r})
+run.study(run.Task(Path({folder!r}), Path({runs!r}), full=True))
+"""
+
+
+def test_two_runners_share_the_work_and_do_nothing_twice(folder, tmp_path, stand_in):
+    stand_in(seconds=0.8)
+    runs = tmp_path / "runs"
+    text = RUNNER.format(stand_in=str(tmp_path / "stand_in.py"), folder=str(folder), runs=str(runs))
+    other = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait(lambda: (runs / "began").exists())
+    study(Task(folder, runs, full=True))  # both end when all is done
+    assert other.wait(60) == 0
+    names = [name for name, *_ in began(runs)]
+    assert sorted(names) == ["dot-1", "dot-2", "general-1", "plain-1", "plain-2"]
+    assert len(json.loads((folder / "results.json").read_text())) == 5
+
+
+def wait(until, seconds=120.0):
+    began = time.monotonic()
+    while not until():
+        assert time.monotonic() - began < seconds, "nothing came of it"
+        time.sleep(0.02)
+
+
+def test_a_killed_study_runs_only_what_was_missing(folder, tmp_path, stand_in):
+    stand_in(seconds=0.5)
+    runs = tmp_path / "runs"
+    text = RUNNER.format(stand_in=str(tmp_path / "stand_in.py"), folder=str(folder), runs=str(runs))
+    runner = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait(lambda: (runs / "plain-2" / "result.json").exists() and len(began(runs)) == 3)
+    kill(runner)
+    done = {path: path.stat().st_mtime_ns for path in runs.glob("*/result.json")}
+    assert len(done) == 2
+    study(Task(folder, runs, full=True))
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    names = [name for name, *_ in began(runs)]
+    assert names == ["plain-1", "plain-2", "dot-1", "dot-1", "dot-2", "general-1"]
+
+
+def kill(runner):
+    """SIGKILL to a runner and to its workers, which are in sessions of their own."""
+    children = Path(f"/proc/{runner.pid}/task/{runner.pid}/children").read_text().split()
+    os.kill(runner.pid, signal.SIGKILL)
+    for child in children:
+        os.kill(int(child), signal.SIGKILL)
+    runner.wait()
+
+
+def test_a_runner_that_is_asked_to_stop_stops_its_workers(folder, tmp_path, stand_in):
+    stand_in(seconds=60)
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    signal.setitimer(signal.ITIMER_REAL, 1.5)
+    with pytest.raises(InterruptedRunError, match="go on with the same command"):
+        study(Task(folder, tmp_path / "runs"))
+    with rundir.claimed(tmp_path / "runs" / "plain-1.lock") as ours:
+        assert ours  # no worker is left
+
+
+def test_one_trial_by_its_number(folder, tmp_path, monkeypatch):
+    runs = tmp_path / "runs"
+    trained = []
+    real = workflow.train
+    monkeypatch.setattr(workflow, "train", lambda *given, **more: trained.append(given[1].name) or real(*given, **more))
+    cli.main(["study", str(folder), "--runs", str(runs), "--trial", "3"])
+    cli.main(["study", str(folder), "--runs", str(runs), "--trial", "3"])
+    assert trained == ["dot-2"]
+    found = json.loads((folder / "results.json").read_text())["dot-2"]
+    assert found == json.loads((runs / "dot-2" / "result.json").read_text())
+    (one,) = (each for each in cells.trials(cells.find(folder)) if each.name == "dot-2")
+    assert found["digest"] == one.digest
+    assert found["updates"] == 12
+    assert found["tokens_per_s"] > 0
+    assert found["test"]["scores"] == json.loads((runs / "dot-2" / "report" / "test.json").read_text())["scores"]
+    assert "tok:none" in found["test"]["scores"]["BLEU"]["signature"]
+    assert len(found["validation"]) == 2
+    assert "alignment" not in found["test"]  # there are no gold links
+    assert bleu(unpack(found["test"]["counts"], 10).sum(0)) == pytest.approx(found["test"]["scores"]["BLEU"]["value"])
+    with rundir.claimed(trial.lock(runs, one)), pytest.raises(UsageError, match=r"another process is running .*dot-2"):
+        trial.run(one, runs)
+    # Settings that a run cannot go on with are refused, and nothing is overwritten.
     file = folder / "study.py"
-    file.write_text(file.read_text().replace('score="none")', 'score="none"), dropout=0.1'))
-    with pytest.raises(UsageError, match="no results yet"):
-        study(folder, tmp_path / "runs", (), smoke=False, report_only=True)
+    file.write_text(file.read_text().replace("max_length=32)", "max_length=32, dropout=0.1)"))
     with pytest.raises(UsageError, match=r"was trained with --model.dropout=0.2, not 0.1"):
-        study(folder, tmp_path / "runs", ("plain",), smoke=False, report_only=False)
+        study(Task(folder, runs, trial=3))
+    assert Results(folder / "results.json").of(one) is not None
 
 
-def test_a_result_of_an_older_version_counts(folder, tmp_path):
-    """One that did not know a setting of today had what is its default today."""
-    study(folder, tmp_path / "runs", ("plain",), smoke=False, report_only=False)
-    path = folder / "results.json"
-    results = json.loads(path.read_text())
-    del results["plain-1"]["config"]["model"]["reverse"]
-    del results["plain-1"]["config"]["decoding"]["coverage_penalty"]
-    path.write_text(json.dumps(results))
-    (plain,) = cells.trials(cells.find(folder), ["plain"])
-    assert cells.Results(path).of(plain) is not None
-    results["plain-1"]["config"]["model"]["from_tomorrow"] = 1
-    path.write_text(json.dumps(results))
-    assert cells.Results(path).of(plain) is None
+def test_the_attention_is_measured_where_there_are_gold_links(settings, tmp_path):
+    data = Data(cache=settings.data.cache, max_length=40, limit=60, grammar=settings.data.grammar)
+    own = dataclasses.replace(
+        settings,
+        data=data,
+        batching=dataclasses.replace(settings.batching, tokens=512),
+        model=dataclasses.replace(settings.model, max_length=64),
+        training=dataclasses.replace(settings.training, steps=2, validate_every=2),
+    )
+    trial.run(cells.Trial(0, "grammar", 1, own, "13a"), tmp_path)
+    found = json.loads((tmp_path / "grammar-1" / "result.json").read_text())
+    measured = found["test"]["alignment"]
+    L, H = own.model.cross
+    assert [len(row) for row in measured["heads"]] == [H] * L
+    assert len(measured["layers"]) == L
+    assert "alignment" in found["unseen"]
+    # `transformer align` has the same, from the run alone.
+    for number, (layer, head) in enumerate(((None, None), (0, None), (L - 1, H - 1))):
+        out = tmp_path / f"aligned{number}"
+        align(Align(tmp_path / "grammar-1", rule=Rule(layer, head), formats=("pharaoh",), output=out))
+        theirs = json.loads((out / "aer.json").read_text())["aer"]
+        ours = measured["mean"] if layer is None else measured["layers"][0]
+        assert theirs == pytest.approx(measured["heads"][layer][head] if head is not None else ours)
+    counts = unpack(measured["counts"], 4).sum(0)
+    assert error_rate(counts) == pytest.approx(measured["aer"])
+
+
+@pytest.mark.slow
+def test_a_study_is_killed_in_earnest(folder, tmp_path):
+    """Real workers, which train: SIGKILL once the first trial is done and the second trains; then the rest, twice."""
+    runs = tmp_path / "runs"
+    command = [sys.executable, "-m", "transformer", "study", str(folder), "--runs", str(runs)]
+    runner = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait(lambda: (runs / "plain-1" / "result.json").exists() and (runs / "dot-1" / "metrics.jsonl").exists(), 900)
+    kill(runner)
+    before = {path: path.stat().st_mtime_ns for path in (runs / "plain-1").rglob("*")}
+    done = subprocess.run([*command, "--workers", "2"], capture_output=True, text=True, timeout=1800)
+    assert done.returncode == 0, done.stderr
+    assert {path: path.stat().st_mtime_ns for path in (runs / "plain-1").rglob("*")} == before
+    assert sorted(json.loads((folder / "results.json").read_text())) == ["dot-1", "dot-2", "plain-1"]
+    assert "Not yet run" not in done.stdout
+    assert "| dot | 1, 2 |" in done.stdout
 
 
 def test_what_cannot_work_is_refused_before_anything_runs(folder, tmp_path):
@@ -118,86 +259,122 @@ def test_what_cannot_work_is_refused_before_anything_runs(folder, tmp_path):
     whole = file.read_text()
     file.write_text(whole.replace("model=model)", "model=dataclasses.replace(model, dropout=2.0))"))
     with pytest.raises(UsageError, match=r"the cell dot: --model.dropout"):
-        study(folder, tmp_path / "runs", (), smoke=False, report_only=False)
+        study(Task(folder, tmp_path / "runs"))
     file.write_text(whole)
+    with pytest.raises(UsageError, match="--workers 0: at least 1"):
+        study(Task(folder, tmp_path / "runs", workers=0))
     base = json.loads((tmp_path / "base.json").read_text())
     base["data"]["test"] = ""
     (tmp_path / "base.json").write_text(json.dumps(base))
     with pytest.raises(UsageError, match="the cell plain has no test set"):
-        study(folder, tmp_path / "runs", (), smoke=False, report_only=False)
+        study(Task(folder, tmp_path / "runs"))
     assert not (tmp_path / "runs").exists()
 
 
-def trial(seed, bleu, bins):
-    score = {"value": bleu, "interval": [bleu - 1, bleu + 1]}
-    test = {
-        "scores": {"BLEU": score, "chrF2": score},
-        "perplexity": 2.0,
-        "by_length": [{"words": words, "bleu": value} for words, value in bins.items()],
-    }
-    return {"seed": seed, "parameters": 1234, "updates": 10, "minutes": 1.25, "test": test}
-
-
-def test_tables_by_hand(tmp_path):
-    found = {
-        "one": [trial(1, 20.0, {"0-5": 30.0, "51+": 8.0})],
-        "two": [trial(1, 10.0, {"0-5": 1.0}), trial(2, 12.0, {"0-5": 3.0, "11-15": 5.0})],
-    }
-    tables = present.tables(found)
-    assert "| one | 1 | 1,234 | 10 | 1.2 | 20.0 [19.0, 21.0] | 20.0 | 2.00 |" in tables
-    assert "| two | 1, 2 | 1,234 | 10 | 1.2 | 11.0 ± 1.4 | 11.0 ± 1.4 | 2.00 |" in tables
-    assert "|  | 0-5 | 11-15 | 51+ |" in tables
-    assert "| one | 30.0 |  | 8.0 |" in tables
-    assert "| two | 2.0 | 5.0 |  |" in tables
-    assert present.by_length(found["two"])["0-5"] == (2.0, pytest.approx(math.sqrt(2)))
-    present.draw(found, tmp_path / "figure.png")
-    assert (tmp_path / "figure.png").stat().st_size > 5000
-
-
 @pytest.mark.parametrize(
-    ("content", "complaint"),
+    ("arguments", "complaint"),
     [
-        ("study = 3", "must define `study`"),
-        ("import nothing_of_this_name", "cannot be read: ModuleNotFoundError"),
-        ("from transformer.study.cells import Study; study = Study({})", "has no cell at all"),
-        ("from transformer.study.cells import *; study = Study({'a': Cell(Config())}, drawn=('b',))", "has no cell b"),
-        ("import sys; sys.exit(0)", "cannot be read: SystemExit"),
-        ("from transformer.study.cells import *; study = Study([Cell(Config())])", "a dict of names and Cells"),
-        ("from transformer.study.cells import *; study = Study({'a': Config()})", "the cell a is no"),
-        ("from transformer.study.cells import *; study = Study({'a': Cell(Config(), seeds=3)})", "a tuple of seeds"),
-        ("from transformer.study.cells import *; study = Study({'a': Cell(Config(), seeds=())})", "a tuple of seeds"),
-        ("from transformer.study.cells import *; study = Study({'a': Cell(Config(), tokenize='x')})", "tokenize='x'"),
+        (["nowhere"], "no study at nowhere"),
+        (["FOLDER", "--only", "plane"], "did you mean plain"),
+        (["FOLDER", "--trial", "99"], "--trial 99: there are 0 plain-1"),
+        (["FOLDER", "--workers", "0"], "--workers 0"),
     ],
 )
-def test_what_is_no_study_is_refused(content, complaint, tmp_path):
-    path = tmp_path / "study.py"
-    path.write_text(content)
-    with pytest.raises(UsageError, match=complaint):
-        cells.find(path)
-
-
-def test_wrong_usage_says_what_is_right(folder, tmp_path, capsys):
-    with pytest.raises(UsageError, match="did you mean plain"):
-        study(folder, tmp_path / "runs", ("plane",), smoke=False, report_only=False)
-    with pytest.raises(UsageError, match="no study at"):
-        cells.find(tmp_path / "none.py")
-    for content, complaint in (
-        ("{", "cannot be read"),
-        ("[]", "no object of names"),
-        ('{"plain-1": {}}', "plain-1 has no cell, seed, config"),
-        ('{"plain-1": 3}', "plain-1 has no cell"),
-    ):
-        (folder / "results.json").write_text(content)
-        with pytest.raises(TransformerError, match=complaint):
-            study(folder, tmp_path / "runs", (), smoke=False, report_only=True)
+def test_wrong_usage_says_what_is_right(arguments, complaint, folder, capsys):
     with pytest.raises(SystemExit) as exit_:
-        cli.main(["study", str(tmp_path / "nowhere")])
+        cli.main(["study", *(str(folder) if word == "FOLDER" else word for word in arguments)])
     assert exit_.value.code == 2
-    assert re.search("no study at .*nowhere", capsys.readouterr().err)
+    assert re.search(complaint, capsys.readouterr().err)
 
 
-def test_every_study_of_ours_is_found():
-    folder = Path(__file__).parent.parent / "experiments"
-    for path in folder.glob("*/study.py"):
-        for one in cells.trials(cells.find(path)):
-            check.everything(one.settings)
+def test_a_damaged_results_file_ends_both_commands(folder, capsys):
+    (folder / "results.json").write_text("{")
+    for command in ("study", "report"):
+        with pytest.raises(SystemExit) as exit_:
+            cli.main([command, str(folder)])
+        assert exit_.value.code == 1
+        assert "results.json cannot be read" in capsys.readouterr().err
+
+
+def test_the_text_for_sbatch(folder, tmp_path, monkeypatch, capsys, stand_in):
+    monkeypatch.chdir(tmp_path)
+    runs = tmp_path / "my runs"
+    stand_in()
+    study(Task(folder, runs, only=("plain",)))
+    capsys.readouterr()
+    study(Task(folder, runs, full=True, slurm=True))
+    text = capsys.readouterr().out
+    lines = text.splitlines()
+    assert lines[0] == "#!/bin/bash"
+    assert "#SBATCH --array=1-4" in lines
+    assert "#SBATCH --job-name=toys" in lines
+    assert f"#SBATCH --output='{runs}/slurm-%A_%a.log'" in lines
+    assert [line for line in lines if re.match(r"# \d", line)] == [
+        "# 4 trial(s) of " + str(folder) + ", a task each; made by transformer study " + str(folder) + " --runs "
+        f"'{runs}' --slurm",
+        *("# 1 plain-2", "# 2 dot-1", "# 3 dot-2", "# 4 general-1"),
+    ]
+    assert runs.is_dir()  # SLURM does not make it, and writes there
+    # bash runs it as SLURM would: in any folder, with the task's number.
+    program = [sys.executable, str(tmp_path / "stand_in.py")]
+    asked = text.replace(shlex.join([sys.executable, "-m", "transformer"]), shlex.join(program))
+    environment = {**os.environ, "SLURM_ARRAY_TASK_ID": "3"}
+    subprocess.run(["bash"], input=asked, text=True, cwd="/", env=environment, check=True)
+    assert (runs / "dot-2" / "result.json").is_file()
+    for one in ("1", "2", "4"):
+        subprocess.run(["bash"], input=asked, text=True, env={**os.environ, "SLURM_ARRAY_TASK_ID": one}, check=True)
+    with pytest.raises(UsageError, match="nothing is missing"):
+        study(Task(folder, runs, full=True, slurm=True))
+    assert len(json.loads((folder / "results.json").read_text())) == 5
+
+
+def test_numbers_in_slurms_short_form():
+    assert slurm.ranges([3, 0, 1, 2, 7, 9, 10]) == "0-3,7,9-10"
+    assert slurm.ranges([5]) == "5"
+
+
+def test_each_worker_has_cores_and_a_device_of_its_own(tmp_path):
+    assert [sorted(place.cores) for place in workers.places(2, [0, 1, 2, 3, 8], None)] == [[0, 1], [2, 3, 8]]
+    assert [sorted(place.cores) for place in workers.places(3, [4, 5], None)] == [[4], [4], [5]]
+    assert workers.places(2, [], None) == [Place(frozenset(), {})] * 2
+    for name in ("nvidia0", "nvidia1", "nvidia10", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    found = workers.accelerators({}, tmp_path)
+    assert found == Accelerators("cuda", ("0", "1", "10"))
+    assert [place.environment for place in workers.places(2, [0, 1], found)] == [
+        {"CUDA_VISIBLE_DEVICES": "0"},
+        {"CUDA_VISIBLE_DEVICES": "1"},
+    ]
+    assert workers.places(1, [0, 1], found)[0].environment == {}  # alone it has all of them, as `train`
+    with pytest.raises(UsageError, match="--workers 4: each has an accelerator, and there are 3"):
+        workers.places(4, [0, 1], found)
+    assert workers.accelerators({"CUDA_VISIBLE_DEVICES": "1,GPU-abc"}, tmp_path).names == ("1", "GPU-abc")
+    for nothing in ({"CUDA_VISIBLE_DEVICES": ""}, {"CUDA_VISIBLE_DEVICES": "-1"}, {"JAX_PLATFORMS": "cpu"}):
+        assert workers.accelerators(nothing, tmp_path) is None
+    (tmp_path / "tpu").mkdir()
+    assert workers.accelerators({}, tmp_path / "tpu") is None
+    (tmp_path / "tpu" / "accel1").touch()
+    assert workers.accelerators({}, tmp_path / "tpu").only(0)["TPU_VISIBLE_CHIPS"] == "1"
+
+
+def test_progress_is_read_from_the_log_of_each_run(tmp_path):
+    run_ = Run(tmp_path / "a")
+    run_.folder.mkdir()
+    assert progress.far(run_.folder, 100) == (0, 100, None)
+    records = [{"kind": "train", "step": 10, "minutes": 5.0}]  # compilation included
+    run_.metrics.write_text(json.dumps(records[0]) + "\n")
+    assert progress.far(run_.folder, 100) == (10, 100, 45.0)
+    records += [{"kind": "train", "step": 20, "minutes": 6.0}, {"kind": "validation", "step": 20}]
+    run_.metrics.write_text("".join(json.dumps(record) + "\n" for record in records) + '{"kind": "tra')
+    assert progress.far(run_.folder, 100) == (20, 100, 8.0)
+    assert len(logbook.read(run_.metrics)) == 3
+    lines = progress.table(
+        3, 4, {"a-1": progress.Far(20, 1_100, 8.0), "long-1": progress.Far(5, 5, 0.0), "c": progress.Far(0, 9, None)}, 2
+    )
+    assert lines == [
+        "3 done, 3 running, 2 with another runner, 4 to come",
+        "  a-1          20 / 1,100 updates  8 min of training left",
+        "  long-1        5 / 5 updates  evaluating",
+        "  c             0 / 9 updates",
+    ]
+    assert [progress.duration(minutes) for minutes in (0.5, 12, 600)] == ["30 s", "12 min", "10.0 h"]

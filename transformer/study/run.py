@@ -12,7 +12,7 @@ from transformer import rundir
 from transformer.errors import InterruptedRunError, TransformerError, UsageError
 from transformer.study import cells, progress, report, slurm, trial, workers
 from transformer.study.cells import Trial
-from transformer.study.results import Results
+from transformer.study.results import Results, there
 from transformer.study.workers import Place, Worker
 from transformer.watch import StopRequest, stop_requests
 
@@ -122,8 +122,9 @@ def _run_all(
                     if one is None:
                         break
                     waiting.remove(one)
-                    running.append(Worker(one, place, command, task.directory))
                     shown = 0.0
+                    if not there(task.directory / one.name, one):  # or another runner has just done it
+                        running.append(Worker(one, place, command, task.directory))
                 if now - shown > task.every:
                     shown = now
                     told.show(task.directory, len(wanted) - len(failed), waiting, [one.trial for one in running])
@@ -133,6 +134,7 @@ def _run_all(
         finally:
             for worker in running:
                 worker.kill()
+    results.collect(task.directory)
     return failed
 
 
