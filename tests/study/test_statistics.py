@@ -1,6 +1,7 @@
 """Resampling beside slow loops, sacreBLEU, closed forms, and the share of false alarms where nothing differs."""
 
 import math
+import statistics
 
 import numpy as np
 import pytest
@@ -62,21 +63,25 @@ def test_one_seed_has_the_resamples_of_sacrebleus_paired_bootstrap():
 
 
 def test_two_levels_as_a_slow_loop_has_them():
-    system, baseline = ([counts(10 * k + seed, 0.2 + 0.02 * k) for seed in range(3)] for k in (0, 1))
+    noise = ((0.1, 0.3, 0.5), (0.5, 0.2, 0.25))
+    system, baseline = ([counts(10 * k + seed, noise[k][seed]) for seed in range(3)] for k in (0, 1))
     fast = ours.compare(np.stack(system), np.stack(baseline), ours.bleu, resamples=300, seed=7)
     # The same draws, one resample and one run at a time, scored by sacreBLEU itself.
     random = np.random.default_rng(7)
     drawn = random.choice(60, size=(300, 60), replace=True)
     seeds = [random.integers(3, size=(300, 3)) for _ in range(2)]
-    found = []
-    for resample, sentence in enumerate(drawn):
-        means = []
-        for runs, chosen in zip((system, baseline), seeds, strict=True):
-            scores = [BY_HAND._aggregate_and_compute(run[sentence].tolist()).score for run in runs]
-            every = sum(scores) / 3
-            own = sum(scores[k] for k in chosen[resample]) / 3
-            means.append(every + (own - every) * math.sqrt(3 / 2))
-        found.append(means[0] - means[1])
+    found = [0.0] * 300
+    for side, runs, chosen in zip((0, 1), (system, baseline), seeds, strict=True):
+        whole = [BY_HAND._aggregate_and_compute(run.tolist()).score for run in runs]
+        again = [[BY_HAND._aggregate_and_compute(run[sentence].tolist()).score for run in runs] for sentence in drawn]
+        own = [[score - sum(scores) / 3 for score in scores] for scores in again]
+        noise = 3 / 2 * sum(statistics.pvariance([row[k] for row in own]) for k in range(3)) / 3
+        share = max(0.0, 1 - noise / statistics.variance(whole))
+        assert 0 < share < 1  # else nothing of it would be tested
+        for resample, scores in enumerate(again):
+            away = sum(whole[k] for k in chosen[resample]) / 3 - sum(whole) / 3
+            means = sum(scores) / 3 + away * math.sqrt(3 / 2 * share)
+            found[resample] += means if side == 0 else -means
     whole = [
         np.mean([BY_HAND._aggregate_and_compute(run.tolist()).score for run in runs]) for runs in (system, baseline)
     ]
@@ -98,7 +103,8 @@ def test_the_spread_is_that_of_the_closed_form():
     sets[0] += 1.5
     found = ours.compare(*map(numbers, sets), mean, resamples=20_000)
     over_sentences = np.var(sets[0].mean(0) - sets[1].mean(0)) / number
-    error = math.sqrt(2 * 2.5 / seeds + over_sentences)
+    of_a_run = 9 / number  # what sentences do to the score of one run
+    error = math.sqrt(2 * (2.5 - of_a_run) / seeds + over_sentences)
     assert found.value == pytest.approx(1.5)
     assert found.interval == pytest.approx((1.5 - 1.96 * error, 1.5 + 1.96 * error), abs=0.06)
     assert found.p == pytest.approx(math.erfc(1.5 / error / math.sqrt(2)), abs=0.01)
@@ -142,13 +148,22 @@ def test_sacrebleus_own_p_is_below_a_level_twice_as_often_as_the_level():
 
 
 def test_three_seeds_give_few_false_alarms():
-    """Of seeds alone, the hardest case: three are too few to know their spread well, but it is not made too small."""
+    """Three are too few to know their spread well; where sentences matter too, they are not counted twice."""
     random = np.random.default_rng(2)
-    found = [
-        ours.compare(*(numbers(np.tile(random.normal(0, 1, (3, 1)), (1, 20))) for _ in range(2)), mean, 300, seed=k).p
-        for k in range(400)
-    ]
-    assert np.mean(np.array(found) < 0.05) < 0.2
+
+    def alarms(seeds, of_runs, sentences):
+        """Share of p below 0.05, of two systems that are alike."""
+        found = []
+        for trial in range(300):
+            shared = random.normal(0, 2, sentences)
+            sets = [
+                shared + random.normal(0, seeds, (3, 1)) + random.normal(0, of_runs, (3, sentences)) for _ in range(2)
+            ]
+            found.append(ours.compare(*map(numbers, sets), mean, 300, seed=trial).p)
+        return np.mean(np.array(found) < 0.05)
+
+    assert 0.02 < alarms(0.1, 1.5, 200) < 0.12  # 1.5 / sqrt(200) is 0.1: alike
+    assert 0.05 < alarms(1.0, 0.0, 20) < 0.2
 
 
 def test_over_seeds_is_welchs():

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import untrained
 from tests.study.conftest import entry
-from transformer import cli, logbook, rundir, workflow
+from transformer import api, cli, logbook, rundir, workflow
 from transformer.alignment.run import align
 from transformer.alignment.task import Task as Align
 from transformer.alignment.words import Rule
 from transformer.config import Data
+from transformer.data import corpus
 from transformer.errors import InterruptedRunError, TransformerError, UsageError
 from transformer.rundir import Run
 from transformer.study import cells, progress, run, slurm, trial, workers
@@ -217,24 +219,24 @@ def test_the_attention_is_measured_where_there_are_gold_links(settings, tmp_path
         data=data,
         batching=dataclasses.replace(settings.batching, tokens=512),
         model=dataclasses.replace(settings.model, max_length=64),
-        training=dataclasses.replace(settings.training, steps=2, validate_every=2),
     )
-    trial.run(cells.Trial(0, "grammar", 1, own, "13a"), tmp_path)
-    found = json.loads((tmp_path / "grammar-1" / "result.json").read_text())
-    measured = found["test"]["alignment"]
+    folder = untrained(own, tmp_path / "grammar")
+    model, part = api.load(folder), corpus.read(Run(folder).data, "test", own.data.languages)
+    rule = trial.best_rule(model, Run(folder))
+    found = trial.alignment(model, part, rule)
     L, H = own.model.cross
-    assert [len(row) for row in measured["heads"]] == [H] * L
-    assert len(measured["layers"]) == L
-    assert "alignment" in found["unseen"]
+    assert [len(row) for row in found["heads"]] == [H] * L
+    assert len(found["layers"]) == L
+    assert error_rate(unpack(found["counts"], 4).sum(0)) == pytest.approx(found["aer"])
+    places = {(layer, head): found["heads"][layer][head] for layer in range(L) for head in range(H)}
+    places |= {(layer, None): rate for layer, rate in enumerate(found["layers"])} | {(None, None): found["mean"]}
+    assert found["aer"] == places[rule.layer, rule.head]
     # `transformer align` has the same, from the run alone.
-    for number, (layer, head) in enumerate(((None, None), (0, None), (L - 1, H - 1))):
-        out = tmp_path / f"aligned{number}"
-        align(Align(tmp_path / "grammar-1", rule=Rule(layer, head), formats=("pharaoh",), output=out))
-        theirs = json.loads((out / "aer.json").read_text())["aer"]
-        ours = measured["mean"] if layer is None else measured["layers"][0]
-        assert theirs == pytest.approx(measured["heads"][layer][head] if head is not None else ours)
-    counts = unpack(measured["counts"], 4).sum(0)
-    assert error_rate(counts) == pytest.approx(measured["aer"])
+    align(Align(folder, rule=Rule(L - 1, H - 1), formats=("pharaoh",), output=tmp_path / "out"))
+    assert json.loads((tmp_path / "out" / "aer.json").read_text())["aer"] == pytest.approx(places[L - 1, H - 1])
+    # Without attention, or without gold links, there is nothing to measure.
+    (Run(folder).data / "validation.align").unlink()
+    assert trial.best_rule(model, Run(folder)) is None
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from transformer.study import cells, progress, report, slurm, trial, workers
 from transformer.study.cells import Trial
 from transformer.study.results import Results, there
 from transformer.study.workers import Place, Worker
-from transformer.watch import StopRequest, stop_requests
+from transformer.watch import stop_requests
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ def _run_all(
                     shown = now
                     told.show(task.directory, len(wanted) - len(failed), waiting, [one.trial for one in running])
                 if stop:
-                    _stop(running, stop)
+                    _stop(running)
                 time.sleep(POLL)
         finally:
             for worker in running:
@@ -163,7 +163,7 @@ def _taken(runs: Path, one: Trial) -> bool:
         return not ours
 
 
-def _stop(running: Sequence[Worker], stop: StopRequest) -> None:
+def _stop(running: Sequence[Worker]) -> None:
     """Let all of them save. A second request ends them at once."""
     log.warning("waiting until %d run(s) have saved ...", len(running))
     for worker in running:

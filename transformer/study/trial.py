@@ -58,7 +58,7 @@ def _result(trial: Trial, folder: Path) -> dict[str, Any]:
     run = workflow.train(trial.settings, folder, trial.cell, resume=True)
     model = api.load(folder)
     languages = trial.settings.data.languages
-    rule = _rule(model, run)
+    rule = best_rule(model, run)
     found = {}
     for part in (corpus.read(run.data, s, languages) for s in SETS if corpus.there(run.data, s, languages)):
         found[part.name] = evaluated = report.evaluate(model, part, run.report, tokenize=trial.tokenize)
@@ -68,7 +68,7 @@ def _result(trial: Trial, folder: Path) -> dict[str, Any]:
         evaluated["corpus"] = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]
         evaluated["counts"] = results.pack(sentence_counts(hypotheses, part.targets, trial.tokenize))
         if rule is not None and part.alignments is not None:
-            evaluated["alignment"] = _alignment(model, part, rule)
+            evaluated["alignment"] = alignment(model, part, rule)
     records = logbook.read(run.metrics)
     speeds = [record["tokens_per_s"] for record in records if record["kind"] == "train"]
     checkpoints = Checkpoints(run.checkpoints, trial.settings.training, read_only=True)
@@ -98,7 +98,7 @@ def sentence_counts(hypotheses: list[str], references: list[str], tokenize: str)
     return np.array(metric._extract_corpus_statistics(hypotheses, [references]), np.int64).reshape(-1, 10)
 
 
-def _rule(model: Translation, run: Run) -> Rule | None:
+def best_rule(model: Translation, run: Run) -> Rule | None:
     """The layer and head that align best on the validation set; None without attention or without gold links there."""
     if model.settings.model.attention.score == "none" or not (run.data / "validation.align").is_file():
         return None
@@ -107,7 +107,7 @@ def _rule(model: Translation, run: Run) -> Rule | None:
     return ranked[0].rule if ranked else None
 
 
-def _alignment(model: Translation, part: Corpus, rule: Rule) -> dict[str, Any]:
+def alignment(model: Translation, part: Corpus, rule: Rule) -> dict[str, Any]:
     """Error rates under the rule, and of every layer and head."""
     attended = model.attend(part.sources, part.targets)
     gold = all_sure(part.alignments or [])
