@@ -129,8 +129,8 @@ def _notes(cells: Cells, baseline: str, compared: Mapping[str, Compared], missin
     notes = [" ".join(told)]
     if baseline in cells and len(cells) > 1:
         how = {
-            "sentences, seeds": f"{RESAMPLES:,} resamples of sentences and, within them, of seeds (with three seeds p is somewhat too "
-            "small: `statistics.resampled` says by how much)",
+            "sentences, seeds": f"{RESAMPLES:,} resamples of sentences and, within them, of seeds (of three seeds p is "
+            "somewhat too small: `statistics.resampled` says by how much)",
             "sentences": f"{RESAMPLES:,} resamples of sentences alone (paired bootstrap), where a cell has one seed",
             "seeds": "Welch's t-test over seeds alone, where results keep nothing of their sentences",
         }
