@@ -6,7 +6,7 @@ import sys
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import jax
 import tyro
@@ -15,7 +15,7 @@ from transformer import cluster, recipes
 from transformer.commands import COMMANDS
 from transformer.commands.data import Data, Inspect, Prepare
 from transformer.commands.seeing import Align, Explain
-from transformer.commands.training import Demo, Study, Train
+from transformer.commands.training import Demo, Report, Study, Train
 from transformer.commands.using import Evaluate, Score, Translate
 from transformer.config import Config
 from transformer.errors import InterruptedRunError, TransformerError, UsageError
@@ -23,7 +23,10 @@ from transformer.errors import InterruptedRunError, TransformerError, UsageError
 log = logging.getLogger("transformer")
 
 
-def parse(arguments: list[str]) -> Train | Data | Translate | Score | Evaluate | Align | Explain | Study | Demo:
+Command: TypeAlias = Train | Data | Translate | Score | Evaluate | Align | Explain | Study | Report | Demo
+
+
+def parse(arguments: list[str]) -> Command:
     """The command of these arguments; exits with 2 and a message where they are wrong, with 0 for --help."""
     # Where a recipe is named, its settings are the defaults of the options.
     train = tyro.conf.subcommand(name="train")

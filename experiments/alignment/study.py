@@ -22,5 +22,5 @@ study = Study(
     {
         "luong_general_guided": guided("luong_general_global"),
         "transformer_guided": guided("transformer", layer=-1, heads=(0,)),
-    }
+    },
 )

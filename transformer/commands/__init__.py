@@ -2,7 +2,7 @@
 
 from transformer.commands.data import Data
 from transformer.commands.seeing import Align, Explain
-from transformer.commands.training import Demo, Study, Train
+from transformer.commands.training import Demo, Report, Study, Train
 from transformer.commands.using import Evaluate, Score, Translate
 
 COMMANDS = {
@@ -14,5 +14,6 @@ COMMANDS = {
     "align": Align,
     "explain": Explain,
     "study": Study,
+    "report": Report,
     "demo": Demo,
 }

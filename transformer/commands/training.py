@@ -54,29 +54,64 @@ class Train:
         )
 
 
+STUDY = "A .py file that defines `study`, or a folder with a study.py."
+
+
 @dataclass(frozen=True)
 class Study:
-    """Run what is missing of a study (a grid of runs under one budget), and print its tables.
+    """Run what is missing of a study (a grid of runs under one budget), then do as `transformer report`.
 
-    Results, tables and figure are kept beside the study's file; a study that was stopped goes on where it was.
+    A study that was stopped goes on where it was, and two of these commands on one study share the work. Results are
+    kept in results.json beside the study's file.
     """
 
-    study: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY")]
-    """A .py file that defines `study`, or a folder with a study.py."""
+    study: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY", help=STUDY)]
     runs: str = ""
     """Where its run directories are; the default is runs/ and the name of the study's folder."""
     only: tuple[str, ...] = ()
     """Cells to run; the default is all of them."""
+    full: bool = False
+    """All cells and seeds, not only those that two cores train overnight."""
+    workers: int = 1
+    """Trials that run side by side, each on its own share of the cores, or on an accelerator of its own."""
+    trial: int | None = None
+    """Run this trial alone, by its number in the whole grid, as a task of a job array does."""
+    slurm: bool = False
+    """Run nothing: print a job array of what is missing, for `transformer study STUDY --slurm | sbatch`."""
     smoke: bool = False
-    """Shrink every cell to seconds, to see that the study runs; results stay with the runs."""
-    report: bool = False
-    """Run nothing: make tables and figure anew from the results there are."""
+    """Shrink every cell to seconds and one seed, to see that the study runs; results stay with the runs."""
 
     def __call__(self) -> None:
-        from transformer.study.run import study
+        from transformer.study.run import Task, study
 
-        runs = Path(self.runs) if self.runs else None
-        study(Path(self.study), runs, self.only, smoke=self.smoke, report_only=self.report)
+        study(
+            Task(
+                study=Path(self.study),
+                runs=Path(self.runs) if self.runs else None,
+                only=self.only,
+                full=self.full,
+                smoke=self.smoke,
+                workers=self.workers,
+                trial=self.trial,
+                slurm=self.slurm,
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Report:
+    """Make tables (Markdown, LaTeX) and figures of a study from its results.json alone, and run nothing.
+
+    Writes tables.md, tables.tex and figures (SVG and PDF) beside the study's file, and fills the places of its README
+    that are marked <!-- table:NAME --> ... <!-- end -->.
+    """
+
+    study: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY", help=STUDY)]
+
+    def __call__(self) -> None:
+        from transformer.study.report import present
+
+        present(Path(self.study))
 
 
 @dataclass(frozen=True)

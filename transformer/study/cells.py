@@ -1,26 +1,25 @@
-"""What a study is made of, where it is found, and its results on disk."""
+"""What a study is made of, where it is found, and which runs it asks for."""
 
 import dataclasses
 import difflib
+import hashlib
 import json
-import logging
+import re
 import runpy
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from transformer import check as settings
-from transformer import config, rundir
+from transformer import config, recipes
 from transformer.config import Config
-from transformer.errors import TransformerError, UsageError
-
-log = logging.getLogger(__name__)
+from transformer.errors import UsageError
 
 TOKENIZE = ("13a", "none", "intl", "char", "zh")
 """sacreBLEU's tokenizers."""
-KEYS = ("cell", "seed", "config", "parameters", "updates", "minutes", "validation", "test")
-"""What a result has."""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+"""Of cells and tables, which name folders and files."""
 
 
 @dataclass(frozen=True)
@@ -31,20 +30,43 @@ class Cell:
     seeds: tuple[int, ...] = (1,)
     tokenize: str = "13a"
     """sacreBLEU's tokenizer."""
+    table: str = "results"
+    """The table that it is a row of. Cells of one table have one test set and one budget."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """Cells by name, in the order of the table."""
+    """Cells by name, in the order of their tables."""
 
     cells: Mapping[str, Cell]
+    full: Mapping[str, Cell] = field(default_factory=dict)
+    """--full: further cells, and again those of `cells` that have more seeds then."""
+    baselines: tuple[str, ...] = ()
+    """Cells that the others of their table are compared with, at most one a table."""
     drawn: tuple[str, ...] = ()
-    """Cells in the figure; none named: all."""
+    """Cells in the figures; none of a table named: all of it."""
+    metric: Literal["BLEU", "AER"] = "BLEU"
+    """What the comparisons and the main figure are about: BLEU (more is better), or the error rate of the attention as
+    alignment, on test sets with gold links."""
+
+    @property
+    def whole(self) -> dict[str, Cell]:
+        """All cells with all their seeds."""
+        return {**self.cells, **self.full}
+
+    def tables(self) -> dict[str, list[str]]:
+        """The cells of each table."""
+        found: dict[str, list[str]] = {}
+        for name, cell in self.whole.items():
+            found.setdefault(cell.table, []).append(name)
+        return found
 
 
 class Trial(NamedTuple):
     """A cell with one of its seeds: one run."""
 
+    number: int
+    """In the whole grid, from 0."""
     cell: str
     seed: int
     settings: Config
@@ -54,6 +76,29 @@ class Trial(NamedTuple):
     def name(self) -> str:
         """Its run directory, and its key among the results."""
         return f"{self.cell}-{self.seed}"
+
+    @property
+    def digest(self) -> str:
+        """Of its settings."""
+        return digest(self.settings)
+
+
+def digest(given: Config) -> str:
+    """12 hexadecimal digits that stand for settings: of all that differ from the defaults, so that a version with
+    further settings finds the same."""
+    plain = json.loads(json.dumps(config.to_json(given)))
+    default = json.loads(json.dumps(config.to_json(dataclasses.replace(Config(), model=type(given.model)()))))
+    return hashlib.sha256(json.dumps(_differing(plain, default), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _differing(tree: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
+    kept = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            kept[name] = _differing(value, default[name])
+        elif value != default[name] or name == "kind":
+            kept[name] = value
+    return kept
 
 
 def find(path: Path) -> Study:
@@ -71,23 +116,40 @@ def find(path: Path) -> Study:
     if not isinstance(found, Study):
         raise UsageError(f"study {file} must define `study`, a transformer.study.cells.Study")
     _check_form(found, file)
-    unknown = [name for name in found.drawn if name not in found.cells]
-    if unknown or not found.cells:
-        raise UsageError(f"study {file} has no cell {' '.join(unknown) or 'at all'}")
     return found
 
 
 def _check_form(study: Study, file: Path) -> None:
     """Python does not check types."""
-    if not isinstance(study.cells, Mapping):
-        raise UsageError(f"study {file}: `cells` are a dict of names and Cells")
-    for name, cell in study.cells.items():
-        if not isinstance(cell, Cell) or not isinstance(cell.config, Config):
-            raise UsageError(f"study {file}: the cell {name} is no transformer.study.cells.Cell of a Config")
-        if not isinstance(cell.seeds, tuple) or not cell.seeds:
-            raise UsageError(f"study {file}: the cell {name} needs a tuple of seeds, such as seeds=(1, 2)")
-        if cell.tokenize not in TOKENIZE:
-            raise UsageError(f"study {file}: the cell {name} has tokenize={cell.tokenize!r}: {', '.join(TOKENIZE)}")
+    for cells in (study.cells, study.full):
+        if not isinstance(cells, Mapping):
+            raise UsageError(f"study {file}: `cells` and `full` are dicts of names and Cells")
+        for name, cell in cells.items():
+            _check_cell(name, cell, file)
+    unknown = [name for name in (*study.drawn, *study.baselines) if name not in study.whole]
+    if unknown or not study.whole:
+        raise UsageError(f"study {file} has no cell {' '.join(unknown) or 'at all'}")
+    tables = [study.whole[name].table for name in study.baselines]
+    if len(set(tables)) < len(tables):
+        raise UsageError(f"study {file}: a table has one cell of `baselines`, and here are {len(tables)} of them")
+    if study.metric not in ("BLEU", "AER"):
+        raise UsageError(f"study {file} has metric={study.metric!r}: BLEU or AER")
+    for name in study.full.keys() & study.cells.keys():
+        more, fewer = study.full[name], study.cells[name]
+        if dataclasses.replace(more, seeds=fewer.seeds) != fewer or not set(fewer.seeds) <= set(more.seeds):
+            raise UsageError(f"study {file}: in `full` the cell {name} may have more seeds than in `cells`, no others")
+
+
+def _check_cell(name: str, cell: Cell, file: Path) -> None:
+    if not isinstance(cell, Cell) or not isinstance(cell.config, Config):
+        raise UsageError(f"study {file}: the cell {name} is no transformer.study.cells.Cell of a Config")
+    if not isinstance(cell.seeds, tuple) or not cell.seeds or not all(isinstance(seed, int) for seed in cell.seeds):
+        raise UsageError(f"study {file}: the cell {name} needs a tuple of seeds, such as seeds=(1, 2)")
+    if cell.tokenize not in TOKENIZE:
+        raise UsageError(f"study {file}: the cell {name} has tokenize={cell.tokenize!r}: {', '.join(TOKENIZE)}")
+    for what, given in (("cell", name), ("table", cell.table)):
+        if not isinstance(given, str) or not NAME.fullmatch(given):
+            raise UsageError(f"study {file}: the {what} {given!r} names files: give letters, digits, _ . and -")
 
 
 def check(every: Iterable[Trial]) -> None:
@@ -102,68 +164,35 @@ def check(every: Iterable[Trial]) -> None:
             raise UsageError(f"the cell {trial.cell} has no test set: give its recipe data.test")
 
 
-def trials(study: Study, only: Iterable[str] = ()) -> list[Trial]:
-    """Every run of a study, cell by cell; with `only` those of some cells. Raises UsageError for a cell unknown."""
-    wanted = list(only) or list(study.cells)
-    for name in wanted:
-        if name not in study.cells:
-            near = difflib.get_close_matches(name, study.cells, n=1, cutoff=0.0)[0]
-            raise UsageError(f"--only {name}: no such cell; did you mean {near}? There are {', '.join(study.cells)}")
+def trials(study: Study, only: Iterable[str] = (), *, full: bool = False, smoke: bool = False) -> list[Trial]:
+    """Runs of a study, cell by cell, numbered as in the whole grid.
+
+    Args:
+        study: the grid.
+        only: some cells, those of `full` too; none: all.
+        full: all cells and seeds, not those of every day alone.
+        smoke: shrunk to seconds, one seed a cell.
+
+    Raises UsageError for an unknown cell.
+    """
+    named = list(only)
+    for name in named:
+        if name not in study.whole:
+            near = difflib.get_close_matches(name, study.whole, n=1, cutoff=0.0)[0]
+            raise UsageError(f"--only {name}: no such cell; did you mean {near}? There are {', '.join(study.whole)}")
+    grid = study.whole if full else {**{name: study.whole[name] for name in named}, **study.cells}
+    pairs = [(name, cell, seed) for name, cell in study.whole.items() for seed in cell.seeds]
     return [
-        Trial(name, seed, dataclasses.replace(cell.config, seed=seed), cell.tokenize)
-        for name, cell in study.cells.items()
-        if name in wanted
-        for seed in cell.seeds
+        Trial(number, name, seed, recipes.smoke(own) if smoke else own, cell.tokenize)
+        for number, (name, cell, seed) in enumerate(pairs)
+        if (not named or name in named) and name in grid and seed in grid[name].seeds[: 1 if smoke else None]
+        for own in (dataclasses.replace(cell.config, seed=seed),)
     ]
 
 
-class Results:
-    """results.json: what came of each trial, written whole after each."""
-
-    def __init__(self, path: Path):
-        """Raises TransformerError when the file is there and is damaged."""
-        self.path = path
-        self._found = self._read()
-
-    def of(self, trial: Trial) -> dict[str, Any] | None:
-        """What came of a trial, if it was run with these very settings."""
-        found = self._found.get(trial.name)
-        if found is None:
-            return None
-        if _settings(found) == config.from_json(_plain(trial.settings)):
-            return found
-        log.warning("%s: the result of %s is of other settings; a run replaces it", self.path, trial.name)
-        return None
-
-    def add(self, trial: Trial, values: dict[str, Any]) -> None:
-        """Keep what came of a trial, beside what others may have added by now."""
-        self._found = self._read()
-        self._found[trial.name] = {"cell": trial.cell, "seed": trial.seed, "config": _plain(trial.settings)} | values
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        rundir.write_json(self.path, self._found)
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            found: Any = json.loads(self.path.read_text(encoding="utf-8")) if self.path.exists() else {}
-        except (OSError, ValueError) as error:
-            raise TransformerError(f"{self.path} cannot be read: {error}") from None
-        if not isinstance(found, dict):
-            raise TransformerError(f"{self.path} is no results of a study: it holds no object of names")
-        for name, entry in found.items():
-            missing = [key for key in KEYS if not isinstance(entry, dict) or key not in entry]
-            if missing:
-                raise TransformerError(f"{self.path} is damaged: {name} has no {', '.join(missing)}")
-        return found
-
-
-def _plain(given: Config) -> Any:
-    """As JSON gives it back."""
-    return json.loads(json.dumps(config.to_json(given)))
-
-
-def _settings(result: Mapping[str, Any]) -> Config | None:
-    """Of a result; None where another version wrote settings that this one does not know."""
-    try:
-        return config.from_json(result["config"])
-    except UsageError:
-        return None
+def numbered(study: Study, number: int, *, smoke: bool = False) -> Trial:
+    """One run by its number. Raises UsageError where there is none of it."""
+    every = {trial.number: trial for trial in trials(study, full=True, smoke=smoke)}
+    if number not in every:
+        raise UsageError(f"--trial {number}: there are {', '.join(f'{n} {t.name}' for n, t in every.items())}")
+    return every[number]

@@ -1,98 +1,173 @@
-"""Running a study: every trial that has no result yet is trained, or gone on with, and evaluated."""
+"""Running a study: every trial that has no result yet is run by a worker, several side by side."""
 
 import logging
 import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import jax
-
-from transformer import api, logbook, recipes, report, rundir, workflow
-from transformer.checkpoint import Checkpoints
-from transformer.data import corpus
-from transformer.errors import UsageError
-from transformer.study import cells, present
-from transformer.study.cells import Results, Study, Trial
+from transformer import rundir
+from transformer.errors import InterruptedRunError, TransformerError, UsageError
+from transformer.study import cells, progress, report, slurm, trial, workers
+from transformer.study.cells import Trial
+from transformer.study.results import Results, there
+from transformer.study.workers import Place, Worker
+from transformer.watch import stop_requests
 
 log = logging.getLogger(__name__)
 
-SETS = ("test", "unseen")
+POLL = 0.5
+"""Seconds between two looks at the workers."""
+STEALS = 10.0
+"""Seconds between two looks at what other runners did."""
 
 
-def study(path: Path, runs: Path | None, only: tuple[str, ...], *, smoke: bool, report_only: bool) -> None:
-    """Run what is missing of a study and present what there is.
+@dataclass(frozen=True)
+class Task:
+    """What `transformer study` was asked for."""
 
-    The results go into results.json beside the study's file, its tables into tables.md and its figure into
-    bleu_by_length.png. A trial that was interrupted goes on where it stopped.
+    study: Path
+    """Its file, or its folder."""
+    runs: Path | None = None
+    """Where run directories are; None: runs/ and the name of the study's folder."""
+    only: tuple[str, ...] = ()
+    full: bool = False
+    smoke: bool = False
+    """Every trial shrunk to seconds, one seed a cell; the results stay with the runs."""
+    workers: int = 1
+    trial: int | None = None
+    """Run this one alone, in this process."""
+    slurm: bool = False
+    """Print a job array and run nothing."""
+    every: float = 60.0
+    """Seconds between two tables of progress."""
 
-    Args:
-        path: the study's file, or its folder.
-        runs: where run directories are; None: runs/ and the name of the study's folder.
-        only: names of cells; none: all of them.
-        smoke: shrink every cell to seconds and keep results with its runs, to see that the study runs.
-        report_only: run nothing.
+    @property
+    def directory(self) -> Path:
+        """Of the runs."""
+        folder = self.study if self.study.is_dir() else self.study.parent
+        return self.runs or Path("runs") / (folder.absolute().name + "-smoke" * self.smoke)
+
+    @property
+    def folder(self) -> Path:
+        """Of results.json and of what is made from it."""
+        return self.directory if self.smoke else self.study if self.study.is_dir() else self.study.parent
+
+
+def study(task: Task) -> None:
+    """Run what is missing of a study, and present what there is.
+
+    Raises:
+        UsageError: no such study, cell or trial; settings that cannot work.
+        TransformerError: trials failed; the others are done.
+        InterruptedRunError: Ctrl-C or SIGTERM; what was running has saved.
     """
-    found, folder = cells.find(path), path if path.is_dir() else path.parent
-    runs = runs or Path("runs") / (folder.absolute().name + "-smoke" * smoke)
-    if smoke:
-        folder = runs
-    results = Results(folder / "results.json")
-    wanted = [_shrunk(trial, smoke) for trial in cells.trials(found, only)]
+    found = cells.find(task.study)
+    results = Results(task.folder / "results.json")
+    if task.trial is not None:
+        one = cells.numbered(found, task.trial, smoke=task.smoke)
+        cells.check([one])
+        trial.run(one, task.directory)
+        results.collect(task.directory)
+        return
+    wanted = cells.trials(found, task.only, full=task.full, smoke=task.smoke)
     cells.check(wanted)
-    for trial in () if report_only else wanted:
-        if results.of(trial) is None:
-            log.info("\n%s, seed %d", trial.cell, trial.seed)
-            results.add(trial, _run(trial, runs / trial.name))
-            jax.clear_caches()
-    show(found, results, folder, smoke=smoke)
+    where = workers.places(task.workers, workers.available(), workers.accelerators(os.environ))
+    task.directory.mkdir(parents=True, exist_ok=True)
+    results.collect(task.directory)
+    missing = [one for one in wanted if results.of(one) is None]
+    if task.slurm:
+        if not missing:
+            raise UsageError(f"nothing is missing in {results.path}: there is no job to submit")
+        print(slurm.script(task.study, task.directory, missing, Path(), smoke=task.smoke), end="")
+        return
+    failed = _run_all(task, results, wanted, missing, where) if missing else []
+    if any(results.of(one) is not None for one in cells.trials(found, full=True, smoke=task.smoke)):
+        report.report(found, results, task.folder, smoke=task.smoke)
+    if failed:
+        raise TransformerError(f"{len(failed)} trial(s) failed:\n  " + "\n  ".join(failed))
 
 
-def show(found: Study, results: Results, folder: Path, *, smoke: bool = False) -> None:
-    """Print the tables, and write them and the figure beside the results."""
-    every = [(trial, results.of(_shrunk(trial, smoke))) for trial in cells.trials(found)]
-    done: dict[str, list[dict[str, Any]]] = {}
-    for trial, result in every:
-        if result is not None:
-            done.setdefault(trial.cell, []).append(result)
-    if not done:
-        raise UsageError(f"the study has no results yet in {results.path}")
-    tables = present.tables(done)
-    (folder / "tables.md").write_text(tables, encoding="utf-8")
-    drawn = [name for name in found.drawn if name in done] or list(done)
-    present.draw({name: done[name] for name in drawn}, folder / "bleu_by_length.png")
-    print(tables)
-    missing = [trial.name for trial, result in every if result is None]
-    if missing:
-        print(f"not yet run: {', '.join(missing)}")
-    print(f"{folder / 'tables.md'}   {folder / 'bleu_by_length.png'}")
+def _run_all(
+    task: Task, results: Results, wanted: Sequence[Trial], missing: Sequence[Trial], where: Sequence[Place]
+) -> list[str]:
+    """Complaints of those that failed. Other runners of the same study share the work: what they hold is left to them,
+    and this one waits until all is done."""
+    command = ["study", str(task.study), "--runs", str(task.directory), *["--smoke"] * task.smoke]
+    waiting, running, failed = list(missing), list[Worker](), list[str]()
+    shown = looked = time.monotonic()
+    told = _Told()
+    with stop_requests() as stop:
+        try:
+            while waiting or running:
+                for worker in [one for one in running if one.code() is not None]:
+                    running.remove(worker)
+                    results.collect(task.directory)
+                    if results.of(worker.trial) is None and not _taken(task.directory, worker.trial):
+                        failed.append(worker.complaint())
+                        waiting = [one for one in waiting if one != worker.trial]
+                        log.warning("failed: %s", failed[-1])
+                    elif results.of(worker.trial) is None:  # another runner was quicker
+                        waiting.append(worker.trial)
+                now = time.monotonic()
+                if now - looked > STEALS:
+                    looked = now
+                    results.collect(task.directory)
+                    waiting = [one for one in waiting if results.of(one) is None]
+                free = [place for place in where if all(worker.place is not place for worker in running)]
+                for place in free:
+                    one = next((one for one in waiting if not _taken(task.directory, one)), None)
+                    if one is None:
+                        break
+                    waiting.remove(one)
+                    shown = 0.0
+                    if not there(task.directory / one.name, one):  # or another runner has just done it
+                        running.append(Worker(one, place, command, task.directory))
+                if now - shown > task.every:
+                    shown = now
+                    told.show(task.directory, len(wanted) - len(failed), waiting, [one.trial for one in running])
+                if stop:
+                    _stop(running)
+                time.sleep(POLL)
+        finally:
+            for worker in running:
+                worker.kill()
+    results.collect(task.directory)
+    return failed
 
 
-def _shrunk(trial: Trial, smoke: bool) -> Trial:
-    return trial._replace(settings=recipes.smoke(trial.settings)) if smoke else trial
+class _Told:
+    """The table of progress on standard error; on a terminal in its place."""
+
+    def __init__(self) -> None:
+        self._lines = 0
+
+    def show(self, runs: Path, trials: int, waiting: Sequence[Trial], here: Sequence[Trial]) -> None:
+        elsewhere = sum(_taken(runs, one) for one in waiting)
+        lines = progress.table(
+            trials - len(waiting) - len(here), len(waiting) - elsewhere, progress.running(runs, list(here)), elsewhere
+        )
+        up = f"\x1b[{self._lines}A\x1b[J" if self._lines and sys.stderr.isatty() else ""
+        print(up + "\n".join(lines), file=sys.stderr, flush=True)
+        self._lines = len(lines)
 
 
-def _run(trial: Trial, folder: Path) -> dict[str, Any]:
-    run = workflow.train(trial.settings, folder, trial.cell, resume=True)
-    model = api.load(folder)
-    languages = trial.settings.data.languages
-    found = {}
-    for name in SETS:
-        if (run.data / f"{name}.{languages[0]}").is_file():
-            part = corpus.read(run.data, name, languages)
-            found[name] = report.evaluate(model, part, run.report, tokenize=trial.tokenize)
-            del found[name]["hypotheses"]
-            print(report.show(found[name]))
-    records = logbook.read(run.metrics)
-    checkpoints = Checkpoints(run.checkpoints, trial.settings.training, read_only=True)
-    last = checkpoints.choose("last")
-    minutes = checkpoints.host(last)["minutes"]
-    checkpoints.close()
-    return {
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(model.parameters)),
-        "updates": last,
-        "minutes": minutes,
-        "device": f"{jax.devices()[0].device_kind}, {jax.device_count()} device(s), {os.cpu_count()} cores",
-        "commit": rundir.provenance()["commit"],
-        "validation": [record for record in records if record["kind"] == "validation"],
-        **found,
-    }
+def _taken(runs: Path, one: Trial) -> bool:
+    """Whether a process is at it."""
+    path = trial.lock(runs, one)
+    if not path.exists():
+        return False
+    with rundir.claimed(path) as ours:
+        return not ours
+
+
+def _stop(running: Sequence[Worker]) -> None:
+    """Let all of them save. A second request ends them at once."""
+    log.warning("waiting until %d run(s) have saved ...", len(running))
+    for worker in running:
+        worker.stop()
+    for worker in running:
+        worker.wait()
+    raise InterruptedRunError("stopped; what was running has saved: go on with the same command")

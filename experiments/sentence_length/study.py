@@ -1,0 +1,61 @@
+"""Does a fixed vector fail with the length of the sentence? transformer study experiments/sentence_length
+
+Bahdanau 2015, Figure 2. The paper has RNNenc and RNNsearch trained on sentences of up to 30 and up to 50 words; here
+they are trained on up to 15 and up to 30 tokens a side, and tested on sentences of every length. On the grammar tokens
+are words; on Multi30k they are pieces.
+"""
+
+import dataclasses
+
+from transformer import recipes
+from transformer.config import Attention, Config, Rnn, Tokenizer, Training
+from transformer.study.cells import Cell, Study
+
+LIMITS = (15, 30)
+SCORES = {"rnnenc": "none", "rnnsearch": "additive"}
+_, grammar = recipes.find("grammar")
+_, captions = recipes.find("multi30k_ende")
+
+
+def config(corpus: Config, score: str, limit: int, dropout: float) -> Config:
+    model = Rnn(
+        decoder="bahdanau",
+        cell="gru",
+        bidirectional=True,
+        embedding=256,
+        encoder_width=128,
+        width=256,
+        readout=256,
+        attention=Attention(score=score),
+        tie="all",
+        dropout=dropout,
+        max_length=128,
+    )
+    return dataclasses.replace(
+        corpus,
+        data=dataclasses.replace(corpus.data, max_length=limit + 1),  # and the mark of the end
+        model=model,
+        batching=grammar.batching,
+        schedule=grammar.schedule,
+        training=Training(steps=1_500, validate_every=500, validate_sentences=200),
+    )
+
+
+words = dataclasses.replace(grammar, tokenizer=Tokenizer(kind="word", vocabulary=6_000, joint=True))
+study = Study(
+    cells={
+        **{
+            f"{name}_{limit}": Cell(config(words, score, limit, 0.1), seeds=(1, 2, 3), table="grammar")
+            for name, score in SCORES.items()
+            for limit in LIMITS
+        },
+        **{
+            f"multi30k_{name}_{limit}": Cell(
+                config(captions, score, limit, 0.3), seeds=(1, 2, 3), tokenize="none", table="multi30k"
+            )
+            for name, score in SCORES.items()
+            for limit in LIMITS
+        },
+    },
+    baselines=("rnnenc_30", "multi30k_rnnenc_30"),
+)

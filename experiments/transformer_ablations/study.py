@@ -1,0 +1,52 @@
+"""What of the Transformer matters at Tiny size? transformer study experiments/transformer_ablations
+
+Vaswani 2017, Table 3, rows A to E, on Multi30k; row B (the width of keys, apart from the number of heads) is not here,
+for a head's width is the model's over the number of heads. One thing is changed in each cell. One seed; --full
+has three.
+"""
+
+import dataclasses
+from typing import Any
+
+from transformer import recipes
+from transformer.config import Config, Training
+from transformer.study.cells import Cell, Study
+
+_, recipe = recipes.find("multi30k_ende")
+base = dataclasses.replace(
+    recipe,
+    batching=dataclasses.replace(recipe.batching, tokens=2_048),
+    schedule=dataclasses.replace(recipe.schedule, peak=3e-3, warmup=400),
+    training=Training(steps=1_200, validate_every=400, validate_sentences=200),
+)
+
+
+def model(**changes: Any) -> Config:
+    return dataclasses.replace(base, model=dataclasses.replace(base.model, **changes))
+
+
+def heads(number: int) -> Config:
+    return model(attention=dataclasses.replace(base.model.attention, heads=number))
+
+
+def smoothing(share: float) -> Config:
+    return dataclasses.replace(base, training=dataclasses.replace(base.training, label_smoothing=share))
+
+
+CONFIGS = {
+    "base": base,
+    **{f"A_heads_{number}": heads(number) for number in (1, 2, 8, 16)},
+    **{f"C_layers_{number}": model(encoder_layers=number, decoder_layers=number) for number in (2, 6)},
+    **{f"C_width_{width}": model(width=width) for width in (64, 256)},
+    **{f"C_feedforward_{width}": model(feedforward=width) for width in (128, 512)},
+    **{f"D_dropout_{percent:02}": model(dropout=percent / 100) for percent in (0, 10)},
+    **{f"D_smoothing_{percent:02}": smoothing(percent / 100) for percent in (0, 20)},
+    "E_learned_positions": model(positions="learned"),
+    "post_norm": model(norm="post"),
+}
+study = Study(
+    cells={name: Cell(settings, tokenize="none") for name, settings in CONFIGS.items()},
+    full={name: Cell(settings, seeds=(1, 2, 3), tokenize="none") for name, settings in CONFIGS.items()},
+    baselines=("base",),
+    drawn=("base", "A_heads_1", "C_layers_2", "C_width_64", "D_dropout_00", "E_learned_positions", "post_norm"),
+)

@@ -1,0 +1,206 @@
+"""Tables and figures by hand, and those that are committed beside what is made of their results."""
+
+import math
+import xml.etree.ElementTree
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.study.conftest import entry
+from transformer import cli
+from transformer.errors import TransformerError, UsageError
+from transformer.study import cells, compared, figures, report, results, tables
+from transformer.study.results import Results
+
+ROOT = Path(__file__).parent.parent.parent / "experiments"
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("study.py")), ids=lambda path: path.parent.name)
+def test_what_is_committed_is_what_report_makes(path):
+    study, folder = cells.find(path), path.parent
+    every = report.parts(study, Results(folder / "results.json"))
+    told = report.texts(study, every)
+    readme = folder / "README.md"
+    if readme.is_file():
+        text = readme.read_text(encoding="utf-8")
+        assert report.filled(text, told, readme) == text
+        assert {mark["name"] for mark in report.MARK.finditer(text)} == set(told)
+    if any(part.done for part in every):
+        assert (folder / "tables.md").read_text(encoding="utf-8") == report.joined(told)
+        drawn = {line.split("(")[1][:-1] for text in told.values() for line in text.splitlines() if line[:2] == "!["}
+        assert {name for name in drawn if not (folder / name).is_file()} == set()
+
+
+def plain(cell, seed, bleu, bins):
+    """A result of an older version."""
+    score = {"value": bleu, "interval": [bleu - 1, bleu + 1], "signature": "tok:13a"}
+    test = {
+        "scores": {"BLEU": score, "chrF2": score},
+        "perplexity": 2.0,
+        "by_length": [{"words": words, "bleu": value} for words, value in bins.items()],
+    }
+    data = {"source": "files", "languages": ["xx", "yy"], "test": "test"}
+    about = {"cell": cell, "seed": seed, "config": {"data": data}, "parameters": 1234, "updates": 10, "minutes": 1.25}
+    return about | {"test": test}
+
+
+def test_tables_by_hand():
+    found = {
+        "one": [plain("one", 1, 20.0, {"0-5": 30.0, "51+": 8.0})],
+        "two": [plain("two", 1, 10.0, {"0-5": 1.0}), plain("two", 2, 12.0, {"0-5": 3.0, "11-15": 5.0})],
+    }
+    text = tables.main(found, "", "BLEU", ["two-3"]).markdown()
+    assert "| one | 1 | 1,234 | 10 | 1.2 | 2.00 | 20.0 [19.0, 21.0] | 20.0 |" in text
+    assert "| two | 1, 2 | 1,234 | 10 | 1.2 | 2.00 ± 0.00 | 11.0 ± 1.4 | 11.0 ± 1.4 |" in text
+    assert "Not yet run: two-3." in text
+    assert "tokens/s" not in text  # of which these know nothing
+    lengths = tables.lengths(found).markdown()
+    assert "|  | 0-5 | 11-15 | 51+ |" in lengths
+    assert "| one | 30.0 |  | 8.0 |" in lengths
+    assert "| two | 2.0 | 5.0 |  |" in lengths
+    assert compared.by_length(found["two"])["0-5"] == (2.0, pytest.approx(math.sqrt(2)))
+
+
+def test_differences_are_tested_over_what_is_known(settings):
+    def cell(name, noise, seeds, **more):
+        return [entry(settings, name, seed, noise=noise, **more) for seed in seeds]
+
+    found = {
+        "base": cell("base", 0.3, (1, 2, 3)),
+        "far": cell("far", 0.6, (1, 2, 3)),
+        "alike": cell("alike", 0.3, (4, 5, 6)),
+        "single": cell("single", 0.6, (1,)),
+        "old": cell("old", 0.6, (1, 2), sentences=False),
+        "old_single": cell("old_single", 0.6, (1,), sentences=False),
+    }
+    found["elsewhere"] = cell("elsewhere", 0.6, (1, 2))
+    for trial in found["elsewhere"]:
+        trial["test"]["corpus"] = "another"
+    known = compared.with_baseline(found, "base", "BLEU")
+    assert {name: one.difference.over for name, one in known.items()} == {
+        "far": "sentences, seeds",
+        "alike": "sentences, seeds",
+        "single": "sentences",
+        "old": "seeds",
+    }
+    assert known["far"].significant
+    assert not known["alike"].significant
+    smallest = min(known.values(), key=lambda one: one.difference.p)
+    assert smallest.p == pytest.approx(min(1.0, 4 * smallest.difference.p))
+    text = tables.main(found, "base", "BLEU", []).markdown()
+    rows = {row.split(" | ")[0].strip("| "): row.strip("| \n").split(" | ") for row in text.splitlines()}
+    assert "baseline" in rows["base"]
+    assert rows["alike"][-2].endswith(" n.s.")
+    assert not rows["far"][-2].endswith("n.s.")
+    value, (low, high) = known["far"].difference.value, known["far"].difference.interval
+    assert f"{value:+.1f} [{low:+.1f}, {high:+.1f}]".replace("-", "−") in rows["far"]
+    assert "Not tested against base: old_single, elsewhere" in text
+    assert "Holm's correction for 4 comparison(s)" in text
+    for told in ("resamples of sentences and, within them, of seeds", "sentences alone", "Welch's t-test over seeds"):
+        assert told in text
+    # Old results of another text are not compared either.
+    for trial in found["old"]:
+        trial["config"]["data"]["test"] = "other"
+    assert "old" not in compared.with_baseline(found, "base", "BLEU")
+
+
+def aligned(settings, cell, seed, aer):
+    """A result with the attention of two layers of two heads measured."""
+    found = entry(settings, cell, seed)
+    own = np.tile([10, 10, 0, 0], (50, 1))
+    own[:, 2:] = np.random.default_rng(seed).binomial(10, 1 - aer, (50, 1))
+    found["test"]["alignment"] = {
+        "aer": float(1 - own[:, 2:].sum() / 1000),
+        "interval": [0.1, 0.2],
+        "counts": results.pack(own),
+        "heads": [[0.9, 0.5], [aer, 0.25]],
+        "layers": [0.7, 0.3],
+        "mean": 0.2,
+    }
+    return found
+
+
+def test_error_rates_by_head(settings, tmp_path):
+    found = {
+        "a": [aligned(settings, "a", seed, 0.4) for seed in (1, 2)],
+        "b": [aligned(settings, "b", seed, 0.1) for seed in (3, 4)],
+    }
+    known = compared.with_baseline(found, "a", "AER")
+    assert known["b"].significant
+    assert known["b"].difference.value == pytest.approx(-0.3, abs=0.05)
+    text = tables.main(found, "a", "AER", []).markdown()
+    assert "AER − a" in text
+    assert "| layer 1 | 0.400 | 0.250 | 0.300 |" in tables.heads(found["a"]).markdown()
+    assert tables.heads([entry(settings)]) is None
+    figures.heads(found, tmp_path / "heads")
+    figures.dots(found, "AER", tmp_path / "aer")
+    assert {path.name for path in tmp_path.glob("*.svg")} == {"heads.svg", "aer.svg"}
+
+
+def test_figures_are_drawn_the_same_every_time(settings, tmp_path):
+    bins = {"0-5": 30.0, "6-10": 20.0, "51+": 8.0}
+    found = {
+        name: [entry(settings, name, seed, bins=bins) for seed in (1, 2)[: 1 + number % 2]]
+        for number, name in enumerate(f"cell_{number}" for number in range(9))
+    }
+    for again in ("first", "second"):
+        (tmp_path / again).mkdir()
+        figures.lengths(found, tmp_path / again / "lengths")
+        figures.dots(found, "BLEU", tmp_path / again / "dots")
+    for name in ("lengths.svg", "dots.svg", "lengths.pdf", "dots.pdf"):
+        content = (tmp_path / "first" / name).read_bytes()
+        assert content == (tmp_path / "second" / name).read_bytes()
+        assert content.startswith(b"%PDF") or xml.etree.ElementTree.fromstring(content).tag.endswith("svg")
+    assert b">cell_8<" in (tmp_path / "first" / "lengths.svg").read_bytes()  # letters, not outlines
+
+
+def test_latex_has_no_letter_that_it_takes_for_its_own():
+    assert tables.escape("a_b & 50% #1 $x {y} ~ ^ \\ ± < −1") == (
+        r"a\_b \& 50\% \#1 \$x \{y\} \textasciitilde{} \textasciicircum{} \textbackslash{} $\pm$ $<$ $-$1"
+    )
+    table = tables.Table(["", "BLEU"], [["luong_dot", "20.0 ± 1.0"]], ("p < 5%.",))
+    assert table.latex("A_B.", "tab:x") == (
+        "\\begin{table}\n\\centering\n\\begin{tabular}{lr}\n\\toprule\n & BLEU \\\\\n\\midrule\n"
+        "luong\\_dot & 20.0 $\\pm$ 1.0 \\\\\n\\bottomrule\n\\end{tabular}\n"
+        "\\caption{A\\_B. p $<$ 5\\%.}\n\\label{tab:x}\n\\end{table}\n"
+    )
+
+
+def test_marks_of_a_readme(tmp_path):
+    told = {"one": "| a |\n", "two": "b\n"}
+    before = "x\n<!-- table:one -->\nold\n<!-- end -->\ny\n<!-- table:two -->\n<!-- end -->\n"
+    after = report.filled(before, told, tmp_path)
+    assert after == "x\n<!-- table:one -->\n| a |\n<!-- end -->\ny\n<!-- table:two -->\nb\n<!-- end -->\n"
+    assert report.filled(after, told, tmp_path) == after
+    with pytest.raises(TransformerError, match="a mark for the table three, and there are one, two"):
+        report.filled("<!-- table:three -->\n<!-- end -->", told, tmp_path)
+    with pytest.raises(TransformerError, match="no <!-- end --> follows"):
+        report.filled("<!-- table:one -->\nrest", told, tmp_path)
+
+
+def test_the_command_makes_all_from_results_alone(folder, capsys):
+    trials = cells.trials(cells.find(folder))
+    with pytest.raises(UsageError, match="no results yet"):
+        report.present(folder)
+    found = Results(folder / "results.json")
+    for one in trials[1:]:
+        (folder / "runs" / one.name).mkdir(parents=True)
+        results.write(folder / "runs" / one.name, one, entry(one.settings, one.cell, one.seed, unseen=True))
+    found.collect(folder / "runs")
+    readme = folder / "README.md"
+    readme.write_text("Mine.\n<!-- table:results -->\n<!-- end -->\nMore.\n")
+    cli.main(["report", str(folder)])
+    text = (folder / "tables.md").read_text()
+    assert text in capsys.readouterr().out
+    assert readme.read_text() == f"Mine.\n<!-- table:results -->\n{text}<!-- end -->\nMore.\n"
+    assert "Not yet run: plain-1." in text
+    assert "general" not in text
+    assert r"\toprule" in (folder / "tables.tex").read_text()
+    for name in ("results-lengths.svg", "results-lengths.pdf"):
+        assert (folder / name).stat().st_size > 3000
+    readme.write_text("<!-- table:wrong -->\n<!-- end -->\n")
+    (folder / "tables.md").unlink()
+    with pytest.raises(TransformerError, match="the table wrong"):
+        report.present(folder)
+    assert not (folder / "tables.md").exists()

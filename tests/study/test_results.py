@@ -1,0 +1,124 @@
+"""What trials leave is collected, and never lost."""
+
+import json
+import threading
+
+import numpy as np
+import pytest
+
+from tests.study.conftest import entry
+from transformer.errors import TransformerError
+from transformer.study import cells, results
+from transformer.study.results import Results
+
+
+def leave(runs, found):
+    """As a trial does."""
+    folder = runs / f"{found['cell']}-{found['seed']}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "result.json").write_text(json.dumps(found))
+
+
+@pytest.fixture
+def plain(folder):
+    """The trial plain-1 of the study."""
+    return cells.trials(cells.find(folder))[0]
+
+
+def test_counts_are_packed_without_loss():
+    table = np.random.default_rng(1).integers(0, 65_536, (37, 10))
+    assert np.array_equal(results.unpack(results.pack(table), 10), table)
+    assert results.unpack(results.pack(np.zeros((0, 4), int)), 4).shape == (0, 4)
+    with pytest.raises(ValueError, match="16 bits"):
+        results.pack(np.array([[65_536]]))
+    for damaged in ("!", "AAAA", results.pack(np.zeros((3, 3), int))):
+        with pytest.raises(TransformerError, match="damaged"):
+            results.unpack(damaged, 10)
+
+
+def test_collecting_is_a_function_of_both_sides(settings):
+    old, new = entry(settings, "a"), entry(settings, "b")
+    assert results.merged({"a-1": old}, [new]) == {"a-1": old, "b-1": new}
+    assert results.merged({"a-1": old}, []) == {"a-1": old}
+    again = {**old, "minutes": 9.0}  # the same settings, evaluated anew
+    assert results.merged({"a-1": old}, [again]) == {"a-1": again}
+    once = results.merged({"a-1": old}, [again, new])
+    assert results.merged(once, [again, new]) == once
+
+
+def test_results_of_other_settings_stay_beside_the_new_ones_and_are_found_again(folder, plain, tmp_path):
+    one = entry(plain.settings, "plain")
+    other = entry(plain.settings, "plain")
+    other["config"]["training"]["steps"] = 13
+    leave(tmp_path / "runs", one)
+    found = Results(folder / "results.json")
+    found.collect(tmp_path / "runs")
+    leave(tmp_path / "elsewhere", other)
+    found.collect(tmp_path / "elsewhere")  # where plain-1 is not
+    kept = json.loads((folder / "results.json").read_text())
+    assert kept == {"plain-1": other, f"plain-1@{plain.digest}": one}
+    assert Results(folder / "results.json").of(plain) == one
+    found.collect(tmp_path / "runs")
+    kept = json.loads((folder / "results.json").read_text())
+    assert len(kept) == 2
+    assert kept["plain-1"] == one
+    assert other in kept.values()
+
+
+def test_results_whose_runs_are_gone_are_kept(folder, plain, tmp_path):
+    leave(tmp_path / "runs", entry(plain.settings, "plain"))
+    found = Results(folder / "results.json")
+    found.collect(tmp_path / "runs")
+    before = (folder / "results.json").read_bytes()
+    found.collect(tmp_path / "nothing")
+    assert (folder / "results.json").read_bytes() == before
+    assert found.of(plain) is not None
+
+
+def test_many_that_collect_at_once_lose_nothing(folder, settings, tmp_path):
+    every = [entry(settings, f"cell{number}") for number in range(6)]
+
+    def work(number):
+        # Each has runs of its own, as two runners with other --runs have.
+        leave(tmp_path / f"runs{number}", every[number])
+        Results(folder / "results.json").collect(tmp_path / f"runs{number}")
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(json.loads((folder / "results.json").read_text())) == 6
+    assert [path.name for path in folder.iterdir() if path.suffix == ".new"] == []
+
+
+def test_a_result_of_an_older_version_counts(folder, plain):
+    """One that did not know a setting of today had what is its default today."""
+    path = folder / "results.json"
+    old = entry(plain.settings, "plain")
+    del old["config"]["model"]["reverse"], old["config"]["decoding"]["coverage_penalty"]
+    path.write_text(json.dumps({"plain-1": old}))
+    assert Results(path).of(plain) is not None
+    old["config"]["model"]["from_tomorrow"] = 1
+    path.write_text(json.dumps({"plain-1": old}))
+    assert Results(path).of(plain) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "no object of names"),
+        ('{"plain-1": {}}', "plain-1 has no cell, seed, config"),
+        ('{"plain-1": 3}', "plain-1 has no cell"),
+    ],
+)
+def test_a_damaged_file_is_named(content, complaint, folder, tmp_path):
+    (folder / "results.json").write_text(content)
+    with pytest.raises(TransformerError, match=complaint):
+        Results(folder / "results.json")
+    (folder / "results.json").unlink()
+    (tmp_path / "runs" / "plain-1").mkdir(parents=True)
+    (tmp_path / "runs" / "plain-1" / "result.json").write_text("{}")
+    with pytest.raises(TransformerError, match=r"plain-1/result.json is damaged: the result has no cell"):
+        Results(folder / "results.json").collect(tmp_path / "runs")

@@ -1,0 +1,382 @@
+"""Studies that run: one trial in this process, many by workers (stand-ins that train nothing), and real ones killed."""
+
+import dataclasses
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import untrained
+from tests.study.conftest import entry
+from transformer import api, cli, logbook, rundir, workflow
+from transformer.alignment.run import align
+from transformer.alignment.task import Task as Align
+from transformer.alignment.words import Rule
+from transformer.config import Data
+from transformer.data import corpus
+from transformer.errors import InterruptedRunError, TransformerError, UsageError
+from transformer.rundir import Run
+from transformer.study import cells, progress, run, slurm, trial, workers
+from transformer.study.results import Results, unpack
+from transformer.study.run import Task, study
+from transformer.study.statistics import bleu, error_rate
+from transformer.study.workers import Accelerators, Place
+
+STAND_IN = """
+import fcntl, json, os, sys, time
+from pathlib import Path
+
+given = dict(zip(sys.argv, sys.argv[1:]))
+runs, number = Path(given["--runs"]), given["--trial"]
+about = json.loads(Path({path!r}).read_text())
+name, result = about["results"][number]
+handle = os.open(runs / (name + ".lock"), os.O_RDWR | os.O_CREAT)
+try:
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    sys.exit("transformer: another process is running it")
+if (runs / name / "result.json").exists():
+    sys.exit(0)
+with (runs / "began").open("a") as log:
+    log.write(json.dumps([name, sorted(os.sched_getaffinity(0)), os.environ.get("CUDA_VISIBLE_DEVICES"), time.time()]))
+    log.write(chr(10))
+time.sleep(about["seconds"])
+if name in about["failing"]:
+    sys.exit("transformer: no luck")
+(runs / name).mkdir(exist_ok=True)
+(runs / name / "new").write_text(json.dumps(result))
+os.replace(runs / name / "new", runs / name / "result.json")
+"""
+
+
+@pytest.fixture
+def stand_in(folder, tmp_path, monkeypatch):
+    """Workers that leave ready results, after so many seconds; some fail."""
+
+    def prepare(seconds=0.1, failing=()):
+        every = cells.trials(cells.find(folder), full=True)
+        ready = {str(one.number): [one.name, entry(one.settings, one.cell, one.seed)] for one in every}
+        path = tmp_path / "about.json"
+        path.write_text(json.dumps({"results": ready, "seconds": seconds, "failing": list(failing)}))
+        (tmp_path / "stand_in.py").write_text(STAND_IN.format(path=str(path)))
+        monkeypatch.setattr(workers, "PROGRAM", (sys.executable, str(tmp_path / "stand_in.py")))
+        monkeypatch.setattr(run, "POLL", 0.02)
+        monkeypatch.setattr(run, "STEALS", 0.2)
+
+    return prepare
+
+
+def began(runs):
+    """(name, cores, device, when) of each trial that was begun."""
+    return [json.loads(line) for line in (runs / "began").read_text().splitlines()]
+
+
+def test_what_is_missing_is_run_and_shown(folder, tmp_path, stand_in, capsys):
+    stand_in()
+    runs = tmp_path / "runs"
+    study(Task(folder, runs, only=("plain",)))
+    assert [name for name, *_ in began(runs)] == ["plain-1"]
+    assert "Not yet run: dot-1, dot-2." in capsys.readouterr().out
+    study(Task(folder, runs))
+    assert [name for name, *_ in began(runs)] == ["plain-1", "dot-1", "dot-2"]
+    out, err = capsys.readouterr()
+    assert "Not yet run" not in out
+    assert "1 done, 1 running, 1 to come" in err
+    study(Task(folder, runs))
+    assert len(began(runs)) == 3
+    assert list(json.loads((folder / "results.json").read_text())) == ["plain-1", "dot-1", "dot-2"]
+    study(Task(folder, runs, full=True))
+    assert [name for name, *_ in began(runs)][3:] == ["plain-2", "general-1"]
+
+
+def test_workers_run_side_by_side_on_cores_of_their_own(folder, tmp_path, stand_in):
+    stand_in(seconds=1.0)
+    runs = tmp_path / "runs"
+    study(Task(folder, runs, full=True, workers=2))
+    found = began(runs)
+    assert sorted(name for name, *_ in found) == ["dot-1", "dot-2", "general-1", "plain-1", "plain-2"]
+    assert found[1][3] - found[0][3] < 1.0  # the second did not wait for the first
+    available = workers.available()
+    if len(available) > 1:
+        assert not set(found[0][1]) & set(found[1][1])
+        assert sorted({*found[0][1], *found[1][1]}) == available
+    assert workers.available() == available  # this process has what it had
+
+
+def test_a_failed_trial_does_not_keep_the_others_from_running(folder, tmp_path, stand_in, capsys):
+    stand_in(failing=["dot-1"])
+    with pytest.raises(TransformerError, match=r"1 trial\(s\) failed:\n  dot-1: no luck \(.*dot-1.log\)") as raised:
+        study(Task(folder, tmp_path / "runs"))
+    assert raised.value.exit_code == 1
+    assert [name for name, *_ in began(tmp_path / "runs")] == ["plain-1", "dot-1", "dot-2"]
+    assert "Not yet run: dot-1." in capsys.readouterr().out
+
+
+RUNNER = """
+import sys
+from pathlib import Path
+from transformer.study import run, workers
+run.POLL, run.STEALS = 0.02, 0.2
+workers.PROGRAM = (sys.executable, {stand_in!r})
+run.study(run.Task(Path({folder!r}), Path({runs!r}), full=True))
+"""
+
+
+def test_two_runners_share_the_work_and_do_nothing_twice(folder, tmp_path, stand_in):
+    stand_in(seconds=0.8)
+    runs = tmp_path / "runs"
+    text = RUNNER.format(stand_in=str(tmp_path / "stand_in.py"), folder=str(folder), runs=str(runs))
+    other = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait(lambda: (runs / "began").exists())
+    study(Task(folder, runs, full=True))  # both end when all is done
+    assert other.wait(60) == 0
+    names = [name for name, *_ in began(runs)]
+    assert sorted(names) == ["dot-1", "dot-2", "general-1", "plain-1", "plain-2"]
+    assert len(json.loads((folder / "results.json").read_text())) == 5
+
+
+def wait(until, seconds=120.0):
+    began = time.monotonic()
+    while not until():
+        assert time.monotonic() - began < seconds, "nothing came of it"
+        time.sleep(0.02)
+
+
+def test_a_killed_study_runs_only_what_was_missing(folder, tmp_path, stand_in):
+    stand_in(seconds=0.5)
+    runs = tmp_path / "runs"
+    text = RUNNER.format(stand_in=str(tmp_path / "stand_in.py"), folder=str(folder), runs=str(runs))
+    runner = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait(lambda: (runs / "plain-2" / "result.json").exists() and len(began(runs)) == 3)
+    kill(runner)
+    done = {path: path.stat().st_mtime_ns for path in runs.glob("*/result.json")}
+    assert len(done) == 2
+    study(Task(folder, runs, full=True))
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    names = [name for name, *_ in began(runs)]
+    assert names == ["plain-1", "plain-2", "dot-1", "dot-1", "dot-2", "general-1"]
+
+
+def kill(runner):
+    """SIGKILL to a runner and to its workers, which are in sessions of their own."""
+    children = Path(f"/proc/{runner.pid}/task/{runner.pid}/children").read_text().split()
+    os.kill(runner.pid, signal.SIGKILL)
+    for child in children:
+        os.kill(int(child), signal.SIGKILL)
+    runner.wait()
+
+
+def test_a_runner_that_is_asked_to_stop_stops_its_workers(folder, tmp_path, stand_in):
+    stand_in(seconds=60)
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    signal.setitimer(signal.ITIMER_REAL, 1.5)
+    with pytest.raises(InterruptedRunError, match="go on with the same command"):
+        study(Task(folder, tmp_path / "runs"))
+    with rundir.claimed(tmp_path / "runs" / "plain-1.lock") as ours:
+        assert ours  # no worker is left
+
+
+def test_one_trial_by_its_number(folder, tmp_path, monkeypatch):
+    runs = tmp_path / "runs"
+    trained = []
+    real = workflow.train
+    monkeypatch.setattr(workflow, "train", lambda *given, **more: trained.append(given[1].name) or real(*given, **more))
+    cli.main(["study", str(folder), "--runs", str(runs), "--trial", "3"])
+    cli.main(["study", str(folder), "--runs", str(runs), "--trial", "3"])
+    assert trained == ["dot-2"]
+    found = json.loads((folder / "results.json").read_text())["dot-2"]
+    assert found == json.loads((runs / "dot-2" / "result.json").read_text())
+    (one,) = (each for each in cells.trials(cells.find(folder)) if each.name == "dot-2")
+    assert found["digest"] == one.digest
+    assert found["updates"] == 12
+    assert found["tokens_per_s"] > 0
+    assert found["test"]["scores"] == json.loads((runs / "dot-2" / "report" / "test.json").read_text())["scores"]
+    assert "tok:none" in found["test"]["scores"]["BLEU"]["signature"]
+    assert len(found["validation"]) == 2
+    assert "alignment" not in found["test"]  # there are no gold links
+    assert bleu(unpack(found["test"]["counts"], 10).sum(0)) == pytest.approx(found["test"]["scores"]["BLEU"]["value"])
+    with rundir.claimed(trial.lock(runs, one)), pytest.raises(UsageError, match=r"another process is running .*dot-2"):
+        trial.run(one, runs)
+    # Settings that a run cannot go on with are refused, and nothing is overwritten.
+    file = folder / "study.py"
+    file.write_text(file.read_text().replace("max_length=32)", "max_length=32, dropout=0.1)"))
+    with pytest.raises(UsageError, match=r"was trained with --model.dropout=0.2, not 0.1"):
+        study(Task(folder, runs, trial=3))
+    assert Results(folder / "results.json").of(one) is not None
+
+
+def test_the_attention_is_measured_where_there_are_gold_links(settings, tmp_path):
+    data = Data(cache=settings.data.cache, max_length=40, limit=60, grammar=settings.data.grammar)
+    own = dataclasses.replace(
+        settings,
+        data=data,
+        batching=dataclasses.replace(settings.batching, tokens=512),
+        model=dataclasses.replace(settings.model, max_length=64),
+    )
+    folder = untrained(own, tmp_path / "grammar")
+    model, part = api.load(folder), corpus.read(Run(folder).data, "test", own.data.languages)
+    rule = trial.best_rule(model, Run(folder))
+    found = trial.alignment(model, part, rule)
+    L, H = own.model.cross
+    assert [len(row) for row in found["heads"]] == [H] * L
+    assert len(found["layers"]) == L
+    assert error_rate(unpack(found["counts"], 4).sum(0)) == pytest.approx(found["aer"])
+    places = {(layer, head): found["heads"][layer][head] for layer in range(L) for head in range(H)}
+    places |= {(layer, None): rate for layer, rate in enumerate(found["layers"])} | {(None, None): found["mean"]}
+    assert found["aer"] == places[rule.layer, rule.head]
+    # `transformer align` has the same, from the run alone.
+    align(Align(folder, rule=Rule(L - 1, H - 1), formats=("pharaoh",), output=tmp_path / "out"))
+    assert json.loads((tmp_path / "out" / "aer.json").read_text())["aer"] == pytest.approx(places[L - 1, H - 1])
+    # Without attention, or without gold links, there is nothing to measure.
+    (Run(folder).data / "validation.align").unlink()
+    assert trial.best_rule(model, Run(folder)) is None
+
+
+@pytest.mark.slow
+def test_a_study_is_killed_in_earnest(folder, tmp_path):
+    """Real workers, which train: SIGKILL once the first trial is done and the second trains; then the rest, twice."""
+    runs = tmp_path / "runs"
+    command = [sys.executable, "-m", "transformer", "study", str(folder), "--runs", str(runs)]
+    runner = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait(lambda: (runs / "plain-1" / "result.json").exists() and (runs / "dot-1" / "metrics.jsonl").exists(), 900)
+    kill(runner)
+    before = {path: path.stat().st_mtime_ns for path in (runs / "plain-1").rglob("*")}
+    done = subprocess.run([*command, "--workers", "2"], capture_output=True, text=True, timeout=1800)
+    assert done.returncode == 0, done.stderr
+    assert {path: path.stat().st_mtime_ns for path in (runs / "plain-1").rglob("*")} == before
+    assert sorted(json.loads((folder / "results.json").read_text())) == ["dot-1", "dot-2", "plain-1"]
+    assert "Not yet run" not in done.stdout
+    assert "| dot | 1, 2 |" in done.stdout
+
+
+def test_what_cannot_work_is_refused_before_anything_runs(folder, tmp_path):
+    file = folder / "study.py"
+    whole = file.read_text()
+    file.write_text(whole.replace("model=model)", "model=dataclasses.replace(model, dropout=2.0))"))
+    with pytest.raises(UsageError, match=r"the cell dot: --model.dropout"):
+        study(Task(folder, tmp_path / "runs"))
+    file.write_text(whole)
+    with pytest.raises(UsageError, match="--workers 0: at least 1"):
+        study(Task(folder, tmp_path / "runs", workers=0))
+    base = json.loads((tmp_path / "base.json").read_text())
+    base["data"]["test"] = ""
+    (tmp_path / "base.json").write_text(json.dumps(base))
+    with pytest.raises(UsageError, match="the cell plain has no test set"):
+        study(Task(folder, tmp_path / "runs"))
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["nowhere"], "no study at nowhere"),
+        (["FOLDER", "--only", "plane"], "did you mean plain"),
+        (["FOLDER", "--trial", "99"], "--trial 99: there are 0 plain-1"),
+        (["FOLDER", "--workers", "0"], "--workers 0"),
+    ],
+)
+def test_wrong_usage_says_what_is_right(arguments, complaint, folder, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["study", *(str(folder) if word == "FOLDER" else word for word in arguments)])
+    assert exit_.value.code == 2
+    assert re.search(complaint, capsys.readouterr().err)
+
+
+def test_a_damaged_results_file_ends_both_commands(folder, capsys):
+    (folder / "results.json").write_text("{")
+    for command in ("study", "report"):
+        with pytest.raises(SystemExit) as exit_:
+            cli.main([command, str(folder)])
+        assert exit_.value.code == 1
+        assert "results.json cannot be read" in capsys.readouterr().err
+
+
+def test_the_text_for_sbatch(folder, tmp_path, monkeypatch, capsys, stand_in):
+    monkeypatch.chdir(tmp_path)
+    runs = tmp_path / "my runs"
+    stand_in()
+    study(Task(folder, runs, only=("plain",)))
+    capsys.readouterr()
+    study(Task(folder, runs, full=True, slurm=True))
+    text = capsys.readouterr().out
+    lines = text.splitlines()
+    assert lines[0] == "#!/bin/bash"
+    assert "#SBATCH --array=1-4" in lines
+    assert "#SBATCH --job-name=toys" in lines
+    assert f"#SBATCH --output='{runs}/slurm-%A_%a.log'" in lines
+    assert [line for line in lines if re.match(r"# \d", line)] == [
+        "# 4 trial(s) of " + str(folder) + ", a task each; made by transformer study " + str(folder) + " --runs "
+        f"'{runs}' --slurm",
+        *("# 1 plain-2", "# 2 dot-1", "# 3 dot-2", "# 4 general-1"),
+    ]
+    assert runs.is_dir()  # SLURM does not make it, and writes there
+    # bash runs it as SLURM would: in any folder, with the task's number.
+    program = [sys.executable, str(tmp_path / "stand_in.py")]
+    asked = text.replace(shlex.join([sys.executable, "-m", "transformer"]), shlex.join(program))
+    environment = {**os.environ, "SLURM_ARRAY_TASK_ID": "3"}
+    subprocess.run(["bash"], input=asked, text=True, cwd="/", env=environment, check=True)
+    assert (runs / "dot-2" / "result.json").is_file()
+    for one in ("1", "2", "4"):
+        subprocess.run(["bash"], input=asked, text=True, env={**os.environ, "SLURM_ARRAY_TASK_ID": one}, check=True)
+    with pytest.raises(UsageError, match="nothing is missing"):
+        study(Task(folder, runs, full=True, slurm=True))
+    assert len(json.loads((folder / "results.json").read_text())) == 5
+
+
+def test_numbers_in_slurms_short_form():
+    assert slurm.ranges([3, 0, 1, 2, 7, 9, 10]) == "0-3,7,9-10"
+    assert slurm.ranges([5]) == "5"
+
+
+def test_each_worker_has_cores_and_a_device_of_its_own(tmp_path):
+    assert [sorted(place.cores) for place in workers.places(2, [0, 1, 2, 3, 8], None)] == [[0, 1], [2, 3, 8]]
+    assert [sorted(place.cores) for place in workers.places(3, [4, 5], None)] == [[4], [4], [5]]
+    assert workers.places(2, [], None) == [Place(frozenset(), {})] * 2
+    for name in ("nvidia0", "nvidia1", "nvidia10", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    found = workers.accelerators({}, tmp_path)
+    assert found == Accelerators("cuda", ("0", "1", "10"))
+    assert [place.environment for place in workers.places(2, [0, 1], found)] == [
+        {"CUDA_VISIBLE_DEVICES": "0"},
+        {"CUDA_VISIBLE_DEVICES": "1"},
+    ]
+    assert workers.places(1, [0, 1], found)[0].environment == {}  # alone it has all of them, as `train`
+    with pytest.raises(UsageError, match="--workers 4: each has an accelerator, and there are 3"):
+        workers.places(4, [0, 1], found)
+    assert workers.accelerators({"CUDA_VISIBLE_DEVICES": "1,GPU-abc"}, tmp_path).names == ("1", "GPU-abc")
+    for nothing in ({"CUDA_VISIBLE_DEVICES": ""}, {"CUDA_VISIBLE_DEVICES": "-1"}, {"JAX_PLATFORMS": "cpu"}):
+        assert workers.accelerators(nothing, tmp_path) is None
+    (tmp_path / "tpu").mkdir()
+    assert workers.accelerators({}, tmp_path / "tpu") is None
+    (tmp_path / "tpu" / "accel1").touch()
+    assert workers.accelerators({}, tmp_path / "tpu").only(0)["TPU_VISIBLE_CHIPS"] == "1"
+
+
+def test_progress_is_read_from_the_log_of_each_run(tmp_path):
+    run_ = Run(tmp_path / "a")
+    run_.folder.mkdir()
+    assert progress.far(run_.folder, 100) == (0, 100, None)
+    records = [{"kind": "train", "step": 10, "minutes": 5.0}]  # compilation included
+    run_.metrics.write_text(json.dumps(records[0]) + "\n")
+    assert progress.far(run_.folder, 100) == (10, 100, 45.0)
+    records += [{"kind": "train", "step": 20, "minutes": 6.0}, {"kind": "validation", "step": 20}]
+    run_.metrics.write_text("".join(json.dumps(record) + "\n" for record in records) + '{"kind": "tra')
+    assert progress.far(run_.folder, 100) == (20, 100, 8.0)
+    assert len(logbook.read(run_.metrics)) == 3
+    lines = progress.table(
+        3, 4, {"a-1": progress.Far(20, 1_100, 8.0), "long-1": progress.Far(5, 5, 0.0), "c": progress.Far(0, 9, None)}, 2
+    )
+    assert lines == [
+        "3 done, 3 running, 2 with another runner, 4 to come",
+        "  a-1          20 / 1,100 updates  8 min of training left",
+        "  long-1        5 / 5 updates  evaluating",
+        "  c             0 / 9 updates",
+    ]
+    assert [progress.duration(minutes) for minutes in (0.5, 12, 600)] == ["30 s", "12 min", "10.0 h"]

@@ -1,0 +1,100 @@
+"""The trials of a table's cells, each cell beside the baseline."""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from transformer.study.results import unpack
+from transformer.study.statistics import LEVEL, Difference, bleu, compare, error_rate, holm, over_seeds
+
+Trials = Sequence[dict[str, Any]]
+Cells = Mapping[str, Trials]
+"""Results of the trials of each cell."""
+
+
+class Compared(NamedTuple):
+    """A cell's difference from the baseline, and its p among all comparisons of the table."""
+
+    difference: Difference
+    p: float
+    """Corrected by Holm's method."""
+
+    @property
+    def significant(self) -> bool:
+        """At the level of the package."""
+        return self.p < LEVEL
+
+
+def scores(trials: Trials, metric: str, part: str = "test") -> list[float]:
+    """BLEU, chrF2 (0..100), perplexity or AER (0..1) of the trials that have it."""
+    found = [trial[part] for trial in trials if part in trial]
+    if metric == "perplexity":
+        return [one["perplexity"] for one in found]
+    if metric == "AER":
+        return [one["alignment"]["aer"] for one in found if "alignment" in one]
+    return [one["scores"][metric]["value"] for one in found]
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
+    """Over seeds; the deviation of one is 0."""
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def by_length(trials: Trials) -> dict[str, tuple[float, float]]:
+    """BLEU of each bin of source lengths: mean and standard deviation over seeds."""
+    found: dict[str, list[float]] = {}
+    for trial in trials:
+        for row in trial["test"]["by_length"]:
+            found.setdefault(row["words"], []).append(row["bleu"])
+    return {words: mean_and_deviation(values) for words, values in found.items()}
+
+
+def bins(cells: Cells) -> list[str]:
+    """Bins of source lengths that any cell has, short to long."""
+    there = {row["words"] for trials in cells.values() for trial in trials for row in trial["test"]["by_length"]}
+    return sorted(there, key=lambda words: int(words.rstrip("+").split("-")[0]))
+
+
+def with_baseline(cells: Cells, baseline: str, metric: str) -> dict[str, Compared]:
+    """Each other cell that can be compared with the baseline.
+
+    Where all runs of both have their sentences' counts, on the same test set, these are resampled (`compare`).
+    Otherwise the scores of several seeds are tested (`over_seeds`), and a cell that has not even those, or another test
+    set, is left out.
+    """
+    if baseline not in cells:
+        return {}
+    found = {name: _difference(trials, cells[baseline], metric) for name, trials in cells.items() if name != baseline}
+    there = {name: difference for name, difference in found.items() if difference is not None}
+    corrected = holm([difference.p for difference in there.values()])
+    return {name: Compared(there[name], p) for name, p in zip(there, corrected, strict=True)}
+
+
+def _difference(trials: Trials, baseline: Trials, metric: str) -> Difference | None:
+    every = [*trials, *baseline]
+    corpora = {trial["test"]["corpus"] for trial in every if "corpus" in trial["test"]}
+    if len(corpora) > 1 or len({_asked(trial) for trial in every}) > 1:
+        return None
+    counts = [[_counts(trial["test"], metric) for trial in each] for each in (trials, baseline)]
+    known = [[one for one in each if one is not None] for each in counts]
+    if all(len(some) == len(each) for some, each in zip(known, counts, strict=True)):
+        return compare(np.stack(known[0]), np.stack(known[1]), bleu if metric == "BLEU" else error_rate)
+    return over_seeds(scores(trials, metric), scores(baseline, metric))
+
+
+def _asked(trial: Mapping[str, Any]) -> str:
+    """Which test set its settings ask for, and how it is scored: all that results of older versions say of it."""
+    data, signature = trial["config"]["data"], trial["test"]["scores"]["BLEU"]["signature"]
+    grammar = {name: value for name, value in data.get("grammar", {}).items() if name not in ("train", "validation")}
+    test = grammar if data["source"] == "grammar" else data["test"]
+    tokenize = [part for part in signature.split("|") if part.startswith("tok:")]
+    return json.dumps([data["languages"], test, tokenize])
+
+
+def _counts(part: Mapping[str, Any], metric: str) -> np.ndarray | None:
+    if metric == "AER":
+        return unpack(part["alignment"]["counts"], 4) if "counts" in part.get("alignment", {}) else None
+    return unpack(part["counts"], 10) if "counts" in part else None

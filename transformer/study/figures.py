@@ -1,0 +1,136 @@
+"""A study's results as figures, for a page (SVG) and for a paper (PDF).
+
+Okabe and Ito's colours, told apart by colour-blind readers too; with a marker each, they are told apart in grey.
+Error bars are standard deviations over seeds.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transformer.study.compared import Cells, Trials, bins, by_length, mean_and_deviation, scores
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "osD^vPX"
+DASHES = ("-", "--", ":")
+NAMES = {"BLEU": "BLEU", "AER": "alignment error rate"}
+# Letters stay letters, which can be searched and set in a paper's own size; files do not change where nothing did.
+STYLE: dict[Any, Any] = {
+    "font.size": 8,
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "study",
+    "axes.linewidth": 0.6,
+}
+
+
+def lengths(cells: Cells, path: Path) -> None:
+    """BLEU by source length, as Bahdanau 2015, Figure 2. `path` has no ending."""
+    there = bins(cells)
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        for number, (name, trials) in enumerate(cells.items()):
+            found = by_length(trials)
+            places = [place for place, words in enumerate(there) if words in found]
+            means, deviations = zip(*(found[there[place]] for place in places), strict=True)
+            axes.errorbar(
+                places,
+                means,
+                yerr=deviations if len(trials) > 1 else None,
+                color=COLOURS[number % len(COLOURS)],
+                marker=MARKERS[number % len(MARKERS)],
+                ls=DASHES[number // len(COLOURS) % len(DASHES)],
+                ms=3.5,
+                lw=1.1,
+                capsize=2,
+                label=name,
+            )
+        axes.set(xlabel="words of the source", ylabel="BLEU", ylim=(0, None), xticks=range(len(there)))
+        axes.set_xticklabels(there)
+        axes.grid(alpha=0.3, lw=0.5)
+        axes.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+    _save(draw, (6.3, 3.0), path)
+
+
+def dots(cells: Cells, metric: str, path: Path) -> None:
+    """A row a cell: the mean of its seeds with their standard deviation, and every seed as a faint dot; hollow where
+    there is one seed, whose bar would say nothing. `path` has no ending."""
+    known = {name: values for name, trials in cells.items() if (values := scores(trials, metric))}
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        for row, values in enumerate(known.values()):
+            mean, deviation = mean_and_deviation(values)
+            several = len(values) > 1
+            axes.plot(values, [row] * len(values), ".", color=COLOURS[5], ms=4, zorder=1)
+            axes.errorbar(
+                [mean],
+                [row],
+                xerr=[deviation] if several else None,
+                fmt="o",
+                color=COLOURS[0],
+                mfc=COLOURS[0] if several else "white",
+                ms=4.5,
+                lw=1.1,
+                capsize=2.5,
+            )
+        axes.set(xlabel=NAMES[metric], yticks=range(len(known)), ylim=(len(known) - 0.5, -0.5))
+        axes.set_yticklabels(list(known))
+        axes.grid(alpha=0.3, lw=0.5)
+
+    if known:
+        _save(draw, (5.0, 0.6 + 0.2 * len(known)), path)
+
+
+def heads(cells: Cells, path: Path) -> None:
+    """Error rate of every layer (down) and head (across), a row of pictures a cell and a picture a seed. `path` has no
+    ending; nothing is drawn where each has one head alone."""
+    known = {name: every for name, trials in cells.items() if (every := _heads(trials))}
+
+    def draw(figure: Any) -> None:
+        across = max(map(len, known.values()))
+        axes = figure.subplots(len(known), across, squeeze=False)
+        for row, (name, every) in enumerate(known.items()):
+            for column in range(across):
+                if column < len(every):
+                    _matrix(axes[row, column], every[column][1], f"{name}, seed {every[column][0]}")
+                else:
+                    axes[row, column].axis("off")
+
+    if known:
+        _save(draw, (2.1 * max(map(len, known.values())), 1.8 * len(known)), path)
+
+
+def _heads(trials: Trials) -> list[tuple[int, np.ndarray]]:
+    """Seed, and error rates [L, H]."""
+    found = [
+        (trial["seed"], np.array(trial["test"]["alignment"]["heads"]))
+        for trial in trials
+        if "heads" in trial["test"].get("alignment", {})
+    ]
+    return [one for one in found if one[1].size > 1]
+
+
+def _matrix(axes: Any, values: np.ndarray, title: str) -> None:
+    axes.imshow(values, cmap="cividis_r", vmin=0, vmax=1, aspect="auto")
+    for (layer, head), value in np.ndenumerate(values):
+        axes.text(head, layer, f"{value:.2f}", ha="center", va="center", color="white" if value > 0.5 else "black")
+    axes.set(xlabel="head", ylabel="layer", xticks=range(values.shape[1]), yticks=range(values.shape[0]))
+    axes.set_title(title, fontsize=7)
+    axes.tick_params(length=0)
+
+
+def _save(draw: Any, size: tuple[float, float], path: Path) -> None:
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(figure)
+        draw(figure)
+        figure.savefig(path.with_name(path.name + ".svg"), metadata={"Date": None})
+        figure.savefig(path.with_name(path.name + ".pdf"), metadata={"CreationDate": None})

@@ -1,0 +1,137 @@
+"""What came of each trial: result.json in its run directory, and all of them in the study's results.json.
+
+A trial writes its own file. Collecting is a function of those files and of what results.json has: whoever collects, and
+how often, the outcome is the same, and what is in results.json stays there when run directories go.
+"""
+
+import base64
+import json
+import logging
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from transformer import config, rundir
+from transformer.errors import TransformerError, UsageError
+from transformer.study.cells import Trial, digest
+
+log = logging.getLogger(__name__)
+
+FILE = "result.json"
+KEYS = ("cell", "seed", "config", "parameters", "updates", "minutes", "validation", "test")
+"""What a result has. `digest`, `tokens_per_s`, `unseen`, and in a set `corpus`, `counts` and `alignment` came later."""
+
+
+class Results:
+    """A study's results.json, and what lies in its run directories."""
+
+    def __init__(self, path: Path):
+        """Raises TransformerError when the file is there and is damaged."""
+        self.path = path
+        self._found = _read(path)
+
+    def of(self, trial: Trial) -> dict[str, Any] | None:
+        """What came of a trial, if it was run with these very settings."""
+        wanted, others = trial.digest, False
+        for name, entry in self._found.items():
+            if name.split("@")[0] == trial.name:
+                if _digest(entry) == wanted:
+                    return entry
+                others = True
+        if others:
+            log.warning("%s: what it has of %s is of other settings, and does not count", self.path, trial.name)
+        return None
+
+    def collect(self, runs: Path) -> None:
+        """Take over what lies in run directories, and write results.json whole if that changed it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with rundir.claimed(self.path.parent, wait=True):
+            there = _read(self.path)
+            self._found = merged(there, [_read_one(path) for path in sorted(runs.glob(f"*/{FILE}"))])
+            if self._found != there:
+                rundir.write_json(self.path, self._found)
+
+
+def write(folder: Path, trial: Trial, values: Mapping[str, Any]) -> None:
+    """Keep what came of a trial in its run directory, whole or not at all."""
+    about = {"cell": trial.cell, "seed": trial.seed, "digest": trial.digest, "config": config.to_json(trial.settings)}
+    rundir.write_json(folder / FILE, {**about, **values})
+
+
+def there(folder: Path, trial: Trial) -> bool:
+    """Whether a run directory has the result of a trial, with these very settings."""
+    path = folder / FILE
+    return path.is_file() and _digest(_read_one(path)) == trial.digest
+
+
+def merged(kept: Mapping[str, Any], found: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Results by trial; what run directories have goes before what was kept. What was kept of the same trial under
+    other settings stays, as NAME@DIGEST."""
+    every = dict(kept)
+    for entry in found:
+        name, its = f"{entry['cell']}-{entry['seed']}", _digest(entry)
+        before = every.get(name)
+        if before is not None and (old := _digest(before)) != its:
+            every[f"{name}@{old}"] = before
+        every.pop(f"{name}@{its}", None)
+        every[name] = dict(entry)
+    return every
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found = _json(path) if path.exists() else {}
+    if not isinstance(found, dict):
+        raise TransformerError(f"{path} is no results of a study: it holds no object of names")
+    for name, entry in found.items():
+        _check(entry, path, name)
+    return found
+
+
+def _read_one(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = _json(path)
+    _check(found, path, "the result")
+    return found
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TransformerError(f"{path} cannot be read: {error}") from None
+
+
+def _check(entry: Any, path: Path, name: str) -> None:
+    missing = [key for key in KEYS if not isinstance(entry, dict) or key not in entry]
+    if missing:
+        raise TransformerError(f"{path} is damaged: {name} has no {', '.join(missing)}")
+
+
+def _digest(entry: Mapping[str, Any]) -> str:
+    """Of a result's settings, as they are understood today; what an older version kept has no other."""
+    try:
+        return digest(config.from_json(entry["config"]))
+    except UsageError:  # written by another version, with settings that this one does not know
+        return str(entry.get("digest", "unknown"))
+
+
+def pack(counts: Int[np.ndarray, "N K"]) -> str:
+    """Counts of sentences as a short string: deflated 16-bit integers in base64, a row a sentence.
+
+    Raises ValueError for what does not fit.
+    """
+    if counts.size and not 0 <= counts.min() <= counts.max() < 2**16:
+        raise ValueError(f"counts from {counts.min()} to {counts.max()} do not fit into 16 bits")
+    # By columns, whose neighbours are alike.
+    return base64.b64encode(zlib.compress(counts.T.astype("<u2").tobytes(), 9)).decode("ascii")
+
+
+def unpack(text: str, columns: int) -> Int[np.ndarray, "N K"]:
+    """The inverse of `pack`. Raises TransformerError for what is none."""
+    try:
+        return np.frombuffer(zlib.decompress(base64.b64decode(text, validate=True)), "<u2").reshape(columns, -1).T
+    except (ValueError, zlib.error) as error:
+        raise TransformerError(f"counts of sentences are damaged: {error}") from None

@@ -1,0 +1,140 @@
+"""One trial of a study: trained, or gone on with; evaluated; its result left in the run directory."""
+
+import hashlib
+import json
+import os
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from sacrebleu.metrics.bleu import BLEU
+
+from transformer import api, logbook, report, rundir, workflow
+from transformer.alignment.choose import all_links, name, rank
+from transformer.alignment.measure import all_sure, measure
+from transformer.alignment.record import Attended
+from transformer.alignment.words import Links, Rule
+from transformer.api import Translation
+from transformer.checkpoint import Checkpoints
+from transformer.data import corpus
+from transformer.data.corpus import Corpus
+from transformer.errors import UsageError
+from transformer.rundir import Run
+from transformer.study import results
+from transformer.study.cells import Trial
+
+SETS = ("test", "unseen")
+TRIES = 5
+MOST = (None,)
+"""Thresholds of the error rates: each target word is linked with the source word it looked at most."""
+
+
+def lock(runs: Path, trial: Trial) -> Path:
+    """Held by the process that runs the trial, evaluation included."""
+    return runs / f"{trial.name}.lock"
+
+
+def run(trial: Trial, runs: Path) -> None:
+    """Train and evaluate a trial, and leave the result in its run directory; nothing is done where it is there.
+
+    Raises UsageError when another process is at it.
+    """
+    runs.mkdir(parents=True, exist_ok=True)
+    folder = runs / trial.name
+    for _ in range(TRIES):  # a runner that looks whether the lock is free has it for a moment
+        with rundir.claimed(lock(runs, trial)) as ours:
+            if ours:
+                if not results.there(folder, trial):
+                    results.write(folder, trial, _result(trial, folder))
+                return
+        time.sleep(0.1)
+    raise UsageError(f"another process is running {folder}: wait for it")
+
+
+def _result(trial: Trial, folder: Path) -> dict[str, Any]:
+    run = workflow.train(trial.settings, folder, trial.cell, resume=True)
+    model = api.load(folder)
+    languages = trial.settings.data.languages
+    rule = best_rule(model, run)
+    found = {}
+    for part in (corpus.read(run.data, s, languages) for s in SETS if corpus.there(run.data, s, languages)):
+        found[part.name] = evaluated = report.evaluate(model, part, run.report, tokenize=trial.tokenize)
+        print(report.show(evaluated))
+        hypotheses = evaluated.pop("hypotheses")
+        about = [part.sources, part.targets, trial.tokenize]
+        evaluated["corpus"] = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]
+        evaluated["counts"] = results.pack(sentence_counts(hypotheses, list(part.targets), trial.tokenize))
+        if rule is not None and part.alignments is not None:
+            evaluated["alignment"] = alignment(model, part, rule)
+    records = logbook.read(run.metrics)
+    speeds = [record["tokens_per_s"] for record in records if record["kind"] == "train"]
+    checkpoints = Checkpoints(run.checkpoints, trial.settings.training, read_only=True)
+    last = checkpoints.choose("last")
+    minutes = checkpoints.host(last)["minutes"]
+    checkpoints.close()
+    return {
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(model.parameters)),
+        "updates": last,
+        "minutes": minutes,
+        "tokens_per_s": statistics.median(speeds) if speeds else None,
+        "device": f"{jax.devices()[0].device_kind}, {jax.device_count()} device(s), {cores()} cores",
+        "commit": rundir.provenance()["commit"],
+        "validation": [record for record in records if record["kind"] == "validation"],
+        **found,
+    }
+
+
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def sentence_counts(hypotheses: list[str], references: list[str], tokenize: str) -> np.ndarray:
+    """[N, 10]: what sacreBLEU's BLEU of any of these sentences together is computed from."""
+    metric = BLEU(tokenize=tokenize, force=True)
+    return np.array(metric._extract_corpus_statistics(hypotheses, [references]), np.int64).reshape(-1, 10)
+
+
+def best_rule(model: Translation, run: Run) -> Rule | None:
+    """The layer and head that align best on the validation set; None without attention or without gold links there."""
+    if model.settings.model.attention.score == "none" or not (run.data / "validation.align").is_file():
+        return None
+    dev = corpus.read(run.data, "validation", model.settings.data.languages)
+    ranked = rank(model.attend(dev.sources, dev.targets), all_sure(dev.alignments or []), Rule(), MOST)
+    return ranked[0].rule if ranked else None
+
+
+def alignment(model: Translation, part: Corpus, rule: Rule) -> dict[str, Any]:
+    """Error rates under the rule, and of every layer and head."""
+    attended = model.attend(part.sources, part.targets)
+    gold = all_sure(part.alignments or [])
+
+    def rate(layer: int | None, head: int | None) -> float:
+        return measure(all_links(attended, Rule(layer, head)), gold, bootstrap=0).aer
+
+    layers, heads = _places(attended)
+    links = all_links(attended, rule)
+    return {
+        **measure(links, gold)._asdict(),
+        "rule": name(rule),
+        "counts": results.pack(link_counts(links, [one.sure for one in gold])),
+        "heads": [[rate(layer, head) for head in range(heads)] for layer in range(layers)],
+        "layers": [rate(layer, None) for layer in range(layers)],
+        "mean": rate(None, None),
+    }
+
+
+def _places(attended: list[Attended | None]) -> tuple[int, int]:
+    """Layers and heads."""
+    there = next((one for one in attended if one is not None), None)
+    shape = (0, 0) if there is None else there.matrix("cross").shape
+    return int(shape[0]), int(shape[1])
+
+
+def link_counts(found: list[Links], gold: list[Links]) -> np.ndarray:
+    """[N, 4]: what the error rate of any of these sentences together is computed from, all gold links being sure."""
+    pairs = zip(found, gold, strict=True)
+    return np.array([(len(a), len(g), len(a & g), len(a & g)) for a, g in pairs], np.int64).reshape(-1, 4)
