@@ -86,8 +86,7 @@ def prepare(settings: config.Config, tokenizer_folder: Path | None) -> Prepared:
 
     _report_reach(settings.model.attention.reach, train)
 
-    supply = _supply(settings, corpora, train, tokenizers, cache)
-    plan = supply.epoch(0)[1]
+    supply, plan = _supply(settings, corpora, train, tokenizers, cache)
     log.info("batches: %s", plan.describe())
     identity = {"tokenizer": tokenizer.fingerprint(tokenizers), "train": train.key, "validation": validation.key}
     return Prepared(tokenizers, train, plan, supply, validation, corpora, identity)
@@ -105,8 +104,10 @@ def _tokenizers(settings: config.Tokenizer, form: Form, train: Corpus, cache: Pa
     return trained
 
 
-def _supply(settings: config.Config, corpora: Corpora, train: Examples, tokenizers: Tokenizers, cache: Path) -> Supply:
-    """The examples and plans of all epochs."""
+def _supply(
+    settings: config.Config, corpora: Corpora, train: Examples, tokenizers: Tokenizers, cache: Path
+) -> tuple[Supply, Plan]:
+    """The examples and plans of all epochs, and the plan of the first one."""
     data, batching, rate = settings.data, settings.batching, settings.tokenizer.sampling
     multiple = batching.batch_multiple * settings.training.accumulate
     assert train.sentences is not None
@@ -115,15 +116,16 @@ def _supply(settings: config.Config, corpora: Corpora, train: Examples, tokenize
     lengths = train.source_lengths, train.target_lengths
     if not rate:
         buckets = choose_buckets(*lengths, batching, multiple)
-        return Same(train, make_plan(*lengths, buckets, settings.seed, shares))
+        plan = make_plan(*lengths, buckets, settings.seed, shares)
+        return Same(train, plan), plan
     for side in tokenizers:
         sampler(side, rate)  # refuses what cannot be drawn
     given = corpora.train, tokenizers, rate, settings.seed
     first = examples.draw(train, *given, 0, (data.max_length, data.max_length), cache)
     longer = [np.maximum(*sides) for sides in zip(lengths, (first.source_lengths, first.target_lengths), strict=True)]
-    examples.forget(first)
     buckets = choose_buckets(longer[0], longer[1], batching, multiple, widest=True)
-    return Redrawn(train, *given, tuple(buckets), shares, cache)
+    plan = make_plan(first.source_lengths, first.target_lengths, buckets, settings.seed, shares)
+    return Redrawn(train, first, *given, tuple(buckets), shares, cache), plan
 
 
 def _report_reach(reach: int | None, train: Examples) -> None:

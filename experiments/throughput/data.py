@@ -153,8 +153,7 @@ def measure(pairs: int, folder: Path) -> dict[str, Any]:
             train = examples.build(corpora.train, tokenizers, settings.data.max_length, cache)
         result["children_mib"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10
         with part(result, "plan"):
-            given = _supply(settings, corpora, train, tokenizers, cache)
-            plan = given.epoch(0)[1]
+            given, plan = _supply(settings, corpora, train, tokenizers, cache)
             plan.batch(0)
         with part(result, "again"):  # everything is found
             prepare.prepare(settings, None)

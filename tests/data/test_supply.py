@@ -28,7 +28,9 @@ def supply(tmp_path):
         plain = examples.build(CORPUS, TOKENIZERS, None, cache)
         lengths = 2 * plain.source_lengths, 2 * plain.target_lengths
         buckets = choose_buckets(*lengths, config.Batching(tokens=128, shapes=2), 4, widest=True)
-        made.append(Redrawn(plain, CORPUS, TOKENIZERS, 0.5, seed, tuple(buckets), (Share(0, 1.0),), cache))
+        longest = buckets[-1].source_length, buckets[-1].target_length
+        first = examples.draw(plain, CORPUS, TOKENIZERS, 0.5, seed, 0, longest, cache)
+        made.append(Redrawn(plain, first, CORPUS, TOKENIZERS, 0.5, seed, tuple(buckets), (Share(0, 1.0),), cache))
         return made[-1]
 
     yield supply

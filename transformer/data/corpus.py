@@ -33,6 +33,7 @@ Alignment = tuple[tuple[int, int], ...]
 """Word links (source word, target word), 0-indexed, words split at spaces."""
 
 VERSION = 1
+SIDES = ("source", "target")
 KEY = b"20170612"
 """Draws the held-out pairs. Not a setting: every run on the same text keeps the same validation set."""
 
@@ -105,7 +106,7 @@ def load(data: config.Data) -> Corpora:
         raise UsageError(f"--data.limit={data.limit} is negative; 0 means all pairs")
     found = sources.find(data)
     folder = Path(data.cache).expanduser() / "corpus" / _key(data, found)
-    kept = _open(folder, data)
+    kept = _open(folder)
     if kept is None:
         try:
             _make(folder, data, found)
@@ -113,7 +114,7 @@ def load(data: config.Data) -> Corpora:
             raise TransformerError(
                 f"--data.cache={data.cache} cannot be written ({error.strerror}): name another folder"
             ) from error
-        kept = _open(folder, data)
+        kept = _open(folder)
         if kept is None:
             raise TransformerError(f"{folder}: damaged as soon as it was written; name another --data.cache")
     train, validation, about = kept
@@ -154,7 +155,7 @@ def _make(folder: Path, data: config.Data, found: Sources) -> None:
         if found.validation is None:
             cleaner = Cleaner(data.filter)
             held = _hold_out((pair for source in found.train for pair in _cleaned(source, cleaner)), data.held_out)
-            write(_in_lists(held, found.train[0].aligned, "validation"), unfinished, data.languages)
+            write(_in_lists(held, found.train[0].aligned, "validation"), unfinished, SIDES)
         about = _write_train(unfinished, data, found.train, held)
         if not sum(about["parts"]):
             raise TransformerError(
@@ -166,7 +167,7 @@ def _make(folder: Path, data: config.Data, found: Sources) -> None:
         try:
             unfinished.rename(folder)
         except OSError:  # something is there: another writer's, which is as good, or a damaged one
-            if _open(folder, data) is None:
+            if _open(folder) is None:
                 shutil.rmtree(folder, ignore_errors=True)
                 unfinished.rename(folder)
     finally:
@@ -190,7 +191,7 @@ def _write_train(folder: Path, data: config.Data, given: list[Source], held: lis
     aligned, cleaner = given[0].aligned, Cleaner(data.filter)
     parts, shared, cut = [0] * len(given), 0, False
     with ExitStack() as stack:
-        writers = [stack.enter_context(TextWriter(folder / name)) for name in ("source", "target", "links")]
+        writers = [stack.enter_context(TextWriter(folder / name)) for name in (*SIDES, "links")]
         for part, one in enumerate(given):
             for pair in _cleaned(one, cleaner):
                 if pair.source in out[0] or pair.target in out[1]:
@@ -228,17 +229,17 @@ def _hold_out(pairs: Iterable[Pair], most: int) -> list[Pair]:
     return [chosen[-hashed] for hashed, place in sorted(kept, key=lambda one: one[1])]
 
 
-def _open(folder: Path, data: config.Data) -> tuple[Corpus, Corpus, dict[str, Any]] | None:
+def _open(folder: Path) -> tuple[Corpus, Corpus, dict[str, Any]] | None:
     """The training pairs in a folder, those held out of them, and what is known of them; None where they are missing or
     a file has not its size."""
     try:
         about = json.loads((folder / "corpus.json").read_text())
-        source, target, links = (Text(folder / name) for name in ("source", "target", "links"))
+        source, target, links = (Text(folder / name) for name in (*SIDES, "links"))
         if not len(source) == len(target) == sum(about["parts"]):
             return None
         train = Corpus(source, target, Alignments(links) if about["aligned"] else None, "train")
-        held = there(folder, "validation", data.languages)
-        validation = read(folder, "validation", data.languages) if held else Corpus([], [], None, "validation")
+        held = there(folder, "validation", SIDES)
+        validation = read(folder, "validation", SIDES) if held else Corpus([], [], None, "validation")
     except (OSError, ValueError, KeyError, TypeError, TransformerError):
         return None
     return train, validation, about

@@ -206,6 +206,10 @@ def find(data: config.Data) -> Sources:
         raise UsageError("--data.source=files needs --data.train, such as corpus/train for corpus/train.en and .de")
     if data.alignments and (data.source != "files" or data.also):
         raise UsageError("--data.alignments goes with --data.source=files and a single corpus")
+    if data.alignments and data.filter.normalize != "none":
+        raise UsageError(
+            "--data.alignments numbers the words of the text as it is; --data.filter.normalize may part it otherwise"
+        )
 
     def one(given: str, flag: str) -> Source:
         if data.source == "files":

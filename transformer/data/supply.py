@@ -72,6 +72,7 @@ class Redrawn:
     def __init__(
         self,
         plain: Examples,
+        first: Examples,
         corpus: Corpus,
         tokenizers: Tokenizers,
         rate: float,
@@ -80,7 +81,8 @@ class Redrawn:
         shares: tuple[Share, ...],
         cache: Path,
     ) -> None:
-        """`plain`: the examples as they are without chance; `buckets`: the last of them holds every one of those."""
+        """`plain`: the examples as they are without chance; `first`: those of the first epoch; `buckets`: the last of
+        them holds every one of both."""
         self.buckets, self._stop = buckets, Event()
         limit = buckets[-1].source_length, buckets[-1].target_length
         self._draw: Callable[[int], Examples] = lambda epoch: made.draw(
@@ -90,29 +92,27 @@ class Redrawn:
             drawn.source_lengths, drawn.target_lengths, buckets, seed, shares
         )
         self._background = ThreadPoolExecutor(1, "draw")
-        self._coming: dict[int, Future[Examples]] = {}
-        self._read: tuple[int, Examples] | None = None
+        self._drawn: dict[int, Future[Examples]] = {0: Future()}
+        self._drawn[0].set_result(first)
 
     def epoch(self, number: int) -> tuple[Examples, Plan]:
         """Waits where it has not been drawn yet. Raises TransformerError."""
         drawn = self._ask(number).result()
-        if self._read is not None and self._read[0] != number:
-            made.forget(self._read[1])
-        self._read = number, drawn
+        for other in [epoch for epoch in self._drawn if epoch < number]:
+            made.forget(self._drawn.pop(other).result())
         self._ask(number + 1)
-        self._coming = {epoch: future for epoch, future in self._coming.items() if epoch >= number}
         return drawn, self._plan(drawn)
 
     def _ask(self, number: int) -> "Future[Examples]":
-        if number not in self._coming:
-            self._coming[number] = self._background.submit(self._draw, number)
-        return self._coming[number]
+        if number not in self._drawn:
+            self._drawn[number] = self._background.submit(self._draw, number)
+        return self._drawn[number]
 
     def close(self) -> None:
         """What was drawn is removed: it can be drawn again."""
         self._stop.set()
         self._background.shutdown(wait=True, cancel_futures=True)
-        for future in self._coming.values():
+        for future in self._drawn.values():
             if not future.cancelled() and future.exception() is None:
                 made.forget(future.result())
 
