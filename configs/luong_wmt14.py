@@ -16,6 +16,9 @@ second), as steps of 128 rows fill no accelerator. Memory: 222 million parameter
 GiB; activations, 128 rows x 51 + 51 tokens x 4 layers x 1,000 x about 12 values x 4 bytes = 2.5 GiB; logits of 2,048
 tokens x 50,000 x 4 bytes x 2 = 0.8 GiB: about 5 GiB. (The paper: 7 to 10 days on a Tesla K40.)
 
+The papers count words of tokenised text. TFDS's text is raw, and words are parted at spaces here ("dog." is one), so
+for figures beside theirs tokenise the text first and name it with `--data.source files`.
+
 Truly run: `--smoke`. Not run at full size: no accelerator was at hand.
 """
 

@@ -17,6 +17,9 @@ parameters x 16 bytes (parameter, gradient, two means) = 1.2 GiB; activations, e
 bytes = 0.4 GiB, states 80 x 102 x 12,000 x 4 = 0.4 GiB; logits of 2,048 tokens x 30,000 x 4 bytes x 2 = 0.5 GiB: about
 3 GiB.
 
+The papers count words of tokenised text. TFDS's text is raw, and words are parted at spaces here ("dog." is one), so
+for figures beside theirs tokenise the text first and name it with `--data.source files`.
+
 Truly run: `--smoke`. Not run at full size: no accelerator was at hand.
 """
 

@@ -33,5 +33,6 @@ config = dataclasses.replace(
         attention=Attention(heads=16),
         dropout=0.3,
     ),
-    training=dataclasses.replace(base.training, steps=300_000, keep_last=20),
+    # 20 checkpoints at intervals of 10 minutes, at their speed of a second an update
+    training=dataclasses.replace(base.training, steps=300_000, validate_every=600, keep_last=20),
 )

@@ -89,7 +89,8 @@ class Data:
     max_length: int = 128
     """Training pairs with a longer side are left out, counted and reported."""
     cache: str = "~/.cache/transformer"
-    """Cleaned text, tokenizers and tokenised examples are kept here, by content hash. Safe to delete."""
+    """Cleaned text, tokenizers and tokenised examples are kept here, by content hash. Safe to delete while nothing
+    runs."""
     folder: str = ""
     """Where the datasets of TFDS are; empty: TFDS_DATA_DIR, or ~/tensorflow_datasets."""
     grammar: Grammar = field(default_factory=Grammar)

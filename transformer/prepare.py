@@ -13,11 +13,10 @@ import numpy as np
 from transformer import config
 from transformer.data import corpus, examples, tokenizer
 from transformer.data.buckets import choose_buckets
-from transformer.data.corpus import Corpora, Corpus
+from transformer.data.corpus import Alignments, Corpora, Corpus
 from transformer.data.examples import Examples
 from transformer.data.filters import Form
 from transformer.data.plan import Plan, make_plan, shares_of
-from transformer.data.subwords import sampler
 from transformer.data.supply import Redrawn, Same, Supply
 from transformer.data.text import digest
 from transformer.data.tokenizer import Tokenizers
@@ -79,7 +78,7 @@ def prepare(settings: config.Config, tokenizer_folder: Path | None) -> Prepared:
             log.warning(
                 "%d pair(s) guide nothing: their alignment names words that are not there", train.links.unusable
             )
-    validation = examples.build(corpora.validation, tokenizers, settings.model.max_length, cache)
+    validation = examples.build(corpora.validation, tokenizers, settings.model.max_length, cache, "--model.max-length")
     for count in validation.dropped.values():
         limit = settings.model.max_length
         log.warning("left out of the validation loss: %d pair(s): longer than --model.max-length=%d", count, limit)
@@ -88,7 +87,12 @@ def prepare(settings: config.Config, tokenizer_folder: Path | None) -> Prepared:
 
     supply, plan = _supply(settings, corpora, train, tokenizers, cache)
     log.info("batches: %s", plan.describe())
-    identity = {"tokenizer": tokenizer.fingerprint(tokenizers), "train": train.key, "validation": validation.key}
+    links = corpora.train.alignments.digest if isinstance(corpora.train.alignments, Alignments) else ""
+    identity = {
+        "tokenizer": tokenizer.fingerprint(tokenizers),
+        "train": " ".join([train.key, *map(str, corpora.parts), links]),
+        "validation": validation.key,
+    }
     return Prepared(tokenizers, train, plan, supply, validation, corpora, identity)
 
 
@@ -100,7 +104,12 @@ def _tokenizers(settings: config.Tokenizer, form: Form, train: Corpus, cache: Pa
     with suppress(TransformerError):
         return tokenizer.load(folder)
     trained = tokenizer.train(settings, train.sources, train.targets, form)
-    tokenizer.save(trained, folder)
+    try:
+        tokenizer.save(trained, folder)
+    except OSError as error:
+        raise TransformerError(
+            f"--data.cache={cache} cannot be written ({error.strerror or error}): name another folder"
+        ) from error
     return trained
 
 
@@ -118,14 +127,9 @@ def _supply(
         buckets = choose_buckets(*lengths, batching, multiple)
         plan = make_plan(*lengths, buckets, settings.seed, shares)
         return Same(train, plan), plan
-    for side in tokenizers:
-        sampler(side, rate)  # refuses what cannot be drawn
-    given = corpora.train, tokenizers, rate, settings.seed
-    first = examples.draw(train, *given, 0, (data.max_length, data.max_length), cache)
-    longer = [np.maximum(*sides) for sides in zip(lengths, (first.source_lengths, first.target_lengths), strict=True)]
-    buckets = choose_buckets(longer[0], longer[1], batching, multiple, widest=True)
-    plan = make_plan(first.source_lengths, first.target_lengths, buckets, settings.seed, shares)
-    return Redrawn(train, first, *given, tuple(buckets), shares, cache), plan
+    given = rate, settings.seed, batching, multiple, shares, data.max_length, cache
+    supply = Redrawn(train, corpora.train, tokenizers, *given)
+    return supply, supply.epoch(0)[1]
 
 
 def _report_reach(reach: int | None, train: Examples) -> None:

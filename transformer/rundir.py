@@ -12,10 +12,8 @@ profile/          a trace of some updates, of `train --profile`
 lock              held by the process that trains
 """
 
-import fcntl
 import json
 import logging
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +25,7 @@ from typing import Any
 
 from transformer import config
 from transformer.errors import TransformerError, UsageError
+from transformer.locks import claimed
 
 log = logging.getLogger(__name__)
 
@@ -148,28 +147,6 @@ def occupied(run: Run) -> Iterator[None]:
         if not ours:
             raise UsageError(f"another process is training in {run.folder}: wait for it, or give another --run")
         yield
-
-
-@contextmanager
-def claimed(path: Path, *, wait: bool = False) -> Iterator[bool]:
-    """A lock among processes, gone with the one that holds it. Gives whether it is ours now.
-
-    Args:
-        path: a file, which is made if it is not there; or a folder.
-        wait: until no other process holds it.
-    """
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
-        except OSError as error:  # such as network storage without locks
-            log.warning("%s cannot be locked (%s): see to it that no other job works there", path, error.strerror)
-        yield True
-    finally:
-        os.close(handle)
 
 
 def keep(run: Run, settings: config.Config, about: dict[str, Any]) -> None:

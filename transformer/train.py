@@ -143,7 +143,8 @@ def train(
 
                 if step % training.log_every == 0:
                     values = meter.close() | {"lr": float(rate(step - 1)), "minutes": host.minutes}
-                    book.write("train", step, values | {"epoch": host.epoch + host.position / plan.batches_per_epoch})
+                    through = min(1.0, host.position / plan.batches_per_epoch)  # drawn epochs differ a little
+                    book.write("train", step, values | {"epoch": host.epoch + through})
                     checkpoints.settle(wait=False)
 
                 validates = step % training.validate_every == 0 or done
@@ -187,7 +188,6 @@ def train(
                 _average(training, run, checkpoints, state["parameters"], validate, mesh)
         finally:
             stream.close()
-            prepared.supply.close()
             book.close()
             if trace is not None:
                 trace.close()

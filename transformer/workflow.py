@@ -56,6 +56,7 @@ def train(
         with cluster.first_goes_first():
             # What the first process of a job keeps, the others go on with.
             prepared, began_from = _begin(settings, run, recipe, init_from, resume or not cluster.is_first(), held)
+        held.callback(prepared.supply.close)
         sizes = prepared.tokenizers.source.size, prepared.tokenizers.target.size
         graph, parameters = models.split(models.create(settings.model, *sizes, settings.seed))
         parameters = jax.tree.map(np.asarray, parameters)  # on the host: devices will have their own parts
@@ -105,6 +106,11 @@ def _begin(
 
 def _same_tokenizer(settings: Config, init_from: Path) -> None:
     before = rundir.read_config(init_from)
+    if before.data.filter.normalize != settings.data.filter.normalize:
+        raise UsageError(
+            f"--init-from={init_from} has --data.filter.normalize={before.data.filter.normalize}, which its tokenizer "
+            f"keeps: give the same, not {settings.data.filter.normalize}"
+        )
     if before.tokenizer != settings.tokenizer:
         raise UsageError(
             f"--init-from={init_from} has the tokenizer {before.tokenizer}, this recipe {settings.tokenizer}: "
@@ -140,17 +146,16 @@ def _take_over(fresh: Any, given: Any, source: str) -> Any:
 
 
 def prepare_data(settings: Config) -> None:
-    """All that `train` does before it trains: download what TFDS has not got here, clean, tokenise. It is kept in the
-    cache, where `train` finds it; what was interrupted is gone on with."""
+    """What `train` does before it trains, but for drawing pieces: download what TFDS has not got here, clean, tokenise.
+    It is kept in the cache, where `train` finds it; downloads and tokenising are gone on with after an interruption."""
     check.everything(settings)
     settings = _with_absolute_paths(settings)
     for source in sources.find(settings.data):
         for one in source if isinstance(source, list) else [source]:
             if isinstance(one, Tfds):
                 one.download()
-    began = time.perf_counter()
-    prepared = prepare(settings, None)
-    prepared.supply.close()
+    began, plain = time.perf_counter(), dataclasses.replace(settings.tokenizer, sampling=0.0)
+    prepared = prepare(dataclasses.replace(settings, tokenizer=plain), None)
     seconds, pairs = time.perf_counter() - began, len(prepared.corpora.train.sources)
     print(f"{pairs} training pairs prepared in {seconds:.1f} s; kept in {settings.data.cache}, where train finds them")
 

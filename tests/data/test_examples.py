@@ -30,7 +30,7 @@ def listed(built: examples.Examples) -> list[tuple[list[int], list[int]]]:
 
 
 def folders(cache: Path) -> list[Path]:
-    return sorted((cache / "examples").iterdir())
+    return sorted(path for path in (cache / "examples").iterdir() if path.suffix != ".lock")
 
 
 @pytest.mark.parametrize("chunk", [1, 4, 1000])
@@ -183,7 +183,7 @@ def words(text: str) -> int:
 
 def test_a_lost_process_is_said(tmp_path, small_shards, monkeypatch):
     monkeypatch.setattr(shards, "_set_up", end_this_process)
-    with pytest.raises(TransformerError, match="a process that tokenised was killed"):
+    with pytest.raises(TransformerError, match="a process that tokenised was lost"):
         examples.build(on_disk(tmp_path), TOKENIZERS, 8, tmp_path)
 
 
@@ -204,7 +204,8 @@ PIECES = tokenizer.train(config.Tokenizer(kind="bpe", vocabulary=60), SENTENCES,
 def drawn(plain: examples.Examples, cache: Path, limit: int = 99, **changes: int) -> examples.Examples:
     given = {"seed": 1, "epoch": 0} | changes
     corpus = Corpus(SENTENCES, SENTENCES, None, "train")
-    return examples.draw(plain, corpus, PIECES, 0.5, **given, limit=(limit, limit), cache=cache)
+    folder = cache / f"drawn{len(list(cache.glob('drawn*')))}"
+    return examples.draw(plain, corpus, PIECES, 0.5, **given, limit=(limit, limit), folder=folder)
 
 
 def test_drawn_pieces_spell_the_same_sentences(tmp_path):
@@ -223,9 +224,9 @@ def test_drawn_pieces_spell_the_same_sentences(tmp_path):
 
 def test_a_draw_hangs_on_seed_epoch_and_example_alone(tmp_path, small_shards):
     plain = examples.build(Corpus(SENTENCES, SENTENCES, None, "train"), PIECES, None, tmp_path)
-    pieces = [listed(drawn(plain, tmp_path / str(n))) for n in range(2)]
+    pieces = [listed(drawn(plain, tmp_path)) for _ in range(2)]
     shards.SHARD = 7
-    pieces.append(listed(drawn(plain, tmp_path / "7")))
+    pieces.append(listed(drawn(plain, tmp_path)))
     assert pieces[0] == pieces[1] == pieces[2]
 
 
@@ -238,10 +239,27 @@ def test_what_would_not_fit_keeps_its_plain_pieces(tmp_path):
         assert found == (other if max(map(len, other)) <= limit else wanted)
 
 
-def test_forgotten_examples_are_gone(tmp_path):
-    plain = examples.build(CORPUS, TOKENIZERS, None, tmp_path)
-    examples.forget(plain)
-    assert folders(tmp_path) == []
+def test_text_that_is_gone_is_said(tmp_path):
+    plain = examples.build(Corpus(SENTENCES, SENTENCES, None, "train"), PIECES, None, tmp_path)
+    shutil.rmtree(tmp_path / "examples")
+    with pytest.raises(TransformerError, match="the tokenised text is gone while it was used"):
+        drawn(plain, tmp_path)
+
+
+@pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[: len(whole) // 2]])
+def test_a_shard_that_was_cut_is_made_anew(tmp_path, small_shards, monkeypatch, damage):
+    monkeypatch.setattr(shards, "_join", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        examples.build(CORPUS, TOKENIZERS, 8, tmp_path)
+    monkeypatch.undo()
+    monkeypatch.setattr(shards, "SHARD", 4)
+    path = sorted((tmp_path / "examples").glob(".*/shard-*"))[3]
+    path.write_bytes(damage(path.read_bytes()))
+    assert listed(examples.build(CORPUS, TOKENIZERS, 8, tmp_path)) == expected(8)
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def count(cache: Path) -> int:

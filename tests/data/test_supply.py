@@ -8,7 +8,6 @@ import pytest
 
 from transformer import config
 from transformer.data import examples, tokenizer
-from transformer.data.buckets import choose_buckets
 from transformer.data.corpus import Corpus
 from transformer.data.plan import Share
 from transformer.data.supply import BEGINNING, Place, Redrawn, after, pairs_of, stream
@@ -26,11 +25,8 @@ def supply(tmp_path):
 
     def supply(seed=1, cache=tmp_path):
         plain = examples.build(CORPUS, TOKENIZERS, None, cache)
-        lengths = 2 * plain.source_lengths, 2 * plain.target_lengths
-        buckets = choose_buckets(*lengths, config.Batching(tokens=128, shapes=2), 4, widest=True)
-        longest = buckets[-1].source_length, buckets[-1].target_length
-        first = examples.draw(plain, CORPUS, TOKENIZERS, 0.5, seed, 0, longest, cache)
-        made.append(Redrawn(plain, first, CORPUS, TOKENIZERS, 0.5, seed, tuple(buckets), (Share(0, 1.0),), cache))
+        batching, shares = config.Batching(tokens=128, shapes=2), (Share(0, 1.0),)
+        made.append(Redrawn(plain, CORPUS, TOKENIZERS, 0.5, seed, batching, 4, shares, 40, cache))
         return made[-1]
 
     yield supply
@@ -78,13 +74,35 @@ def test_another_seed_draws_others(supply, tmp_path):
     assert any(not np.array_equal(a.source, b.source) for (_, a), (_, b) in zip(first, second, strict=True))
 
 
+def scratch(cache):
+    return sorted(path.name for path in (cache / "drawn").glob("*/*"))
+
+
 def test_epochs_that_were_read_are_removed(supply, tmp_path):
     one = supply()
+    assert scratch(tmp_path) == ["0"]
     for epoch in range(4):
         one.epoch(epoch)
-    assert len([path for path in (tmp_path / "drawn").iterdir() if not path.name.startswith(".")]) <= 2
+        assert scratch(tmp_path) == [str(n) for n in range(max(0, epoch - 1), epoch + 1)]
     one.close()
-    assert list((tmp_path / "drawn").iterdir()) == []
+    assert scratch(tmp_path) == []
+
+
+def test_runs_that_share_a_cache_do_not_meet(supply, tmp_path):
+    one, other = supply(), supply()
+    wanted = take(stream(one), 6)
+    one.close()
+    for (place, batch), (expected, same) in zip(take(stream(other), 6), wanted, strict=True):
+        assert place == expected
+        np.testing.assert_array_equal(batch.source, same.source)
+
+
+def test_what_a_killed_process_drew_is_removed_by_the_next(supply, tmp_path):
+    (tmp_path / "drawn" / "of-a-dead-one" / "3").mkdir(parents=True)
+    alive = supply()
+    supply()
+    assert not (tmp_path / "drawn" / "of-a-dead-one").exists()
+    alive.epoch(1)
 
 
 def test_closing_does_not_wait_for_an_epoch_to_be_drawn(supply, monkeypatch):
@@ -97,7 +115,7 @@ def test_closing_does_not_wait_for_an_epoch_to_be_drawn(supply, monkeypatch):
         write(*given)
 
     monkeypatch.setattr(examples.shards, "_write", slow)
-    one.epoch(0)
+    one.ahead(1)
     time.sleep(0.1)
     began = time.monotonic()
     one.close()

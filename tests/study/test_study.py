@@ -15,13 +15,14 @@ import pytest
 
 from tests.conftest import untrained
 from tests.study.conftest import entry
-from transformer import api, cli, logbook, rundir, workflow
+from transformer import api, cli, logbook, workflow
 from transformer.alignment.run import align
 from transformer.alignment.task import Task as Align
 from transformer.alignment.words import Rule
 from transformer.config import Data
 from transformer.data import corpus
 from transformer.errors import InterruptedRunError, TransformerError, UsageError
+from transformer.locks import claimed
 from transformer.rundir import Run
 from transformer.study import cells, progress, run, slurm, trial, workers
 from transformer.study.results import Results, unpack
@@ -179,7 +180,7 @@ def test_a_runner_that_is_asked_to_stop_stops_its_workers(folder, tmp_path, stan
     signal.setitimer(signal.ITIMER_REAL, 1.5)
     with pytest.raises(InterruptedRunError, match="go on with the same command"):
         study(Task(folder, tmp_path / "runs"))
-    with rundir.claimed(tmp_path / "runs" / "plain-1.lock") as ours:
+    with claimed(tmp_path / "runs" / "plain-1.lock") as ours:
         assert ours  # no worker is left
 
 
@@ -202,7 +203,7 @@ def test_one_trial_by_its_number(folder, tmp_path, monkeypatch):
     assert len(found["validation"]) == 2
     assert "alignment" not in found["test"]  # there are no gold links
     assert bleu(unpack(found["test"]["counts"], 10).sum(0)) == pytest.approx(found["test"]["scores"]["BLEU"]["value"])
-    with rundir.claimed(trial.lock(runs, one)), pytest.raises(UsageError, match=r"another process is running .*dot-2"):
+    with claimed(trial.lock(runs, one)), pytest.raises(UsageError, match=r"another process is running .*dot-2"):
         trial.run(one, runs)
     # Settings that a run cannot go on with are refused, and nothing is overwritten.
     file = folder / "study.py"

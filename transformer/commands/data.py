@@ -42,8 +42,9 @@ class Inspect:
 class Prepare:
     """Download, clean and tokenise what a recipe trains on, ahead of training: `transformer data prepare RECIPE`.
 
-    Everything is kept in --data.cache (datasets of TFDS in --data.folder), where `train` finds it. What was interrupted
-    is gone on with. Give the options that will be given to `train`: they are part of what is looked for.
+    Everything is kept in --data.cache (datasets of TFDS in --data.folder), where `train` finds it. Downloads and
+    tokenising are gone on with after an interruption. Give the options that will be given to `train`: they are part of
+    what is looked for.
     """
 
     recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE", help=RECIPE)]

@@ -1,6 +1,6 @@
 """The sentence pairs of a run: read from their sources, filtered, held out; the training pairs kept on disk.
 
-Training pairs are cleaned once and kept in `<cache>/corpus/<key>/`, so that a corpus of any size costs no memory; the
+Training pairs are cleaned once and kept in `<cache>/corpus/<key>/`, so that their text costs no memory; the
 key is of all that they come from. The other splits are small, and lists.
 """
 
@@ -8,8 +8,6 @@ import hashlib
 import heapq
 import json
 import logging
-import shutil
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -21,10 +19,11 @@ from tqdm import tqdm
 
 from transformer import config
 from transformer.data import sources
+from transformer.data.cache import entry
 from transformer.data.files import find, read_parallel, stream_lines
 from transformer.data.filters import CHUNK, Cleaner, sift
 from transformer.data.sources import Pair, Source, Sources, check_links
-from transformer.data.text import Text, TextWriter
+from transformer.data.text import Text, TextWriter, digest
 from transformer.errors import TransformerError, UsageError
 
 log = logging.getLogger(__name__)
@@ -32,7 +31,7 @@ log = logging.getLogger(__name__)
 Alignment = tuple[tuple[int, int], ...]
 """Word links (source word, target word), 0-indexed, words split at spaces."""
 
-VERSION = 1
+VERSION = 2
 SIDES = ("source", "target")
 KEY = b"20170612"
 """Draws the held-out pairs. Not a setting: every run on the same text keeps the same validation set."""
@@ -43,6 +42,11 @@ class Alignments(Sequence[Alignment]):
 
     def __init__(self, lines: Sequence[str]) -> None:
         self._lines = lines
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal lines."""
+        return digest(self._lines)
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -94,7 +98,7 @@ class Corpora(NamedTuple):
     parts: tuple[int, ...]
     """Training pairs of each corpus that is mixed, in their order."""
     cut: bool
-    """Whether reading ended at `limit`, so that what follows was not even counted."""
+    """Whether reading ended at `limit`: of what follows no more was counted than was read with it."""
 
 
 def load(data: config.Data) -> Corpora:
@@ -106,18 +110,7 @@ def load(data: config.Data) -> Corpora:
         raise UsageError(f"--data.limit={data.limit} is negative; 0 means all pairs")
     found = sources.find(data)
     folder = Path(data.cache).expanduser() / "corpus" / _key(data, found)
-    kept = _open(folder)
-    if kept is None:
-        try:
-            _make(folder, data, found)
-        except OSError as error:
-            raise TransformerError(
-                f"--data.cache={data.cache} cannot be written ({error.strerror}): name another folder"
-            ) from error
-        kept = _open(folder)
-        if kept is None:
-            raise TransformerError(f"{folder}: damaged as soon as it was written; name another --data.cache")
-    train, validation, about = kept
+    train, validation, about = entry(folder, _open, lambda into: _make(into, data, found), data.cache, resumes=False)
     return Corpora(
         train=train,
         validation=validation if found.validation is None else _read_all(found.validation, "validation"),
@@ -146,32 +139,20 @@ def _key(data: config.Data, found: Sources) -> str:
 
 
 def _make(folder: Path, data: config.Data, found: Sources) -> None:
-    """Read, filter and write the training pairs under another name, and move them into place. A concurrent writer's
-    equal folder is as good."""
-    unfinished = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-    unfinished.mkdir(parents=True)
-    try:
-        held: list[Pair] = []
-        if found.validation is None:
-            cleaner = Cleaner(data.filter)
-            held = _hold_out((pair for source in found.train for pair in _cleaned(source, cleaner)), data.held_out)
-            write(_in_lists(held, found.train[0].aligned, "validation"), unfinished, SIDES)
-        about = _write_train(unfinished, data, found.train, held)
-        if not sum(about["parts"]):
-            raise TransformerError(
-                f"{' and '.join(source.name for source in found.train)}: no pairs are left to train on (left out: "
-                f"{about['skipped']}); name a validation set with --data.validation, loosen --data.filter, or give "
-                "more text"
-            )
-        (unfinished / "corpus.json").write_text(json.dumps(about))
-        try:
-            unfinished.rename(folder)
-        except OSError:  # something is there: another writer's, which is as good, or a damaged one
-            if _open(folder) is None:
-                shutil.rmtree(folder, ignore_errors=True)
-                unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    """Read, filter and write the training pairs, and those that are set aside."""
+    held: list[Pair] = []
+    if found.validation is None:
+        cleaner = Cleaner(data.filter)
+        held = _hold_out((pair for source in found.train for pair in _cleaned(source, cleaner)), data.held_out)
+        write(_in_lists(held, found.train[0].aligned, "validation"), folder, SIDES)
+    about = _write_train(folder, data, found.train, held)
+    if not sum(about["parts"]):
+        raise TransformerError(
+            f"{' and '.join(source.name for source in found.train)}: no pairs are left to train on (left out: "
+            f"{about['skipped']}); name a validation set with --data.validation, loosen --data.filter, or give "
+            "more text"
+        )
+    (folder / "corpus.json").write_text(json.dumps(about))
 
 
 def _cleaned(source: Source, cleaner: Cleaner) -> Iterator[Pair]:
@@ -188,6 +169,7 @@ def _cleaned(source: Source, cleaner: Cleaner) -> Iterator[Pair]:
 def _write_train(folder: Path, data: config.Data, given: list[Source], held: list[Pair]) -> dict[str, Any]:
     """Write what is not held out, and say what became of the rest."""
     out = {pair.source for pair in held}, {pair.target for pair in held}
+    unmet = {(pair.source, pair.target) for pair in held}
     aligned, cleaner = given[0].aligned, Cleaner(data.filter)
     parts, shared, cut = [0] * len(given), 0, False
     with ExitStack() as stack:
@@ -195,7 +177,8 @@ def _write_train(folder: Path, data: config.Data, given: list[Source], held: lis
         for part, one in enumerate(given):
             for pair in _cleaned(one, cleaner):
                 if pair.source in out[0] or pair.target in out[1]:
-                    shared += 1
+                    shared += pair[:2] not in unmet
+                    unmet.discard(pair[:2])
                     continue
                 if data.limit and parts[part] == data.limit:
                     cut = True
@@ -204,9 +187,9 @@ def _write_train(folder: Path, data: config.Data, given: list[Source], held: lis
                 for writer, text in zip(writers, pair, strict=True):
                     writer.append(text)
     skipped = dict(cleaner.counts)
-    if shared > len(held):
-        skipped["also in the held-out set"] = shared - len(held)
-    return {"parts": parts, "skipped": skipped, "cut": cut, "aligned": aligned}
+    if shared:
+        skipped["also in the held-out set"] = shared
+    return {"parts": parts, "skipped": skipped, "cut": cut, "aligned": aligned, "held": len(held)}
 
 
 def _hold_out(pairs: Iterable[Pair], most: int) -> list[Pair]:
@@ -238,8 +221,10 @@ def _open(folder: Path) -> tuple[Corpus, Corpus, dict[str, Any]] | None:
         if not len(source) == len(target) == sum(about["parts"]):
             return None
         train = Corpus(source, target, Alignments(links) if about["aligned"] else None, "train")
-        held = there(folder, "validation", SIDES)
+        held = about["held"]
         validation = read(folder, "validation", SIDES) if held else Corpus([], [], None, "validation")
+        if len(validation.sources) != held:
+            return None
     except (OSError, ValueError, KeyError, TypeError, TransformerError):
         return None
     return train, validation, about

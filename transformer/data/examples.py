@@ -7,13 +7,9 @@ are. The folder appears whole or not at all; one that was interrupted is gone on
 want the same one, one makes it.
 """
 
-import fcntl
 import hashlib
 import json
-import shutil
-import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -24,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transformer.data import shards
+from transformer.data.cache import entry
 from transformer.data.corpus import Corpus
-from transformer.data.shards import SIDES, Plain, Rows, StoppedError, closed
+from transformer.data.shards import SIDES, Plain, Rows, closed
 from transformer.data.subwords import sampler
 from transformer.data.text import digest
 from transformer.data.tokenizer import Tokenizer, Tokenizers, fingerprint
@@ -99,17 +96,23 @@ class Examples:
         return source, target
 
 
-def build(corpus: Corpus, tokenizers: Tokenizers, max_length: int | None, cache: Path) -> Examples:
+def build(
+    corpus: Corpus, tokenizers: Tokenizers, max_length: int | None, cache: Path, flag: str = "--data.max-length"
+) -> Examples:
     """Tokenise a corpus, or find it in `cache`. Pairs with a side longer than `max_length` tokens (end mark
-    included) are dropped and counted; None keeps all, so that example i is sentence i. A damaged entry of the
-    cache is made anew.
+    included; `flag` sets it) are dropped and counted; None keeps all, so that example i is sentence i. A damaged entry
+    of the cache is made anew.
 
     Raises TransformerError when nothing is left, or the cache cannot be written.
     """
     job = Plain(corpus.sources, corpus.targets, tokenizers, max_length)
     folder = Path(cache).expanduser() / "examples" / _key(corpus, tokenizers, str(max_length))
-    examples = _made(folder, job, tokenizers, f"tokenising {corpus.name}", cache)
-    reason = f"longer than --data.max-length={max_length}"
+
+    def make(unfinished: Path) -> None:
+        shards.make(unfinished, job, tokenizers, f"tokenising {corpus.name}")
+
+    examples = entry(folder, _open, make, str(cache), resumes=True)
+    reason = f"longer than {flag}={max_length}"
     if examples.dropped:
         examples = replace(examples, dropped={reason: sum(examples.dropped.values())})
     if not len(examples):
@@ -117,7 +120,7 @@ def build(corpus: Corpus, tokenizers: Tokenizers, max_length: int | None, cache:
             raise TransformerError(f"the {corpus.name} set has no sentences")
         raise TransformerError(
             f"all {len(corpus.sources)} pairs of the {corpus.name} set are longer than "
-            f"--data.max-length={max_length} tokens: raise it, or give a larger --tokenizer.vocabulary"
+            f"{flag}={max_length} tokens: raise it, or give a larger --tokenizer.vocabulary"
         )
     return examples
 
@@ -138,14 +141,20 @@ class Drawn:
     alone = 1
 
     def __len__(self) -> int:
-        examples = _open(self.plain)
-        return 0 if examples is None else len(examples)
+        return len(self._plain())
+
+    def _plain(self) -> Examples:
+        plain = _open(self.plain)
+        if plain is None:
+            raise TransformerError(
+                f"{self.plain}: the tokenised text is gone while it was used; go on with --resume, which makes it anew"
+            )
+        return plain
 
     def __call__(self, start: int, stop: int, threads: int) -> tuple[Rows, Rows, list[bool]]:
         """Tokens of the examples from `start` on, end marks added; all are kept."""
-        plain = _open(self.plain)
-        if plain is None or plain.sentences is None:
-            raise TransformerError(f"{self.plain}: the tokenised text is gone; start again with --resume")
+        plain = self._plain()
+        assert plain.sentences is not None
         sentences = plain.sentences[start:stop]
         first = int(sentences[0])
         sides = []
@@ -163,26 +172,24 @@ class Drawn:
 
 def draw(
     plain: Examples, corpus: Corpus, tokenizers: Tokenizers, rate: float, seed: int, epoch: int, limit: tuple[int, int],
-    cache: Path, stop: Event | None = None,
+    folder: Path, stop: Event | None = None,
 ) -> Examples:  # fmt: skip
-    """The examples of an epoch whose pieces are drawn (`--tokenizer.sampling`): the same sentences under the same
-    numbers as in `plain`, tokenised anew by (seed, epoch, example) alone. Raises as `build`; StoppedError after
-    `stop`."""
+    """The examples of an epoch whose pieces are drawn (`--tokenizer.sampling`), into a folder of this process: the same
+    sentences under the same numbers as in `plain`, tokenised anew by (seed, epoch, example) alone.
+
+    Raises TransformerError where it cannot be written, StoppedError soon after `stop` is set.
+    """
     assert plain.folder is not None
     job = Drawn(corpus.sources, corpus.targets, tokenizers, rate, seed, epoch, limit, plain.folder)
-    told = f"{VERSION} {plain.key} {rate} {seed} {epoch} {limit}"
-    folder = Path(cache).expanduser() / "drawn" / hashlib.sha256(told.encode()).hexdigest()[:32]
-    return _made(folder, job, tokenizers, f"drawing epoch {epoch + 1}", cache, stop)
-
-
-def forget(examples: Examples) -> None:
-    """Remove from the cache what will not be read again. Whoever reads it still has it; whoever asks for it anew never
-    finds a part of it."""
-    if examples.folder is not None:
-        aside = examples.folder.with_name(f".{uuid.uuid4().hex}")
-        with suppress(OSError):  # another process has removed it
-            examples.folder.rename(aside)
-        shutil.rmtree(aside, ignore_errors=True)
+    try:
+        folder.mkdir()
+        shards.make(folder, job, tokenizers, f"drawing epoch {epoch + 1}", stop)
+    except OSError as error:
+        raise TransformerError(f"{folder} cannot be written ({error.strerror or error})") from error
+    drawn = _open(folder)
+    if drawn is None:
+        raise TransformerError(f"{folder}: damaged as soon as it was written; name another --data.cache")
+    return drawn
 
 
 def link(examples: Examples, corpus: Corpus, tokenizers: Tokenizers, max_length: int | None) -> Examples:
@@ -193,23 +200,24 @@ def link(examples: Examples, corpus: Corpus, tokenizers: Tokenizers, max_length:
     """
     assert corpus.alignments is not None
     alignments = iter(corpus.alignments)
-    pairs: list[tuple[int, int]] = []
-    offsets, unusable = [0], 0
+    parts, counts, unusable = [], [0], 0
     job = Plain(corpus.sources, corpus.targets, tokenizers, max_length)
     for start in range(0, len(job), shards.SHARD):
         *sides, fits = job(start, start + shards.SHARD, 0)
+        pairs: list[tuple[int, int]] = []
         for source, target, fit in zip(*sides, fits, strict=True):
             alignment = next(alignments)
             if not fit:
                 continue
             i, j = _tokens_of_words(source, tokenizers.source), _tokens_of_words(target, tokenizers.target)
-            if all(s in i and t in j for s, t in alignment):
-                pairs.extend((a, b) for s, t in alignment for a in i[s] for b in j[t])
-            else:
-                unusable += 1
-            offsets.append(len(pairs))
-    links = Links(np.array(pairs, np.uint16).reshape(-1, 2), np.array(offsets, np.int64), unusable)
-    return replace(examples, links=links)
+            usable = all(s in i and t in j for s, t in alignment)
+            found = [(a, b) for s, t in alignment for a in i[s] for b in j[t]] if usable else []
+            pairs += found
+            unusable += not usable
+            counts.append(len(found))
+        parts.append(np.array(pairs, np.uint16).reshape(-1, 2))
+    offsets = np.cumsum(np.array(counts, np.int64))
+    return replace(examples, links=Links(np.concatenate(parts), offsets, unusable))
 
 
 def _tokens_of_words(ids: list[int], tokenizer: Tokenizer) -> dict[int, list[int]]:
@@ -233,52 +241,6 @@ def in_memory(sources: Sequence[str], targets: Sequence[str], tokenizers: Tokeni
 def _key(corpus: Corpus, tokenizers: Tokenizers, limit: str) -> str:
     told = [str(VERSION), fingerprint(tokenizers), limit, digest(corpus.sources), digest(corpus.targets)]
     return hashlib.sha256(" ".join(told).encode()).hexdigest()[:32]
-
-
-def _made(
-    folder: Path, job: Plain | Drawn, tokenizers: Tokenizers, what: str, cache: Path, stop: Event | None = None
-) -> Examples:
-    """The examples in a folder, which is filled where it is not whole."""
-    examples = _open(folder)
-    if examples is None:
-        try:
-            with _alone(folder) as unfinished:
-                if _open(folder) is None:  # otherwise another process was first
-                    try:
-                        shards.make(unfinished, job, tokenizers, what, stop)
-                    except StoppedError:
-                        shutil.rmtree(unfinished)
-                        raise
-                    shutil.rmtree(folder, ignore_errors=True)  # a damaged one
-                    unfinished.rename(folder)
-        except OSError as error:
-            raise TransformerError(
-                f"--data.cache={cache} cannot be written ({error.strerror}): name another folder"
-            ) from error
-        examples = _open(folder)
-        if examples is None:
-            raise TransformerError(f"{folder}: damaged as soon as it was written; name another --data.cache")
-    return examples
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[Path]:
-    """The unfinished form of a folder, while no other process of this machine has it."""
-    unfinished = folder.with_name(f".{folder.name}")
-    while True:
-        unfinished.mkdir(parents=True, exist_ok=True)
-        with (unfinished / "lock").open("wb") as file:
-            with suppress(OSError):  # a file system without locks: the worst is that work is done twice
-                fcntl.flock(file, fcntl.LOCK_EX)
-            if not (unfinished / "lock").exists():  # it was moved into place while this process waited
-                if _open(folder) is None:
-                    continue
-                unfinished.mkdir(exist_ok=True)
-            yield unfinished
-        break
-    with suppress(OSError):  # nothing is left where it was moved into place
-        (unfinished / "lock").unlink(missing_ok=True)
-        unfinished.rmdir()
 
 
 def _open(folder: Path) -> Examples | None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from transformer.data.buckets import BLOCK, Bucket, assign
 from transformer.data.shuffle import key_of, permute
+from transformer.errors import UsageError
 
 Ints = NDArray[Any]
 
@@ -186,8 +187,11 @@ def shares_of(parts: Sequence[int], weights: Sequence[float], temperature: float
 
     `weights` are their shares, in any unit; where there are none, a corpus of n has the share n ** (1 / temperature).
     Temperature sampling: Arivazhagan et al. 2019, section 4.2. A corpus without examples takes no part.
+    Raises UsageError when none does.
     """
     wanted = [float(n > 0) * (weights[i] if weights else n ** (1 / temperature)) for i, n in enumerate(parts)]
+    if not sum(wanted):
+        raise UsageError("--data.weights leave nothing: the corpora that they name have no pairs left to train on")
     total, starts = sum(parts), np.concatenate([[0], np.cumsum(parts)])
     even = not weights and temperature == 1
     return tuple(

@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import signal
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -78,9 +79,9 @@ def make(folder: Path, job: Any, tokenizers: Tokenizers, what: str, stop: Event 
     `stop` is set.
     """
     shards = [(start, min(start + SHARD, len(job))) for start in range(0, len(job), SHARD)]
-    missing = [shard for shard in shards if not _path(folder, shard).exists()]
+    missing = [shard for shard in shards if not _whole(_path(folder, shard))]
     # Lists would travel to other processes whole.
-    several = len(missing) > job.alone and isinstance(job.sources, Text) and (os.cpu_count() or 1) > 1
+    several = len(missing) > job.alone and isinstance(job.sources, Text) and cores() > 1
     with tqdm(total=len(job), desc=what, unit=" pairs", unit_scale=True, disable=None, leave=False) as bar:
         bar.update(sum(last - first for first, last in set(shards) - set(missing)))
         for first, last in _by_processes(folder, job, missing) if several else _by_threads(folder, job, missing):
@@ -90,15 +91,20 @@ def make(folder: Path, job: Any, tokenizers: Tokenizers, what: str, stop: Event 
     _join(folder, shards, tokenizers)
 
 
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _by_threads(folder: Path, job: Job, shards: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     for shard in shards:
-        _write(folder, job, shard, os.cpu_count() or 1)
+        _write(folder, job, shard, cores())
         yield shard
 
 
 def _by_processes(folder: Path, job: Job, shards: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """Fresh processes, not copies of this one: JAX has threads here."""
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), _set_up) as pool:
+    with ProcessPoolExecutor(cores(), get_context("spawn"), _set_up) as pool:
         waiting = [pool.submit(_write, folder, job, shard, 1) for shard in shards]
         try:
             for shard, one in zip(shards, waiting, strict=True):
@@ -106,7 +112,8 @@ def _by_processes(folder: Path, job: Job, shards: list[tuple[int, int]]) -> Iter
                 yield shard
         except BrokenProcessPool:
             raise TransformerError(
-                "a process that tokenised was killed, perhaps for want of memory; the same command goes on from there"
+                "a process that tokenised was lost: killed, perhaps for want of memory, or the cache was removed under "
+                "it; the same command goes on from there"
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)
@@ -123,6 +130,15 @@ def _path(folder: Path, shard: tuple[int, int]) -> Path:
     return folder / f"shard-{shard[0]:010d}.npz"
 
 
+def _whole(path: Path) -> bool:
+    """Whether a shard is there and can be read to its end."""
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            return "fits" in arrays.files
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return False
+
+
 def _write(folder: Path, job: Job, shard: tuple[int, int], threads: int) -> None:
     *sides, fits = job(*shard, threads)
     arrays: dict[str, Any] = {"fits": np.array(fits, bool)}
@@ -134,6 +150,8 @@ def _write(folder: Path, job: Job, shard: tuple[int, int], threads: int) -> None
     unfinished = path.with_suffix(f".{os.getpid()}.tmp")
     with unfinished.open("wb") as file:
         np.savez(file, **arrays)
+        file.flush()
+        os.fsync(file.fileno())
     unfinished.replace(path)
 
 

@@ -5,6 +5,7 @@ while the one before is trained on. What is drawn hangs on (seed, epoch, example
 place.
 """
 
+import shutil
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
@@ -16,13 +17,16 @@ import grain
 import numpy as np
 from numpy.typing import NDArray
 
+from transformer import config
 from transformer.data import examples as made
 from transformer.data.batches import Batch, assemble
-from transformer.data.buckets import Bucket
+from transformer.data.buckets import Bucket, choose_buckets
+from transformer.data.cache import Scratch
 from transformer.data.corpus import Corpus
 from transformer.data.examples import Examples
 from transformer.data.plan import Plan, Share, make_plan
 from transformer.data.tokenizer import Tokenizers
+from transformer.errors import TransformerError
 
 Ints = NDArray[Any]
 
@@ -48,6 +52,9 @@ class Supply(Protocol):
     def epoch(self, number: int) -> tuple[Examples, Plan]:
         """Of one epoch."""
 
+    def ahead(self, number: int) -> None:
+        """This epoch comes next."""
+
     def close(self) -> None:
         """End what is done in the background."""
 
@@ -62,6 +69,9 @@ class Same:
     def epoch(self, number: int) -> tuple[Examples, Plan]:
         return self._examples, self._plan
 
+    def ahead(self, number: int) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
@@ -72,38 +82,71 @@ class Redrawn:
     def __init__(
         self,
         plain: Examples,
-        first: Examples,
         corpus: Corpus,
         tokenizers: Tokenizers,
         rate: float,
         seed: int,
-        buckets: tuple[Bucket, ...],
+        batching: config.Batching,
+        multiple: int,
         shares: tuple[Share, ...],
+        longest: int,
         cache: Path,
     ) -> None:
-        """`plain`: the examples as they are without chance; `first`: those of the first epoch; `buckets`: the last of
-        them holds every one of both."""
-        self.buckets, self._stop = buckets, Event()
-        limit = buckets[-1].source_length, buckets[-1].target_length
-        self._draw: Callable[[int], Examples] = lambda epoch: made.draw(
-            plain, corpus, tokenizers, rate, seed, epoch, limit, cache, self._stop
-        )
-        self._plan: Callable[[Examples], Plan] = lambda drawn: make_plan(
-            drawn.source_lengths, drawn.target_lengths, buckets, seed, shares
-        )
-        self._background = ThreadPoolExecutor(1, "draw")
-        self._drawn: dict[int, Future[Examples]] = {0: Future()}
-        self._drawn[0].set_result(first)
+        """Draws the first epoch, whose lengths the shapes of batches are made for.
+
+        Args:
+            plain: the examples as they are without chance; with the longest bucket all of them still fit.
+            corpus: what they were made from, with `tokenizers`.
+            rate: see `subwords.sampler`.
+            seed: of the draws and of the order.
+            batching: with `multiple` and `shares`, as `choose_buckets` and `make_plan` have it.
+            multiple: divides the rows.
+            shares: of the corpora.
+            longest: side of a pair, in tokens.
+            cache: holds the epochs while they are needed.
+
+        Raises TransformerError where they cannot be written.
+        """
+        try:
+            self._scratch = Scratch(cache / "drawn")
+        except OSError as error:
+            raise TransformerError(f"--data.cache={cache} cannot be written ({error.strerror or error})") from error
+        self._stop, self._background = Event(), ThreadPoolExecutor(1, "draw")
+
+        def draw(epoch: int, limit: tuple[int, int]) -> Examples:
+            folder = self._scratch.path / str(epoch)
+            return made.draw(plain, corpus, tokenizers, rate, seed, epoch, limit, folder, self._stop)
+
+        def planned(drawn: Examples) -> tuple[Examples, Plan]:
+            return drawn, make_plan(drawn.source_lengths, drawn.target_lengths, self.buckets, seed, shares)
+
+        try:
+            first = draw(0, (longest, longest))
+        except BaseException:
+            self.close()
+            raise
+        sides = (plain.source_lengths, first.source_lengths), (plain.target_lengths, first.target_lengths)
+        widest = [np.maximum(*side) for side in sides]
+        self.buckets = tuple(choose_buckets(widest[0], widest[1], batching, multiple, widest=True))
+        # What was drawn for the first epoch under the looser limit is what this one gives: all of it fits.
+        limit = self.buckets[-1].source_length, self.buckets[-1].target_length
+        self._draw = lambda epoch: planned(draw(epoch, limit))
+        self._drawn: dict[int, Future[tuple[Examples, Plan]]] = {0: Future()}
+        self._drawn[0].set_result(planned(first))
 
     def epoch(self, number: int) -> tuple[Examples, Plan]:
         """Waits where it has not been drawn yet. Raises TransformerError."""
         drawn = self._ask(number).result()
-        for other in [epoch for epoch in self._drawn if epoch < number]:
-            made.forget(self._drawn.pop(other).result())
-        self._ask(number + 1)
-        return drawn, self._plan(drawn)
+        for past in [epoch for epoch in self._drawn if epoch < number - 1]:  # the last one may still be asked about
+            del self._drawn[past]
+            shutil.rmtree(self._scratch.path / str(past), ignore_errors=True)
+        return drawn
 
-    def _ask(self, number: int) -> "Future[Examples]":
+    def ahead(self, number: int) -> None:
+        """Draw an epoch in the background."""
+        self._ask(number)
+
+    def _ask(self, number: int) -> "Future[tuple[Examples, Plan]]":
         if number not in self._drawn:
             self._drawn[number] = self._background.submit(self._draw, number)
         return self._drawn[number]
@@ -112,9 +155,7 @@ class Redrawn:
         """What was drawn is removed: it can be drawn again."""
         self._stop.set()
         self._background.shutdown(wait=True, cancel_futures=True)
-        for future in self._drawn.values():
-            if not future.cancelled() and future.exception() is None:
-                made.forget(future.result())
+        self._scratch.close()
 
 
 class _Epoch:

@@ -20,10 +20,10 @@ CHUNK = 16_384
 
 
 class Text(Sequence[str]):
-    """N sentences of a file that `TextWriter` wrote, as a sequence of str. Travels between processes as its path."""
+    """N sentences that `TextWriter` wrote, as a sequence of str. Travels between processes as its path."""
 
     def __init__(self, path: Path) -> None:
-        """`path` without the ending. Raises ValueError where the two files do not fit, OSError where they cannot be
+        """`path` without the ending. Raises ValueError where the files do not fit, OSError where they cannot be
         read."""
         self.path = path
         size = path.with_suffix(".text").stat().st_size
@@ -73,7 +73,7 @@ class Text(Sequence[str]):
 
 
 class TextWriter:
-    """Writes the two files of a text, sentence by sentence; they are whole when its context ends."""
+    """Writes the files of a text, sentence by sentence; they are whole when its context ends."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

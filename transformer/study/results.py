@@ -17,6 +17,7 @@ from jaxtyping import Int
 
 from transformer import config, rundir
 from transformer.errors import TransformerError, UsageError
+from transformer.locks import claimed
 from transformer.study.cells import Trial, digest
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class Results:
     def collect(self, runs: Path) -> None:
         """Take over what lies in run directories, and write results.json whole if that changed it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with rundir.claimed(self.path.parent, wait=True):
+        with claimed(self.path.parent, wait=True):
             there = _read(self.path)
             self._found = merged(there, [_read_one(path) for path in sorted(runs.glob(f"*/{FILE}"))])
             if self._found != there:

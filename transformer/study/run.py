@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformer import rundir
 from transformer.errors import InterruptedRunError, TransformerError, UsageError
+from transformer.locks import claimed
 from transformer.study import cells, progress, report, slurm, trial, workers
 from transformer.study.cells import Trial
 from transformer.study.results import Results, there
@@ -159,7 +159,7 @@ def _taken(runs: Path, one: Trial) -> bool:
     path = trial.lock(runs, one)
     if not path.exists():
         return False
-    with rundir.claimed(path) as ours:
+    with claimed(path) as ours:
         return not ours
 
 

@@ -22,6 +22,7 @@ from transformer.checkpoint import Checkpoints
 from transformer.data import corpus
 from transformer.data.corpus import Corpus
 from transformer.errors import UsageError
+from transformer.locks import claimed
 from transformer.rundir import Run
 from transformer.study import results
 from transformer.study.cells import Trial
@@ -45,7 +46,7 @@ def run(trial: Trial, runs: Path) -> None:
     runs.mkdir(parents=True, exist_ok=True)
     folder = runs / trial.name
     for _ in range(TRIES):  # a runner that looks whether the lock is free has it for a moment
-        with rundir.claimed(lock(runs, trial)) as ours:
+        with claimed(lock(runs, trial)) as ours:
             if ours:
                 if not results.there(folder, trial):
                     results.write(folder, trial, _result(trial, folder))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from transformer.data.corpus import Corpus
+from transformer.data.filters import normalize
 from transformer.data.tokenizer import Tokenizers
 
 Ints = NDArray[Any]
@@ -57,7 +58,10 @@ def keep(corpus: Corpus, tokenizers: Tokenizers) -> Kept:
         Counter(chain.from_iterable(map(tokenizer.split, text)))
         for tokenizer, text in zip(tokenizers, texts, strict=True)
     )
-    return Kept((source, target), (hash_all(corpus.sources), hash_all(corpus.targets)))
+    # The training text is in the tokenizers' normal form already.
+    normal = ([normalize(one, side.form) for one in text] for side, text in zip(tokenizers, texts, strict=True))
+    hashes = [hash_all(text) for text in normal]
+    return Kept((source, target), (hashes[0], hashes[1]))
 
 
 def walk(corpus: Corpus, sentences: Ints, tokenizers: Tokenizers, sought: Sequence[Kept]) -> Walked:
