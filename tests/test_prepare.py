@@ -30,7 +30,7 @@ def test_text_tokenizers_and_examples_are_found_again(settings, monkeypatch):
 
 
 def folder_of(cache: Path) -> Path:
-    (folder,) = (path for path in (cache / "corpus").iterdir() if not path.name.startswith("."))
+    (folder,) = (path for path in (cache / "corpus").iterdir() if path.is_dir())
     return folder
 
 
