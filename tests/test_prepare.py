@@ -59,6 +59,23 @@ def test_changed_text_is_other_text(settings, corpora, tmp_path):
     assert again.identity["train"] != first.identity["train"]
 
 
+def test_other_links_or_another_border_between_corpora_are_other_data(settings, corpora, tmp_path):
+    links = tmp_path / "links"
+    links.write_text("0-0\n" * 300)
+    found = [prepare.prepare(with_data(settings, alignments=str(links)), None).identity]
+    links.write_text("0-0\n" * 299 + "0-1\n")
+    found.append(prepare.prepare(with_data(settings, alignments=str(links)), None).identity)
+    for cut in (100, 200):
+        for side in ("xx", "yy"):
+            lines = (corpora / f"train.{side}").read_text().splitlines(keepends=True)
+            (tmp_path / f"a{cut}.{side}").write_text("".join(lines[:cut]))
+            (tmp_path / f"b{cut}.{side}").write_text("".join(lines[cut:]))
+        parts = with_data(settings, train=str(tmp_path / f"a{cut}"), also=(str(tmp_path / f"b{cut}"),))
+        found.append(prepare.prepare(parts, None).identity)
+    assert len({one["train"] for one in found}) == 4
+    assert len({one["tokenizer"] for one in found}) == 1
+
+
 @pytest.fixture
 def other(tmp_path):
     """Forty pairs more, of other words."""

@@ -173,6 +173,27 @@ def test_limit_cuts_training_only(tmp_path):
     assert corpus.load(files(train=prefix, limit=45)) == every
 
 
+def test_what_shares_a_held_out_side_is_counted_under_a_limit_too(tmp_path):
+    english, german = numbered(40)
+    prefix = put(tmp_path, "train", [*english, *english], [*german, *(f"anders {n}" for n in range(40))])
+    loaded = corpus.load(files(train=prefix, limit=38, held_out=4))
+    assert loaded.cut
+    assert len(loaded.train.sources) == 38
+    held = set(loaded.validation.sources)
+    # Read were the first 40 pairs or so: those that share a source with a held-out pair and are not it.
+    read = list(zip([*english, *english], [*german, *(f"anders {n}" for n in range(40))], strict=True))
+    end = read.index((loaded.train.sources[-1], loaded.train.targets[-1])) + 1
+    pairs = set(zip(*loaded.validation[:2], strict=True))
+    wanted = sum(pair[0] in held and pair not in pairs for pair in read[:end])
+    assert loaded.skipped.get("also in the held-out set", 0) == wanted
+
+
+def test_a_cache_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TransformerError, match=r"--data\.cache=.*file cannot be written \(Not a directory\)"):
+        corpus.load(files(train=put(tmp_path, "a", *numbered(30)), cache=str(tmp_path / "file")))
+
+
 def test_held_out_that_takes_everything(tmp_path):
     with pytest.raises(TransformerError, match="no pairs are left to train on"):
         corpus.load(files(train=put(tmp_path, "a", ["one"] * 5, ["eins"] * 5)))
