@@ -5,6 +5,7 @@ import pytest
 
 from transformer import logbook
 from transformer.logbook import Logbook
+from transformer.data.supply import Place
 from transformer.meter import Meter, NonFiniteLossError
 from transformer.rundir import Run
 
@@ -50,8 +51,8 @@ def metrics(loss, tokens, norm=1.0):
 
 def test_losses_are_means_over_tokens_and_norms_over_updates():
     meter = Meter()
-    meter.add(0, metrics(1.0, 30, norm=2.0))
-    meter.add(1, metrics(4.0, 10, norm=4.0))
+    meter.add(Place(0, 0), metrics(1.0, 30, norm=2.0))
+    meter.add(Place(0, 1), metrics(4.0, 10, norm=4.0))
     values = meter.close()
     assert values["loss"] == pytest.approx((1.0 * 30 + 4.0 * 10) / 40)
     assert values["nll"] == pytest.approx(values["loss"] / 2)
@@ -60,22 +61,22 @@ def test_losses_are_means_over_tokens_and_norms_over_updates():
 
 def test_each_line_begins_anew():
     meter = Meter()
-    meter.add(0, metrics(1.0, 30))
+    meter.add(Place(0, 0), metrics(1.0, 30))
     meter.close()
-    meter.add(1, metrics(4.0, 10))
+    meter.add(Place(0, 1), metrics(4.0, 10))
     assert meter.close()["loss"] == pytest.approx(4.0)
 
 
 @pytest.mark.parametrize("bad", [metrics(float("nan"), 5), metrics(1.0, 5, norm=float("inf"))])
 def test_what_is_not_finite_is_named_one_update_later_or_when_settled(bad):
     meter = Meter()
-    meter.add(7, bad)
-    with pytest.raises(NonFiniteLossError, match="batch 7"):
+    meter.add(Place(0, 7), bad)
+    with pytest.raises(NonFiniteLossError, match="batch 8 of epoch 1"):
         meter.settle()
     meter = Meter()
-    meter.add(7, bad)
-    with pytest.raises(NonFiniteLossError, match="batch 7"):
-        meter.add(8, metrics(1.0, 5))
+    meter.add(Place(0, 7), bad)
+    with pytest.raises(NonFiniteLossError, match="batch 8 of epoch 1"):
+        meter.add(Place(0, 8), metrics(1.0, 5))
 
 
 def test_the_speed_leaves_pauses_out(monkeypatch):
@@ -83,7 +84,7 @@ def test_the_speed_leaves_pauses_out(monkeypatch):
     monkeypatch.setattr("transformer.meter.time.perf_counter", lambda: next(clock))
     meter = Meter()
     meter.pause(8.0)
-    meter.add(0, metrics(1.0, 30))
+    meter.add(Place(0, 0), metrics(1.0, 30))
     values = meter.close()
     assert values["tokens_per_s"] == pytest.approx(30 / 2)
     assert values["step_ms_p50"] == pytest.approx(2e3)

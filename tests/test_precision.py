@@ -23,7 +23,7 @@ MODELS = {
 }
 
 
-@pytest.fixture(params=MODELS, scope="module")
+@pytest.fixture(params=["transformer", pytest.param("luong", marks=pytest.mark.slow), "bahdanau"], scope="module")
 def trained(request):
     """Of each precision: the step as a function, its first state, and 30 updates: (losses, gradients of the first)."""
     model = MODELS[request.param]

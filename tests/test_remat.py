@@ -30,7 +30,13 @@ def compiled(model, how):
 
 
 @pytest.mark.parametrize(
-    "model", [DEEP, tiny(unroll=True), RNN, FEEDING], ids=["scan", "unrolled", "bahdanau", "luong"]
+    "model",
+    [
+        pytest.param(DEEP, id="scan"),
+        pytest.param(tiny(unroll=True), id="unrolled", marks=pytest.mark.slow),
+        pytest.param(RNN, id="bahdanau"),
+        pytest.param(FEEDING, id="luong", marks=pytest.mark.slow),
+    ],
 )
 def test_gradients_are_those_of_keeping_all(model):
     (plain, parameters), memory = compiled(model, "none"), {}
