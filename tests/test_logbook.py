@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import pytest
 
 from transformer import logbook
-from transformer.logbook import Logbook
 from transformer.data.supply import Place
+from transformer.logbook import Logbook
 from transformer.meter import Meter, NonFiniteLossError
 from transformer.rundir import Run
 
