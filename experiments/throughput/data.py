@@ -9,7 +9,6 @@ in a process of its own with an empty cache. Results go to results/data.json, th
 import dataclasses
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -104,10 +103,12 @@ class Peak:
         self._thread.start()
 
     def _watch(self) -> None:
-        while not self._over.wait(0.02):
+        over = False
+        while not over:
             values = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
             self.own = max(self.own, int(values["RssAnon"].split()[0]) >> 10)
             self.all = max(self.all, int(values["VmRSS"].split()[0]) >> 10)
+            over = self._over.wait(0.02)
 
     def end(self) -> None:
         self._over.set()
@@ -151,7 +152,6 @@ def measure(pairs: int, folder: Path) -> dict[str, Any]:
             tokenizers = _tokenizers(settings.tokenizer, "none", corpora.train, cache)
         with part(result, "examples"):
             train = examples.build(corpora.train, tokenizers, settings.data.max_length, cache)
-        result["children_mib"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10
         with part(result, "plan"):
             given, plan = _supply(settings, corpora, train, tokenizers, cache)
             plan.batch(0)
@@ -188,9 +188,11 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
             ("plan", "planned", "D"), ("again", "all found again", "^"),
         ):  # fmt: skip
             axes[0].loglog(sizes, [one[f"{name}_s"] for one in found], marker=marker, label=label)
-        axes[0].set(ylabel="seconds")
+        axes[0].set(ylabel="seconds", ylim=(None, 2e4))  # room for the legend
         for name, label, marker in (("examples", "tokenised", "s"), ("plan", "planned", "D"), ("stream", "read", "o")):
-            axes[1].semilogx(sizes, [one[f"{name}_own_mib"] for one in found], marker=marker, label=label)
+            axes[1].semilogx(
+                sizes, [one[f"{name}_own_mib"] or float("nan") for one in found], marker=marker, label=label
+            )
         axes[1].set(ylabel="own memory of the process, MiB", ylim=(0, None))
         axes[2].semilogx(sizes, [one["batches_per_s"] for one in found], marker="o", label="batches a second")
         axes[2].axhline(1 / STEP, color="gray", linestyle="--", label="wanted at 50 ms an update")
@@ -198,7 +200,7 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
         for ax in axes:
             ax.set(xlabel="pairs")
             ax.grid(alpha=0.3)
-            ax.legend(frameon=False, fontsize=8)
+            ax.legend(frameon=False, fontsize=8, loc="upper left" if ax is axes[0] else "center right")
         figure.savefig(path, dpi=150)
 
 
