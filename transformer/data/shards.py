@@ -78,11 +78,12 @@ def make(folder: Path, job: Any, tokenizers: Tokenizers, what: str, stop: Event 
     Raises OSError where the folder cannot be written, TransformerError where a process is lost, StoppedError soon after
     `stop` is set.
     """
-    shards = [(start, min(start + SHARD, len(job))) for start in range(0, len(job), SHARD)]
+    size = len(job)
+    shards = [(start, min(start + SHARD, size)) for start in range(0, size, SHARD)]
     missing = [shard for shard in shards if not _whole(_path(folder, shard))]
     # Lists would travel to other processes whole.
     several = len(missing) > job.alone and isinstance(job.sources, Text) and cores() > 1
-    with tqdm(total=len(job), desc=what, unit=" pairs", unit_scale=True, disable=None, leave=False) as bar:
+    with tqdm(total=size, desc=what, unit=" pairs", unit_scale=True, disable=None, leave=False) as bar:
         bar.update(sum(last - first for first, last in set(shards) - set(missing)))
         for first, last in _by_processes(folder, job, missing) if several else _by_threads(folder, job, missing):
             bar.update(last - first)
