@@ -56,6 +56,8 @@ class Page:
         self.theme(theme)
         self.driver.get("about:blank")
         self.driver.get(self.path.as_uri() + place)
+        # On a busy machine the driver has been seen to come back while the blank page still stood there.
+        self.wait(lambda: self.run("return location.protocol === 'file:' && document.readyState === 'complete'"))
 
     def theme(self, name: str) -> None:
         features = [{"name": "prefers-color-scheme", "value": name}]
@@ -95,7 +97,7 @@ class Page:
         Select(self.one(select)).select_by_visible_text(text)
 
     def wait(self, ready: Callable[[], bool]) -> None:
-        WebDriverWait(self.driver, 5).until(lambda _: ready())
+        WebDriverWait(self.driver, 30).until(lambda _: ready())
 
     def is_at(self, **state: object) -> bool:
         """Whether the hash of the address says this and nothing else."""
