@@ -6,36 +6,36 @@ Every attention of the model (encoder, decoder, cross) has the cell's score; not
 import dataclasses
 
 from transformer import recipes
-from transformer.config import Config, Training
+from transformer.config import Batching, Config, Training
 from transformer.study.cells import Cell, Study
 
-_, grammar = recipes.find("grammar")
+_, demo = recipes.find("demo")
 _, captions = recipes.find("multi30k_ende")
+UPDATES = 1_200
 
 
-def config(recipe: Config, score: str) -> Config:
-    attention = dataclasses.replace(recipe.model.attention, score=score)
+def config(corpus: Config, score: str, dropout: float) -> Config:
+    attention = dataclasses.replace(demo.model.attention, score=score)
     return dataclasses.replace(
-        recipe,
-        model=dataclasses.replace(recipe.model, attention=attention),
-        batching=grammar.batching,
-        schedule=grammar.schedule,
-        training=Training(steps=1_200, validate_every=400, validate_sentences=200),
+        corpus,
+        model=dataclasses.replace(demo.model, attention=attention, dropout=dropout),
+        batching=Batching(tokens=1_024, shapes=3),
+        schedule=demo.schedule,
+        training=Training(steps=UPDATES, validate_every=UPDATES, validate_sentences=0, metric="loss"),
     )
+
+
+def on_multi30k(score: str) -> Cell:
+    return Cell(config(captions, score, 0.1), seeds=(1, 2, 3), tokenize="none", table="multi30k")
 
 
 SCORES = ("scaled_dot", "additive", "general", "cosine", "location")
 study = Study(
     cells={
-        **{score: Cell(config(grammar, score), seeds=(1, 2, 3), table="grammar") for score in SCORES},
-        **{
-            f"multi30k_{score}": Cell(config(captions, score), seeds=(1, 2, 3), tokenize="none", table="multi30k")
-            for score in ("scaled_dot", "general")
-        },
+        **{score: Cell(config(demo, score, 0.0), seeds=(1, 2, 3), table="grammar") for score in SCORES},
+        **{f"multi30k_{score}": on_multi30k(score) for score in ("scaled_dot", "general")},
     },
-    full={
-        f"multi30k_{score}": Cell(config(captions, score), seeds=(1, 2, 3), tokenize="none", table="multi30k")
-        for score in ("additive", "cosine", "location")
-    },
+    full={f"multi30k_{score}": on_multi30k(score) for score in ("additive", "cosine", "location")},
     baselines=("scaled_dot", "multi30k_scaled_dot"),
+    beside=("../attention_variants", "../transformer_ablations"),
 )

@@ -8,12 +8,13 @@ are words; on Multi30k they are pieces.
 import dataclasses
 
 from transformer import recipes
-from transformer.config import Attention, Config, Rnn, Tokenizer, Training
+from transformer.config import Attention, Batching, Config, Rnn, Tokenizer, Training
 from transformer.study.cells import Cell, Study
 
 LIMITS = (15, 30)
+UPDATES = 1_200
 SCORES = {"rnnenc": "none", "rnnsearch": "additive"}
-_, grammar = recipes.find("grammar")
+_, demo = recipes.find("demo")
 _, captions = recipes.find("multi30k_ende")
 
 
@@ -22,10 +23,10 @@ def config(corpus: Config, score: str, limit: int, dropout: float) -> Config:
         decoder="bahdanau",
         cell="gru",
         bidirectional=True,
-        embedding=256,
-        encoder_width=128,
-        width=256,
-        readout=256,
+        embedding=128,
+        encoder_width=64,
+        width=128,
+        readout=128,
         attention=Attention(score=score),
         tie="all",
         dropout=dropout,
@@ -35,23 +36,23 @@ def config(corpus: Config, score: str, limit: int, dropout: float) -> Config:
         corpus,
         data=dataclasses.replace(corpus.data, max_length=limit + 1),  # and the mark of the end
         model=model,
-        batching=grammar.batching,
-        schedule=grammar.schedule,
-        training=Training(steps=1_500, validate_every=500, validate_sentences=200),
+        batching=Batching(tokens=1_024, shapes=3),
+        schedule=demo.schedule,
+        training=Training(steps=UPDATES, validate_every=UPDATES, validate_sentences=0, metric="loss"),
     )
 
 
-words = dataclasses.replace(grammar, tokenizer=Tokenizer(kind="word", vocabulary=6_000, joint=True))
+words = dataclasses.replace(demo, tokenizer=Tokenizer(kind="word", vocabulary=6_000, joint=True))
 study = Study(
     cells={
         **{
-            f"{name}_{limit}": Cell(config(words, score, limit, 0.1), seeds=(1, 2, 3), table="grammar")
+            f"{name}_{limit}": Cell(config(words, score, limit, 0.0), seeds=(1, 2, 3), table="grammar")
             for name, score in SCORES.items()
             for limit in LIMITS
         },
         **{
             f"multi30k_{name}_{limit}": Cell(
-                config(captions, score, limit, 0.3), seeds=(1, 2, 3), tokenize="none", table="multi30k"
+                config(captions, score, limit, 0.1), seeds=(1, 2, 3), tokenize="none", table="multi30k"
             )
             for name, score in SCORES.items()
             for limit in LIMITS

@@ -9,15 +9,18 @@ import dataclasses
 from typing import Any
 
 from transformer import recipes
-from transformer.config import Config, Training
+from transformer.config import Batching, Config, Training
 from transformer.study.cells import Cell, Study
 
-_, recipe = recipes.find("multi30k_ende")
+UPDATES = 1_200
+_, demo = recipes.find("demo")
+_, captions = recipes.find("multi30k_ende")
 base = dataclasses.replace(
-    recipe,
-    batching=dataclasses.replace(recipe.batching, tokens=2_048),
-    schedule=dataclasses.replace(recipe.schedule, peak=3e-3, warmup=400),
-    training=Training(steps=1_200, validate_every=400, validate_sentences=200),
+    captions,
+    model=dataclasses.replace(demo.model, dropout=0.1),
+    batching=Batching(tokens=1_024, shapes=3),
+    schedule=demo.schedule,
+    training=Training(steps=UPDATES, validate_every=UPDATES, validate_sentences=0, metric="loss"),
 )
 
 
@@ -36,10 +39,10 @@ def smoothing(share: float) -> Config:
 CONFIGS = {
     "base": base,
     **{f"A_heads_{number}": heads(number) for number in (1, 2, 8, 16)},
-    **{f"C_layers_{number}": model(encoder_layers=number, decoder_layers=number) for number in (2, 6)},
+    **{f"C_layers_{number}": model(encoder_layers=number, decoder_layers=number) for number in (1, 4)},
     **{f"C_width_{width}": model(width=width) for width in (64, 256)},
-    **{f"C_feedforward_{width}": model(feedforward=width) for width in (128, 512)},
-    **{f"D_dropout_{percent:02}": model(dropout=percent / 100) for percent in (0, 10)},
+    **{f"C_feedforward_{width}": model(feedforward=width) for width in (256, 1_024)},
+    **{f"D_dropout_{percent:02}": model(dropout=percent / 100) for percent in (0, 30)},
     **{f"D_smoothing_{percent:02}": smoothing(percent / 100) for percent in (0, 20)},
     "E_learned_positions": model(positions="learned"),
     "post_norm": model(norm="post"),
@@ -48,5 +51,6 @@ study = Study(
     cells={name: Cell(settings, tokenize="none") for name, settings in CONFIGS.items()},
     full={name: Cell(settings, seeds=(1, 2, 3), tokenize="none") for name, settings in CONFIGS.items()},
     baselines=("base",),
-    drawn=("base", "A_heads_1", "C_layers_2", "C_width_64", "D_dropout_00", "E_learned_positions", "post_norm"),
+    drawn=("base", "A_heads_1", "C_layers_1", "C_width_64", "D_dropout_00", "E_learned_positions", "post_norm"),
+    beside=("../attention_variants", "../scores_in_transformer"),
 )

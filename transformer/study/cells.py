@@ -45,6 +45,9 @@ class Study:
     """Cells that the others of their table are compared with, at most one a table."""
     drawn: tuple[str, ...] = ()
     """Cells in the figures; none of a table named: all of it."""
+    beside: tuple[str, ...] = ()
+    """Other studies, by their folder as seen from this one's: what they have of the very same settings and seed, by
+    whatever name, is taken from their results.json and not run again."""
     metric: Literal["BLEU", "AER"] = "BLEU"
     """What the comparisons and the main figure are about: BLEU (more is better), or the error rate of the attention as
     alignment, on test sets with gold links."""
@@ -132,6 +135,9 @@ def _check_form(study: Study, file: Path) -> None:
     tables = [study.whole[name].table for name in study.baselines]
     if len(set(tables)) < len(tables):
         raise UsageError(f"study {file}: a table has one cell of `baselines`, and here are {len(tables)} of them")
+    for other in study.beside if isinstance(study.beside, tuple) else (study.beside,):
+        if not isinstance(other, str) or not (file.parent / other).is_dir():
+            raise UsageError(f"study {file}: `beside` has {other!r}: a tuple of folders, as seen from {file.parent}")
     if study.metric not in ("BLEU", "AER"):
         raise UsageError(f"study {file} has metric={study.metric!r}: BLEU or AER")
     for name in study.full.keys() & study.cells.keys():

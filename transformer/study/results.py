@@ -56,6 +56,26 @@ class Results:
             if self._found != there:
                 rundir.write_json(self.path, self._found)
 
+    def borrow(self, trials: Iterable[Trial], others: Iterable[Path]) -> None:
+        """Take over what other studies' results.json have of the very same settings, scored the same way, and write it.
+
+        Raises TransformerError when one of them is damaged.
+        """
+        found = {
+            (_digest(entry), tokenizer(entry)): {"from": f"{path.parent.name}/{name}", **entry}
+            for path in others
+            for name, entry in _read(path).items()
+        }
+        wanted = [one for one in trials if (one.digest, one.tokenize) in found and self.of(one) is None]
+        if not wanted:
+            return
+        with claimed(self.path.parent, wait=True):
+            taken = [{**found[one.digest, one.tokenize], "cell": one.cell} for one in wanted]
+            self._found = merged(_read(self.path), taken)
+            rundir.write_json(self.path, self._found)
+        for entry in taken:
+            log.info("%s-%s: taken from %s", entry["cell"], entry["seed"], entry["from"])
+
 
 def write(folder: Path, trial: Trial, values: Mapping[str, Any]) -> None:
     """Keep what came of a trial in its run directory, whole or not at all."""
@@ -81,6 +101,12 @@ def merged(kept: Mapping[str, Any], found: Iterable[Mapping[str, Any]]) -> dict[
         every.pop(f"{name}@{its}", None)
         every[name] = dict(entry)
     return every
+
+
+def tokenizer(entry: Mapping[str, Any]) -> str:
+    """SacreBLEU's, that the translations were scored with."""
+    signature = entry["test"]["scores"]["BLEU"]["signature"]
+    return str(dict(part.split(":") for part in signature.split("|"))["tok"])
 
 
 def _read(path: Path) -> dict[str, Any]:

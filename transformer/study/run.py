@@ -77,6 +77,8 @@ def study(task: Task) -> None:
     where = workers.places(task.workers, workers.available(), workers.accelerators(os.environ))
     task.directory.mkdir(parents=True, exist_ok=True)
     results.collect(task.directory)
+    if not task.smoke:
+        results.borrow(wanted, [task.folder / other / "results.json" for other in found.beside])
     missing = [one for one in wanted if results.of(one) is None]
     if task.slurm:
         if not missing:
