@@ -71,6 +71,8 @@ ALL = "from transformer.study.cells import *; c = Cell(Config()); study = Study"
         (f"{ALL}({{'a': c}}, baselines=('b',))", "has no cell b"),
         (f"{ALL}({{'a': c, 'b': c}}, baselines=('a', 'b'))", "a table has one cell of `baselines`"),
         (f"{ALL}({{'a': c}}, metric='TER')", "metric='TER': BLEU or AER"),
+        (f"{ALL}({{'a': c}}, beside=('../nowhere',))", "'../nowhere',. is no tuple of folders"),
+        (f"{ALL}({{'a': c}}, beside='.')", "beside='.' is no tuple of folders"),
         (f"{ALL}([c])", "dicts of names and Cells"),
         (f"{ALL}({{'a': Config()}})", "the cell a is no"),
         (f"{ALL}({{'a': Cell(Config(), seeds=3)}})", "a tuple of seeds"),

@@ -65,6 +65,38 @@ def test_results_of_other_settings_stay_beside_the_new_ones_and_are_found_again(
     assert other in kept.values()
 
 
+def test_another_studys_results_of_the_same_settings_are_taken(folder, plain, tmp_path):
+    other = tmp_path / "others" / "results.json"
+    other.parent.mkdir()
+    dot = next(one for one in cells.trials(cells.find(folder)) if one.cell == "dot")
+    same, scored = entry(plain.settings, "by_another_name"), entry(dot.settings, "scored_alike")
+    same["test"]["scores"]["BLEU"]["signature"] = "nrefs:1|tok:13a|smooth:exp"  # as the cell `plain` is scored
+    other.write_text(json.dumps({"by_another_name-1": same, "scored_alike-1": scored}))
+    found = Results(folder / "results.json")
+    found.borrow([plain, dot], [other, tmp_path / "not_yet_run" / "results.json"])
+    kept = json.loads((folder / "results.json").read_text())
+    assert kept == {
+        "plain-1": {**same, "cell": "plain", "from": "others/by_another_name-1"},
+        "dot-1": {**scored, "cell": "dot", "from": "others/scored_alike-1"},
+    }
+    assert found.of(plain) == kept["plain-1"] == Results(folder / "results.json").of(plain)
+
+
+def test_what_is_there_or_differs_is_not_taken(folder, plain, tmp_path):
+    own = entry(plain.settings, "plain")
+    leave(tmp_path / "runs", own)
+    found = Results(folder / "results.json")
+    found.collect(tmp_path / "runs")
+    dot, seed_2 = (one for one in cells.trials(cells.find(folder)) if one.cell == "dot")
+    scored_otherwise, other_seed = entry(dot.settings, "a"), entry(seed_2.settings, "b", 3)
+    scored_otherwise["test"]["scores"]["BLEU"]["signature"] = "nrefs:1|tok:13a|smooth:exp"
+    there = {"plain-1": {**own, "minutes": 9.0}, "a-1": scored_otherwise, "b-3": other_seed}
+    other = tmp_path / "results.json"
+    other.write_text(json.dumps(there))
+    found.borrow([plain, dot, seed_2], [other])
+    assert json.loads((folder / "results.json").read_text()) == {"plain-1": own}
+
+
 def test_results_whose_runs_are_gone_are_kept(folder, plain, tmp_path):
     leave(tmp_path / "runs", entry(plain.settings, "plain"))
     found = Results(folder / "results.json")

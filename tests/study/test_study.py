@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -95,6 +96,19 @@ def test_what_is_missing_is_run_and_shown(folder, tmp_path, stand_in, capsys):
     assert list(json.loads((folder / "results.json").read_text())) == ["plain-1", "dot-1", "dot-2"]
     study(Task(folder, runs, full=True))
     assert [name for name, *_ in began(runs)][3:] == ["plain-2", "general-1"]
+
+
+def test_what_another_study_has_run_is_not_run_again(folder, tmp_path, stand_in, capsys):
+    stand_in()
+    other = shutil.copytree(folder, tmp_path / "others")
+    study(Task(other, tmp_path / "runs", only=("dot",)))
+    file = folder / "study.py"
+    file.write_text(file.read_text() + 'study = dataclasses.replace(study, beside=("../others",))\n')
+    study(Task(folder, tmp_path / "more"))
+    assert [name for name, *_ in began(tmp_path / "more")] == ["plain-1"]
+    kept, there = (json.loads((path / "results.json").read_text()) for path in (folder, other))
+    assert [kept[name].pop("from") for name in ("dot-1", "dot-2")] == ["others/dot-1", "others/dot-2"]
+    assert there == {name: kept[name] for name in ("dot-1", "dot-2")}
 
 
 def test_workers_run_side_by_side_on_cores_of_their_own(folder, tmp_path, stand_in):

@@ -135,9 +135,9 @@ def _check_form(study: Study, file: Path) -> None:
     tables = [study.whole[name].table for name in study.baselines]
     if len(set(tables)) < len(tables):
         raise UsageError(f"study {file}: a table has one cell of `baselines`, and here are {len(tables)} of them")
-    for other in study.beside if isinstance(study.beside, tuple) else (study.beside,):
-        if not isinstance(other, str) or not (file.parent / other).is_dir():
-            raise UsageError(f"study {file}: `beside` has {other!r}: a tuple of folders, as seen from {file.parent}")
+    others = study.beside if isinstance(study.beside, tuple) else None
+    if others is None or not all(isinstance(other, str) and (file.parent / other).is_dir() for other in others):
+        raise UsageError(f"study {file}: beside={study.beside!r} is no tuple of folders, as seen from {file.parent}")
     if study.metric not in ("BLEU", "AER"):
         raise UsageError(f"study {file} has metric={study.metric!r}: BLEU or AER")
     for name in study.full.keys() & study.cells.keys():
