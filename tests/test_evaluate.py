@@ -58,6 +58,18 @@ def test_bleu_by_length_covers_every_sentence_once_and_equals_bleu_of_the_bin():
     assert rows[1]["bleu"] == pytest.approx(expected)
 
 
+def test_a_bin_has_the_interval_of_its_sentences():
+    sources = ["w"] * 8 + ["w w w w w w"] * 20 + ["w " * 80]
+    hypotheses = [f"one two three four five {n % 3} {n % 7}" for n in range(29)]
+    references = [f"one two three four {n % 2} {n % 3} {n % 5}" for n in range(29)]
+    rows = evaluate.by_length(sources, hypotheses, references, "none")
+    assert rows[0]["interval"] != rows[1]["interval"]
+    for row, inside in zip(rows, (slice(8), slice(8, 28)), strict=False):
+        assert row["interval"] == evaluate.scores(hypotheses[inside], references[inside], tokenize="none")[0].interval
+        assert row["interval"][0] < row["bleu"] < row["interval"][1]
+    assert rows[2]["interval"] is None  # a single sentence
+
+
 def test_an_empty_source_line_is_counted_too():
     rows = evaluate.by_length(["", "a b"], ["", "x y"], ["z", "x y"])
     assert sum(row["sentences"] for row in rows) == 2

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from sacrebleu.metrics.base import Metric
+from sacrebleu.metrics.base import Score as Found
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
@@ -53,16 +55,22 @@ def scores(
     ]
     found = []
     for metric in metrics:
-        resamples = bootstrap if not isinstance(metric, TER) and len(hypotheses) > 1 else 1
-        try:
-            score = metric.corpus_score(hypotheses, [references], n_bootstrap=resamples)
-        except TypeError:  # sacreBLEU cannot average resamples of which some score 0
-            resamples, score = 1, metric.corpus_score(hypotheses, [references])
-        interval = None
-        if resamples > 1:
-            interval = (float(score._mean - score._ci), float(score._mean + score._ci))
+        resamples = 1 if isinstance(metric, TER) else bootstrap
+        score, interval = _with_interval(metric, hypotheses, references, resamples)
         found.append(Score(score.name, float(score.score), str(metric.get_signature()), interval))
     return found
+
+
+def _with_interval(
+    metric: Metric, hypotheses: Sequence[str], references: Sequence[str], bootstrap: int
+) -> tuple[Found, tuple[float, float] | None]:
+    """A score with its 95% interval; None where it has none."""
+    resamples = bootstrap if len(hypotheses) > 1 else 1
+    try:
+        score = metric.corpus_score(hypotheses, [references], n_bootstrap=resamples)
+    except TypeError:  # sacreBLEU cannot average resamples of which some score 0
+        resamples, score = 1, metric.corpus_score(hypotheses, [references])
+    return score, (float(score._mean - score._ci), float(score._mean + score._ci)) if resamples > 1 else None
 
 
 def by_length(
@@ -71,20 +79,20 @@ def by_length(
     references: Sequence[str],
     tokenize: str = "13a",
     lowercase: bool = False,
+    bootstrap: int = 1000,
 ) -> list[dict[str, Any]]:
-    """Corpus BLEU of the sentences in each bin of source length (words split at spaces), empty bins left out."""
+    """Corpus BLEU of the sentences in each bin of source length (words split at spaces), with its interval over them;
+    empty bins left out."""
+    metric = BLEU(tokenize=tokenize, lowercase=lowercase, force=True)
     lengths = np.array([len(source.split()) for source in sources])
     rows = []
     low = 0
     for high in (*LENGTH_EDGES, None):
         inside = np.flatnonzero((lengths >= low) & (lengths <= (high or lengths.max(initial=0)))).tolist()
-        if len(inside):
-            rows.append(
-                {
-                    "words": f"{low}-{high}" if high else f"{low}+",
-                    "sentences": len(inside),
-                    "bleu": bleu([hypotheses[i] for i in inside], [references[i] for i in inside], tokenize, lowercase),
-                }
-            )
+        if inside:
+            ours, theirs = [hypotheses[i] for i in inside], [references[i] for i in inside]
+            score, interval = _with_interval(metric, ours, theirs, bootstrap)
+            words = f"{low}-{high}" if high else f"{low}+"
+            rows.append({"words": words, "sentences": len(inside), "bleu": float(score.score), "interval": interval})
         low = (high or 0) + 1
     return rows

@@ -1,8 +1,8 @@
 """Alignment error rates on the grammar: python experiments/alignment/aer.py [--report]
 
-Needs the runs of the studies attention_variants and alignment. Which layer and head aligns, and from which weight on,
-is chosen on the validation set. Writes aer.json and aer.md beside this file; --report makes the table anew from the
-results there are.
+Needs the runs of the studies attention_variants (table `long`) and alignment. Which layer and head aligns, and from
+which weight on, is chosen on the validation set. Writes aer.json and aer.md beside this file; --report makes the table
+anew from the results there are.
 """
 
 import dataclasses
@@ -26,7 +26,12 @@ from transformer.rundir import Run
 
 HERE = Path(__file__).parent
 MODELS = {
-    "attention_variants": ("bahdanau", "luong_general_global", "luong_general_local_p", "transformer"),
+    "attention_variants": (
+        "long_bahdanau",
+        "long_luong_general_global",
+        "long_luong_general_local_p",
+        "long_transformer",
+    ),
     "alignment": ("luong_general_guided", "transformer_guided"),
 }
 MOST = (None,)
@@ -115,7 +120,7 @@ def main(runs: Path = Path("runs"), report: bool = False) -> None:
                 for what, links in baselines(model.settings, test):
                     add(results, what, 0, "", "", rates(links, test))
             for what, which, found in rows(model, folder):
-                add(results, cell, model.settings.seed, what, which, found)
+                add(results, cell.removeprefix("long_"), model.settings.seed, what, which, found)
         rundir.write_json(path, {"results": results})
     text = table(json.loads(path.read_text(encoding="utf-8"))["results"])
     (HERE / "aer.md").write_text(text, encoding="utf-8")

@@ -1,6 +1,6 @@
 """The same models with guided alignment, on the grammar: transformer study experiments/alignment
 
-Without guiding they are the cells of ../attention_variants, and budgets are equal. aer.py measures both.
+Without guiding they are the cells of ../attention_variants' table `long`, and budgets are equal. aer.py measures both.
 """
 
 import dataclasses
@@ -9,11 +9,11 @@ from pathlib import Path
 from transformer.config import Guided
 from transformer.study.cells import Cell, Study, find
 
-CELLS = find(Path(__file__).parent.parent / "attention_variants").cells
+CELLS = find(Path(__file__).parent.parent / "attention_variants").whole
 
 
 def guided(cell: str, **changes: object) -> Cell:
-    settings = CELLS[cell].config
+    settings = CELLS[f"long_{cell}"].config
     training = dataclasses.replace(settings.training, guided=Guided(weight=0.5, **changes))
     return Cell(dataclasses.replace(settings, training=training), seeds=(1, 2, 3))
 

@@ -62,6 +62,16 @@ def test_tables_by_hand():
     assert compared.by_length(found["two"])["0-5"] == (2.0, pytest.approx(math.sqrt(2)))
 
 
+def test_error_bars_by_hand():
+    one, two = [plain("one", 1, 20.0, {"0-5": 30.0})], [plain("two", n, 8.0 + 2 * n, {"0-5": n}) for n in (1, 2)]
+    assert compared.score_bar(one, "BLEU") == (1.0, 1.0)
+    assert compared.score_bar(two, "BLEU") == (pytest.approx(math.sqrt(2)),) * 2
+    assert all(map(math.isnan, compared.length_bars(one)["0-5"]))  # a result of an older version
+    one[0]["test"]["by_length"][0]["interval"] = [27.0, 29.5]  # of resamples, which may all lie below
+    assert compared.length_bars(one) == {"0-5": (3.0, 0.0)}
+    assert compared.length_bars(two) == {"0-5": (pytest.approx(math.sqrt(0.5)),) * 2}
+
+
 def test_differences_are_tested_over_what_is_known(settings):
     def cell(name, noise, seeds, **more):
         return [entry(settings, name, seed, noise=noise, **more) for seed in seeds]

@@ -1,13 +1,14 @@
 """The trials of a table's cells, each cell beside the baseline."""
 
 import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from transformer.study.results import unpack
+from transformer.study.results import tokenizer, unpack
 from transformer.study.statistics import LEVEL, Difference, bleu, compare, error_rate, holm, over_seeds
 
 Trials = Sequence[dict[str, Any]]
@@ -52,6 +53,32 @@ def by_length(trials: Trials) -> dict[str, tuple[float, float]]:
     return {words: mean_and_deviation(values) for words, values in found.items()}
 
 
+def bar(values: Sequence[float], interval: Sequence[float] | None) -> tuple[float, float]:
+    """How far an error bar goes below and above the mean: the standard deviation over seeds; of a single one its
+    interval over sentences; NaN where that is not known."""
+    mean, deviation = mean_and_deviation(values)
+    if len(values) > 1:
+        return deviation, deviation
+    return (max(0.0, mean - interval[0]), max(0.0, interval[1] - mean)) if interval else (math.nan, math.nan)
+
+
+def score_bar(trials: Trials, metric: str) -> tuple[float, float]:
+    """`bar` of BLEU or AER."""
+    tests = [trial["test"] for trial in trials]
+    each = [one.get("alignment") if metric == "AER" else one["scores"][metric] for one in tests]
+    there = [one for one in each if one]
+    return bar(scores(trials, metric), there[0].get("interval") if there else None)
+
+
+def length_bars(trials: Trials) -> dict[str, tuple[float, float]]:
+    """`bar` of each bin of source lengths."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for trial in trials:
+        for row in trial["test"]["by_length"]:
+            found.setdefault(row["words"], []).append(row)
+    return {words: bar([row["bleu"] for row in rows], rows[0].get("interval")) for words, rows in found.items()}
+
+
 def bins(cells: Cells) -> list[str]:
     """Bins of source lengths that any cell has, short to long."""
     there = {row["words"] for trials in cells.values() for trial in trials for row in trial["test"]["by_length"]}
@@ -87,11 +114,10 @@ def _difference(trials: Trials, baseline: Trials, metric: str) -> Difference | N
 
 def _asked(trial: Mapping[str, Any]) -> str:
     """Which test set its settings ask for, and how it is scored: all that results of older versions say of it."""
-    data, signature = trial["config"]["data"], trial["test"]["scores"]["BLEU"]["signature"]
+    data = trial["config"]["data"]
     grammar = {name: value for name, value in data.get("grammar", {}).items() if name not in ("train", "validation")}
     test = grammar if data["source"] == "grammar" else data["test"]
-    tokenize = [part for part in signature.split("|") if part.startswith("tok:")]
-    return json.dumps([data["languages"], test, tokenize])
+    return json.dumps([data["languages"], test, tokenizer(trial)])
 
 
 def _counts(part: Mapping[str, Any], metric: str) -> np.ndarray | None:

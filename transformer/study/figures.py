@@ -1,7 +1,7 @@
 """A study's results as figures, for a page (SVG) and for a paper (PDF).
 
 Okabe and Ito's colours, told apart by colour-blind readers too; with a marker each, they are told apart in grey.
-Error bars are standard deviations over seeds.
+Error bars are standard deviations over seeds; where there is one seed, its 95% interval over sentences.
 """
 
 from pathlib import Path
@@ -9,7 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from transformer.study.compared import Cells, Trials, bins, by_length, mean_and_deviation, scores
+from transformer.study.compared import (
+    Cells,
+    Trials,
+    bins,
+    by_length,
+    length_bars,
+    mean_and_deviation,
+    score_bar,
+    scores,
+)
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
@@ -34,11 +43,11 @@ def lengths(cells: Cells, path: Path) -> None:
         for number, (name, trials) in enumerate(cells.items()):
             found = by_length(trials)
             places = [place for place, words in enumerate(there) if words in found]
-            means, deviations = zip(*(found[there[place]] for place in places), strict=True)
+            bars = length_bars(trials)
             axes.errorbar(
                 places,
-                means,
-                yerr=deviations if len(trials) > 1 else None,
+                [found[there[place]][0] for place in places],
+                yerr=np.transpose([bars[there[place]] for place in places]),
                 color=COLOURS[number % len(COLOURS)],
                 marker=MARKERS[number % len(MARKERS)],
                 ls=DASHES[number // len(COLOURS) % len(DASHES)],
@@ -57,19 +66,21 @@ def lengths(cells: Cells, path: Path) -> None:
 
 def dots(cells: Cells, metric: str, path: Path) -> None:
     """A row a cell: the mean of its seeds with their standard deviation, and every seed as a faint dot; hollow where
-    there is one seed, whose bar would say nothing. `path` has no ending."""
+    there is one seed, with its interval over sentences. `path` has no ending."""
     known = {name: values for name, trials in cells.items() if (values := scores(trials, metric))}
+    one, many = (any((len(values) > 1) == several for values in known.values()) for several in (False, True))
+    bars = [*["bars: deviation over seeds"] * many, *["hollow: one seed, 95% interval over sentences"] * one]
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot()
-        for row, values in enumerate(known.values()):
-            mean, deviation = mean_and_deviation(values)
+        for row, (name, values) in enumerate(known.items()):
+            mean, _ = mean_and_deviation(values)
             several = len(values) > 1
             axes.plot(values, [row] * len(values), ".", color=COLOURS[5], ms=4, zorder=1)
             axes.errorbar(
                 [mean],
                 [row],
-                xerr=[deviation] if several else None,
+                xerr=np.transpose([score_bar(cells[name], metric)]),
                 fmt="o",
                 color=COLOURS[0],
                 mfc=COLOURS[0] if several else "white",
@@ -79,10 +90,11 @@ def dots(cells: Cells, metric: str, path: Path) -> None:
             )
         axes.set(xlabel=NAMES[metric], yticks=range(len(known)), ylim=(len(known) - 0.5, -0.5))
         axes.set_yticklabels(list(known))
+        figure.supxlabel("; ".join(bars), fontsize=7)
         axes.grid(alpha=0.3, lw=0.5)
 
     if known:
-        _save(draw, (5.0, 0.6 + 0.2 * len(known)), path)
+        _save(draw, (5.0, 0.8 + 0.2 * len(known)), path)
 
 
 def heads(cells: Cells, path: Path) -> None:

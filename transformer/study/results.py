@@ -106,7 +106,7 @@ def merged(kept: Mapping[str, Any], found: Iterable[Mapping[str, Any]]) -> dict[
 def tokenizer(entry: Mapping[str, Any]) -> str:
     """SacreBLEU's, that the translations were scored with."""
     signature = entry["test"]["scores"]["BLEU"]["signature"]
-    return str(dict(part.split(":") for part in signature.split("|"))["tok"])
+    return str(dict(part.split(":", 1) for part in signature.split("|") if ":" in part).get("tok", ""))
 
 
 def _read(path: Path) -> dict[str, Any]:
