@@ -16,15 +16,16 @@ from transformer.config import Attention, Rnn, from_json
 from transformer.study.cells import Cell, Study
 
 base = from_json(json.loads(pathlib.Path({path!r}).read_text()))
-model = Rnn(embedding=12, width=12, max_length=32)
+model = Rnn(embedding=12, width=12, max_length=32, attention=Attention(score="dot"))
 none = dataclasses.replace(model, attention=Attention(score="none"))
-general = Cell(dataclasses.replace(base, model=dataclasses.replace(model, attention=Attention(score="general"))))
+general = dataclasses.replace(base, model=dataclasses.replace(model, attention=Attention(score="general")))
+plain = Cell(dataclasses.replace(base, model=none), tokenize="none")
 study = Study(
     {{
-        "plain": Cell(dataclasses.replace(base, model=none)),
+        "plain": plain,
         "dot": Cell(dataclasses.replace(base, model=model), seeds=(1, 2), tokenize="none"),
     }},
-    full={{"plain": Cell(dataclasses.replace(base, model=none), seeds=(1, 2)), "general": general}},
+    full={{"plain": dataclasses.replace(plain, seeds=(1, 2)), "general": Cell(general, tokenize="none")}},
     drawn=("dot",),
 )
 """

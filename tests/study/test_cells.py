@@ -17,18 +17,22 @@ def test_the_grid_of_every_day_and_the_full_one(folder):
     found = cells.find(folder)
     whole = cells.trials(found, full=True)
     assert [trial.name for trial in whole] == ["plain-1", "plain-2", "dot-1", "dot-2", "general-1"]
-    assert [trial.number for trial in whole] == [0, 1, 2, 3, 4]
     every_day = cells.trials(found)
-    assert [(trial.number, trial.name) for trial in every_day] == [(0, "plain-1"), (2, "dot-1"), (3, "dot-2")]
+    assert [trial.name for trial in every_day] == ["plain-1", "dot-1", "dot-2"]
     assert [trial.name for trial in cells.trials(found, ["general"])] == ["general-1"]
     assert [trial.name for trial in cells.trials(found, ["plain"])] == ["plain-1"]
     assert [trial.name for trial in cells.trials(found, ["plain"], full=True)] == ["plain-1", "plain-2"]
     assert [trial.name for trial in cells.trials(found, smoke=True)] == ["plain-1", "dot-1"]
-    assert cells.numbered(found, 3) == every_day[2]
+    assert cells.named(found, "dot-2") == cells.named(found, every_day[2].key) == every_day[2]
+    assert cells.named(found, "general-1") == whole[4]
+    with pytest.raises(UsageError, match="the settings of dot-2 have changed since"):
+        cells.named(found, f"dot-2@{whole[0].digest}")
     assert every_day[2].settings.seed == 2
     assert cells.trials(found, smoke=True)[0].settings.training.steps == 10
-    with pytest.raises(UsageError, match="--trial 5: there are 0 plain-1, 1 plain-2"):
-        cells.numbered(found, 5)
+    with pytest.raises(
+        UsageError, match=r"--trial dot-3: no such trial; did you mean dot-[12].*There are plain-1, plain-2"
+    ):
+        cells.named(found, "dot-3")
     with pytest.raises(UsageError, match="did you mean plain"):
         cells.trials(found, ["plane"])
 
@@ -71,8 +75,12 @@ ALL = "from transformer.study.cells import *; c = Cell(Config()); study = Study"
         (f"{ALL}({{'a': c}}, baselines=('b',))", "has no cell b"),
         (f"{ALL}({{'a': c, 'b': c}}, baselines=('a', 'b'))", "a table has one cell of `baselines`"),
         (f"{ALL}({{'a': c}}, metric='TER')", "metric='TER': BLEU or AER"),
-        (f"{ALL}({{'a': c}}, beside=('../nowhere',))", "'../nowhere',. is no tuple of folders"),
-        (f"{ALL}({{'a': c}}, beside='.')", "beside='.' is no tuple of folders"),
+        (f"{ALL}({{'a': c}}, beside=('../nowhere',))", "`beside` has ../nowhere, and there is no folder .*/../nowhere"),
+        (f"{ALL}({{'a': c}}, beside='.')", "beside='.': a tuple of names"),
+        (f"{ALL}({{'a': c}}, baselines='a')", "baselines='a': a tuple of names"),
+        (f"{ALL}({{'a': c}}, drawn=None)", "drawn=None: a tuple of names"),
+        (f"{ALL}({{'a': Cell(Config(), seeds=(1, 2, 1))}})", "a seed twice"),
+        (f"{ALL}({{'a': Cell(Config(), seeds=(True,))}})", "a tuple of seeds"),
         (f"{ALL}([c])", "dicts of names and Cells"),
         (f"{ALL}({{'a': Config()}})", "the cell a is no"),
         (f"{ALL}({{'a': Cell(Config(), seeds=3)}})", "a tuple of seeds"),

@@ -58,18 +58,34 @@ def test_tables_by_hand():
     lengths = tables.lengths(found).markdown()
     assert "|  | 0-5 | 11-15 | 51+ |" in lengths
     assert "| one | 30.0 |  | 8.0 |" in lengths
-    assert "| two | 2.0 | 5.0 |  |" in lengths
-    assert compared.by_length(found["two"])["0-5"] == (2.0, pytest.approx(math.sqrt(2)))
+    assert "| two | 2.0 ± 1.4 | 5.0 |  |" in lengths
+    assert "sentences" not in lengths  # of which these know nothing
+    found["one"][0]["test"]["by_length"][1]["sentences"] = 7
+    assert "| sentences |  |  | 7 |" in tables.lengths(found).markdown()
+    assert compared.by_length(found["two"])["0-5"] == (2.0, pytest.approx(math.sqrt(2)), None)
 
 
 def test_error_bars_by_hand():
     one, two = [plain("one", 1, 20.0, {"0-5": 30.0})], [plain("two", n, 8.0 + 2 * n, {"0-5": n}) for n in (1, 2)]
-    assert compared.score_bar(one, "BLEU") == (1.0, 1.0)
-    assert compared.score_bar(two, "BLEU") == (pytest.approx(math.sqrt(2)),) * 2
-    assert all(map(math.isnan, compared.length_bars(one)["0-5"]))  # a result of an older version
+    assert compared.score(one, "BLEU").bar == (1.0, 1.0)
+    assert compared.score(two, "BLEU").bar == (pytest.approx(math.sqrt(2)),) * 2
+    assert compared.score(one, "AER") is None
+    assert all(map(math.isnan, compared.by_length(one)["0-5"].bar))  # a result of an older version
     one[0]["test"]["by_length"][0]["interval"] = [27.0, 29.5]  # of resamples, which may all lie below
-    assert compared.length_bars(one) == {"0-5": (3.0, 0.0)}
-    assert compared.length_bars(two) == {"0-5": (pytest.approx(math.sqrt(0.5)),) * 2}
+    assert compared.by_length(one)["0-5"].bar == (3.0, 0.0)
+    assert compared.by_length(two)["0-5"].bar == (pytest.approx(math.sqrt(0.5)),) * 2
+
+
+def test_what_is_not_alike_in_a_table_is_said(settings):
+    found = {name: [entry(settings, name)] for name in ("one", "two", "three")}
+    text = tables.main(found, "one", "BLEU", []).markdown()
+    assert "Budgets differ" not in text
+    assert "are those of" not in text
+    found["two"][0]["config"]["training"]["steps"] = 1_200
+    found["three"][0]["from"] = "others/three-1"
+    text = tables.main(found, "one", "BLEU", []).markdown()
+    assert "Budgets differ: 12 updates of 256 tokens (one, three); 1,200 updates of 256 tokens (two)." in text
+    assert "1 run(s) are those of others, where the same settings stand." in text
 
 
 def test_differences_are_tested_over_what_is_known(settings):

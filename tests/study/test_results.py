@@ -11,6 +11,9 @@ from transformer.errors import TransformerError
 from transformer.study import cells, results
 from transformer.study.results import Results
 
+BAD = """{{"plain-1": {{"cell": "plain", "seed": 1, "config": {}, "parameters": 1, "updates": 1, "minutes": 1,
+"validation": [], "test": {}}}}}"""
+
 
 def leave(runs, found):
     """As a trial does."""
@@ -40,10 +43,10 @@ def test_collecting_is_a_function_of_both_sides(settings):
     old, new = entry(settings, "a"), entry(settings, "b")
     assert results.merged({"a-1": old}, [new]) == {"a-1": old, "b-1": new}
     assert results.merged({"a-1": old}, []) == {"a-1": old}
-    again = {**old, "minutes": 9.0}  # the same settings, evaluated anew
-    assert results.merged({"a-1": old}, [again]) == {"a-1": again}
+    again = {**old, "minutes": 9.0}  # the same settings, run elsewhere: what is kept stays
+    assert results.merged({"a-1": old}, [again]) == {"a-1": old}
     once = results.merged({"a-1": old}, [again, new])
-    assert results.merged(once, [again, new]) == once
+    assert results.merged(once, [again, new]) == once == {"a-1": old, "b-1": new}
 
 
 def test_results_of_other_settings_stay_beside_the_new_ones_and_are_found_again(folder, plain, tmp_path):
@@ -56,7 +59,7 @@ def test_results_of_other_settings_stay_beside_the_new_ones_and_are_found_again(
     leave(tmp_path / "elsewhere", other)
     found.collect(tmp_path / "elsewhere")  # where plain-1 is not
     kept = json.loads((folder / "results.json").read_text())
-    assert kept == {"plain-1": other, f"plain-1@{plain.digest}": one}
+    assert kept == {"plain-1": other, f"plain-1@{plain.digest}-none": one}
     assert Results(folder / "results.json").of(plain) == one
     found.collect(tmp_path / "runs")
     kept = json.loads((folder / "results.json").read_text())
@@ -70,7 +73,6 @@ def test_another_studys_results_of_the_same_settings_are_taken(folder, plain, tm
     other.parent.mkdir()
     dot = next(one for one in cells.trials(cells.find(folder)) if one.cell == "dot")
     same, scored = entry(plain.settings, "by_another_name"), entry(dot.settings, "scored_alike")
-    same["test"]["scores"]["BLEU"]["signature"] = "nrefs:1|tok:13a|smooth:exp"  # as the cell `plain` is scored
     other.write_text(json.dumps({"by_another_name-1": same, "scored_alike-1": scored}))
     found = Results(folder / "results.json")
     found.borrow([plain, dot], [other, tmp_path / "not_yet_run" / "results.json"])
@@ -95,6 +97,31 @@ def test_what_is_there_or_differs_is_not_taken(folder, plain, tmp_path):
     other.write_text(json.dumps(there))
     found.borrow([plain, dot, seed_2], [other])
     assert json.loads((folder / "results.json").read_text()) == {"plain-1": own}
+
+
+def test_what_was_scored_otherwise_does_not_count_and_stays(folder, plain, tmp_path, caplog):
+    one = entry(plain.settings, "plain")
+    leave(tmp_path / "runs", one)
+    found = Results(folder / "results.json")
+    found.collect(tmp_path / "runs")
+    otherwise = plain._replace(tokenize="13a")
+    assert found.of(otherwise) is None
+    assert "scored otherwise" in caplog.text
+    assert not results.there(tmp_path / "runs" / "plain-1", otherwise)
+    again = entry(plain.settings, "plain")
+    again["test"]["scores"]["BLEU"]["signature"] = "nrefs:1|tok:13a|smooth:exp"
+    leave(tmp_path / "runs", again)
+    found.collect(tmp_path / "runs")
+    assert json.loads((folder / "results.json").read_text()) == {"plain-1": again, f"plain-1@{plain.digest}-none": one}
+    assert (found.of(plain), found.of(otherwise)) == (one, again)
+
+
+def test_a_cell_of_another_name_takes_its_own_studys_result(folder, plain, tmp_path):
+    before = entry(plain.settings, "its_old_name")
+    (folder / "results.json").write_text(json.dumps({"its_old_name-1": before}))
+    found = Results(folder / "results.json")
+    found.borrow([plain], [])
+    assert found.of(plain) == {**before, "cell": "plain", "from": f"{folder.name}/its_old_name-1"}
 
 
 def test_results_whose_runs_are_gone_are_kept(folder, plain, tmp_path):
@@ -143,6 +170,9 @@ def test_a_result_of_an_older_version_counts(folder, plain):
         ("[]", "no object of names"),
         ('{"plain-1": {}}', "plain-1 has no cell, seed, config"),
         ('{"plain-1": 3}', "plain-1 has no cell"),
+        (BAD.format("3", '{"scores": {"BLEU": {"signature": "tok:none"}}}'), "the settings or scores of plain-1"),
+        (BAD.format("{}", "{}"), "the settings or scores of plain-1"),
+        (BAD.format('{"data": []}', '{"scores": {"BLEU": 3}}'), "the settings or scores of plain-1"),
     ],
 )
 def test_a_damaged_file_is_named(content, complaint, folder, tmp_path):

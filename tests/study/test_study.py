@@ -25,20 +25,20 @@ from transformer.data import corpus
 from transformer.errors import InterruptedRunError, TransformerError, UsageError
 from transformer.locks import claimed
 from transformer.rundir import Run
-from transformer.study import cells, progress, run, slurm, trial, workers
+from transformer.study import cells, progress, run, trial, workers
 from transformer.study.results import Results, unpack
 from transformer.study.run import Task, study
 from transformer.study.statistics import bleu, error_rate
-from transformer.study.workers import Accelerators, Place
+from transformer.study.workers import Accelerators, Place, Worker
 
 STAND_IN = """
 import fcntl, json, os, sys, time
 from pathlib import Path
 
 given = dict(zip(sys.argv, sys.argv[1:]))
-runs, number = Path(given["--runs"]), given["--trial"]
+runs, key = Path(given["--runs"]), given["--trial"]
 about = json.loads(Path({path!r}).read_text())
-name, result = about["results"][number]
+name, result = about["results"][key]
 handle = os.open(runs / (name + ".lock"), os.O_RDWR | os.O_CREAT)
 try:
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -64,7 +64,7 @@ def stand_in(folder, tmp_path, monkeypatch):
 
     def prepare(seconds=0.1, failing=()):
         every = cells.trials(cells.find(folder), full=True)
-        ready = {str(one.number): [one.name, entry(one.settings, one.cell, one.seed)] for one in every}
+        ready = {one.key: [one.name, entry(one.settings, one.cell, one.seed)] for one in every}
         path = tmp_path / "about.json"
         path.write_text(json.dumps({"results": ready, "seconds": seconds, "failing": list(failing)}))
         (tmp_path / "stand_in.py").write_text(STAND_IN.format(path=str(path)))
@@ -134,6 +134,25 @@ def test_a_failed_trial_does_not_keep_the_others_from_running(folder, tmp_path, 
     assert "Not yet run: dot-1." in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("program", "complaint"),
+    [
+        ("echo before; kill -9 $$", "ended by SIGKILL, as the system does when memory runs out"),
+        ("kill -TERM $$", "ended by SIGTERM"),
+        (r"printf '10%%\r20%%\rtransformer: no luck\n'; exit 1", "no luck"),
+        (r"printf '10%%\r20%%'; exit 1", "20%"),
+        ("exit 3", "exit code 3"),
+    ],
+)
+def test_why_a_worker_failed(program, complaint, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "PROGRAM", ("bash", "-c", program))
+    one = cells.trials(cells.find(folder))[0]
+    (tmp_path / "plain-1.log").write_text("what an earlier one said\n")
+    worker = Worker(one, Place(frozenset(), {}), [], tmp_path)
+    worker.wait()
+    assert worker.complaint() == f"plain-1: {complaint} ({tmp_path / 'plain-1.log'})"
+
+
 RUNNER = """
 import sys
 from pathlib import Path
@@ -198,13 +217,14 @@ def test_a_runner_that_is_asked_to_stop_stops_its_workers(folder, tmp_path, stan
         assert ours  # no worker is left
 
 
-def test_one_trial_by_its_number(folder, tmp_path, monkeypatch):
+def test_one_trial_by_its_name(folder, tmp_path, monkeypatch):
     runs = tmp_path / "runs"
     trained = []
     real = workflow.train
     monkeypatch.setattr(workflow, "train", lambda *given, **more: trained.append(given[1].name) or real(*given, **more))
-    cli.main(["study", str(folder), "--runs", str(runs), "--trial", "3"])
-    cli.main(["study", str(folder), "--runs", str(runs), "--trial", "3"])
+    cli.main(["study", str(folder), "--runs", str(runs), "--trial", "dot-2"])
+    cli.main(["study", str(folder), "--runs", str(runs), "--trial", "dot-2"])
+    cli.main(["study", str(folder), "--runs", str(tmp_path / "elsewhere"), "--trial", "dot-2"])
     assert trained == ["dot-2"]
     found = json.loads((folder / "results.json").read_text())["dot-2"]
     assert found == json.loads((runs / "dot-2" / "result.json").read_text())
@@ -219,11 +239,19 @@ def test_one_trial_by_its_number(folder, tmp_path, monkeypatch):
     assert bleu(unpack(found["test"]["counts"], 10).sum(0)) == pytest.approx(found["test"]["scores"]["BLEU"]["value"])
     with claimed(trial.lock(runs, one)), pytest.raises(UsageError, match=r"another process is running .*dot-2"):
         trial.run(one, runs)
-    # Settings that a run cannot go on with are refused, and nothing is overwritten.
+    # Other settings are refused, those too that `train --resume` goes on with; and nothing is overwritten.
     file = folder / "study.py"
-    file.write_text(file.read_text().replace("max_length=32)", "max_length=32, dropout=0.1)"))
-    with pytest.raises(UsageError, match=r"was trained with --model.dropout=0.2, not 0.1"):
-        study(Task(folder, runs, trial=3))
+    whole = file.read_text()
+    for old, new, complaint in (
+        ("max_length=32, att", "max_length=32, dropout=0.1, att", "model.dropout is 0.2 there, not 0.1"),
+        ("none = ", 'base = dataclasses.replace(base, training=dataclasses.replace(base.training, steps=6))\nnone = ',
+         "training.steps is 12 there, not 6"),
+    ):  # fmt: skip
+        file.write_text(whole.replace(old, new))
+        for task in (Task(folder, runs, trial="dot-2"), Task(folder, runs)):
+            with pytest.raises(UsageError, match=rf"dot-2 is of other settings .*{complaint}.*another --runs"):
+                study(task)
+    assert trained == ["dot-2"]
     assert Results(folder / "results.json").of(one) is not None
 
 
@@ -282,9 +310,11 @@ def test_what_cannot_work_is_refused_before_anything_runs(folder, tmp_path):
         study(Task(folder, tmp_path / "runs", workers=0))
     base = json.loads((tmp_path / "base.json").read_text())
     base["data"]["test"] = ""
-    (tmp_path / "base.json").write_text(json.dumps(base))
-    with pytest.raises(UsageError, match="the cell plain has no test set"):
-        study(Task(folder, tmp_path / "runs"))
+    for source in ("files", "tfds:wmt14_translate/de-en"):
+        base["data"]["source"] = source
+        (tmp_path / "base.json").write_text(json.dumps(base))
+        with pytest.raises(UsageError, match="the cell plain has no test set"):
+            study(Task(folder, tmp_path / "runs"))
     assert not (tmp_path / "runs").exists()
 
 
@@ -293,7 +323,7 @@ def test_what_cannot_work_is_refused_before_anything_runs(folder, tmp_path):
     [
         (["nowhere"], "no study at nowhere"),
         (["FOLDER", "--only", "plane"], "did you mean plain"),
-        (["FOLDER", "--trial", "99"], "--trial 99: there are 0 plain-1"),
+        (["FOLDER", "--trial", "plane-1"], "--trial plane-1: no such trial; did you mean plain-1"),
         (["FOLDER", "--workers", "0"], "--workers 0"),
     ],
 )
@@ -323,31 +353,29 @@ def test_the_text_for_sbatch(folder, tmp_path, monkeypatch, capsys, stand_in):
     text = capsys.readouterr().out
     lines = text.splitlines()
     assert lines[0] == "#!/bin/bash"
-    assert "#SBATCH --array=1-4" in lines
+    assert "#SBATCH --array=0-3" in lines
     assert "#SBATCH --job-name=toys" in lines
     assert f"#SBATCH --output='{runs}/slurm-%A_%a.log'" in lines
-    assert [line for line in lines if re.match(r"# \d", line)] == [
-        "# 4 trial(s) of " + str(folder) + ", a task each; made by transformer study " + str(folder) + " --runs "
-        f"'{runs}' --slurm",
-        *("# 1 plain-2", "# 2 dot-1", "# 3 dot-2", "# 4 general-1"),
+    made = f"made by transformer study {folder} --runs '{runs}' --slurm"
+    assert lines[1] == f"# 4 trial(s) of {folder}, a task each; {made}"
+    first = lines.index("trials=(") + 1
+    assert [line.split("@")[0].strip() for line in lines[first : first + 5]] == [
+        *("plain-2", "dot-1", "dot-2", "general-1"),
+        ")",
     ]
+    assert max(n for n, line in enumerate(lines) if line.startswith("#SBATCH")) < lines.index("set -eu")
     assert runs.is_dir()  # SLURM does not make it, and writes there
     # bash runs it as SLURM would: in any folder, with the task's number.
     program = [sys.executable, str(tmp_path / "stand_in.py")]
     asked = text.replace(shlex.join([sys.executable, "-m", "transformer"]), shlex.join(program))
-    environment = {**os.environ, "SLURM_ARRAY_TASK_ID": "3"}
+    environment = {**os.environ, "SLURM_ARRAY_TASK_ID": "2"}
     subprocess.run(["bash"], input=asked, text=True, cwd="/", env=environment, check=True)
     assert (runs / "dot-2" / "result.json").is_file()
-    for one in ("1", "2", "4"):
+    for one in ("0", "1", "3"):
         subprocess.run(["bash"], input=asked, text=True, env={**os.environ, "SLURM_ARRAY_TASK_ID": one}, check=True)
     with pytest.raises(UsageError, match="nothing is missing"):
         study(Task(folder, runs, full=True, slurm=True))
     assert len(json.loads((folder / "results.json").read_text())) == 5
-
-
-def test_numbers_in_slurms_short_form():
-    assert slurm.ranges([3, 0, 1, 2, 7, 9, 10]) == "0-3,7,9-10"
-    assert slurm.ranges([5]) == "5"
 
 
 def test_each_worker_has_cores_and_a_device_of_its_own(tmp_path):

@@ -74,8 +74,8 @@ class Study:
     """All cells and seeds, not only those that two cores train overnight."""
     workers: int = 1
     """Trials that run side by side, each on its own share of the cores, or on an accelerator of its own."""
-    trial: int | None = None
-    """Run this trial alone, by its number in the whole grid, as a task of a job array does."""
+    trial: str | None = None
+    """Run this trial alone, CELL-SEED, as a task of a job array does."""
     slurm: bool = False
     """Run nothing: print a job array of what is missing, for `transformer study STUDY --slurm | sbatch`."""
     smoke: bool = False

@@ -68,8 +68,6 @@ class Study:
 class Trial(NamedTuple):
     """A cell with one of its seeds: one run."""
 
-    number: int
-    """In the whole grid, from 0."""
     cell: str
     seed: int
     settings: Config
@@ -84,6 +82,11 @@ class Trial(NamedTuple):
     def digest(self) -> str:
         """Of its settings."""
         return digest(self.settings)
+
+    @property
+    def key(self) -> str:
+        """NAME@DIGEST: what another process runs, or refuses where the study has changed since."""
+        return f"{self.name}@{self.digest}"
 
 
 def digest(given: Config) -> str:
@@ -124,6 +127,9 @@ def find(path: Path) -> Study:
 
 def _check_form(study: Study, file: Path) -> None:
     """Python does not check types."""
+    for name in ("drawn", "baselines", "beside"):
+        if not isinstance(given := getattr(study, name), tuple) or not all(isinstance(one, str) for one in given):
+            raise UsageError(f'study {file} has {name}={given!r}: a tuple of names, such as {name}=("one",)')
     for cells in (study.cells, study.full):
         if not isinstance(cells, Mapping):
             raise UsageError(f"study {file}: `cells` and `full` are dicts of names and Cells")
@@ -135,9 +141,12 @@ def _check_form(study: Study, file: Path) -> None:
     tables = [study.whole[name].table for name in study.baselines]
     if len(set(tables)) < len(tables):
         raise UsageError(f"study {file}: a table has one cell of `baselines`, and here are {len(tables)} of them")
-    others = study.beside if isinstance(study.beside, tuple) else None
-    if others is None or not all(isinstance(other, str) and (file.parent / other).is_dir() for other in others):
-        raise UsageError(f"study {file}: beside={study.beside!r} is no tuple of folders, as seen from {file.parent}")
+    gone = [other for other in study.beside if not (file.parent / other).is_dir()]
+    if gone:
+        raise UsageError(
+            f"study {file}: `beside` has {gone[0]}, and there is no folder {file.parent / gone[0]}: give the folder of "
+            "another study as seen from this one's, or leave it out"
+        )
     if study.metric not in ("BLEU", "AER"):
         raise UsageError(f"study {file} has metric={study.metric!r}: BLEU or AER")
     for name in study.full.keys() & study.cells.keys():
@@ -149,8 +158,10 @@ def _check_form(study: Study, file: Path) -> None:
 def _check_cell(name: str, cell: Cell, file: Path) -> None:
     if not isinstance(cell, Cell) or not isinstance(cell.config, Config):
         raise UsageError(f"study {file}: the cell {name} is no transformer.study.cells.Cell of a Config")
-    if not isinstance(cell.seeds, tuple) or not cell.seeds or not all(isinstance(seed, int) for seed in cell.seeds):
+    if not isinstance(cell.seeds, tuple) or not cell.seeds or not all(type(seed) is int for seed in cell.seeds):
         raise UsageError(f"study {file}: the cell {name} needs a tuple of seeds, such as seeds=(1, 2)")
+    if len(set(cell.seeds)) < len(cell.seeds):
+        raise UsageError(f"study {file}: the cell {name} has a seed twice in seeds={cell.seeds}")
     if cell.tokenize not in TOKENIZE:
         raise UsageError(f"study {file}: the cell {name} has tokenize={cell.tokenize!r}: {', '.join(TOKENIZE)}")
     for what, given in (("cell", name), ("table", cell.table)):
@@ -166,12 +177,12 @@ def check(every: Iterable[Trial]) -> None:
         except UsageError as error:
             raise UsageError(f"the cell {trial.cell}: {error}") from None
         data = trial.settings.data
-        if not (data.test if data.source == "files" else data.grammar.test):
+        if not (data.grammar.test if data.source == "grammar" else data.test):
             raise UsageError(f"the cell {trial.cell} has no test set: give its recipe data.test")
 
 
 def trials(study: Study, only: Iterable[str] = (), *, full: bool = False, smoke: bool = False) -> list[Trial]:
-    """Runs of a study, cell by cell, numbered as in the whole grid.
+    """Runs of a study, cell by cell.
 
     Args:
         study: the grid.
@@ -189,16 +200,23 @@ def trials(study: Study, only: Iterable[str] = (), *, full: bool = False, smoke:
     grid = study.whole if full else {**{name: study.whole[name] for name in named}, **study.cells}
     pairs = [(name, cell, seed) for name, cell in study.whole.items() for seed in cell.seeds]
     return [
-        Trial(number, name, seed, recipes.smoke(own) if smoke else own, cell.tokenize)
-        for number, (name, cell, seed) in enumerate(pairs)
+        Trial(name, seed, recipes.smoke(own) if smoke else own, cell.tokenize)
+        for name, cell, seed in pairs
         if (not named or name in named) and name in grid and seed in grid[name].seeds[: 1 if smoke else None]
         for own in (dataclasses.replace(cell.config, seed=seed),)
     ]
 
 
-def numbered(study: Study, number: int, *, smoke: bool = False) -> Trial:
-    """One run by its number. Raises UsageError where there is none of it."""
-    every = {trial.number: trial for trial in trials(study, full=True, smoke=smoke)}
-    if number not in every:
-        raise UsageError(f"--trial {number}: there are {', '.join(f'{n} {t.name}' for n, t in every.items())}")
-    return every[number]
+def named(study: Study, key: str, *, smoke: bool = False) -> Trial:
+    """One run by its name, CELL-SEED, or by its key, CELL-SEED@DIGEST.
+
+    Raises UsageError where there is none of it, or its settings are no more those of the key.
+    """
+    name, _, wanted = key.partition("@")
+    every = {trial.name: trial for trial in trials(study, full=True, smoke=smoke)}
+    if name not in every:
+        near = difflib.get_close_matches(name, every, n=1, cutoff=0.0)[0]
+        raise UsageError(f"--trial {key}: no such trial; did you mean {near}? There are {', '.join(every)}")
+    if wanted not in ("", every[name].digest):
+        raise UsageError(f"--trial {key}: the settings of {name} have changed since this was started: start it anew")
+    return every[name]

@@ -39,44 +39,49 @@ def scores(trials: Trials, metric: str, part: str = "test") -> list[float]:
     return [one["scores"][metric]["value"] for one in found]
 
 
-def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
-    """Over seeds; the deviation of one is 0."""
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+class Spread(NamedTuple):
+    """A score's mean over seeds, and how sure it is."""
+
+    mean: float
+    deviation: float | None
+    """Standard deviation over seeds; None: there is one."""
+    interval: tuple[float, float] | None
+    """95% over sentences, of a single seed; None: not known."""
+
+    @property
+    def bar(self) -> tuple[float, float]:
+        """How far an error bar goes below and above the mean; NaN where nothing is known."""
+        if self.deviation is not None:
+            return self.deviation, self.deviation
+        if self.interval is None:
+            return math.nan, math.nan
+        return max(0.0, self.mean - self.interval[0]), max(0.0, self.interval[1] - self.mean)
 
 
-def by_length(trials: Trials) -> dict[str, tuple[float, float]]:
-    """BLEU of each bin of source lengths: mean and standard deviation over seeds."""
-    found: dict[str, list[float]] = {}
-    for trial in trials:
-        for row in trial["test"]["by_length"]:
-            found.setdefault(row["words"], []).append(row["bleu"])
-    return {words: mean_and_deviation(values) for words, values in found.items()}
-
-
-def bar(values: Sequence[float], interval: Sequence[float] | None) -> tuple[float, float]:
-    """How far an error bar goes below and above the mean: the standard deviation over seeds; of a single one its
-    interval over sentences; NaN where that is not known."""
-    mean, deviation = mean_and_deviation(values)
+def spread(values: Sequence[float], interval: Sequence[float] | None = None) -> Spread:
+    """Of the scores of all seeds; `interval` counts where there is one seed."""
     if len(values) > 1:
-        return deviation, deviation
-    return (max(0.0, mean - interval[0]), max(0.0, interval[1] - mean)) if interval else (math.nan, math.nan)
+        return Spread(statistics.fmean(values), statistics.stdev(values), None)
+    return Spread(values[0], None, (interval[0], interval[1]) if interval else None)
 
 
-def score_bar(trials: Trials, metric: str) -> tuple[float, float]:
-    """`bar` of BLEU or AER."""
-    tests = [trial["test"] for trial in trials]
-    each = [one.get("alignment") if metric == "AER" else one["scores"][metric] for one in tests]
-    there = [one for one in each if one]
-    return bar(scores(trials, metric), there[0].get("interval") if there else None)
+def score(trials: Trials, metric: str, part: str = "test") -> Spread | None:
+    """Of a metric that `scores` knows; None where no trial has it. BLEU and AER come with intervals."""
+    values = scores(trials, metric, part)
+    if not values:
+        return None
+    one = next(trial[part] for trial in trials if part in trial and (metric != "AER" or "alignment" in trial[part]))
+    about = {"BLEU": one["scores"]["BLEU"], "AER": one.get("alignment")}.get(metric) or {}
+    return spread(values, about.get("interval"))
 
 
-def length_bars(trials: Trials) -> dict[str, tuple[float, float]]:
-    """`bar` of each bin of source lengths."""
+def by_length(trials: Trials) -> dict[str, Spread]:
+    """BLEU of each bin of source lengths."""
     found: dict[str, list[dict[str, Any]]] = {}
     for trial in trials:
         for row in trial["test"]["by_length"]:
             found.setdefault(row["words"], []).append(row)
-    return {words: bar([row["bleu"] for row in rows], rows[0].get("interval")) for words, rows in found.items()}
+    return {words: spread([row["bleu"] for row in rows], rows[0].get("interval")) for words, rows in found.items()}
 
 
 def bins(cells: Cells) -> list[str]:
@@ -117,7 +122,7 @@ def _asked(trial: Mapping[str, Any]) -> str:
     data = trial["config"]["data"]
     grammar = {name: value for name, value in data.get("grammar", {}).items() if name not in ("train", "validation")}
     test = grammar if data["source"] == "grammar" else data["test"]
-    return json.dumps([data["languages"], test, tokenizer(trial)])
+    return json.dumps([data["source"], data["languages"], test, tokenizer(trial)])
 
 
 def _counts(part: Mapping[str, Any], metric: str) -> np.ndarray | None:

@@ -9,16 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from transformer.study.compared import (
-    Cells,
-    Trials,
-    bins,
-    by_length,
-    length_bars,
-    mean_and_deviation,
-    score_bar,
-    scores,
-)
+from transformer.study.compared import Cells, Trials, bins, by_length, score, scores
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
@@ -43,11 +34,12 @@ def lengths(cells: Cells, path: Path) -> None:
         for number, (name, trials) in enumerate(cells.items()):
             found = by_length(trials)
             places = [place for place, words in enumerate(there) if words in found]
-            bars = length_bars(trials)
+            shown = [found[there[place]] for place in places]
             axes.errorbar(
                 places,
-                [found[there[place]][0] for place in places],
-                yerr=np.transpose([bars[there[place]] for place in places]),
+                [one.mean for one in shown],
+                yerr=np.transpose([one.bar for one in shown]),
+                mfc=None if len(trials) > 1 else "white",
                 color=COLOURS[number % len(COLOURS)],
                 marker=MARKERS[number % len(MARKERS)],
                 ls=DASHES[number // len(COLOURS) % len(DASHES)],
@@ -60,41 +52,45 @@ def lengths(cells: Cells, path: Path) -> None:
         axes.set_xticklabels(there)
         axes.grid(alpha=0.3, lw=0.5)
         axes.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        figure.supxlabel(_about_bars(cells), fontsize=7)
 
-    _save(draw, (6.3, 3.0), path)
+    _save(draw, (6.3, 3.2), path)
 
 
 def dots(cells: Cells, metric: str, path: Path) -> None:
     """A row a cell: the mean of its seeds with their standard deviation, and every seed as a faint dot; hollow where
     there is one seed, with its interval over sentences. `path` has no ending."""
-    known = {name: values for name, trials in cells.items() if (values := scores(trials, metric))}
-    one, many = (any((len(values) > 1) == several for values in known.values()) for several in (False, True))
-    bars = [*["bars: deviation over seeds"] * many, *["hollow: one seed, 95% interval over sentences"] * one]
+    known = {name: found for name, trials in cells.items() if (found := score(trials, metric))}
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot()
-        for row, (name, values) in enumerate(known.items()):
-            mean, _ = mean_and_deviation(values)
-            several = len(values) > 1
+        for row, (name, found) in enumerate(known.items()):
+            values = scores(cells[name], metric)
             axes.plot(values, [row] * len(values), ".", color=COLOURS[5], ms=4, zorder=1)
             axes.errorbar(
-                [mean],
+                [found.mean],
                 [row],
-                xerr=np.transpose([score_bar(cells[name], metric)]),
+                xerr=np.transpose([found.bar]),
                 fmt="o",
                 color=COLOURS[0],
-                mfc=COLOURS[0] if several else "white",
+                mfc=COLOURS[0] if len(values) > 1 else "white",
                 ms=4.5,
                 lw=1.1,
                 capsize=2.5,
             )
         axes.set(xlabel=NAMES[metric], yticks=range(len(known)), ylim=(len(known) - 0.5, -0.5))
         axes.set_yticklabels(list(known))
-        figure.supxlabel("; ".join(bars), fontsize=7)
         axes.grid(alpha=0.3, lw=0.5)
+        figure.supxlabel(_about_bars(cells), fontsize=7)
 
     if known:
         _save(draw, (5.0, 0.8 + 0.2 * len(known)), path)
+
+
+def _about_bars(cells: Cells) -> str:
+    seeds = {len(trials) > 1 for trials in cells.values()}
+    told = {True: "bars: deviation over seeds", False: "hollow: one seed, 95% interval over sentences"}
+    return "; ".join(text for several, text in told.items() if several in seeds)
 
 
 def heads(cells: Cells, path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from transformer.errors import TransformerError, UsageError
+from transformer.locks import claimed
 from transformer.study import cells, figures, tables
 from transformer.study.cells import Study
 from transformer.study.results import Results
@@ -97,15 +98,16 @@ def report(study: Study, results: Results, folder: Path, *, smoke: bool = False)
         raise UsageError(f"the study has no results yet in {results.path}")
     told = texts(study, every)
     readme = folder / "README.md"
-    if readme.is_file():  # first, so that nothing is written where its marks are wrong
-        before = readme.read_text(encoding="utf-8")
-        if (after := filled(before, told, readme)) != before:
-            _write(readme, after)
-    _write(folder / "tables.md", joined(told))
-    _write(folder / "tables.tex", "\n".join(_latex(study, part, folder) for part in every if part.done))
-    for part in every:
-        if part.done:
-            draw(study, part, folder)
+    with claimed(folder, wait=True):  # two runners of one study end at once
+        if readme.is_file():  # first, so that nothing is written where its marks are wrong
+            before = readme.read_text(encoding="utf-8")
+            if (after := filled(before, told, readme)) != before:
+                _write(readme, after)
+        _write(folder / "tables.md", joined(told))
+        _write(folder / "tables.tex", "\n".join(_latex(study, part, folder) for part in every if part.done))
+        for part in every:
+            if part.done:
+                draw(study, part, folder)
     print(joined(told))
     print(f"{folder / 'tables.md'}   {folder / 'tables.tex'}   figures: {folder}/*.svg, *.pdf")
 

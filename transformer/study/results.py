@@ -37,14 +37,18 @@ class Results:
 
     def of(self, trial: Trial) -> dict[str, Any] | None:
         """What came of a trial, if it was run with these very settings."""
-        wanted, others = trial.digest, False
+        others = False
         for name, entry in self._found.items():
             if name.split("@")[0] == trial.name:
-                if _digest(entry) == wanted:
+                if _is_of(entry, trial):
                     return entry
                 others = True
         if others:
-            log.warning("%s: what it has of %s is of other settings, and does not count", self.path, trial.name)
+            log.warning(
+                "%s: what it has of %s is of other settings or scored otherwise, and does not count",
+                self.path,
+                trial.name,
+            )
         return None
 
     def collect(self, runs: Path) -> None:
@@ -57,13 +61,14 @@ class Results:
                 rundir.write_json(self.path, self._found)
 
     def borrow(self, trials: Iterable[Trial], others: Iterable[Path]) -> None:
-        """Take over what other studies' results.json have of the very same settings, scored the same way, and write it.
+        """Take over what other studies' results.json have of the very same settings, scored the same way, and what this
+        one has of them by another name; and write it.
 
         Raises TransformerError when one of them is damaged.
         """
         found = {
             (_digest(entry), tokenizer(entry)): {"from": f"{path.parent.name}/{name}", **entry}
-            for path in others
+            for path in (*others, self.path)
             for name, entry in _read(path).items()
         }
         wanted = [one for one in trials if (one.digest, one.tokenize) in found and self.of(one) is None]
@@ -86,21 +91,30 @@ def write(folder: Path, trial: Trial, values: Mapping[str, Any]) -> None:
 def there(folder: Path, trial: Trial) -> bool:
     """Whether a run directory has the result of a trial, with these very settings."""
     path = folder / FILE
-    return path.is_file() and _digest(_read_one(path)) == trial.digest
+    return path.is_file() and _is_of(_read_one(path), trial)
 
 
 def merged(kept: Mapping[str, Any], found: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Results by trial; what run directories have goes before what was kept. What was kept of the same trial under
-    other settings stays, as NAME@DIGEST."""
+    """Results by trial: what was kept, and what run directories have besides. What was kept of the same trial under
+    other settings, or scored otherwise, stays too, as NAME@DIGEST-TOKENIZER."""
     every = dict(kept)
     for entry in found:
-        name, its = f"{entry['cell']}-{entry['seed']}", _digest(entry)
+        name, its = f"{entry['cell']}-{entry['seed']}", _identity(entry)
         before = every.get(name)
-        if before is not None and (old := _digest(before)) != its:
-            every[f"{name}@{old}"] = before
-        every.pop(f"{name}@{its}", None)
-        every[name] = dict(entry)
+        if before is not None and _identity(before) == its:
+            continue
+        if before is not None:
+            every[f"{name}@{_identity(before)}"] = before
+        every[name] = every.pop(f"{name}@{its}", None) or dict(entry)
     return every
+
+
+def _is_of(entry: Mapping[str, Any], trial: Trial) -> bool:
+    return _digest(entry) == trial.digest and tokenizer(entry) == trial.tokenize
+
+
+def _identity(entry: Mapping[str, Any]) -> str:
+    return f"{_digest(entry)}-{tokenizer(entry)}"
 
 
 def tokenizer(entry: Mapping[str, Any]) -> str:
@@ -135,13 +149,17 @@ def _check(entry: Any, path: Path, name: str) -> None:
     missing = [key for key in KEYS if not isinstance(entry, dict) or key not in entry]
     if missing:
         raise TransformerError(f"{path} is damaged: {name} has no {', '.join(missing)}")
+    try:
+        tokenizer(entry), entry["config"].keys(), entry["test"]["by_length"]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise TransformerError(f"{path} is damaged: the settings or scores of {name} are no such ({error!r})") from None
 
 
 def _digest(entry: Mapping[str, Any]) -> str:
     """Of a result's settings, as they are understood today; what an older version kept has no other."""
     try:
         return digest(config.from_json(entry["config"]))
-    except UsageError:  # written by another version, with settings that this one does not know
+    except (UsageError, TypeError, AttributeError):  # of another version, with settings that this one does not know
         return str(entry.get("digest", "unknown"))
 
 

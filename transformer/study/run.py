@@ -37,8 +37,8 @@ class Task:
     smoke: bool = False
     """Every trial shrunk to seconds, one seed a cell; the results stay with the runs."""
     workers: int = 1
-    trial: int | None = None
-    """Run this one alone, in this process."""
+    trial: str | None = None
+    """Run this one alone, in this process: its name, or its key."""
     slurm: bool = False
     """Print a job array and run nothing."""
     every: float = 60.0
@@ -48,7 +48,7 @@ class Task:
     def directory(self) -> Path:
         """Of the runs."""
         folder = self.study if self.study.is_dir() else self.study.parent
-        return self.runs or Path("runs") / (folder.absolute().name + "-smoke" * self.smoke)
+        return self.runs or Path("runs") / (folder.resolve().name + "-smoke" * self.smoke)
 
     @property
     def folder(self) -> Path:
@@ -67,7 +67,10 @@ def study(task: Task) -> None:
     found = cells.find(task.study)
     results = Results(task.folder / "results.json")
     if task.trial is not None:
-        one = cells.numbered(found, task.trial, smoke=task.smoke)
+        one = cells.named(found, task.trial, smoke=task.smoke)
+        if results.of(one) is not None:
+            log.info("%s is done: %s has its result", one.name, results.path)
+            return
         cells.check([one])
         trial.run(one, task.directory)
         results.collect(task.directory)
@@ -80,6 +83,8 @@ def study(task: Task) -> None:
     if not task.smoke:
         results.borrow(wanted, [task.folder / other / "results.json" for other in found.beside])
     missing = [one for one in wanted if results.of(one) is None]
+    for one in missing:
+        trial.check(task.directory / one.name, one)
     if task.slurm:
         if not missing:
             raise UsageError(f"nothing is missing in {results.path}: there is no job to submit")

@@ -18,30 +18,21 @@ def script(study: Path, runs: Path, trials: Sequence[Trial], folder: Path, *, sm
         folder: where the command is typed, on storage that all nodes share.
         smoke: every trial shrunk to seconds.
     """
-    name = (study if study.is_dir() else study.parent).absolute().name
+    name = (study if study.is_dir() else study.parent).resolve().name
     command = ["transformer", "study", str(study), "--runs", str(runs), *["--smoke"] * smoke]
-    tasks = "".join(f"# {trial.number} {trial.name}\n" for trial in trials)
+    tasks = "".join(f"    {trial.key}\n" for trial in trials)
     own = [sys.executable, "-m", *command]
     return f"""#!/bin/bash
 # {len(trials)} trial(s) of {study}, a task each; made by {shlex.join([*command, "--slurm"])}
-# The numbers hold as long as the study's cells and seeds stay as they are.
-{tasks}#SBATCH --job-name={name}
-#SBATCH --array={ranges([trial.number for trial in trials])}
+#SBATCH --job-name={name}
+#SBATCH --array=0-{len(trials) - 1}
 #SBATCH --output={shlex.quote(str(folder.absolute() / runs / "slurm-%A_%a.log"))}
 #SBATCH --signal=B:TERM@90
 #SBATCH --requeue
 set -eu
+# Each with a digest of its settings: a task refuses a trial that has changed since.
+trials=(
+{tasks})
 cd {shlex.quote(str(folder.absolute()))}
-exec {shlex.join(own)} --trial "$SLURM_ARRAY_TASK_ID"
+exec {shlex.join(own)} --trial "${{trials[$SLURM_ARRAY_TASK_ID]}}"
 """
-
-
-def ranges(numbers: Sequence[int]) -> str:
-    """Numbers in SLURM's short form: "0-3,7"."""
-    parts: list[list[int]] = []
-    for number in sorted(numbers):
-        if parts and parts[-1][1] == number - 1:
-            parts[-1][1] = number
-        else:
-            parts.append([number, number])
-    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in parts)

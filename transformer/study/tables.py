@@ -2,16 +2,16 @@
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from transformer.study.compared import (
     Cells,
     Compared,
+    Spread,
     Trials,
     bins,
     by_length,
-    mean_and_deviation,
-    scores,
+    score,
     with_baseline,
 )
 from transformer.study.statistics import LEVEL, RESAMPLES
@@ -96,13 +96,13 @@ def main(cells: Cells, baseline: str, metric: str, missing: Sequence[str]) -> Ta
 
 
 def lengths(cells: Cells) -> Table:
-    """BLEU of each bin of source lengths, the mean over seeds."""
+    """BLEU of each bin of source lengths, and how many sentences are in it."""
     there = bins(cells)
-    rows = []
-    for name, trials in cells.items():
-        found = by_length(trials)
-        rows.append([name, *(f"{found[b][0]:.1f}" if b in found else "" for b in there)])
-    return Table(["", *there], rows)
+    found = {name: by_length(trials) for name, trials in cells.items()}
+    rows = [[name, *(_spread(of.get(b), 1) for b in there)] for name, of in found.items()]
+    known = {row["words"]: row.get("sentences") for row in next(iter(cells.values()))[0]["test"]["by_length"]}
+    sentences = ["sentences", *(f"{known.get(b) or ''}" for b in there)]
+    return Table(["", *there], [*[sentences] * any(sentences[1:]), *rows])
 
 
 def heads(trials: Trials) -> Table | None:
@@ -147,6 +147,19 @@ def _notes(cells: Cells, baseline: str, compared: Mapping[str, Compared], missin
                 f"Not tested against {baseline}: {', '.join(untested)} (one seed and nothing kept of its sentences, or "
                 "another test set)."
             )
+    budgets: dict[str, list[str]] = {}
+    for name, trials in cells.items():
+        asked = trials[0]["config"]
+        if "training" in asked:
+            budget = f"{asked['training']['steps']:,} updates of {asked['batching']['tokens']:,} tokens"
+            budgets.setdefault(budget, []).append(name)
+    if len(budgets) > 1:
+        told = [f"{budget} ({', '.join(names)})" for budget, names in budgets.items()]
+        notes.append(f"Budgets differ: {'; '.join(told)}.")
+    taken = [trial["from"] for trials in cells.values() for trial in trials if "from" in trial]
+    for study in sorted({name.split("/")[0] for name in taken}):
+        number = sum(name.split("/")[0] == study for name in taken)
+        notes.append(f"{number} run(s) are those of {study}, where the same settings stand.")
     if missing:
         notes.append(f"Not yet run: {', '.join(missing)}.")
     return notes
@@ -162,23 +175,17 @@ def _speed(trials: Trials) -> str:
 
 
 def _score(trials: Trials, metric: str, part: str = "test") -> str:
-    values, digits = scores(trials, metric, part), DIGITS[metric]
-    if not values:
+    return _spread(score(trials, metric, part), DIGITS[metric])
+
+
+def _spread(found: Spread | None, digits: int) -> str:
+    if found is None:
         return ""
-    mean, deviation = mean_and_deviation(values)
-    if len(values) > 1:
-        return f"{mean:.{digits}f} ± {deviation:.{digits}f}"
-    interval = _interval(next(trial for trial in trials if part in trial)[part], metric)
-    brackets = f" [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]" if interval else ""
-    return f"{mean:.{digits}f}{brackets}"
-
-
-def _interval(part: Mapping[str, Any], metric: str) -> Sequence[float] | None:
-    """Over sentences."""
-    if metric == "BLEU":
-        found: Sequence[float] | None = part["scores"]["BLEU"]["interval"]
-        return found
-    return part["alignment"]["interval"] if metric == "AER" else None
+    if found.deviation is not None:
+        return f"{found.mean:.{digits}f} ± {found.deviation:.{digits}f}"
+    if found.interval is None:
+        return f"{found.mean:.{digits}f}"
+    return f"{found.mean:.{digits}f} [{found.interval[0]:.{digits}f}, {found.interval[1]:.{digits}f}]"
 
 
 def _difference(found: Compared | None, metric: str) -> str:

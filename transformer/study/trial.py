@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from sacrebleu.metrics.bleu import BLEU
 
-from transformer import api, logbook, report, rundir, workflow
+from transformer import api, config, logbook, report, rundir, workflow
 from transformer.alignment.choose import all_links, name, rank
 from transformer.alignment.measure import all_sure, measure
 from transformer.alignment.record import Attended
@@ -25,7 +25,7 @@ from transformer.errors import UsageError
 from transformer.locks import claimed
 from transformer.rundir import Run
 from transformer.study import results
-from transformer.study.cells import Trial
+from transformer.study.cells import Trial, digest
 
 SETS = ("test", "unseen")
 TRIES = 5
@@ -55,7 +55,22 @@ def run(trial: Trial, runs: Path) -> None:
     raise UsageError(f"another process is running {folder}: wait for it")
 
 
+def check(folder: Path, trial: Trial) -> None:
+    """Raises UsageError where a run directory is there with other settings than the trial's."""
+    if not rundir.is_run(folder):
+        return
+    there, ours = (rundir.flatten(config.to_json(one)) for one in (rundir.read_config(folder), trial.settings))
+    changed = [name for name in ours if ours[name] != there.get(name)]
+    if changed and digest(rundir.read_config(folder)) != trial.digest:
+        name = changed[0]
+        raise UsageError(
+            f"{folder} is of other settings than the trial {trial.name} has now ({name} is {there.get(name)} there, "
+            f"not {ours[name]}): move it away, give the cell another name, or give another --runs"
+        )
+
+
 def _result(trial: Trial, folder: Path) -> dict[str, Any]:
+    check(folder, trial)
     run = workflow.train(trial.settings, folder, trial.cell, resume=True)
     model = api.load(folder)
     languages = trial.settings.data.languages

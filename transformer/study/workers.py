@@ -63,7 +63,10 @@ def places(workers: int, cores: Sequence[int], found: Accelerators | None) -> li
     if workers < 1:
         raise UsageError(f"--workers {workers}: at least 1")
     if found is not None and workers > len(found.names):
-        raise UsageError(f"--workers {workers}: each has an accelerator, and there are {len(found.names)}")
+        raise UsageError(
+            f"--workers {workers}: each has an accelerator, and there are {len(found.names)} (with JAX_PLATFORMS=cpu "
+            "in the environment they share the cores)"
+        )
     edges = [k * len(cores) // workers for k in range(workers + 1)]
     found_places = []
     for k in range(workers):
@@ -84,9 +87,10 @@ class Worker:
     def __init__(self, trial: Trial, place: Place, command: Sequence[str], runs: Path):
         self.trial, self.place = trial, place
         self._log = runs / f"{trial.name}.log"
+        self._before = self._log.stat().st_size if self._log.exists() else 0
         quiet = {"TQDM_MININTERVAL": "60"}  # its bar is in a file
         with self._log.open("a", encoding="utf-8") as log:
-            self._process = _start([*command, "--trial", str(trial.number)], place, quiet, log)
+            self._process = _start([*command, "--trial", trial.key], place, quiet, log)
 
     def code(self) -> int | None:
         """Exit code, once it has ended."""
@@ -107,9 +111,14 @@ class Worker:
         self._process.wait()
 
     def complaint(self) -> str:
-        """Why it failed: the last line of what it said."""
-        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        said = lines[-1].removeprefix("transformer: ") if lines else f"exit code {self.code()}"
+        """Why it failed: the signal that ended it, or the last line of what it said."""
+        code = self.code()
+        if code is not None and code < 0:
+            memory = ", as the system does when memory runs out" * (code == -signal.SIGKILL)
+            return f"{self.trial.name}: ended by {signal.Signals(-code).name}{memory} ({self._log})"
+        text = self._log.read_bytes()[self._before :].decode("utf-8", errors="replace")
+        lines = text.replace("\r", "\n").strip().splitlines()
+        said = lines[-1].removeprefix("transformer: ") if lines else f"exit code {code}"
         return f"{self.trial.name}: {said} ({self._log})"
 
 
