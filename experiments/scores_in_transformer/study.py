@@ -29,7 +29,7 @@ def on_multi30k(score: str) -> Cell:
     return Cell(config(captions, score, 0.1), seeds=(1, 2, 3), tokenize="none", table="multi30k")
 
 
-SCORES = ("scaled_dot", "additive", "general", "cosine", "location")
+SCORES = ("scaled_dot", "additive", "general", "cosine", "location", "dot")
 study = Study(
     cells={
         **{score: Cell(config(demo, score, 0.0), seeds=(1, 2, 3), table="grammar") for score in SCORES},
