@@ -107,6 +107,11 @@ def _differing(tree: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
+def home(path: Path) -> Path:
+    """The folder of a study, which is named by it or by its file."""
+    return path if path.is_dir() else path.parent
+
+
 def find(path: Path) -> Study:
     """The `study` that a Python file defines (or study.py in a folder); the file is executed.
 

@@ -122,7 +122,7 @@ def draw(study: Study, part: Part, folder: Path) -> None:
 
 
 def _latex(study: Study, part: Part, folder: Path) -> str:
-    name = folder.absolute().name
+    name = folder.resolve().name
     main = tables.main(part.done, part.baseline, study.metric, part.missing)
     by_length = tables.lengths(part.done)
     caption = f"{name}, {part.name}."
@@ -144,5 +144,5 @@ def _write(path: Path, text: str) -> None:
 def present(path: Path) -> None:
     """What `transformer report` does."""
     found = cells.find(path)
-    folder = path if path.is_dir() else path.parent
+    folder = cells.home(path)
     report(found, Results(folder / "results.json"), folder)

@@ -60,26 +60,32 @@ class Results:
             if self._found != there:
                 rundir.write_json(self.path, self._found)
 
-    def borrow(self, trials: Iterable[Trial], others: Iterable[Path]) -> None:
+    def borrow(self, missing: list[Trial], others: Iterable[Path]) -> list[Trial]:
         """Take over what other studies' results.json have of the very same settings, scored the same way, and what this
         one has of them by another name; and write it.
 
-        Raises TransformerError when one of them is damaged.
+        Args:
+            missing: trials without a result.
+            others: paths of results.json, which need not be there.
+
+        Returns the trials that are still missing. Raises TransformerError when a file is damaged.
         """
+        if not missing:
+            return []
         found = {
             (_digest(entry), tokenizer(entry)): {"from": f"{path.parent.name}/{name}", **entry}
             for path in (*others, self.path)
             for name, entry in _read(path).items()
         }
-        wanted = [one for one in trials if (one.digest, one.tokenize) in found and self.of(one) is None]
-        if not wanted:
-            return
-        with claimed(self.path.parent, wait=True):
-            taken = [{**found[one.digest, one.tokenize], "cell": one.cell} for one in wanted]
-            self._found = merged(_read(self.path), taken)
-            rundir.write_json(self.path, self._found)
+        keys = {one: (one.digest, one.tokenize) for one in missing}
+        taken = [{**found[key], "cell": one.cell} for one, key in keys.items() if key in found]
+        if taken:
+            with claimed(self.path.parent, wait=True):
+                self._found = merged(_read(self.path), taken)
+                rundir.write_json(self.path, self._found)
         for entry in taken:
             log.info("%s-%s: taken from %s", entry["cell"], entry["seed"], entry["from"])
+        return [one for one, key in keys.items() if key not in found]
 
 
 def write(folder: Path, trial: Trial, values: Mapping[str, Any]) -> None:

@@ -47,13 +47,12 @@ class Task:
     @property
     def directory(self) -> Path:
         """Of the runs."""
-        folder = self.study if self.study.is_dir() else self.study.parent
-        return self.runs or Path("runs") / (folder.resolve().name + "-smoke" * self.smoke)
+        return self.runs or Path("runs") / (cells.home(self.study).resolve().name + "-smoke" * self.smoke)
 
     @property
     def folder(self) -> Path:
         """Of results.json and of what is made from it."""
-        return self.directory if self.smoke else self.study if self.study.is_dir() else self.study.parent
+        return self.directory if self.smoke else cells.home(self.study)
 
 
 def study(task: Task) -> None:
@@ -80,9 +79,9 @@ def study(task: Task) -> None:
     where = workers.places(task.workers, workers.available(), workers.accelerators(os.environ))
     task.directory.mkdir(parents=True, exist_ok=True)
     results.collect(task.directory)
-    if not task.smoke:
-        results.borrow(wanted, [task.folder / other / "results.json" for other in found.beside])
     missing = [one for one in wanted if results.of(one) is None]
+    if not task.smoke:
+        missing = results.borrow(missing, [task.folder / other / "results.json" for other in found.beside])
     for one in missing:
         trial.check(task.directory / one.name, one)
     if task.slurm:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from transformer.study.cells import Trial
+from transformer.study.cells import Trial, home
 
 
 def script(study: Path, runs: Path, trials: Sequence[Trial], folder: Path, *, smoke: bool = False) -> str:
@@ -18,7 +18,7 @@ def script(study: Path, runs: Path, trials: Sequence[Trial], folder: Path, *, sm
         folder: where the command is typed, on storage that all nodes share.
         smoke: every trial shrunk to seconds.
     """
-    name = (study if study.is_dir() else study.parent).resolve().name
+    name = home(study).resolve().name
     command = ["transformer", "study", str(study), "--runs", str(runs), *["--smoke"] * smoke]
     tasks = "".join(f"    {trial.key}\n" for trial in trials)
     own = [sys.executable, "-m", *command]

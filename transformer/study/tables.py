@@ -1,6 +1,7 @@
 """A study's results as tables, in Markdown and in LaTeX; they depend on nothing but the results."""
 
 import statistics
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -147,22 +148,26 @@ def _notes(cells: Cells, baseline: str, compared: Mapping[str, Compared], missin
                 f"Not tested against {baseline}: {', '.join(untested)} (one seed and nothing kept of its sentences, or "
                 "another test set)."
             )
-    budgets: dict[str, list[str]] = {}
+    notes += _budgets(cells)
+    studies = Counter(trial["from"].split("/")[0] for trials in cells.values() for trial in trials if "from" in trial)
+    notes += [
+        f"{n} run(s) are those of {study}, where the same settings stand." for study, n in sorted(studies.items())
+    ]
+    if missing:
+        notes.append(f"Not yet run: {', '.join(missing)}.")
+    return notes
+
+
+def _budgets(cells: Cells) -> list[str]:
+    """A note where they differ."""
+    found: dict[str, list[str]] = {}
     for name, trials in cells.items():
         asked = trials[0]["config"]
         if "training" in asked:
             budget = f"{asked['training']['steps']:,} updates of {asked['batching']['tokens']:,} tokens"
-            budgets.setdefault(budget, []).append(name)
-    if len(budgets) > 1:
-        told = [f"{budget} ({', '.join(names)})" for budget, names in budgets.items()]
-        notes.append(f"Budgets differ: {'; '.join(told)}.")
-    taken = [trial["from"] for trials in cells.values() for trial in trials if "from" in trial]
-    for study in sorted({name.split("/")[0] for name in taken}):
-        number = sum(name.split("/")[0] == study for name in taken)
-        notes.append(f"{number} run(s) are those of {study}, where the same settings stand.")
-    if missing:
-        notes.append(f"Not yet run: {', '.join(missing)}.")
-    return notes
+            found.setdefault(budget, []).append(name)
+    told = [f"{budget} ({', '.join(names)})" for budget, names in found.items()]
+    return [f"Budgets differ: {'; '.join(told)}."] if len(told) > 1 else []
 
 
 def _mean(trials: Trials, key: str) -> float:

@@ -59,10 +59,10 @@ def check(folder: Path, trial: Trial) -> None:
     """Raises UsageError where a run directory is there with other settings than the trial's."""
     if not rundir.is_run(folder):
         return
-    there, ours = (rundir.flatten(config.to_json(one)) for one in (rundir.read_config(folder), trial.settings))
-    changed = [name for name in ours if ours[name] != there.get(name)]
-    if changed and digest(rundir.read_config(folder)) != trial.digest:
-        name = changed[0]
+    kept = rundir.read_config(folder)
+    if digest(kept) != trial.digest:
+        there, ours = (rundir.flatten(config.to_json(one)) for one in (kept, trial.settings))
+        name = next(name for name in ours if ours[name] != there.get(name))
         raise UsageError(
             f"{folder} is of other settings than the trial {trial.name} has now ({name} is {there.get(name)} there, "
             f"not {ours[name]}): move it away, give the cell another name, or give another --runs"
