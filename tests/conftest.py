@@ -27,8 +27,9 @@ jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
-HEAVY = ("test_train", "test_engine", "test_contract", "test_search", "test_cli", "test_study", "test_attention_runs",
-         "test_parallel", "test_demo", "test_precision", "test_remat", "test_update")  # fmt: skip
+HEAVY = ("test_train", "test_engine", "test_contract", "test_search", "test_cli", "test_study", "test_trial",
+         "test_attention_runs", "test_parallel", "test_demo", "test_precision", "test_remat",
+         "test_update")  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -89,7 +89,7 @@ def dots(cells: Cells, metric: str, path: Path) -> None:
 
 def _about_bars(cells: Cells) -> str:
     seeds = {len(trials) > 1 for trials in cells.values()}
-    told = {True: "bars: deviation over seeds", False: "hollow: one seed, 95% interval over sentences"}
+    told = {True: "bars: deviation over seeds", False: "hollow: one seed, 95% interval over sentences, where kept"}
     return "; ".join(text for several, text in told.items() if several in seeds)
 
 

@@ -1,0 +1,86 @@
+"""One trial, in this process: trained, evaluated, its attention measured; and what it refuses."""
+
+import dataclasses
+import json
+
+import pytest
+
+from tests.conftest import untrained
+from transformer import api, cli, workflow
+from transformer.alignment.run import align
+from transformer.alignment.task import Task as Align
+from transformer.alignment.words import Rule
+from transformer.config import Data
+from transformer.data import corpus
+from transformer.errors import UsageError
+from transformer.locks import claimed
+from transformer.rundir import Run
+from transformer.study import cells, trial
+from transformer.study.results import Results, unpack
+from transformer.study.run import Task, study
+from transformer.study.statistics import bleu, error_rate
+
+
+def test_one_trial_by_its_name(folder, tmp_path, monkeypatch):
+    runs = tmp_path / "runs"
+    trained = []
+    real = workflow.train
+    monkeypatch.setattr(workflow, "train", lambda *given, **more: trained.append(given[1].name) or real(*given, **more))
+    cli.main(["study", str(folder), "--runs", str(runs), "--trial", "dot-2"])
+    cli.main(["study", str(folder), "--runs", str(runs), "--trial", "dot-2"])
+    cli.main(["study", str(folder), "--runs", str(tmp_path / "elsewhere"), "--trial", "dot-2"])
+    assert trained == ["dot-2"]
+    found = json.loads((folder / "results.json").read_text())["dot-2"]
+    assert found == json.loads((runs / "dot-2" / "result.json").read_text())
+    (one,) = (each for each in cells.trials(cells.find(folder)) if each.name == "dot-2")
+    assert found["digest"] == one.digest
+    assert found["updates"] == 12
+    assert found["tokens_per_s"] > 0
+    assert found["test"]["scores"] == json.loads((runs / "dot-2" / "report" / "test.json").read_text())["scores"]
+    assert "tok:none" in found["test"]["scores"]["BLEU"]["signature"]
+    assert len(found["validation"]) == 2
+    assert "alignment" not in found["test"]  # there are no gold links
+    assert bleu(unpack(found["test"]["counts"], 10).sum(0)) == pytest.approx(found["test"]["scores"]["BLEU"]["value"])
+    with claimed(trial.lock(runs, one)), pytest.raises(UsageError, match=r"another process is running .*dot-2"):
+        trial.run(one, runs)
+    # Other settings are refused, those too that `train --resume` goes on with; and nothing is overwritten.
+    file = folder / "study.py"
+    whole = file.read_text()
+    for old, new, complaint in (
+        ("max_length=32, att", "max_length=32, dropout=0.1, att", "model.dropout is 0.2 there, not 0.1"),
+        ("none = ", 'base = dataclasses.replace(base, training=dataclasses.replace(base.training, steps=6))\nnone = ',
+         "training.steps is 12 there, not 6"),
+    ):  # fmt: skip
+        file.write_text(whole.replace(old, new))
+        for task in (Task(folder, runs, trial="dot-2"), Task(folder, runs)):
+            with pytest.raises(UsageError, match=rf"dot-2 is of other settings .*{complaint}.*another --runs"):
+                study(task)
+    assert trained == ["dot-2"]
+    assert Results(folder / "results.json").of(one) is not None
+
+
+def test_the_attention_is_measured_where_there_are_gold_links(settings, tmp_path):
+    data = Data(cache=settings.data.cache, max_length=40, limit=60, grammar=settings.data.grammar)
+    own = dataclasses.replace(
+        settings,
+        data=data,
+        batching=dataclasses.replace(settings.batching, tokens=512),
+        model=dataclasses.replace(settings.model, max_length=64),
+    )
+    folder = untrained(own, tmp_path / "grammar")
+    model, part = api.load(folder), corpus.read(Run(folder).data, "test", own.data.languages)
+    rule = trial.best_rule(model, Run(folder))
+    found = trial.alignment(model, part, rule)
+    L, H = own.model.cross
+    assert [len(row) for row in found["heads"]] == [H] * L
+    assert len(found["layers"]) == L
+    assert error_rate(unpack(found["counts"], 4).sum(0)) == pytest.approx(found["aer"])
+    places = {(layer, head): found["heads"][layer][head] for layer in range(L) for head in range(H)}
+    places |= {(layer, None): rate for layer, rate in enumerate(found["layers"])} | {(None, None): found["mean"]}
+    assert found["aer"] == places[rule.layer, rule.head]
+    # `transformer align` has the same, from the run alone.
+    align(Align(folder, rule=Rule(L - 1, H - 1), formats=("pharaoh",), output=tmp_path / "out"))
+    assert json.loads((tmp_path / "out" / "aer.json").read_text())["aer"] == pytest.approx(places[L - 1, H - 1])
+    # Without attention, or without gold links, there is nothing to measure.
+    (Run(folder).data / "validation.align").unlink()
+    assert trial.best_rule(model, Run(folder)) is None
