@@ -49,7 +49,7 @@ def train(
     check.everything(settings)
     given = rundir.flatten(to_json(settings)) | {"run": str(folder), "resume": resume, "init_from": str(init_from)}
     cluster.agree({name: value for name, value in given.items() if name != "data.cache"} | {"profile": profile})
-    settings = _with_absolute_paths(settings)
+    settings = with_absolute_paths(settings)
     mesh = parallel.make_mesh(settings.mesh)
     run = Run(folder)
     with ExitStack() as held:
@@ -118,7 +118,7 @@ def _same_tokenizer(settings: Config, init_from: Path) -> None:
         )
 
 
-def _with_absolute_paths(settings: Config) -> Config:
+def with_absolute_paths(settings: Config) -> Config:
     """So that a run can be gone on with from any folder."""
 
     def absolute(part: Any, *names: str) -> Any:
@@ -149,7 +149,7 @@ def prepare_data(settings: Config) -> None:
     """What `train` does before it trains, but for drawing pieces: download what TFDS has not got here, clean, tokenise.
     It is kept in the cache, where `train` finds it; downloads and tokenising are gone on with after an interruption."""
     check.everything(settings)
-    settings = _with_absolute_paths(settings)
+    settings = with_absolute_paths(settings)
     for source in sources.find(settings.data):
         for one in source if isinstance(source, list) else [source]:
             if isinstance(one, Tfds):

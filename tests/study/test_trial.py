@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import pytest
 
@@ -84,3 +85,16 @@ def test_the_attention_is_measured_where_there_are_gold_links(settings, tmp_path
     # Without attention, or without gold links, there is nothing to measure.
     (Run(folder).data / "validation.align").unlink()
     assert trial.best_rule(model, Run(folder)) is None
+
+
+def test_a_run_keeps_whole_paths_and_is_gone_on_with_by_relative_ones(settings, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train = os.path.relpath(settings.data.train, tmp_path)
+    own = dataclasses.replace(settings, data=dataclasses.replace(settings.data, train=train))
+    assert not os.path.isabs(train)
+    untrained(workflow.with_absolute_paths(dataclasses.replace(own, seed=1)), tmp_path / "one-1")
+    (one,) = cells.trials(cells.Study({"one": cells.Cell(own)}))
+    trial.check(tmp_path / "one-1", one)
+    monkeypatch.chdir("/")
+    with pytest.raises(UsageError, match=r"other settings .*data.train is .* there"):
+        trial.check(tmp_path / "one-1", one)

@@ -59,9 +59,9 @@ def check(folder: Path, trial: Trial) -> None:
     """Raises UsageError where a run directory is there with other settings than the trial's."""
     if not rundir.is_run(folder):
         return
-    kept = rundir.read_config(folder)
-    if digest(kept) != trial.digest:
-        there, ours = (rundir.flatten(config.to_json(one)) for one in (kept, trial.settings))
+    kept, wanted = rundir.read_config(folder), workflow.with_absolute_paths(trial.settings)  # a run keeps such
+    if digest(kept) != digest(wanted):
+        there, ours = (rundir.flatten(config.to_json(one)) for one in (kept, wanted))
         name = next(name for name in ours if ours[name] != there.get(name))
         raise UsageError(
             f"{folder} is of other settings than the trial {trial.name} has now ({name} is {there.get(name)} there, "
