@@ -103,8 +103,11 @@ def test_what_is_no_study_is_refused(content, complaint, tmp_path):
 def test_no_study_at_all(tmp_path):
     with pytest.raises(UsageError, match="no study at"):
         cells.find(tmp_path / "none.py")
-    with pytest.raises(UsageError, match="no study at"):
+    with pytest.raises(UsageError, match=f"no study at {tmp_path}: give"):
         cells.find(tmp_path)
+    (tmp_path / "lengths").mkdir()
+    with pytest.raises(UsageError, match=f"lenghts: did you mean {tmp_path}/lengths"):
+        cells.find(tmp_path / "lenghts")
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.rglob("study.py")), ids=lambda path: path.parent.name)

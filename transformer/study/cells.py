@@ -119,7 +119,10 @@ def find(path: Path) -> Study:
     """
     file = path / "study.py" if path.is_dir() else path
     if not file.is_file():
-        raise UsageError(f"no study at {path}: give a .py file that defines `study`, or a folder with a study.py")
+        beside = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, beside, n=1)
+        hint = f"did you mean {path.with_name(near[0])}? Otherwise " if near and near[0] != path.name else ""
+        raise UsageError(f"no study at {path}: {hint}give a .py file that defines `study`, or a folder with a study.py")
     try:
         found = runpy.run_path(str(file)).get("study")
     except (Exception, SystemExit) as error:
