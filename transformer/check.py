@@ -1,7 +1,9 @@
 """Settings that are out of range or cannot work together, refused before anything is done."""
 
+import dataclasses
 import difflib
 import math
+import typing
 from collections.abc import Iterable
 from typing import Any
 
@@ -131,7 +133,9 @@ def decoding(config: Config, flags: str = "--decoding.") -> None:
 
 
 def everything(config: Config) -> None:
-    """Refuse settings that are out of range or cannot work together, naming the flag. Raises UsageError."""
+    """Refuse settings that are of a wrong type, out of range, or cannot work together, naming the flag. Raises
+    UsageError."""
+    _types(config)
     _ranges(config)
     decoding(config)
     model, batching, training = config.model, config.batching, config.training
@@ -191,6 +195,20 @@ def everything(config: Config) -> None:
         raise UsageError(
             f"--training.average={training.average} averages what {flag} keeps: give at least 2, not {kept}"
         )
+
+
+def _types(part: Any, where: str = "") -> None:
+    """Settings made in Python have no types but what this checks; an int serves as a float."""
+    from beartype import BeartypeConf
+    from beartype.door import is_bearable
+
+    for name, hint in typing.get_type_hints(type(part)).items():
+        value, flag = getattr(part, name), f"--{where}{name}".replace("_", "-")
+        if not is_bearable(value, hint, conf=BeartypeConf(is_pep484_tower=True)):
+            wanted = getattr(hint, "__name__", "") if isinstance(hint, type) else str(hint).replace("typing.", "")
+            raise UsageError(f"{flag} is {value!r}: it must be {wanted}")
+        if dataclasses.is_dataclass(value):
+            _types(value, f"{where}{name}.")
 
 
 def _mixture(data: Data) -> None:

@@ -8,7 +8,7 @@ import dataclasses
 from pathlib import Path
 
 from transformer.config import Guided
-from transformer.study.cells import Cell, Study, find
+from transformer.study.cells import Cell, Pair, Study, find
 
 VARIANTS = "../attention_variants"
 CELLS = find(Path(__file__).parent / VARIANTS).cells
@@ -27,6 +27,7 @@ study = Study(
         "transformer_guided": Cell(dataclasses.replace(transformer, training=guided), seeds=(1, 2, 3)),
     },
     baselines=("transformer",),
+    pairs=(Pair("transformer_guided", "transformer", "BLEU"),),
     beside=(VARIANTS,),
     metric="AER",
 )

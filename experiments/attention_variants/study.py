@@ -10,7 +10,7 @@ import dataclasses
 
 from transformer import recipes
 from transformer.config import Attention, Batching, Config, Model, Rnn, Training, Transformer
-from transformer.study.cells import Cell, Study
+from transformer.study.cells import Cell, Pair, Study
 
 SEEDS = (1, 2, 3)
 UPDATES = 1_200
@@ -98,6 +98,21 @@ study = Study(
         **{f"long_{name}": Cell(long(model), seeds=SEEDS, table="long") for name, model in MODELS.items()},
     },
     baselines=("bahdanau", "multi30k_bahdanau", "long_bahdanau"),
+    pairs=(
+        # From score to score, down the table.
+        Pair("luong_concat_global", "luong_dot_global"),
+        Pair("luong_dot_global", "luong_general_global"),
+        Pair("luong_general_global", "luong_location_global"),
+        # Windows, and input feeding.
+        *(
+            Pair(f"luong_{score}_{window}", f"luong_{score}_global")
+            for score in ("dot", "general")
+            for window in ("local_m", "local_p")
+        ),
+        Pair("luong_general_no_feeding", "luong_general_global"),
+        Pair("luong_general_local_p", "luong_general_local_m", "AER"),
+        Pair("multi30k_luong_dot_global", "multi30k_luong_general_global"),
+    ),
     drawn=tuple(
         f"{table}{name}"
         for table in ("", "long_")

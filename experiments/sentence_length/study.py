@@ -9,7 +9,7 @@ import dataclasses
 
 from transformer import recipes
 from transformer.config import Attention, Batching, Config, Rnn, Tokenizer, Training
-from transformer.study.cells import Cell, Study
+from transformer.study.cells import Cell, Pair, Study
 
 LIMITS = (15, 30)
 UPDATES = 1_200
@@ -59,4 +59,9 @@ study = Study(
         },
     },
     baselines=("rnnenc_30", "multi30k_rnnenc_30"),
+    pairs=tuple(
+        Pair(f"{text}{one}", f"{text}{other}")
+        for text in ("", "multi30k_")
+        for one, other in (("rnnsearch_30", "rnnsearch_15"), ("rnnsearch_15", "rnnenc_15"))
+    ),
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from transformer import config
-from transformer.config import Attention, Config, Rnn, Transformer
+from transformer.config import Attention, Config, Rnn, Training, Transformer
 from transformer.errors import UsageError
 from transformer.study import cells
 
@@ -48,6 +48,9 @@ def test_a_digest_is_of_what_differs_from_the_defaults():
         Config(model=Transformer(width=256)),
     ]
     assert len({cells.digest(each) for each in (one, *others)}) == 6
+    whole, real = (Config(training=Training(label_smoothing=value)) for value in (0, 0.0))
+    assert whole == real
+    assert cells.digest(whole) == cells.digest(real) != cells.digest(Config())
     # Another version's file, which lacks a setting that has its default, is the same.
     values = config.to_json(one)
     del values["model"]["reverse"], values["decoding"]["coverage_penalty"]
@@ -79,6 +82,11 @@ ALL = "from transformer.study.cells import *; c = Cell(Config()); study = Study"
         (f"{ALL}({{'a': c}}, beside='.')", "beside='.': a tuple of names"),
         (f"{ALL}({{'a': c}}, baselines='a')", "baselines='a': a tuple of names"),
         (f"{ALL}({{'a': c}}, drawn=None)", "drawn=None: a tuple of names"),
+        (f"{ALL}({{'a': c}}, pairs=(('a', 'b'),))", "pairs=.*: a tuple of them, such as"),
+        (f"{ALL}({{'a': c}}, pairs=(Pair('a', 'b'),))", "has no cell b"),
+        (f"{ALL}({{'a': c}}, pairs=(Pair('a', 'a'),))", "a − a must be of two cells of one table"),
+        (f"{ALL}({{'a': c, 'b': Cell(Config(), table='x')}}, pairs=(Pair('a', 'b'),))", "a − b must be of two cells"),
+        (f"{ALL}({{'a': c, 'b': c}}, pairs=(Pair('a', 'b', 'TER'),))", "metric='TER': BLEU or AER"),
         (f"{ALL}({{'a': Cell(Config(), seeds=(1, 2, 1))}})", "a seed twice"),
         (f"{ALL}({{'a': Cell(Config(), seeds=(True,))}})", "a tuple of seeds"),
         (f"{ALL}([c])", "dicts of names and Cells"),
@@ -108,6 +116,10 @@ def test_no_study_at_all(tmp_path):
     (tmp_path / "lengths").mkdir()
     with pytest.raises(UsageError, match=f"lenghts: did you mean {tmp_path}/lengths"):
         cells.find(tmp_path / "lenghts")
+    other = tmp_path / "other.py"
+    other.write_text(f"{ALL}({{'a': c}})")  # its results would be those of the folder's study
+    with pytest.raises(UsageError, match=f"{other} is no study.py: .* move it to {tmp_path}/other/study.py"):
+        cells.find(other)
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.rglob("study.py")), ids=lambda path: path.parent.name)

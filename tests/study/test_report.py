@@ -28,8 +28,17 @@ def test_what_is_committed_is_what_report_makes(path):
         assert {mark["name"] for mark in report.MARK.finditer(text)} == set(told)
     if any(part.done for part in every):
         assert (folder / "tables.md").read_text(encoding="utf-8") == report.joined(told)
+        assert (folder / "tables.tex").read_text(encoding="utf-8") == report.latex(study, every, folder.name)
         drawn = {line.split("(")[1][:-1] for text in told.values() for line in text.splitlines() if line[:2] == "!["}
-        assert {name for name in drawn if not (folder / name).is_file()} == set()
+        made = {
+            f"{part.name}-{kind}.svg": drawing.digest
+            for part in every
+            if part.done
+            for kind, drawing in report.drawings(study, part).items()
+        }
+        assert set(made) == drawn
+        for name, digest in made.items():
+            assert f"numbers {digest}" in (folder / name).read_text(encoding="utf-8"), f"{name} shows other numbers"
 
 
 def plain(cell, seed, bleu, bins):
@@ -86,6 +95,13 @@ def test_what_is_not_alike_in_a_table_is_said(settings):
     text = tables.main(found, "one", "BLEU", []).markdown()
     assert "Budgets differ: 12 updates of 256 tokens (one, three); 1,200 updates of 256 tokens (two)." in text
     assert "1 run(s) are those of others, where the same settings stand." in text
+    assert "differ: " not in text.replace("Budgets differ: ", "")
+    found["one"].append(entry(settings, "one", 2))
+    found["one"][1]["test"]["corpus"] = "another"
+    found["three"][0]["device"], found["two"][0]["device"] = "gpu", "cpu"
+    text = tables.main(found, "one", "BLEU", []).markdown()
+    assert "Test sets differ: abc (one of seed 1, two, three); another (one of seed 2)." in text
+    assert "Machines (tokens/s and minutes) differ: cpu (two); gpu (three)." in text
 
 
 def test_differences_are_tested_over_what_is_known(settings):
@@ -157,11 +173,60 @@ def test_error_rates_by_head(settings, tmp_path):
     assert known["b"].difference.value == pytest.approx(-0.3, abs=0.05)
     text = tables.main(found, "a", "AER", []).markdown()
     assert "AER − a" in text
-    assert "| layer 1 | 0.400 | 0.250 | 0.300 |" in tables.heads(found["a"]).markdown()
+    seed, table = tables.heads(found["a"])
+    assert seed == 1
+    assert "| layer 1 | 0.400 | 0.250 | 0.300 |" in table.markdown()
+    assert tables.heads([entry(settings), *found["b"]])[0] == 3  # the first that has any
     assert tables.heads([entry(settings)]) is None
-    figures.heads(found, tmp_path / "heads")
-    figures.dots(found, "AER", tmp_path / "aer")
+    found["a"][0]["test"]["alignment"]["heads"] = []  # nothing was attended to
+    assert tables.heads(found["a"])[0] == 2
+    figures.heads(found).save(tmp_path / "heads")
+    figures.dots(found, "AER").save(tmp_path / "aer")
     assert {path.name for path in tmp_path.glob("*.svg")} == {"heads.svg", "aer.svg"}
+    assert figures.dots({"c": [entry(settings)]}, "AER") is figures.heads({"c": [entry(settings)]}) is None
+
+
+def test_a_figure_is_named_where_it_is_drawn(settings, tmp_path):
+    """Also where the metric is known of no cell, or heads only of one that is not drawn."""
+    one, two = [aligned(settings, "one", 1, 0.4)], [entry(settings, "two")]
+    found = {"one": one, "two": two}
+    study = cells.Study({name: cells.Cell(settings) for name in found}, metric="AER")
+    for done, drawn, kinds in (
+        ({"two": two}, {"two": two}, {"lengths"}),
+        (found, {"two": two}, {"aer", "lengths"}),
+        (found, found, {"aer", "heads", "lengths"}),
+    ):
+        part = report.Part("results", done, "", drawn, [], [])
+        text = report.texts(study, [part])["results"]
+        assert {line.split("(")[1] for line in text.splitlines() if line.startswith("![")} == {
+            f"results-{kind}.svg)" for kind in kinds
+        }
+        assert set(report.drawings(study, part)) == kinds
+
+
+def test_pairs_are_compared_beside_the_baseline(settings):
+    found = {
+        name: [entry(settings, name, seed, noise=noise) for seed in (1, 2, 3)]
+        for name, noise in (("base", 0.3), ("far", 0.6), ("farther", 0.8))
+    }
+    names = (("farther", "far"), ("far", "base"), ("farther", "base"))
+    wanted = [*(cells.Pair(*pair) for pair in names), cells.Pair("far", "base", "AER")]
+    table = tables.pairs(found, wanted)
+    alone = compared.with_baseline({name: found[name] for name in ("far", "base")}, "base", "BLEU")["far"]
+    value, (low, high) = alone.difference.value, alone.difference.interval
+    assert [row[0] for row in table.rows] == ["farther − far", "far − base", "farther − base"]
+    assert table.rows[1][1] == f"{value:+.1f} [{low:+.1f}, {high:+.1f}]".replace("-", "−")
+    assert table.rows[1][2]== "≤0.001"  # of 2,000 resamples for three pairs
+    assert "for 3 comparison(s); ≤: no resample was as far" in table.notes[0]
+    assert table.notes[1].startswith("Not tested: far − base (AER) (one seed")
+    assert tables.pairs(found, []) is None
+
+
+def test_counts_of_other_sentences_are_told_by_name(settings):
+    found = {name: [entry(settings, name)] for name in ("one", "two")}
+    found["two"][0]["test"]["counts"] = results.pack(np.ones((3, 10), int))
+    with pytest.raises(TransformerError, match="the results of two and one are of one test set"):
+        compared.with_baseline(found, "one", "BLEU")
 
 
 def test_figures_are_drawn_the_same_every_time(settings, tmp_path):
@@ -172,8 +237,8 @@ def test_figures_are_drawn_the_same_every_time(settings, tmp_path):
     }
     for again in ("first", "second"):
         (tmp_path / again).mkdir()
-        figures.lengths(found, tmp_path / again / "lengths")
-        figures.dots(found, "BLEU", tmp_path / again / "dots")
+        figures.lengths(found).save(tmp_path / again / "lengths")
+        figures.dots(found, "BLEU").save(tmp_path / again / "dots")
     for name in ("lengths.svg", "dots.svg", "lengths.pdf", "dots.pdf"):
         content = (tmp_path / "first" / name).read_bytes()
         assert content == (tmp_path / "second" / name).read_bytes()
@@ -187,8 +252,9 @@ def test_latex_has_no_letter_that_it_takes_for_its_own():
     )
     table = tables.Table(["", "BLEU"], [["luong_dot", "20.0 ± 1.0"]], ("p < 5%.",))
     assert table.latex("A_B.", "tab:x") == (
-        "\\begin{table}\n\\centering\n\\begin{tabular}{lr}\n\\toprule\n & BLEU \\\\\n\\midrule\n"
-        "luong\\_dot & 20.0 $\\pm$ 1.0 \\\\\n\\bottomrule\n\\end{tabular}\n"
+        "\\begin{table}\n\\centering\n\\begin{adjustbox}{max width=\\linewidth}\n"
+        "\\begin{tabular}{lr}\n\\toprule\n & BLEU \\\\\n\\midrule\n"
+        "luong\\_dot & 20.0 $\\pm$ 1.0 \\\\\n\\bottomrule\n\\end{tabular}\n\\end{adjustbox}\n"
         "\\caption{A\\_B. p $<$ 5\\%.}\n\\label{tab:x}\n\\end{table}\n"
     )
 
@@ -230,3 +296,11 @@ def test_the_command_makes_all_from_results_alone(folder, capsys):
     with pytest.raises(TransformerError, match="the table wrong"):
         report.present(folder)
     assert not (folder / "tables.md").exists()
+    readme.write_bytes("Größe\n".encode("latin-1"))
+    with pytest.raises(TransformerError, match=r"README.md is not in UTF-8 .*: save it so"):
+        report.present(folder)
+    readme.write_bytes(b"Mine.\r\n<!-- table:results -->\r\n<!-- end -->\r\n")
+    report.present(folder)
+    after = readme.read_bytes()
+    assert after.startswith(b"Mine.\r\n<!-- table:results -->\r\n|")
+    assert after.count(b"\n") == after.count(b"\r\n")

@@ -1,6 +1,10 @@
 """What trials leave is collected, and never lost."""
 
+import copy
+import fcntl
 import json
+import os
+import stat
 import threading
 
 import numpy as np
@@ -106,7 +110,7 @@ def test_what_was_scored_otherwise_does_not_count_and_stays(folder, plain, tmp_p
     found.collect(tmp_path / "runs")
     otherwise = plain._replace(tokenize="13a")
     assert found.of(otherwise) is None
-    assert "scored otherwise" in caplog.text
+    assert found.outdated([plain, otherwise]) == ["plain-1"]
     assert not results.there(tmp_path / "runs" / "plain-1", otherwise)
     again = entry(plain.settings, "plain")
     again["test"]["scores"]["BLEU"]["signature"] = "nrefs:1|tok:13a|smooth:exp"
@@ -134,7 +138,13 @@ def test_results_whose_runs_are_gone_are_kept(folder, plain, tmp_path):
     assert found.of(plain) is not None
 
 
-def test_many_that_collect_at_once_lose_nothing(folder, settings, tmp_path):
+@pytest.mark.parametrize("shared", [False, True])
+def test_many_that_collect_at_once_lose_nothing(shared, folder, settings, tmp_path, monkeypatch):
+    if shared:  # as storage that machines share is: a folder's lock is seen by its own machine alone
+        flock = fcntl.flock
+        monkeypatch.setattr(
+            fcntl, "flock", lambda file, how: None if stat.S_ISDIR(os.fstat(file).st_mode) else flock(file, how)
+        )
     every = [entry(settings, f"cell{number}") for number in range(6)]
 
     def work(number):
@@ -184,3 +194,44 @@ def test_a_damaged_file_is_named(content, complaint, folder, tmp_path):
     (tmp_path / "runs" / "plain-1" / "result.json").write_text("{}")
     with pytest.raises(TransformerError, match=r"plain-1/result.json is damaged: the result has no cell"):
         Results(folder / "results.json").collect(tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "complaint"),
+    [
+        ("test.perplexity", None, "test.perplexity is None"),
+        ("test.scores.chrF2", None, "no such"),
+        ("test.scores.BLEU.value", "9", "test.scores.BLEU is '9'"),
+        ("test.by_length", [{}], "no 'words'"),
+        ("test.by_length", [{"words": "0-5", "bleu": None}], "test.by_length.0 is None"),
+        ("test.alignment", {}, "no 'aer'"),
+        ("test.alignment", {"aer": 0.1, "heads": [[]]}, "no such"),
+        ("unseen", {}, "no 'perplexity'"),
+        ("parameters", None, "parameters is None"),
+        ("minutes", "long", "minutes is 'long'"),
+    ],
+)
+def test_what_tables_and_figures_could_not_read_is_named(place, value, complaint, settings, tmp_path):
+    found = copy.deepcopy(entry(settings, "plain"))
+    at = found
+    *way, last = place.split(".")
+    for name in way:
+        at = at[name]
+    at[last] = value
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps({"plain-1": found}))
+    with pytest.raises(TransformerError, match=complaint) as raised:
+        Results(path)
+    assert "results.json is damaged: the settings or scores of plain-1 are no such" in str(raised.value)
+    assert "bring it back from version control" in str(raised.value)
+
+
+def test_a_damaged_result_does_not_keep_the_others_out(folder, settings, tmp_path):
+    for cell in ("a", "b", "c"):
+        leave(tmp_path / "runs", entry(settings, cell))
+    damaged = next((tmp_path / "runs").glob("b-1/result.json"))
+    damaged.write_text("{")
+    found = Results(folder / "results.json")
+    with pytest.raises(TransformerError, match=r"b-1/result.json cannot be read: .* \(move it away, and its run"):
+        found.collect(tmp_path / "runs")
+    assert list(json.loads((folder / "results.json").read_text())) == ["a-1", "c-1"]

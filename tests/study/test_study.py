@@ -208,6 +208,103 @@ def test_a_runner_that_is_asked_to_stop_stops_its_workers(folder, tmp_path, stan
         assert ours  # no worker is left
 
 
+def test_a_runner_that_is_stopped_says_which_did_not_save(folder, tmp_path, monkeypatch):
+    program = "trap 'echo transformer: no space left; exit 1' TERM; sleep 60 & wait"
+    monkeypatch.setattr(workers, "PROGRAM", ("bash", "-c", program))
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    signal.setitimer(signal.ITIMER_REAL, 1.5)
+    with pytest.raises(InterruptedRunError, match=r"from what these saved last:\n  plain-1: no space left \(.*.log\)"):
+        study(Task(folder, tmp_path / "runs"))
+
+
+def test_what_goes_wrong_in_one_result_is_no_matter_to_the_others(folder, tmp_path, stand_in):
+    """A file that is damaged while the others run; they go on."""
+    stand_in(seconds=0.5)
+    runs = tmp_path / "runs"
+    (runs / "broken").mkdir(parents=True)
+    alarm = signal.signal(signal.SIGALRM, lambda *_: (runs / "broken" / "result.json").write_text("{"))
+    signal.setitimer(signal.ITIMER_REAL, 0.7)
+    try:
+        with pytest.raises(TransformerError, match=r"broken/result.json cannot be read: .* \(move it away"):
+            study(Task(folder, runs))
+    finally:
+        signal.signal(signal.SIGALRM, alarm)
+    assert [name for name, *_ in began(runs)] == ["plain-1", "dot-1", "dot-2"]
+    assert list(json.loads((folder / "results.json").read_text())) == ["plain-1", "dot-1", "dot-2"]
+
+
+FOLLOWER = """
+import os, sys, time
+from pathlib import Path
+from transformer.study import workers
+
+if len(sys.argv) > 2:
+    with workers.following(os.environ, every=0.05):
+        Path(sys.argv[1]).write_text(str(os.getpid()))
+        time.sleep(60)
+else:
+    import subprocess
+
+    environment = {**os.environ, workers.RUNNER: str(os.getpid())}
+    subprocess.run([sys.executable, __file__, sys.argv[1], "worker"], env=environment)
+"""
+
+
+def test_a_worker_does_not_outlive_its_runner(tmp_path):
+    (tmp_path / "follower.py").write_text(FOLLOWER)
+    told = tmp_path / "told"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    runner = subprocess.Popen([sys.executable, str(tmp_path / "follower.py"), str(told)], env=environment)
+    wait(lambda: told.exists() and told.read_text())
+    worker = Path(f"/proc/{told.read_text()}/stat")
+    time.sleep(0.2)
+    assert runner.poll() is None
+    assert worker.exists()  # as long as the runner lives
+    runner.kill()
+    runner.wait()
+    wait(lambda: not worker.exists() or worker.read_text().split()[2] == "Z", 10)
+
+
+def test_nothing_is_followed_where_there_is_no_runner():
+    with workers.following({}, every=0.01):
+        time.sleep(0.05)
+    with workers.following({workers.RUNNER: str(os.getppid())}, every=0.01):
+        time.sleep(0.05)
+
+
+def test_shrunk_trials_have_a_folder_of_their_own(folder, tmp_path):
+    assert Task(folder, tmp_path / "runs", smoke=True).directory == tmp_path / "runs-smoke"
+    assert Task(folder, smoke=True).directory == Path("runs/toys-smoke")
+    assert Task(folder).directory == Path("runs/toys")
+
+
+@pytest.mark.slow
+def test_a_study_whose_runner_alone_is_killed_goes_on(folder, tmp_path):
+    """Its worker, which trains, saves and ends; the next runner goes on with it."""
+    runs = tmp_path / "runs"
+    command = [sys.executable, "-m", "transformer", "study", str(folder), "--runs", str(runs), "--only", "plain"]
+    text = (tmp_path / "base.json").read_text()
+    (tmp_path / "base.json").write_text(text.replace('"steps": 12', '"steps": 4000'))
+    runner = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait(lambda: any('"train"' in path.read_text() for path in runs.glob("plain-1/metrics.jsonl")), 300)
+    os.kill(runner.pid, signal.SIGKILL)
+    runner.wait()
+
+    def free():
+        with claimed(runs / "plain-1.lock") as ours:
+            return ours
+
+    wait(free, 120)
+    log = (runs / "plain-1.log").read_text()
+    assert "stopping after this update" in log
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(line) for line in (runs / "plain-1" / "metrics.jsonl").read_text().splitlines()]
+    steps = [record["step"] for record in records if record["kind"] == "train"]
+    assert steps == sorted(set(steps))  # nothing was trained twice
+    assert steps[-1] == 4000
+
+
 @pytest.mark.slow
 def test_a_study_is_killed_in_earnest(folder, tmp_path):
     """Real workers, which train: SIGKILL once the first trial is done and the second trains; then the rest, twice."""
@@ -251,6 +348,9 @@ def test_what_cannot_work_is_refused_before_anything_runs(folder, tmp_path):
         (["FOLDER", "--only", "plane"], "did you mean plain"),
         (["FOLDER", "--trial", "plane-1"], "--trial plane-1: no such trial; did you mean plain-1"),
         (["FOLDER", "--workers", "0"], "--workers 0"),
+        (["FOLDER", "--trial", "plain-1", "--slurm"], "--trial runs one trial, .* does not go with --slurm"),
+        (["FOLDER", "--trial", "plain-1", "--only", "dot"], "does not go with --only"),
+        (["FOLDER", "--trial", "plain-1", "--workers", "2"], "does not go with --workers"),
     ],
 )
 def test_wrong_usage_says_what_is_right(arguments, complaint, folder, capsys):
@@ -282,6 +382,7 @@ def test_the_text_for_sbatch(folder, tmp_path, monkeypatch, capsys, stand_in):
     assert "#SBATCH --array=0-3" in lines
     assert "#SBATCH --job-name=toys" in lines
     assert f"#SBATCH --output='{runs}/slurm-%A_%a.log'" in lines
+    assert "#SBATCH --open-mode=append" in lines  # what came before a task was requeued is kept
     made = f"made by transformer study {folder} --runs '{runs}' --slurm"
     assert lines[1] == f"# 4 trial(s) of {folder}, a task each; {made}"
     first = lines.index("trials=(") + 1

@@ -54,7 +54,7 @@ class Train:
         )
 
 
-STUDY = "A .py file that defines `study`, or a folder with a study.py."
+STUDY = "A folder with a study.py that defines `study`."
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ class Study:
 
     study: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY", help=STUDY)]
     runs: str = ""
-    """Where its run directories are; the default is runs/ and the name of the study's folder."""
+    """Where its run directories are (with --smoke: RUNS-smoke); the default is runs/ and the name of the study's
+    folder."""
     only: tuple[str, ...] = ()
     """Cells to run; the default is all of them."""
     full: bool = False

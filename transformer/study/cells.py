@@ -9,7 +9,7 @@ import runpy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from transformer import check as settings
 from transformer import config, recipes
@@ -34,6 +34,20 @@ class Cell:
     """The table that it is a row of. Cells of one table have one test set and one budget."""
 
 
+Metric: TypeAlias = Literal["BLEU", "AER"]
+
+
+class Pair(NamedTuple):
+    """Two cells of one table that are compared: how far the one is from the other."""
+
+    one: str
+    other: str
+    metric: Metric = "BLEU"
+
+    def __str__(self) -> str:
+        return f"{self.one} − {self.other}" + f" ({self.metric})" * (self.metric != "BLEU")
+
+
 @dataclass(frozen=True)
 class Study:
     """Cells by name, in the order of their tables."""
@@ -43,12 +57,15 @@ class Study:
     """--full: further cells, and again those of `cells` that have more seeds then."""
     baselines: tuple[str, ...] = ()
     """Cells that the others of their table are compared with, at most one a table."""
+    pairs: tuple[Pair, ...] = ()
+    """Further cells that are compared with each other, whatever the study's metric; their p is corrected for all pairs
+    of the table."""
     drawn: tuple[str, ...] = ()
     """Cells in the figures; none of a table named: all of it."""
     beside: tuple[str, ...] = ()
     """Other studies, by their folder as seen from this one's: what they have of the very same settings and seed, by
     whatever name, is taken from their results.json and not run again."""
-    metric: Literal["BLEU", "AER"] = "BLEU"
+    metric: Metric = "BLEU"
     """What the comparisons and the main figure are about: BLEU (more is better), or the error rate of the attention as
     alignment, on test sets with gold links."""
 
@@ -98,12 +115,13 @@ def digest(given: Config) -> str:
 
 
 def _differing(tree: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
-    kept = {}
+    kept: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, dict):
             kept[name] = _differing(value, default[name])
         elif value != default[name] or name == "kind":
-            kept[name] = value
+            # 1 and 1.0 are the same settings.
+            kept[name] = float(value) if isinstance(default[name], float) and isinstance(value, int) else value
     return kept
 
 
@@ -113,7 +131,10 @@ def home(path: Path) -> Path:
 
 
 def find(path: Path) -> Study:
-    """The `study` that a Python file defines (or study.py in a folder); the file is executed.
+    """The `study` that study.py in a folder defines; the file is executed.
+
+    Args:
+        path: the folder, or its study.py.
 
     Raises UsageError when there is none.
     """
@@ -122,7 +143,12 @@ def find(path: Path) -> Study:
         beside = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
         near = difflib.get_close_matches(path.name, beside, n=1)
         hint = f"did you mean {path.with_name(near[0])}? Otherwise " if near and near[0] != path.name else ""
-        raise UsageError(f"no study at {path}: {hint}give a .py file that defines `study`, or a folder with a study.py")
+        raise UsageError(f"no study at {path}: {hint}give a folder with a study.py that defines `study`")
+    if file.name != "study.py":
+        raise UsageError(
+            f"{path} is no study.py: results, tables and figures lie beside it, a folder a study; move it to "
+            f"{path.with_suffix('')}/study.py"
+        )
     try:
         found = runpy.run_path(str(file)).get("study")
     except (Exception, SystemExit) as error:
@@ -138,17 +164,25 @@ def _check_form(study: Study, file: Path) -> None:
     for name in ("drawn", "baselines", "beside"):
         if not isinstance(given := getattr(study, name), tuple) or not all(isinstance(one, str) for one in given):
             raise UsageError(f'study {file} has {name}={given!r}: a tuple of names, such as {name}=("one",)')
+    if not isinstance(study.pairs, tuple) or not all(isinstance(pair, Pair) for pair in study.pairs):
+        raise UsageError(f'study {file} has pairs={study.pairs!r}: a tuple of them, such as pairs=(Pair("a", "b"),)')
     for cells in (study.cells, study.full):
         if not isinstance(cells, Mapping):
             raise UsageError(f"study {file}: `cells` and `full` are dicts of names and Cells")
         for name, cell in cells.items():
             _check_cell(name, cell, file)
-    unknown = [name for name in (*study.drawn, *study.baselines) if name not in study.whole]
+    paired = [name for pair in study.pairs for name in (pair.one, pair.other)]
+    unknown = [name for name in (*study.drawn, *study.baselines, *paired) if name not in study.whole]
     if unknown or not study.whole:
         raise UsageError(f"study {file} has no cell {' '.join(unknown) or 'at all'}")
     tables = [study.whole[name].table for name in study.baselines]
     if len(set(tables)) < len(tables):
         raise UsageError(f"study {file}: a table has one cell of `baselines`, and here are {len(tables)} of them")
+    for pair in study.pairs:
+        if pair.one == pair.other or study.whole[pair.one].table != study.whole[pair.other].table:
+            raise UsageError(f"study {file}: the pair {pair} must be of two cells of one table")
+        if pair.metric not in ("BLEU", "AER"):
+            raise UsageError(f"study {file}: the pair {pair} has metric={pair.metric!r}: BLEU or AER")
     gone = [other for other in study.beside if not (file.parent / other).is_dir()]
     if gone:
         raise UsageError(

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from transformer.errors import TransformerError
+from transformer.study.cells import Metric, Pair
 from transformer.study.results import tokenizer, unpack
 from transformer.study.statistics import LEVEL, Difference, bleu, compare, error_rate, holm, over_seeds
 
@@ -90,7 +92,7 @@ def bins(cells: Cells) -> list[str]:
     return sorted(there, key=lambda words: int(words.rstrip("+").split("-")[0]))
 
 
-def with_baseline(cells: Cells, baseline: str, metric: str) -> dict[str, Compared]:
+def with_baseline(cells: Cells, baseline: str, metric: Metric) -> dict[str, Compared]:
     """Each other cell that can be compared with the baseline.
 
     Where all runs of both have their sentences' counts, on the same test set, these are resampled (`compare`).
@@ -99,10 +101,16 @@ def with_baseline(cells: Cells, baseline: str, metric: str) -> dict[str, Compare
     """
     if baseline not in cells:
         return {}
-    found = {name: _difference(trials, cells[baseline], metric) for name, trials in cells.items() if name != baseline}
-    there = {name: difference for name, difference in found.items() if difference is not None}
+    every = [Pair(name, baseline, metric) for name in cells if name != baseline]
+    return {pair.one: found for pair, found in in_pairs(cells, every).items()}
+
+
+def in_pairs(cells: Cells, pairs: Sequence[Pair]) -> dict[Pair, Compared]:
+    """Each pair that can be compared, as `with_baseline` has it; p is corrected for all of these."""
+    found = {pair: _difference(cells[pair.one], cells[pair.other], pair.metric) for pair in pairs}
+    there = {pair: difference for pair, difference in found.items() if difference is not None}
     corrected = holm([difference.p for difference in there.values()])
-    return {name: Compared(there[name], p) for name, p in zip(there, corrected, strict=True)}
+    return {pair: Compared(there[pair], p) for pair, p in zip(there, corrected, strict=True)}
 
 
 def _difference(trials: Trials, baseline: Trials, metric: str) -> Difference | None:
@@ -112,6 +120,9 @@ def _difference(trials: Trials, baseline: Trials, metric: str) -> Difference | N
         return None
     counts = [[_counts(trial["test"], metric) for trial in each] for each in (trials, baseline)]
     known = [[one for one in each if one is not None] for each in counts]
+    if len({len(one) for each in known for one in each}) > 1:
+        names = " and ".join(f"{each[0]['cell']}" for each in (trials, baseline))
+        raise TransformerError(f"the results of {names} are of one test set, and have counts of other sentences")
     if all(len(some) == len(each) for some, each in zip(known, counts, strict=True)):
         return compare(np.stack(known[0]), np.stack(known[1]), bleu if metric == "BLEU" else error_rate)
     return over_seeds(scores(trials, metric), scores(baseline, metric))

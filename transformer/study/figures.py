@@ -4,8 +4,11 @@ Okabe and Ito's colours, told apart by colour-blind readers too; with a marker e
 Error bars are standard deviations over seeds; where there is one seed, its 95% interval over sentences.
 """
 
+import hashlib
+import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +16,8 @@ from transformer.study.compared import Cells, Trials, bins, by_length, score, sc
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
+DODGE = 0.05
+"""Of the distance of two places."""
 DASHES = ("-", "--", ":")
 NAMES = {"BLEU": "BLEU", "AER": "alignment error rate"}
 # Letters stay letters, which can be searched and set in a paper's own size; files do not change where nothing did.
@@ -25,18 +30,50 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def lengths(cells: Cells, path: Path) -> None:
-    """BLEU by source length, as Bahdanau 2015, Figure 2. `path` has no ending."""
+class Drawing(NamedTuple):
+    """A figure that can be drawn."""
+
+    draw: Callable[[Any], None]
+    """Onto an empty matplotlib Figure."""
+    size: tuple[float, float]
+    """Inches."""
+    digest: str
+    """Of the numbers in it. A file has it in its metadata, so that one that shows others is found out."""
+
+    def save(self, path: Path) -> None:
+        """As SVG and PDF; `path` has no ending."""
+        import matplotlib as mpl
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        with mpl.rc_context(STYLE):
+            figure = Figure(figsize=self.size, layout="constrained")
+            FigureCanvasAgg(figure)
+            self.draw(figure)
+            about = f"numbers {self.digest}"
+            figure.savefig(path.with_name(path.name + ".svg"), metadata={"Date": None, "Description": about})
+            figure.savefig(path.with_name(path.name + ".pdf"), metadata={"CreationDate": None, "Subject": about})
+
+
+def digest(shown: Any) -> str:
+    """12 hexadecimal digits that stand for numbers."""
+    return hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:12]
+
+
+def lengths(cells: Cells) -> Drawing:
+    """BLEU by source length, as Bahdanau 2015, Figure 2."""
     there = bins(cells)
+    known = {name: by_length(trials) for name, trials in cells.items()}
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot()
         for number, (name, trials) in enumerate(cells.items()):
-            found = by_length(trials)
+            found = known[name]
             places = [place for place, words in enumerate(there) if words in found]
             shown = [found[there[place]] for place in places]
+            aside = DODGE * (number - (len(cells) - 1) / 2)  # bars of one place are not to hide each other
             axes.errorbar(
-                places,
+                [place + aside for place in places],
                 [one.mean for one in shown],
                 yerr=np.transpose([one.bar for one in shown]),
                 mfc=None if len(trials) > 1 else "white",
@@ -54,12 +91,12 @@ def lengths(cells: Cells, path: Path) -> None:
         axes.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
         figure.supxlabel(_about_bars(cells), fontsize=7)
 
-    _save(draw, (6.3, 3.2), path)
+    return Drawing(draw, (6.3, 3.2), digest([there, known]))
 
 
-def dots(cells: Cells, metric: str, path: Path) -> None:
+def dots(cells: Cells, metric: str) -> Drawing | None:
     """A row a cell: the mean of its seeds with their standard deviation, and every seed as a faint dot; hollow where
-    there is one seed, with its interval over sentences. `path` has no ending."""
+    there is one seed, with its interval over sentences. None where no cell has the metric."""
     known = {name: found for name, trials in cells.items() if (found := score(trials, metric))}
 
     def draw(figure: Any) -> None:
@@ -83,8 +120,8 @@ def dots(cells: Cells, metric: str, path: Path) -> None:
         axes.grid(alpha=0.3, lw=0.5)
         figure.supxlabel(_about_bars(cells), fontsize=7)
 
-    if known:
-        _save(draw, (5.0, 0.8 + 0.2 * len(known)), path)
+    every = {name: scores(cells[name], metric) for name in known}
+    return Drawing(draw, (5.0, 0.8 + 0.2 * len(known)), digest([metric, known, every])) if known else None
 
 
 def _about_bars(cells: Cells) -> str:
@@ -93,10 +130,11 @@ def _about_bars(cells: Cells) -> str:
     return "; ".join(text for several, text in told.items() if several in seeds)
 
 
-def heads(cells: Cells, path: Path) -> None:
-    """Error rate of every layer (down) and head (across), a row of pictures a cell and a picture a seed. `path` has no
-    ending; nothing is drawn where each has one head alone."""
+def heads(cells: Cells) -> Drawing | None:
+    """Error rate of every layer (down) and head (across), a row of pictures a cell and a picture a seed. None where
+    each has one head alone."""
     known = {name: every for name, trials in cells.items() if (every := _heads(trials))}
+    most = max((values.shape[1] for every in known.values() for _, values in every), default=0)
 
     def draw(figure: Any) -> None:
         across = max(map(len, known.values()))
@@ -108,8 +146,12 @@ def heads(cells: Cells, path: Path) -> None:
                 else:
                     axes[row, column].axis("off")
 
-    if known:
-        _save(draw, (2.1 * max(map(len, known.values())), 1.8 * len(known)), path)
+    if not known:
+        return None
+    shown = {name: [(seed, values.tolist()) for seed, values in every] for name, every in known.items()}
+    # 0.4 inches hold a number.
+    size = (max(2.1, 0.5 + 0.4 * most) * max(map(len, known.values())), 1.8 * len(known))
+    return Drawing(draw, size, digest(shown))
 
 
 def _heads(trials: Trials) -> list[tuple[int, np.ndarray]]:
@@ -117,7 +159,7 @@ def _heads(trials: Trials) -> list[tuple[int, np.ndarray]]:
     found = [
         (trial["seed"], np.array(trial["test"]["alignment"]["heads"]))
         for trial in trials
-        if "heads" in trial["test"].get("alignment", {})
+        if trial["test"].get("alignment", {}).get("heads")
     ]
     return [one for one in found if one[1].size > 1]
 
@@ -129,16 +171,3 @@ def _matrix(axes: Any, values: np.ndarray, title: str) -> None:
     axes.set(xlabel="head", ylabel="layer", xticks=range(values.shape[1]), yticks=range(values.shape[0]))
     axes.set_title(title, fontsize=7)
     axes.tick_params(length=0)
-
-
-def _save(draw: Any, size: tuple[float, float], path: Path) -> None:
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasAgg(figure)
-        draw(figure)
-        figure.savefig(path.with_name(path.name + ".svg"), metadata={"Date": None})
-        figure.savefig(path.with_name(path.name + ".pdf"), metadata={"CreationDate": None})

@@ -1,5 +1,6 @@
 """From results.json to tables, figures and the marked places of a README: `transformer report STUDY`."""
 
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,11 +9,21 @@ from typing import Any, NamedTuple
 from transformer.errors import TransformerError, UsageError
 from transformer.locks import claimed
 from transformer.study import cells, figures, tables
-from transformer.study.cells import Study
-from transformer.study.results import Results
+from transformer.study.cells import Pair, Study
+from transformer.study.figures import Drawing
+from transformer.study.results import Results, lock
+from transformer.study.tables import Table
+
+log = logging.getLogger(__name__)
 
 MARK = re.compile(r"<!-- table:(?P<name>[^\s>]+) -->\n(?P<text>.*?)<!-- end -->", re.DOTALL)
 BEGINNING = re.compile(r"<!-- table:")
+FIGURES = {
+    "bleu": "BLEU",
+    "aer": "AER",
+    "heads": "AER of every head",
+    "lengths": "BLEU by words of the source",
+}
 NOTHING = "No results yet.\n"
 
 
@@ -24,6 +35,7 @@ class Part(NamedTuple):
     """Results of the trials of each cell that has any."""
     baseline: str
     drawn: dict[str, list[dict[str, Any]]]
+    pairs: list[Pair]
     missing: list[str]
     """Trials of every day (not of --full) without a result."""
 
@@ -42,26 +54,47 @@ def parts(study: Study, results: Results, *, smoke: bool = False) -> list[Part]:
         missing = [one.name for one, result in here if result is None and one.name in asked]
         baseline = next((cell for cell in study.baselines if cell in names), "")
         drawn = [cell for cell in study.drawn if cell in done] or list(done)
-        found.append(Part(name, done, baseline, {cell: done[cell] for cell in drawn}, missing))
+        pairs = [pair for pair in study.pairs if pair.one in done and pair.other in done]
+        found.append(Part(name, done, baseline, {cell: done[cell] for cell in drawn}, pairs, missing))
     return found
 
 
 def texts(study: Study, every: list[Part]) -> dict[str, str]:
-    """The Markdown of each table, with the figures that `draw` makes."""
+    """The Markdown of each table, with its figures."""
     return {part.name: _text(study, part) if part.done else NOTHING for part in every}
 
 
 def _text(study: Study, part: Part) -> str:
-    main = tables.main(part.done, part.baseline, study.metric, part.missing).markdown()
-    blocks = [main] + [f"![{study.metric}]({part.name}-{study.metric.lower()}.svg)\n"] * (len(part.done) > 1)
-    if study.metric == "AER":
-        by_head = {name: table for name, trials in part.done.items() if (table := tables.heads(trials))}
-        for name, table in by_head.items():
-            blocks.append(f"AER of {name}, seed {part.done[name][0]['seed']}:\n\n{table.markdown()}")
-        blocks += [f"![AER of every head]({part.name}-heads.svg)\n"] * bool(by_head)
-    blocks.append(f"BLEU by words of the source:\n\n{tables.lengths(part.done).markdown()}")
-    blocks.append(f"![BLEU by words of the source]({part.name}-lengths.svg)\n")
+    """Tables, each with its figure."""
+    blocks = []
+    made = drawings(study, part)
+    for kind, captioned in _tables(study, part).items():
+        blocks += [f"{caption}:\n\n{table.markdown()}" if caption else table.markdown() for caption, table in captioned]
+        if kind in made:
+            blocks.append(f"![{FIGURES[kind]}]({part.name}-{kind}.svg)\n")
     return "\n".join(blocks)
+
+
+def _tables(study: Study, part: Part) -> dict[str, list[tuple[str, Table]]]:
+    """With their captions, by the kind of figure that belongs to them."""
+    found = {study.metric.lower(): [("", tables.main(part.done, part.baseline, study.metric, part.missing))]}
+    if (paired := tables.pairs(part.done, part.pairs)) is not None:
+        found["pairs"] = [("Further comparisons", paired)]
+    if study.metric == "AER":
+        by_head = {name: made for name, trials in part.done.items() if (made := tables.heads(trials))}
+        found["heads"] = [(f"AER of {name}, seed {seed}", table) for name, (seed, table) in by_head.items()]
+    found["lengths"] = [(FIGURES["lengths"], tables.lengths(part.done))]
+    return found
+
+
+def drawings(study: Study, part: Part) -> dict[str, Drawing]:
+    """The figures of one table, by kind; a file is named PART-KIND."""
+    found = {
+        study.metric.lower(): figures.dots(part.done, study.metric) if len(part.done) > 1 else None,
+        "heads": figures.heads(part.drawn) if study.metric == "AER" else None,
+        "lengths": figures.lengths(part.drawn),
+    }
+    return {kind: drawing for kind, drawing in found.items() if drawing is not None}
 
 
 def joined(every: Mapping[str, str]) -> str:
@@ -94,50 +127,55 @@ def report(study: Study, results: Results, folder: Path, *, smoke: bool = False)
     Raises UsageError when there are no results, TransformerError for a README whose marks are wrong.
     """
     every = parts(study, results, smoke=smoke)
+    if outdated := results.outdated(cells.trials(study, full=True, smoke=smoke)):
+        log.warning(
+            "%s: what it has of %s is of other settings or scored otherwise, and does not count",
+            results.path,
+            ", ".join(outdated),
+        )
     if not any(part.done for part in every):
         raise UsageError(f"the study has no results yet in {results.path}")
     told = texts(study, every)
     readme = folder / "README.md"
-    with claimed(folder, wait=True):  # two runners of one study end at once
+    with claimed(lock(folder), wait=True):  # two runners of one study end at once
         if readme.is_file():  # first, so that nothing is written where its marks are wrong
-            before = readme.read_text(encoding="utf-8")
+            before, newline = _read(readme)
             if (after := filled(before, told, readme)) != before:
-                _write(readme, after)
+                _write(readme, after, newline)
         _write(folder / "tables.md", joined(told))
-        _write(folder / "tables.tex", "\n".join(_latex(study, part, folder) for part in every if part.done))
+        _write(folder / "tables.tex", latex(study, every, folder.resolve().name))
         for part in every:
             if part.done:
-                draw(study, part, folder)
+                for kind, drawing in drawings(study, part).items():
+                    drawing.save(folder / f"{part.name}-{kind}")
     print(joined(told))
     print(f"{folder / 'tables.md'}   {folder / 'tables.tex'}   figures: {folder}/*.svg, *.pdf")
 
 
-def draw(study: Study, part: Part, folder: Path) -> None:
-    """The figures of one table."""
-    if len(part.done) > 1:
-        figures.dots(part.done, study.metric, folder / f"{part.name}-{study.metric.lower()}")
-    figures.lengths(part.drawn, folder / f"{part.name}-lengths")
-    if study.metric == "AER":
-        figures.heads(part.drawn, folder / f"{part.name}-heads")
+def latex(study: Study, every: list[Part], name: str) -> str:
+    """tables.tex of a study of this name: all tables."""
+    made = []
+    for part in every:
+        for kind, captioned in _tables(study, part).items() if part.done else ():
+            for number, (caption, table) in enumerate(captioned, 1):
+                label = f"tab:{name}-{part.name}-{kind}" + f"-{number}" * (len(captioned) > 1)
+                made.append(table.latex(" ".join([f"{name}, {part.name}.", *[f"{caption}."] * bool(caption)]), label))
+    return "\n".join(made)
 
 
-def _latex(study: Study, part: Part, folder: Path) -> str:
-    name = folder.resolve().name
-    main = tables.main(part.done, part.baseline, study.metric, part.missing)
-    by_length = tables.lengths(part.done)
-    caption = f"{name}, {part.name}."
-    return "\n".join(
-        [
-            main.latex(caption, f"tab:{name}-{part.name}"),
-            by_length.latex(f"{caption} BLEU by words of the source.", f"tab:{name}-{part.name}-lengths"),
-        ]
-    )
+def _read(path: Path) -> tuple[str, str]:
+    """A text, and how its lines end."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise TransformerError(f"{path} is not in UTF-8 ({error}): save it so") from None
+    return text.replace("\r\n", "\n"), "\r\n" if "\r\n" in text else "\n"
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str, newline: str = "\n") -> None:
     """Whole or not at all."""
     beside = path.with_name(path.name + ".new")
-    beside.write_text(text, encoding="utf-8")
+    beside.write_text(text, encoding="utf-8", newline=newline)
     beside.replace(path)
 
 

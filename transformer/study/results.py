@@ -27,6 +27,12 @@ KEYS = ("cell", "seed", "config", "parameters", "updates", "minutes", "validatio
 """What a result has. `digest`, `tokens_per_s`, `unseen`, and in a set `corpus`, `counts` and `alignment` came later."""
 
 
+def lock(folder: Path) -> Path:
+    """Held by the process that writes what belongs to all of a study. A file: of a folder, storage that several
+    machines share knows no lock but each machine's own."""
+    return folder / "results.lock"
+
+
 class Results:
     """A study's results.json, and what lies in its run directories."""
 
@@ -37,28 +43,35 @@ class Results:
 
     def of(self, trial: Trial) -> dict[str, Any] | None:
         """What came of a trial, if it was run with these very settings."""
-        others = False
-        for name, entry in self._found.items():
-            if name.split("@")[0] == trial.name:
-                if _is_of(entry, trial):
-                    return entry
-                others = True
-        if others:
-            log.warning(
-                "%s: what it has of %s is of other settings or scored otherwise, and does not count",
-                self.path,
-                trial.name,
-            )
-        return None
+        return next((entry for entry in self._named(trial) if _is_of(entry, trial)), None)
+
+    def outdated(self, trials: Iterable[Trial]) -> list[str]:
+        """Names of trials of which it has results of other settings, or scored otherwise, and no others."""
+        return [one.name for one in trials if self._named(one) and self.of(one) is None]
+
+    def _named(self, trial: Trial) -> list[dict[str, Any]]:
+        return [entry for name, entry in self._found.items() if name.split("@")[0] == trial.name]
 
     def collect(self, runs: Path) -> None:
-        """Take over what lies in run directories, and write results.json whole if that changed it."""
+        """Take over what lies in run directories, and write results.json whole if that changed it.
+
+        Raises TransformerError when a file is damaged (of run directories, when all others are taken over), OSError
+        when one cannot be written.
+        """
+        found, damaged = [], list[TransformerError]()
+        for path in sorted(runs.glob(f"*/{FILE}")):
+            try:
+                found.append(_read_one(path))
+            except TransformerError as error:
+                damaged.append(error)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with claimed(self.path.parent, wait=True):
+        with claimed(lock(self.path.parent), wait=True):
             there = _read(self.path)
-            self._found = merged(there, [_read_one(path) for path in sorted(runs.glob(f"*/{FILE}"))])
+            self._found = merged(there, found)
             if self._found != there:
                 rundir.write_json(self.path, self._found)
+        if damaged:
+            raise damaged[0]
 
     def borrow(self, missing: list[Trial], others: Iterable[Path]) -> list[Trial]:
         """Take over what other studies' results.json have of the very same settings, scored the same way, and what this
@@ -80,7 +93,7 @@ class Results:
         keys = {one: (one.digest, one.tokenize) for one in missing}
         taken = [{**found[key], "cell": one.cell} for one, key in keys.items() if key in found]
         if taken:
-            with claimed(self.path.parent, wait=True):
+            with claimed(lock(self.path.parent), wait=True):
                 self._found = merged(_read(self.path), taken)
                 rundir.write_json(self.path, self._found)
         for entry in taken:
@@ -130,35 +143,61 @@ def tokenizer(entry: Mapping[str, Any]) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    found = _json(path) if path.exists() else {}
+    advice = "bring it back from version control, or move it away: what run directories have is collected anew"
+    found = _json(path, advice) if path.exists() else {}
     if not isinstance(found, dict):
-        raise TransformerError(f"{path} is no results of a study: it holds no object of names")
+        raise TransformerError(f"{path} is no results of a study: it holds no object of names ({advice})")
     for name, entry in found.items():
-        _check(entry, path, name)
+        _check(entry, path, name, advice)
     return found
 
 
 def _read_one(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = _json(path)
-    _check(found, path, "the result")
+    advice = "move it away, and its run, which is kept, is evaluated anew"
+    found: dict[str, Any] = _json(path, advice)
+    _check(found, path, "the result", advice)
     return found
 
 
-def _json(path: Path) -> Any:
+def _json(path: Path, advice: str) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise TransformerError(f"{path} cannot be read: {error}") from None
+        raise TransformerError(f"{path} cannot be read: {error} ({advice})") from None
 
 
-def _check(entry: Any, path: Path, name: str) -> None:
+def _check(entry: Any, path: Path, name: str, advice: str) -> None:
+    """Whether all is there that tables and figures read. Raises TransformerError."""
     missing = [key for key in KEYS if not isinstance(entry, dict) or key not in entry]
     if missing:
-        raise TransformerError(f"{path} is damaged: {name} has no {', '.join(missing)}")
+        raise TransformerError(f"{path} is damaged: {name} has no {', '.join(missing)} ({advice})")
     try:
-        tokenizer(entry), entry["config"].keys(), entry["test"]["by_length"]
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise TransformerError(f"{path} is damaged: the settings or scores of {name} are no such ({error!r})") from None
+        tokenizer(entry), entry["config"].keys()
+        numbers = {key: entry[key] for key in ("seed", "parameters", "updates", "minutes")}
+        for part in ("test", "unseen"):
+            if part in entry:
+                numbers |= {f"{part}.{key}": value for key, value in _numbers(entry[part]).items()}
+        for key, value in numbers.items():
+            if not isinstance(value, int | float):
+                raise TypeError(f"{key} is {value!r}")
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        told = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise TransformerError(
+            f"{path} is damaged: the settings or scores of {name} are no such: {told} ({advice})"
+        ) from None
+
+
+def _numbers(part: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a test set that are shown. Raises KeyError, TypeError and the like where they are not there."""
+    found = {"perplexity": part["perplexity"]}
+    found |= {f"scores.{metric}": part["scores"][metric]["value"] for metric in ("BLEU", "chrF2")}
+    found |= {f"by_length.{row['words'].split('-')[0]}": row["bleu"] for row in part["by_length"]}
+    if "alignment" in part:
+        aligned = part["alignment"]
+        found["aer"] = aligned["aer"]
+        if aligned.get("heads"):
+            found |= {"mean": aligned["mean"], "heads.0": aligned["heads"][0][0], "layers.0": aligned["layers"][0]}
+    return found
 
 
 def _digest(entry: Mapping[str, Any]) -> str:

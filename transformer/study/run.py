@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -20,6 +21,9 @@ log = logging.getLogger(__name__)
 
 POLL = 0.5
 """Seconds between two looks at the workers."""
+SAVED = (0, 130, -signal.SIGTERM)
+"""Exit codes of a worker that was asked to stop: it was ready, it has saved, or there was nothing to save yet (its
+training had not begun, or has ended)."""
 STEALS = 10.0
 """Seconds between two looks at what other runners did."""
 
@@ -31,7 +35,7 @@ class Task:
     study: Path
     """Its file, or its folder."""
     runs: Path | None = None
-    """Where run directories are; None: runs/ and the name of the study's folder."""
+    """Where run directories are (of `smoke`, beside it); None: runs/ and the name of the study's folder."""
     only: tuple[str, ...] = ()
     full: bool = False
     smoke: bool = False
@@ -47,7 +51,8 @@ class Task:
     @property
     def directory(self) -> Path:
         """Of the runs."""
-        return self.runs or Path("runs") / (cells.home(self.study).resolve().name + "-smoke" * self.smoke)
+        whole = self.runs or Path("runs") / cells.home(self.study).resolve().name
+        return whole.with_name(whole.name + "-smoke") if self.smoke else whole
 
     @property
     def folder(self) -> Path:
@@ -63,15 +68,20 @@ def study(task: Task) -> None:
         TransformerError: trials failed; the others are done.
         InterruptedRunError: Ctrl-C or SIGTERM; what was running has saved.
     """
+    alone = {"--slurm": task.slurm, "--only": task.only, "--full": task.full, "--workers": task.workers != 1}
+    if task.trial is not None and any(alone.values()):
+        flag = next(flag for flag, given in alone.items() if given)
+        raise UsageError(f"--trial runs one trial, here and now: it does not go with {flag}")
     found = cells.find(task.study)
     results = Results(task.folder / "results.json")
     if task.trial is not None:
         one = cells.named(found, task.trial, smoke=task.smoke)
+        cells.check([one])
         if results.of(one) is not None:
             log.info("%s is done: %s has its result", one.name, results.path)
             return
-        cells.check([one])
-        trial.run(one, task.directory)
+        with workers.following(os.environ):
+            trial.run(one, task.directory)
         results.collect(task.directory)
         return
     wanted = cells.trials(found, task.only, full=task.full, smoke=task.smoke)
@@ -87,7 +97,7 @@ def study(task: Task) -> None:
     if task.slurm:
         if not missing:
             raise UsageError(f"nothing is missing in {results.path}: there is no job to submit")
-        print(slurm.script(task.study, task.directory, missing, Path(), smoke=task.smoke), end="")
+        print(slurm.script(task.study, task.runs, task.directory, missing, smoke=task.smoke), end="")
         return
     failed = _run_all(task, results, wanted, missing, where) if missing else []
     if any(results.of(one) is not None for one in cells.trials(found, full=True, smoke=task.smoke)):
@@ -101,7 +111,8 @@ def _run_all(
 ) -> list[str]:
     """Complaints of those that failed. Other runners of the same study share the work: what they hold is left to them,
     and this one waits until all is done."""
-    command = ["study", str(task.study), "--runs", str(task.directory), *["--smoke"] * task.smoke]
+    command = ["study", str(task.study), *["--runs", str(task.runs)] * (task.runs is not None)]
+    command += ["--smoke"] * task.smoke
     waiting, running, failed = list(missing), list[Worker](), list[str]()
     shown = looked = time.monotonic()
     told = _Told()
@@ -110,17 +121,18 @@ def _run_all(
             while waiting or running:
                 for worker in [one for one in running if one.code() is not None]:
                     running.remove(worker)
-                    results.collect(task.directory)
+                    unread = _collect(results, task.directory)
                     if results.of(worker.trial) is None and not _taken(task.directory, worker.trial):
-                        failed.append(worker.complaint())
+                        failed.append(f"{worker.trial.name}: {unread}" if unread else worker.complaint())
                         waiting = [one for one in waiting if one != worker.trial]
                         log.warning("failed: %s", failed[-1])
+                        told = _Told()  # below it
                     elif results.of(worker.trial) is None:  # another runner was quicker
                         waiting.append(worker.trial)
                 now = time.monotonic()
                 if now - looked > STEALS:
                     looked = now
-                    results.collect(task.directory)
+                    _collect(results, task.directory)
                     waiting = [one for one in waiting if results.of(one) is None]
                 free = [place for place in where if all(worker.place is not place for worker in running)]
                 for place in free:
@@ -135,8 +147,11 @@ def _run_all(
                     shown = now
                     told.show(task.directory, len(wanted) - len(failed), waiting, [one.trial for one in running])
                 if stop:
-                    _stop(running)
+                    raise InterruptedRunError(_saved(running))
                 time.sleep(POLL)
+        except Exception:
+            _saved(running)
+            raise
         finally:
             for worker in running:
                 worker.kill()
@@ -169,11 +184,25 @@ def _taken(runs: Path, one: Trial) -> bool:
         return not ours
 
 
-def _stop(running: Sequence[Worker]) -> None:
-    """Let all of them save. A second request ends them at once."""
-    log.warning("waiting until %d run(s) have saved ...", len(running))
-    for worker in running:
+def _collect(results: Results, runs: Path) -> str:
+    """Why what lies in run directories cannot be taken over now; "" where it is. The other trials go on meanwhile."""
+    try:
+        results.collect(runs)
+    except (TransformerError, OSError) as error:
+        return str(error)
+    return ""
+
+
+def _saved(running: Sequence[Worker]) -> str:
+    """Let all of them save and end, and tell which did not. A second request ends them at once."""
+    left = [worker for worker in running if worker.code() is None]
+    if left:
+        log.warning("waiting until %d run(s) have saved ...", len(left))
+    for worker in left:
         worker.stop()
-    for worker in running:
+    for worker in left:
         worker.wait()
-    raise InterruptedRunError("stopped; what was running has saved: go on with the same command")
+    unsaved = [worker.complaint() for worker in left if worker.code() not in SAVED]
+    if unsaved:
+        return "stopped; the same command goes on, from what these saved last:\n  " + "\n  ".join(unsaved)
+    return "stopped; what was running has saved: go on with the same command"

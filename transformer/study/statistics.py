@@ -28,6 +28,8 @@ class Difference(NamedTuple):
     """Two-sided; of this comparison alone, before any correction."""
     over: Literal["sentences, seeds", "sentences", "seeds"]
     """What was resampled, or (seeds alone) tested."""
+    at_most: bool = False
+    """No resample was as far: p is as small as so many resamples can tell, or smaller."""
 
 
 def bleu(counts: Float[np.ndarray, "... 10"] | Int[np.ndarray, "... 10"]) -> np.ndarray:
@@ -74,6 +76,8 @@ def compare(
         metric: from counts to scores.
         resamples: R.
         seed: of what is drawn.
+
+    Raises ValueError when the two have another number of sentences.
     """
     found = [metric(np.asarray(counts, np.float64).sum(1)).mean() for counts in (system, baseline)]
     value = float(found[0] - found[1])
@@ -82,9 +86,8 @@ def compare(
     beyond = int(np.count_nonzero(np.abs(each - value) >= abs(value) - 1e-9))
     low, high = np.quantile(each, (0.025, 0.975))
     single = min(len(system), len(baseline)) == 1
-    return Difference(
-        value, (float(low), float(high)), (beyond + 1) / (resamples + 1), "sentences" if single else "sentences, seeds"
-    )
+    over: Literal["sentences", "sentences, seeds"] = "sentences" if single else "sentences, seeds"
+    return Difference(value, (float(low), float(high)), (beyond + 1) / (resamples + 1), over, beyond == 0)
 
 
 def resampled(
@@ -94,7 +97,7 @@ def resampled(
     resamples: int,
     seed: int,
 ) -> Float[np.ndarray, " R"]:
-    """The difference of means over seeds in each resample. Arguments as `compare`.
+    """The difference of means over seeds in each resample. Arguments and errors as `compare`.
 
     With several seeds of both, on two levels: each resample draws sentences, the same for every run, and of each system
     as many of its seeds, with replacement. That alone counts up to three times what the choice of sentences does to a

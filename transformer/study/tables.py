@@ -3,8 +3,9 @@
 import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from transformer.study.cells import Metric, Pair
 from transformer.study.compared import (
     Cells,
     Compared,
@@ -12,11 +13,13 @@ from transformer.study.compared import (
     Trials,
     bins,
     by_length,
+    in_pairs,
     score,
     with_baseline,
 )
 from transformer.study.statistics import LEVEL, RESAMPLES
 
+UNTESTED = "one seed and nothing kept of its sentences, or another test set"
 DIGITS = {"BLEU": 1, "chrF2": 1, "perplexity": 2, "AER": 3}
 LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -27,6 +30,7 @@ LATEX = {
     "<": "$<$",
     ">": "$>$",
     "−": "$-$",
+    "≤": r"$\le$",
 }
 """Characters that LaTeX takes for its own, or does not have."""
 
@@ -45,14 +49,16 @@ class Table(NamedTuple):
         return text + "".join(f"\n{note}\n" for note in self.notes)
 
     def latex(self, caption: str, label: str) -> str:
-        """A floating table; needs the package booktabs. The notes go into the caption."""
+        """A floating table, shrunk to the page where it is wider; needs the packages booktabs and adjustbox. The notes
+        go into the caption."""
         rows = [" & ".join(map(escape, row)) + r" \\" for row in self.rows]
         head = " & ".join(map(escape, self.head)) + r" \\"
         body = "\n".join([r"\toprule", head, r"\midrule", *rows, r"\bottomrule"])
         told = " ".join(escape(text) for text in (caption, *self.notes))
         columns = "l" + "r" * (len(self.head) - 1)
         return (
-            f"\\begin{{table}}\n\\centering\n\\begin{{tabular}}{{{columns}}}\n{body}\n\\end{{tabular}}\n"
+            "\\begin{table}\n\\centering\n\\begin{adjustbox}{max width=\\linewidth}\n"
+            f"\\begin{{tabular}}{{{columns}}}\n{body}\n\\end{{tabular}}\n\\end{{adjustbox}}\n"
             f"\\caption{{{told}}}\n\\label{{{label}}}\n\\end{{table}}\n"
         )
 
@@ -62,7 +68,7 @@ def escape(text: str) -> str:
     return "".join(LATEX.get(character, character) for character in text)
 
 
-def main(cells: Cells, baseline: str, metric: str, missing: Sequence[str]) -> Table:
+def main(cells: Cells, baseline: str, metric: Metric, missing: Sequence[str]) -> Table:
     """What each cell reached, and whether it differs from the baseline.
 
     Args:
@@ -84,7 +90,7 @@ def main(cells: Cells, baseline: str, metric: str, missing: Sequence[str]) -> Ta
         **({"unseen": lambda n, t: _score(t, "BLEU", "unseen")} if unseen else {}),
         "chrF": lambda n, t: _score(t, "chrF2"),
         "AER": lambda n, t: _score(t, "AER"),
-        f"{metric} − {baseline}": lambda n, t: "baseline" if n == baseline else _difference(compared.get(n), metric),
+        str(Pair(metric, baseline)): lambda n, t: "baseline" if n == baseline else _difference(compared.get(n), metric),
         "p": lambda n, t: _p(compared.get(n)),
         "tested over": lambda n, t: compared[n].difference.over if n in compared else "",
     }
@@ -94,6 +100,21 @@ def main(cells: Cells, baseline: str, metric: str, missing: Sequence[str]) -> Ta
     kept = {head: column for head, column in texts.items() if any(column)}
     rows = [[name, *(column[row] for column in kept.values())] for row, name in enumerate(cells)]
     return Table(["", *kept], rows, tuple(_notes(cells, baseline, compared, missing)))
+
+
+def pairs(cells: Cells, wanted: Sequence[Pair]) -> Table | None:
+    """Further differences, corrected for all of them; None where there are none."""
+    compared = in_pairs(cells, wanted)
+    if not compared:
+        return None
+    rows = [
+        [str(pair), _difference(found, pair.metric), _p(found), found.difference.over]
+        for pair, found in compared.items()
+    ]
+    notes = _about_tests("Pairs", list(compared.values()))
+    untested = [str(pair) for pair in wanted if pair not in compared]
+    notes += [f"Not tested: {'; '.join(untested)} ({UNTESTED})."] * bool(untested)
+    return Table(["", "difference", "p", "tested over"], rows, tuple(notes))
 
 
 def lengths(cells: Cells) -> Table:
@@ -106,21 +127,23 @@ def lengths(cells: Cells) -> Table:
     return Table(["", *there], [*[sentences] * any(sentences[1:]), *rows])
 
 
-def heads(trials: Trials) -> Table | None:
-    """Error rate of each layer and head of a cell's first seed; None where there is one head alone, or nothing known.
+def heads(trials: Trials) -> tuple[int, Table] | None:
+    """A cell's first seed of which heads are known, and the error rate of each layer and head; None where there is one
+    head alone, or nothing known.
 
     Heads of two seeds have nothing in common but a number, so there is no mean of them.
     """
-    known = [trial["test"]["alignment"] for trial in trials if "heads" in trial["test"].get("alignment", {})]
-    if not known or len(known[0]["heads"]) * len(known[0]["heads"][0]) < 2:
+    known = [trial for trial in trials if trial["test"].get("alignment", {}).get("heads")]
+    aligned = known[0]["test"]["alignment"] if known else {}
+    if not known or len(aligned["heads"]) * len(aligned["heads"][0]) < 2:
         return None
-    every, means = known[0]["heads"], known[0]["layers"]
+    every, means = aligned["heads"], aligned["layers"]
     head = ["", *(f"head {number}" for number in range(len(every[0]))), "mean of heads"]
     rows = [
         [f"layer {layer}", *(f"{value:.3f}" for value in (*values, mean))]
         for layer, (values, mean) in enumerate(zip(every, means, strict=True))
     ]
-    return Table(head, rows, (f"The mean of all layers and heads: {known[0]['mean']:.3f}.",))
+    return known[0]["seed"], Table(head, rows, (f"The mean of all layers and heads: {aligned['mean']:.3f}.",))
 
 
 def _notes(cells: Cells, baseline: str, compared: Mapping[str, Compared], missing: Sequence[str]) -> list[str]:
@@ -129,26 +152,10 @@ def _notes(cells: Cells, baseline: str, compared: Mapping[str, Compared], missin
     told += ["One seed: 95% interval over sentences."] * (1 in seeds)
     notes = [" ".join(told)]
     if baseline in cells and len(cells) > 1:
-        how = {
-            "sentences, seeds": f"{RESAMPLES:,} resamples of sentences and, within them, of seeds (of three seeds p is "
-            "somewhat too small: `statistics.resampled` says by how much)",
-            "sentences": f"{RESAMPLES:,} resamples of sentences alone (paired bootstrap), where a cell has one seed",
-            "seeds": "Welch's t-test over seeds alone, where results keep nothing of their sentences",
-        }
-        used = {each.difference.over for each in compared.values()}
-        told = [text for over, text in how.items() if over in used]
-        if told:
-            notes.append(
-                f"Differences from {baseline} with 95% intervals, by {'; '.join(told)}. p after Holm's correction for "
-                f"{len(compared)} comparison(s); n.s.: not significant at {LEVEL}."
-            )
+        notes += _about_tests(f"Differences from {baseline}", list(compared.values()))
         untested = [name for name in cells if name != baseline and name not in compared]
-        if untested:
-            notes.append(
-                f"Not tested against {baseline}: {', '.join(untested)} (one seed and nothing kept of its sentences, or "
-                "another test set)."
-            )
-    notes += _budgets(cells)
+        notes += [f"Not tested against {baseline}: {', '.join(untested)} ({UNTESTED})."] * bool(untested)
+    notes += _differing(cells)
     studies = Counter(trial["from"].split("/")[0] for trials in cells.values() for trial in trials if "from" in trial)
     notes += [
         f"{n} run(s) are those of {study}, where the same settings stand." for study, n in sorted(studies.items())
@@ -158,16 +165,54 @@ def _notes(cells: Cells, baseline: str, compared: Mapping[str, Compared], missin
     return notes
 
 
-def _budgets(cells: Cells) -> list[str]:
-    """A note where they differ."""
-    found: dict[str, list[str]] = {}
-    for name, trials in cells.items():
-        asked = trials[0]["config"]
-        if "training" in asked:
-            budget = f"{asked['training']['steps']:,} updates of {asked['batching']['tokens']:,} tokens"
-            found.setdefault(budget, []).append(name)
-    told = [f"{budget} ({', '.join(names)})" for budget, names in found.items()]
-    return [f"Budgets differ: {'; '.join(told)}."] if len(told) > 1 else []
+def _about_tests(what: str, compared: Sequence[Compared]) -> list[str]:
+    """How differences were tested."""
+    how = {
+        "sentences, seeds": f"{RESAMPLES:,} resamples of sentences and, within them, of seeds (of so few seeds as are "
+        "usual, p is somewhat too small)",
+        "sentences": f"{RESAMPLES:,} resamples of sentences alone (paired bootstrap), where one of the two has one "
+        "seed: of other seeds this says nothing",
+        "seeds": "Welch's t-test over seeds alone, where results keep nothing of their sentences",
+    }
+    used = {each.difference.over for each in compared}
+    if not used:
+        return []
+    told = "; ".join(text for over, text in how.items() if over in used)
+    least = "; ≤: no resample was as far" * any(each.difference.at_most and each.p >= 0.001 for each in compared)
+    return [
+        f"{what} with 95% intervals, by {told}. p after Holm's correction for {len(compared)} comparison(s){least}; "
+        f"n.s.: not significant at {LEVEL}."
+    ]
+
+
+def _differing(cells: Cells) -> list[str]:
+    """Notes about what should be alike in a table, and is not."""
+    kinds: dict[str, Callable[[dict[str, Any]], str]] = {
+        "Budgets": lambda trial: (
+            f"{trial['config']['training']['steps']:,} updates of {trial['config']['batching']['tokens']:,} tokens"
+            if "training" in trial["config"]
+            else ""
+        ),
+        "Test sets": lambda trial: trial["test"].get("corpus", ""),
+        "Machines (tokens/s and minutes)": lambda trial: trial.get("device", ""),
+    }
+    notes = []
+    for kind, of in kinds.items():
+        found: dict[str, list[str]] = {}
+        for name, trials in cells.items():
+            for value in dict.fromkeys(of(trial) for trial in trials):
+                seeds = [str(trial["seed"]) for trial in trials if of(trial) == value]
+                some = f" of seed {', '.join(seeds)}" if len(seeds) < len(trials) else ""
+                if value:
+                    found.setdefault(value, []).append(name + some)
+        if len(found) > 1:
+            most = max(found.values(), key=len)
+            told = [
+                f"{value} ({'all others' if names is most and len(names) > 3 else ', '.join(names)})"
+                for value, names in found.items()
+            ]
+            notes.append(f"{kind} differ: {'; '.join(told)}.")
+    return notes
 
 
 def _mean(trials: Trials, key: str) -> float:
@@ -204,4 +249,5 @@ def _difference(found: Compared | None, metric: str) -> str:
 def _p(found: Compared | None) -> str:
     if found is None:
         return ""
-    return ("<0.001" if found.p < 0.001 else f"{found.p:.3f}") + ("" if found.significant else " n.s.")
+    value = "<0.001" if found.p < 0.001 else ("≤" if found.difference.at_most else "") + f"{found.p:.3f}"
+    return value + ("" if found.significant else " n.s.")

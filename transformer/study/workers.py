@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -13,6 +15,8 @@ from transformer.study.cells import Trial
 
 PROGRAM = (sys.executable, "-m", "transformer")
 """What a worker runs, before its arguments."""
+RUNNER = "TRANSFORMER_STUDY_RUNNER"
+"""In a worker's environment: the process that started it."""
 
 
 class Place(NamedTuple):
@@ -81,6 +85,34 @@ def available() -> list[int]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
+@contextmanager
+def following(environment: Mapping[str, str], every: float = 1.0) -> Iterator[None]:
+    """A worker does not outlive its runner: one that is killed leaves no trials behind that the next runner's would
+    have to share the cores or the accelerators with. The worker is asked to save and end, as by the runner itself.
+
+    Args:
+        environment: has the runner's process in RUNNER; without it, nothing is followed.
+        every: seconds between two looks.
+    """
+    runner, done = environment.get(RUNNER), threading.Event()
+
+    def watch() -> None:
+        while os.getppid() == int(runner or 0):
+            if done.wait(every):
+                return
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    if runner:
+        thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        if runner:
+            thread.join()
+
+
 class Worker:
     """A process that runs one trial; what it prints is in NAME.log beside its run directory."""
 
@@ -88,9 +120,9 @@ class Worker:
         self.trial, self.place = trial, place
         self._log = runs / f"{trial.name}.log"
         self._before = self._log.stat().st_size if self._log.exists() else 0
-        quiet = {"TQDM_MININTERVAL": "60"}  # its bar is in a file
+        more = {"TQDM_MININTERVAL": "60", RUNNER: str(os.getpid())}  # its bar is in a file
         with self._log.open("a", encoding="utf-8") as log:
-            self._process = _start([*command, "--trial", trial.key], place, quiet, log)
+            self._process = _start([*command, "--trial", trial.key], place, more, log)
 
     def code(self) -> int | None:
         """Exit code, once it has ended."""

@@ -1,0 +1,66 @@
+"""The same comparisons on short and on long test sentences alone: python experiments/sentence_length/ranges.py
+
+Reads the test sets for the lengths of their sentences, and results.json for what counts in each; writes ranges.md.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from transformer.data import corpus
+from transformer.study import cells
+from transformer.study.cells import Pair
+from transformer.study.results import Results, unpack
+from transformer.study.statistics import LEVEL, Difference, bleu, compare, holm
+from transformer.study.tables import Table
+
+HERE = Path(__file__).parent
+RANGES = ((1, 10), (1, 15), (11, 15), (16, 999), (21, 999))
+"""Words of the source, at least and at most."""
+PAIRS = (
+    Pair("rnnenc_30", "rnnenc_15"),
+    Pair("rnnsearch_30", "rnnsearch_15"),
+    Pair("rnnsearch_15", "rnnenc_15"),
+    Pair("rnnsearch_30", "rnnenc_30"),
+)
+
+
+def table(before: str) -> Table:
+    """Of the cells whose names begin so."""
+    study, results = cells.find(HERE), Results(HERE / "results.json")
+    names = {f"{before}{name}" for pair in PAIRS for name in (pair.one, pair.other)}
+    trials = [one for one in cells.trials(study) if one.cell in names]
+    test = corpus.load(trials[0].settings.data).test
+    assert test is not None
+    words = np.array([len(source.split()) for source in test.sources])
+    counts: dict[str, list[np.ndarray]] = {}
+    for trial in trials:
+        if (result := results.of(trial)) is not None:
+            counts.setdefault(trial.cell, []).append(unpack(result["test"]["counts"], 10))
+    heads, found = list[list[str]](), list[Difference]()
+    for least, most in RANGES:
+        inside = (words >= least) & (words <= most)
+        for pair in PAIRS:
+            one, other = (np.stack(counts[before + name])[:, inside] for name in (pair.one, pair.other))
+            heads.append(
+                [f"{least} to {most}" if most < words.max() else f"{least} or more", f"{inside.sum()}", str(pair)]
+            )
+            found.append(compare(one, other, bleu))
+    rows = [
+        [
+            *head,
+            f"{it.value:+.1f} [{it.interval[0]:+.1f}, {it.interval[1]:+.1f}]".replace("-", "−"),
+            f"{p:.3f}" + " n.s." * (p >= LEVEL),
+        ]
+        for head, it, p in zip(heads, found, holm([it.p for it in found]), strict=True)
+    ]
+    note = f"Resampled as in the tables; p after Holm's correction for all {len(rows)}; n.s.: not below {LEVEL}."
+    return Table(["words of the source", "sentences", "BLEU", "difference", "p"], rows, (note,))
+
+
+if __name__ == "__main__":
+    told = "\n".join(
+        f"## {name}\n\n{table(before).markdown()}" for name, before in (("The grammar", ""), ("Multi30k", "multi30k_"))
+    )
+    (HERE / "ranges.md").write_text(told, encoding="utf-8")
+    print(told)
