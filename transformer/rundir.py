@@ -219,7 +219,12 @@ def provenance() -> dict[str, Any]:
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Whole or not at all."""
+    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str, newline: str = "\n") -> None:
     """Whole or not at all: written beside and moved into place."""
-    beside = path.with_suffix(path.suffix + ".new")
-    beside.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    beside = path.with_name(path.name + ".new")
+    beside.write_text(text, encoding="utf-8", newline=newline)
     beside.replace(path)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from transformer.alignment.formats import pharaoh
-from transformer.alignment.measure import Gold, measure
+from transformer.alignment.measure import Gold, all_sure, error_rate, link_counts, measure
 from transformer.alignment.symmetrize import SYMMETRIZATIONS, grow_diag_final_and
 
 
@@ -103,3 +103,14 @@ def test_every_symmetrization_lies_between_intersection_and_union():
     for symmetrize in SYMMETRIZATIONS.values():
         assert forward & backward <= symmetrize(forward, backward) <= forward | backward
     assert pharaoh(SYMMETRIZATIONS["union"](forward, backward)) == "0-0 1-1 2-1 1-2 3-3"
+
+
+def test_counts_of_sentences_by_hand():
+    found = [frozenset({(0, 0), (1, 1)}), frozenset({(2, 0)}), frozenset()]
+    right = [*all_sure([[(0, 0)], [(1, 0), (2, 0)]]), gold((), {(0, 0)})]
+    counts = link_counts(found, right)
+    assert counts.tolist() == [[2, 1, 1, 1], [1, 2, 1, 1], [0, 0, 0, 0]]
+    assert error_rate(counts.sum(0)) == pytest.approx(1 - (2 + 2) / (3 + 3))
+    assert error_rate(counts) == pytest.approx([1 - 2 / 3, 1 - 2 / 3, 1.0])
+    with pytest.raises(ValueError, match="zip"):
+        link_counts(found, right[:2])

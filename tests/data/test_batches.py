@@ -267,7 +267,7 @@ def test_stream_ends_its_threads(plan):
     deadline = time.monotonic() + 10
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert threading.active_count() == before
+    assert threading.active_count() <= before  # fewer where those of an earlier test ended meanwhile
 
 
 def test_an_error_in_a_thread_reaches_the_reader(plan):

@@ -9,9 +9,8 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.significance import PairedTest
 
 from tests.study.conftest import counts, sentences
-from transformer.alignment.measure import all_sure, measure
 from transformer.study import statistics as ours
-from transformer.study.trial import link_counts, sentence_counts
+from transformer.study.trial import sentence_counts
 
 BY_HAND = BLEU(tokenize="none", force=True)
 
@@ -184,10 +183,3 @@ def test_holm_by_hand():
     assert ours.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert ours.holm([0.6, 0.9]) == [1.0, 1.0]
     assert ours.holm([]) == []
-
-
-def test_the_error_rate_of_summed_counts_is_that_of_the_links():
-    found = [frozenset({(0, 0), (1, 1)}), frozenset({(2, 0)}), frozenset()]
-    gold = [frozenset({(0, 0)}), frozenset({(1, 0), (2, 0)}), frozenset({(0, 0)})]
-    summed = link_counts(found, gold).sum(0)
-    assert ours.error_rate(summed) == pytest.approx(measure(found, all_sure(gold), bootstrap=0).aer)

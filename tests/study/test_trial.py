@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import untrained
 from transformer import api, cli, workflow
+from transformer.alignment.measure import error_rate
 from transformer.alignment.run import align
 from transformer.alignment.task import Task as Align
 from transformer.alignment.words import Rule
@@ -19,7 +20,7 @@ from transformer.rundir import Run
 from transformer.study import cells, trial
 from transformer.study.results import Results, unpack
 from transformer.study.run import Task, study
-from transformer.study.statistics import bleu, error_rate
+from transformer.study.statistics import bleu
 
 
 def test_one_trial_by_its_name(folder, tmp_path, monkeypatch):

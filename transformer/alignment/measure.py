@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from transformer.alignment.words import Links
 
@@ -35,23 +36,17 @@ def measure(found: Sequence[Links], gold: Sequence[Gold], bootstrap: int = 1000,
 
     Counts are summed over the corpus before they are divided. Raises ValueError for lists of unequal length.
     """
-    counts = np.array(
-        [
-            (len(links), len(g.sure), len(links & g.sure), len(links & (g.possible | g.sure)))
-            for links, g in zip(found, gold, strict=True)
-        ],
-        np.float64,
-    ).reshape(-1, 4)
+    counts = link_counts(found, gold)
     interval = None
     if bootstrap and len(counts) > 1:
         random = np.random.default_rng(seed)
         drawn = random.integers(len(counts), size=(bootstrap, len(counts)))
-        rates = _error_rate(counts[drawn].sum(1))
+        rates = error_rate(counts[drawn].sum(1))
         interval = (float(np.quantile(rates, 0.025)), float(np.quantile(rates, 0.975)))
     total = counts.sum(0)
     links, sure, of_sure, of_possible = total
     return Measured(
-        float(_error_rate(total)),
+        float(error_rate(total)),
         float(of_possible / links) if links else 0.0,
         float(of_sure / sure) if sure else 0.0,
         len(counts),
@@ -59,6 +54,17 @@ def measure(found: Sequence[Links], gold: Sequence[Gold], bootstrap: int = 1000,
     )
 
 
-def _error_rate(counts: np.ndarray) -> np.ndarray:
-    links, sure, of_sure, of_possible = np.moveaxis(counts, -1, 0)
+def link_counts(found: Sequence[Links], gold: Sequence[Gold]) -> Int[np.ndarray, "N 4"]:
+    """Of each sentence: links, sure gold links, links that are sure, links that are possible. The error rate of any of
+    the sentences together is that of their sum. Raises ValueError for lists of unequal length."""
+    rows = [
+        (len(links), len(g.sure), len(links & g.sure), len(links & (g.possible | g.sure)))
+        for links, g in zip(found, gold, strict=True)
+    ]
+    return np.array(rows, np.int64).reshape(-1, 4)
+
+
+def error_rate(counts: Float[np.ndarray, "... 4"] | Int[np.ndarray, "... 4"]) -> np.ndarray:
+    """Alignment error rate in 0..1 of summed counts as `link_counts` has them."""
+    links, sure, of_sure, of_possible = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
     return np.asarray(1 - (of_sure + of_possible) / np.maximum(links + sure, 1))

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from transformer.alignment.measure import error_rate
 from transformer.errors import TransformerError
 from transformer.study.cells import Metric, Pair
 from transformer.study.results import tokenizer, unpack
-from transformer.study.statistics import LEVEL, Difference, bleu, compare, error_rate, holm, over_seeds
+from transformer.study.statistics import LEVEL, Difference, bleu, compare, holm, over_seeds
 
 Trials = Sequence[dict[str, Any]]
 Cells = Mapping[str, Trials]

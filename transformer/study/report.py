@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from transformer.errors import TransformerError, UsageError
 from transformer.locks import claimed
+from transformer.rundir import write_text
 from transformer.study import cells, figures, tables
 from transformer.study.cells import Pair, Study
 from transformer.study.figures import Drawing
@@ -141,9 +142,9 @@ def report(study: Study, results: Results, folder: Path, *, smoke: bool = False)
         if readme.is_file():  # first, so that nothing is written where its marks are wrong
             before, newline = _read(readme)
             if (after := filled(before, told, readme)) != before:
-                _write(readme, after, newline)
-        _write(folder / "tables.md", joined(told))
-        _write(folder / "tables.tex", latex(study, every, folder.resolve().name))
+                write_text(readme, after, newline)
+        write_text(folder / "tables.md", joined(told))
+        write_text(folder / "tables.tex", latex(study, every, folder.resolve().name))
         for part in every:
             if part.done:
                 for kind, drawing in drawings(study, part).items():
@@ -170,13 +171,6 @@ def _read(path: Path) -> tuple[str, str]:
     except UnicodeDecodeError as error:
         raise TransformerError(f"{path} is not in UTF-8 ({error}): save it so") from None
     return text.replace("\r\n", "\n"), "\r\n" if "\r\n" in text else "\n"
-
-
-def _write(path: Path, text: str, newline: str = "\n") -> None:
-    """Whole or not at all."""
-    beside = path.with_name(path.name + ".new")
-    beside.write_text(text, encoding="utf-8", newline=newline)
-    beside.replace(path)
 
 
 def present(path: Path) -> None:

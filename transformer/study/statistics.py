@@ -50,12 +50,6 @@ def bleu(counts: Float[np.ndarray, "... 10"] | Int[np.ndarray, "... 10"]) -> np.
     return np.where((right.sum(-1) > 0) & (total > 0).all(-1), score, 0.0)
 
 
-def error_rate(counts: Float[np.ndarray, "... 4"] | Int[np.ndarray, "... 4"]) -> np.ndarray:
-    """Alignment error rate in 0..1 of summed counts: links, sure links, those found of the sure and of the possible."""
-    links, sure, of_sure, of_possible = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
-    return np.asarray(1 - (of_sure + of_possible) / np.maximum(links + sure, 1))
-
-
 def compare(
     system: Float[np.ndarray, "A N K"] | Int[np.ndarray, "A N K"],
     baseline: Float[np.ndarray, "B N K"] | Int[np.ndarray, "B N K"],

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import statistics
 import time
 from pathlib import Path
@@ -14,13 +13,14 @@ from sacrebleu.metrics.bleu import BLEU
 
 from transformer import api, config, logbook, report, rundir, workflow
 from transformer.alignment.choose import all_links, name, rank
-from transformer.alignment.measure import all_sure, measure
+from transformer.alignment.measure import all_sure, link_counts, measure
 from transformer.alignment.record import Attended
-from transformer.alignment.words import Links, Rule
+from transformer.alignment.words import Rule
 from transformer.api import Translation
 from transformer.checkpoint import Checkpoints
 from transformer.data import corpus
 from transformer.data.corpus import Corpus
+from transformer.data.shards import cores
 from transformer.errors import UsageError
 from transformer.locks import claimed
 from transformer.rundir import Run
@@ -103,11 +103,6 @@ def _result(trial: Trial, folder: Path) -> dict[str, Any]:
     }
 
 
-def cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def sentence_counts(hypotheses: list[str], references: list[str], tokenize: str) -> np.ndarray:
     """[N, 10]: what sacreBLEU's BLEU of any of these sentences together is computed from."""
     metric = BLEU(tokenize=tokenize, force=True)
@@ -136,7 +131,7 @@ def alignment(model: Translation, part: Corpus, rule: Rule) -> dict[str, Any]:
     return {
         **measure(links, gold)._asdict(),
         "rule": name(rule),
-        "counts": results.pack(link_counts(links, [one.sure for one in gold])),
+        "counts": results.pack(link_counts(links, gold)),
         "heads": [[rate(layer, head) for head in range(heads)] for layer in range(layers)],
         "layers": [rate(layer, None) for layer in range(layers)],
         "mean": rate(None, None),
@@ -148,9 +143,3 @@ def _places(attended: list[Attended | None]) -> tuple[int, int]:
     there = next((one for one in attended if one is not None), None)
     shape = (0, 0) if there is None else there.matrix("cross").shape
     return int(shape[0]), int(shape[1])
-
-
-def link_counts(found: list[Links], gold: list[Links]) -> np.ndarray:
-    """[N, 4]: what the error rate of any of these sentences together is computed from, all gold links being sure."""
-    pairs = zip(found, gold, strict=True)
-    return np.array([(len(a), len(g), len(a & g), len(a & g)) for a, g in pairs], np.int64).reshape(-1, 4)
