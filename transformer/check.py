@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import math
+import types
 import typing
 from collections.abc import Iterable
 from typing import Any
@@ -198,17 +199,29 @@ def everything(config: Config) -> None:
 
 
 def _types(part: Any, where: str = "") -> None:
-    """Settings made in Python have no types but what this checks; an int serves as a float."""
-    from beartype import BeartypeConf
-    from beartype.door import is_bearable
-
+    """Settings made in Python have no types but what this checks."""
     for name, hint in typing.get_type_hints(type(part)).items():
         value, flag = getattr(part, name), f"--{where}{name}".replace("_", "-")
-        if not is_bearable(value, hint, conf=BeartypeConf(is_pep484_tower=True)):
+        if not _fits(value, hint):
             wanted = getattr(hint, "__name__", "") if isinstance(hint, type) else str(hint).replace("typing.", "")
             raise UsageError(f"{flag} is {value!r}: it must be {wanted}")
         if dataclasses.is_dataclass(value):
             _types(value, f"{where}{name}.")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a type that settings have; an int serves as a float, a bool as neither."""
+    kind, items = typing.get_origin(hint), typing.get_args(hint)
+    if kind in (typing.Union, types.UnionType):
+        return any(_fits(value, item) for item in items)
+    if kind is typing.Literal:
+        return any(type(value) is type(item) and value == item for item in items)
+    if kind is tuple:
+        wanted = items[:1] * len(value) if items[-1] is ... and isinstance(value, tuple) else items
+        return isinstance(value, tuple) and len(value) == len(wanted) and all(map(_fits, value, wanted))
+    if hint in (int, float) and isinstance(value, bool):
+        return False
+    return isinstance(value, int | float if hint is float else hint)
 
 
 def _mixture(data: Data) -> None:

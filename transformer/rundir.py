@@ -14,6 +14,7 @@ lock              held by the process that trains
 
 import json
 import logging
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -224,7 +225,10 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 
 
 def write_text(path: Path, text: str, newline: str = "\n") -> None:
-    """Whole or not at all: written beside and moved into place."""
+    """Whole or not at all: written beside and moved into place; a link stays one, and the mode as it was."""
+    path = path.resolve()
     beside = path.with_name(path.name + ".new")
     beside.write_text(text, encoding="utf-8", newline=newline)
+    if path.exists():
+        shutil.copymode(path, beside)
     beside.replace(path)

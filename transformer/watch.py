@@ -40,18 +40,26 @@ class StopRequest:
 
 
 @contextmanager
-def stop_requests() -> Iterator[StopRequest]:
-    """Turn SIGINT and SIGTERM into a request to stop after the step; a second one stops at once."""
+def stop_requests(told: str = "stopping after this update ...") -> Iterator[StopRequest]:
+    """Turn SIGINT and SIGTERM into a request to stop after the step.
+
+    A second SIGINT stops at once. A second SIGTERM does not: schedulers send one to every process of a job, and a
+    study's runner passes on its own besides, so that two of them ask for no more than one.
+
+    Args:
+        told: is logged.
+    """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if request.asked:
+        if request.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if not request.asked:
+            log.warning("\n%s", told)
         request.asked = True
-        log.warning("\nstopping after this update ...")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -10,9 +10,10 @@ import numpy as np
 from transformer.data import corpus
 from transformer.study import cells
 from transformer.study.cells import Pair
-from transformer.study.results import Results, unpack
-from transformer.study.statistics import LEVEL, Difference, bleu, compare, holm
-from transformer.study.tables import Table
+from transformer.study.compared import Compared
+from transformer.study.results import Results, corpus_digest, unpack
+from transformer.study.statistics import Difference, bleu, compare, holm
+from transformer.study.tables import Table, difference, significance
 
 HERE = Path(__file__).parent
 RANGES = ((1, 10), (1, 15), (11, 15), (16, 999), (21, 999))
@@ -35,8 +36,11 @@ def table(before: str) -> Table:
     words = np.array([len(source.split()) for source in test.sources])
     counts: dict[str, list[np.ndarray]] = {}
     for trial in trials:
-        if (result := results.of(trial)) is not None:
-            counts.setdefault(trial.cell, []).append(unpack(result["test"]["counts"], 10))
+        if (result := results.of(trial)) is None:
+            raise SystemExit(f"{trial.name} has no result yet: transformer study {HERE}")
+        if result["test"]["corpus"] != corpus_digest(test, trial.tokenize):
+            raise SystemExit(f"{trial.name} was tested on other sentences than {trials[0].settings.data.test} has now")
+        counts.setdefault(trial.cell, []).append(unpack(result["test"]["counts"], 10))
     heads, found = list[list[str]](), list[Difference]()
     for least, most in RANGES:
         inside = (words >= least) & (words <= most)
@@ -46,15 +50,16 @@ def table(before: str) -> Table:
                 [f"{least} to {most}" if most < words.max() else f"{least} or more", f"{inside.sum()}", str(pair)]
             )
             found.append(compare(one, other, bleu))
+    compared = [Compared(it, p) for it, p in zip(found, holm([it.p for it in found]), strict=True)]
     rows = [
         [
             *head,
-            f"{it.value:+.1f} [{it.interval[0]:+.1f}, {it.interval[1]:+.1f}]".replace("-", "−"),
-            f"{p:.3f}" + " n.s." * (p >= LEVEL),
+            difference(it, "BLEU"),
+            significance(it),
         ]
-        for head, it, p in zip(heads, found, holm([it.p for it in found]), strict=True)
+        for head, it in zip(heads, compared, strict=True)
     ]
-    note = f"Resampled as in the tables; p after Holm's correction for all {len(rows)}; n.s.: not below {LEVEL}."
+    note = f"Resampled as in the tables; p after Holm's correction for all {len(rows)}, ≤: no resample was as far."
     return Table(["words of the source", "sentences", "BLEU", "difference", "p"], rows, (note,))
 
 

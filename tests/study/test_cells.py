@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from transformer import config
-from transformer.config import Attention, Config, Rnn, Training, Transformer
+from transformer.config import Attention, Config, Data, Rnn, Training, Transformer
 from transformer.errors import UsageError
 from transformer.study import cells
 
@@ -51,6 +51,8 @@ def test_a_digest_is_of_what_differs_from_the_defaults():
     whole, real = (Config(training=Training(label_smoothing=value)) for value in (0, 0.0))
     assert whole == real
     assert cells.digest(whole) == cells.digest(real) != cells.digest(Config())
+    whole, real = (Config(data=Data(also=("a",), weights=weights)) for weights in ((3, 1), (3.0, 1.0)))
+    assert cells.digest(whole) == cells.digest(real)
     # Another version's file, which lacks a setting that has its default, is the same.
     values = config.to_json(one)
     del values["model"]["reverse"], values["decoding"]["coverage_penalty"]

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent.parent / "experiments"
 def test_what_is_committed_is_what_report_makes(path):
     study, folder = cells.find(path), path.parent
     every = report.parts(study, Results(folder / "results.json"))
-    told = report.texts(study, every)
+    told = report.texts(every)
     readme = folder / "README.md"
     if readme.is_file():
         text = readme.read_text(encoding="utf-8")
@@ -28,14 +28,9 @@ def test_what_is_committed_is_what_report_makes(path):
         assert {mark["name"] for mark in report.MARK.finditer(text)} == set(told)
     if any(part.done for part in every):
         assert (folder / "tables.md").read_text(encoding="utf-8") == report.joined(told)
-        assert (folder / "tables.tex").read_text(encoding="utf-8") == report.latex(study, every, folder.name)
+        assert (folder / "tables.tex").read_text(encoding="utf-8") == report.latex(every, folder.name)
         drawn = {line.split("(")[1][:-1] for text in told.values() for line in text.splitlines() if line[:2] == "!["}
-        made = {
-            f"{part.name}-{kind}.svg": drawing.digest
-            for part in every
-            if part.done
-            for kind, drawing in report.drawings(study, part).items()
-        }
+        made = {f"{part.name}-{kind}.svg": drawing.digest for part in every for kind, drawing in part.drawings.items()}
         assert set(made) == drawn
         for name, digest in made.items():
             assert f"numbers {digest}" in (folder / name).read_text(encoding="utf-8"), f"{name} shows other numbers"
@@ -196,12 +191,12 @@ def test_a_figure_is_named_where_it_is_drawn(settings, tmp_path):
         (found, {"two": two}, {"aer", "lengths"}),
         (found, found, {"aer", "heads", "lengths"}),
     ):
-        part = report.Part("results", done, "", drawn, [], [])
-        text = report.texts(study, [part])["results"]
+        part = report.Part(study, "results", done, "", drawn, [], [])
+        text = report.texts([part])["results"]
         assert {line.split("(")[1] for line in text.splitlines() if line.startswith("![")} == {
             f"results-{kind}.svg)" for kind in kinds
         }
-        assert set(report.drawings(study, part)) == kinds
+        assert set(part.drawings) == kinds
 
 
 def test_pairs_are_compared_beside_the_baseline(settings):
@@ -220,6 +215,11 @@ def test_pairs_are_compared_beside_the_baseline(settings):
     assert "for 3 comparison(s); ≤: no resample was as far" in table.notes[0]
     assert table.notes[1].startswith("Not tested: far − base (AER) (one seed")
     assert tables.pairs(found, []) is None
+    untested = tables.pairs(found, wanted[-1:])
+    assert untested.rows == []
+    assert untested.notes[0].startswith(
+        "Not tested: far − base (AER) (one seed and nothing kept of its sentences, no gold"
+    )
 
 
 def test_counts_of_other_sentences_are_told_by_name(settings):

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -198,10 +199,20 @@ def kill(runner):
     runner.wait()
 
 
+def once(ready, act):
+    """Does something beside the test, as soon as something is ready."""
+
+    def watch():
+        wait(ready)
+        act()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def test_a_runner_that_is_asked_to_stop_stops_its_workers(folder, tmp_path, stand_in):
     stand_in(seconds=60)
-    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-    signal.setitimer(signal.ITIMER_REAL, 1.5)
+    runs = tmp_path / "runs"
+    once(lambda: (runs / "began").exists(), lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(InterruptedRunError, match="go on with the same command"):
         study(Task(folder, tmp_path / "runs"))
     with claimed(tmp_path / "runs" / "plain-1.lock") as ours:
@@ -209,28 +220,44 @@ def test_a_runner_that_is_asked_to_stop_stops_its_workers(folder, tmp_path, stan
 
 
 def test_a_runner_that_is_stopped_says_which_did_not_save(folder, tmp_path, monkeypatch):
-    program = "trap 'echo transformer: no space left; exit 1' TERM; sleep 60 & wait"
+    program = "trap 'echo transformer: no space left; exit 1' TERM; echo ready; while :; do sleep 0.1; done"
     monkeypatch.setattr(workers, "PROGRAM", ("bash", "-c", program))
-    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-    signal.setitimer(signal.ITIMER_REAL, 1.5)
+    log = tmp_path / "runs" / "plain-1.log"
+    once(lambda: log.exists() and "ready" in log.read_text(), lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(InterruptedRunError, match=r"from what these saved last:\n  plain-1: no space left \(.*.log\)"):
         study(Task(folder, tmp_path / "runs"))
 
 
-def test_what_goes_wrong_in_one_result_is_no_matter_to_the_others(folder, tmp_path, stand_in):
-    """A file that is damaged while the others run; they go on."""
-    stand_in(seconds=0.5)
+@pytest.mark.parametrize("name", ["broken", "dot-2"])
+def test_what_goes_wrong_in_one_result_is_no_matter_to_the_others(name, folder, tmp_path, stand_in, capsys):
+    """A file that is damaged while the others run, of this study or not; each failure has its reason."""
+    stand_in(seconds=0.5, failing=["dot-1"])
     runs = tmp_path / "runs"
-    (runs / "broken").mkdir(parents=True)
-    alarm = signal.signal(signal.SIGALRM, lambda *_: (runs / "broken" / "result.json").write_text("{"))
-    signal.setitimer(signal.ITIMER_REAL, 0.7)
-    try:
-        with pytest.raises(TransformerError, match=r"broken/result.json cannot be read: .* \(move it away"):
-            study(Task(folder, runs))
-    finally:
-        signal.signal(signal.SIGALRM, alarm)
-    assert [name for name, *_ in began(runs)] == ["plain-1", "dot-1", "dot-2"]
-    assert list(json.loads((folder / "results.json").read_text())) == ["plain-1", "dot-1", "dot-2"]
+    (runs / name).mkdir(parents=True)
+    once(lambda: (runs / "began").exists(), lambda: (runs / name / "result.json").write_text("{"))
+    with pytest.raises(TransformerError) as raised:
+        study(Task(folder, runs))
+    told = str(raised.value)
+    assert "dot-1: no luck" in told
+    assert re.search(rf"{name}/result.json cannot be read: .* \(move it away", told)
+    others = ["plain-1", "dot-1"] + ["dot-2"] * (name == "broken")
+    assert [name for name, *_ in began(runs)] == others
+    done = [name for name in others if name != "dot-1"]
+    assert list(json.loads((folder / "results.json").read_text())) == done
+    assert "| plain | 1 |" in capsys.readouterr().out  # the tables are made all the same
+
+
+def test_what_was_in_the_way_and_is_gone_is_no_failure(folder, tmp_path, stand_in):
+    stand_in(seconds=0.3)
+    runs = tmp_path / "runs"
+    results = folder / "results.json"
+
+    def heal():
+        once(lambda: (runs / "began").read_text().count("dot-2"), lambda: results.write_text("{}"))
+
+    once(lambda: (runs / "began").exists(), lambda: (results.write_text("{"), heal()))
+    study(Task(folder, runs))
+    assert sorted(json.loads(results.read_text())) == ["dot-1", "dot-2", "plain-1"]
 
 
 FOLLOWER = """
@@ -265,17 +292,24 @@ def test_a_worker_does_not_outlive_its_runner(tmp_path):
     wait(lambda: not worker.exists() or worker.read_text().split()[2] == "Z", 10)
 
 
-def test_nothing_is_followed_where_there_is_no_runner():
-    with workers.following({}, every=0.01):
-        time.sleep(0.05)
-    with workers.following({workers.RUNNER: str(os.getppid())}, every=0.01):
-        time.sleep(0.05)
+def test_nothing_is_asked_of_a_worker_as_long_as_its_runner_lives(monkeypatch):
+    asked = []
+    monkeypatch.setattr(workers.os, "kill", lambda *given: asked.append(given))
+    for environment, wanted in (({}, 0), ({workers.RUNNER: str(os.getppid())}, 0), ({workers.RUNNER: "1"}, 1)):
+        before = threading.active_count()
+        with workers.following(environment, every=0.01):
+            time.sleep(0.1)
+        assert len(asked) == (wanted if os.getppid() != 1 else 0)
+        assert threading.active_count() <= before
 
 
 def test_shrunk_trials_have_a_folder_of_their_own(folder, tmp_path):
     assert Task(folder, tmp_path / "runs", smoke=True).directory == tmp_path / "runs-smoke"
     assert Task(folder, smoke=True).directory == Path("runs/toys-smoke")
     assert Task(folder).directory == Path("runs/toys")
+    for here in (Path(), Path("..")):
+        directory = Task(folder, here, smoke=True).directory
+        assert (directory.parent, directory.name) == (here.resolve().parent, f"{here.resolve().name}-smoke")
 
 
 @pytest.mark.slow

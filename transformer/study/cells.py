@@ -109,9 +109,17 @@ class Trial(NamedTuple):
 def digest(given: Config) -> str:
     """12 hexadecimal digits that stand for settings: of all that differ from the defaults, so that a version with
     further settings finds the same."""
-    plain = json.loads(json.dumps(config.to_json(given)))
-    default = json.loads(json.dumps(config.to_json(dataclasses.replace(Config(), model=type(given.model)()))))
+    plain, default = _plain(given), _plain(dataclasses.replace(Config(), model=type(given.model)()))
     return hashlib.sha256(json.dumps(_differing(plain, default), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _plain(given: Config) -> dict[str, Any]:
+    """As JSON has it; 1.0 is 1, for these are the same settings."""
+    tree: dict[str, Any] = json.loads(
+        json.dumps(config.to_json(given)),
+        parse_float=lambda text: int(float(text)) if float(text).is_integer() else float(text),
+    )
+    return tree
 
 
 def _differing(tree: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
@@ -120,8 +128,7 @@ def _differing(tree: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, dict):
             kept[name] = _differing(value, default[name])
         elif value != default[name] or name == "kind":
-            # 1 and 1.0 are the same settings.
-            kept[name] = float(value) if isinstance(default[name], float) and isinstance(value, int) else value
+            kept[name] = value
     return kept
 
 

@@ -3,8 +3,10 @@
 import logging
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from transformer.errors import TransformerError, UsageError
 from transformer.locks import claimed
@@ -28,9 +30,11 @@ FIGURES = {
 NOTHING = "No results yet.\n"
 
 
-class Part(NamedTuple):
+@dataclass(frozen=True)
+class Part:
     """One table of a study, and what there is of it."""
 
+    study: Study
     name: str
     done: dict[str, list[dict[str, Any]]]
     """Results of the trials of each cell that has any."""
@@ -39,6 +43,34 @@ class Part(NamedTuple):
     pairs: list[Pair]
     missing: list[str]
     """Trials of every day (not of --full) without a result."""
+
+    @cached_property
+    def tables(self) -> dict[str, list[tuple[str, Table]]]:
+        """With their captions, by the kind of figure that belongs to them; none where nothing is done."""
+        if not self.done:
+            return {}
+        metric = self.study.metric
+        found = {metric.lower(): [("", tables.main(self.done, self.baseline, metric, self.missing))]}
+        if (paired := tables.pairs(self.done, self.pairs)) is not None:
+            found["pairs"] = [("Further comparisons", paired)]
+        if metric == "AER":
+            by_head = {name: made for name, trials in self.done.items() if (made := tables.heads(trials))}
+            found["heads"] = [(f"AER of {name}, seed {seed}", table) for name, (seed, table) in by_head.items()]
+        found["lengths"] = [(FIGURES["lengths"], tables.lengths(self.done))]
+        return found
+
+    @cached_property
+    def drawings(self) -> dict[str, Drawing]:
+        """The figures, by kind; a file is named PART-KIND."""
+        if not self.done:
+            return {}
+        metric = self.study.metric
+        found = {
+            metric.lower(): figures.dots(self.done, metric) if len(self.done) > 1 else None,
+            "heads": figures.heads(self.drawn) if metric == "AER" else None,
+            "lengths": figures.lengths(self.drawn),
+        }
+        return {kind: drawing for kind, drawing in found.items() if drawing is not None}
 
 
 def parts(study: Study, results: Results, *, smoke: bool = False) -> list[Part]:
@@ -56,46 +88,23 @@ def parts(study: Study, results: Results, *, smoke: bool = False) -> list[Part]:
         baseline = next((cell for cell in study.baselines if cell in names), "")
         drawn = [cell for cell in study.drawn if cell in done] or list(done)
         pairs = [pair for pair in study.pairs if pair.one in done and pair.other in done]
-        found.append(Part(name, done, baseline, {cell: done[cell] for cell in drawn}, pairs, missing))
+        found.append(Part(study, name, done, baseline, {cell: done[cell] for cell in drawn}, pairs, missing))
     return found
 
 
-def texts(study: Study, every: list[Part]) -> dict[str, str]:
+def texts(every: list[Part]) -> dict[str, str]:
     """The Markdown of each table, with its figures."""
-    return {part.name: _text(study, part) if part.done else NOTHING for part in every}
+    return {part.name: _text(part) if part.done else NOTHING for part in every}
 
 
-def _text(study: Study, part: Part) -> str:
+def _text(part: Part) -> str:
     """Tables, each with its figure."""
     blocks = []
-    made = drawings(study, part)
-    for kind, captioned in _tables(study, part).items():
+    for kind, captioned in part.tables.items():
         blocks += [f"{caption}:\n\n{table.markdown()}" if caption else table.markdown() for caption, table in captioned]
-        if kind in made:
+        if kind in part.drawings:
             blocks.append(f"![{FIGURES[kind]}]({part.name}-{kind}.svg)\n")
     return "\n".join(blocks)
-
-
-def _tables(study: Study, part: Part) -> dict[str, list[tuple[str, Table]]]:
-    """With their captions, by the kind of figure that belongs to them."""
-    found = {study.metric.lower(): [("", tables.main(part.done, part.baseline, study.metric, part.missing))]}
-    if (paired := tables.pairs(part.done, part.pairs)) is not None:
-        found["pairs"] = [("Further comparisons", paired)]
-    if study.metric == "AER":
-        by_head = {name: made for name, trials in part.done.items() if (made := tables.heads(trials))}
-        found["heads"] = [(f"AER of {name}, seed {seed}", table) for name, (seed, table) in by_head.items()]
-    found["lengths"] = [(FIGURES["lengths"], tables.lengths(part.done))]
-    return found
-
-
-def drawings(study: Study, part: Part) -> dict[str, Drawing]:
-    """The figures of one table, by kind; a file is named PART-KIND."""
-    found = {
-        study.metric.lower(): figures.dots(part.done, study.metric) if len(part.done) > 1 else None,
-        "heads": figures.heads(part.drawn) if study.metric == "AER" else None,
-        "lengths": figures.lengths(part.drawn),
-    }
-    return {kind: drawing for kind, drawing in found.items() if drawing is not None}
 
 
 def joined(every: Mapping[str, str]) -> str:
@@ -136,7 +145,7 @@ def report(study: Study, results: Results, folder: Path, *, smoke: bool = False)
         )
     if not any(part.done for part in every):
         raise UsageError(f"the study has no results yet in {results.path}")
-    told = texts(study, every)
+    told, in_latex = texts(every), latex(every, folder.resolve().name)
     readme = folder / "README.md"
     with claimed(lock(folder), wait=True):  # two runners of one study end at once
         if readme.is_file():  # first, so that nothing is written where its marks are wrong
@@ -144,20 +153,19 @@ def report(study: Study, results: Results, folder: Path, *, smoke: bool = False)
             if (after := filled(before, told, readme)) != before:
                 write_text(readme, after, newline)
         write_text(folder / "tables.md", joined(told))
-        write_text(folder / "tables.tex", latex(study, every, folder.resolve().name))
+        write_text(folder / "tables.tex", in_latex)
         for part in every:
-            if part.done:
-                for kind, drawing in drawings(study, part).items():
-                    drawing.save(folder / f"{part.name}-{kind}")
+            for kind, drawing in part.drawings.items():
+                drawing.save(folder / f"{part.name}-{kind}")
     print(joined(told))
     print(f"{folder / 'tables.md'}   {folder / 'tables.tex'}   figures: {folder}/*.svg, *.pdf")
 
 
-def latex(study: Study, every: list[Part], name: str) -> str:
+def latex(every: list[Part], name: str) -> str:
     """tables.tex of a study of this name: all tables."""
     made = []
     for part in every:
-        for kind, captioned in _tables(study, part).items() if part.done else ():
+        for kind, captioned in part.tables.items():
             for number, (caption, table) in enumerate(captioned, 1):
                 label = f"tab:{name}-{part.name}-{kind}" + f"-{number}" * (len(captioned) > 1)
                 made.append(table.latex(" ".join([f"{name}, {part.name}.", *[f"{caption}."] * bool(caption)]), label))

@@ -5,6 +5,7 @@ how often, the outcome is the same, and what is in results.json stays there when
 """
 
 import base64
+import hashlib
 import json
 import logging
 import zlib
@@ -16,6 +17,7 @@ import numpy as np
 from jaxtyping import Int
 
 from transformer import config, rundir
+from transformer.data.corpus import Corpus
 from transformer.errors import TransformerError, UsageError
 from transformer.locks import claimed
 from transformer.study.cells import Trial, digest
@@ -174,13 +176,14 @@ def _check(entry: Any, path: Path, name: str, advice: str) -> None:
     try:
         tokenizer(entry), entry["config"].keys()
         numbers = {key: entry[key] for key in ("seed", "parameters", "updates", "minutes")}
+        numbers["tokens_per_s"] = entry.get("tokens_per_s") or 0
         for part in ("test", "unseen"):
             if part in entry:
                 numbers |= {f"{part}.{key}": value for key, value in _numbers(entry[part]).items()}
         for key, value in numbers.items():
             if not isinstance(value, int | float):
                 raise TypeError(f"{key} is {value!r}")
-    except (LookupError, TypeError, AttributeError, ValueError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, TransformerError) as error:
         told = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise TransformerError(
             f"{path} is damaged: the settings or scores of {name} are no such: {told} ({advice})"
@@ -191,10 +194,16 @@ def _numbers(part: Mapping[str, Any]) -> dict[str, Any]:
     """Those of a test set that are shown. Raises KeyError, TypeError and the like where they are not there."""
     found = {"perplexity": part["perplexity"]}
     found |= {f"scores.{metric}": part["scores"][metric]["value"] for metric in ("BLEU", "chrF2")}
-    found |= {f"by_length.{row['words'].split('-')[0]}": row["bleu"] for row in part["by_length"]}
+    found |= {f"by_length.{int(row['words'].rstrip('+').split('-')[0])}": row["bleu"] for row in part["by_length"]}
+    if "counts" in part:
+        rows = len(unpack(part["counts"], 10))
+        if rows != part.get("sentences", rows):
+            raise ValueError(f"counts of {rows} sentences, of {part['sentences']}")
     if "alignment" in part:
         aligned = part["alignment"]
         found["aer"] = aligned["aer"]
+        if "counts" in aligned:
+            unpack(aligned["counts"], 4)
         if aligned.get("heads"):
             found |= {"mean": aligned["mean"], "heads.0": aligned["heads"][0][0], "layers.0": aligned["layers"][0]}
     return found
@@ -206,6 +215,12 @@ def _digest(entry: Mapping[str, Any]) -> str:
         return digest(config.from_json(entry["config"]))
     except (UsageError, TypeError, AttributeError):  # of another version, with settings that this one does not know
         return str(entry.get("digest", "unknown"))
+
+
+def corpus_digest(part: Corpus, tokenize: str) -> str:
+    """12 hexadecimal digits that stand for a test set, and for how it is scored."""
+    about = [list(part.sources), list(part.targets), tokenize]
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]
 
 
 def pack(counts: Int[np.ndarray, "N K"]) -> str:
@@ -223,5 +238,5 @@ def unpack(text: str, columns: int) -> Int[np.ndarray, "N K"]:
     """The inverse of `pack`. Raises TransformerError for what is none."""
     try:
         return np.frombuffer(zlib.decompress(base64.b64decode(text, validate=True)), "<u2").reshape(columns, -1).T
-    except (ValueError, zlib.error) as error:
+    except (TypeError, ValueError, zlib.error) as error:
         raise TransformerError(f"counts of sentences are damaged: {error}") from None

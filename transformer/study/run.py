@@ -52,7 +52,10 @@ class Task:
     def directory(self) -> Path:
         """Of the runs."""
         whole = self.runs or Path("runs") / cells.home(self.study).resolve().name
-        return whole.with_name(whole.name + "-smoke") if self.smoke else whole
+        if not self.smoke:
+            return whole
+        whole = whole.resolve() if whole.name in ("", "..") else whole  # such as `.`
+        return whole.with_name(whole.name + "-smoke")
 
     @property
     def folder(self) -> Path:
@@ -100,10 +103,12 @@ def study(task: Task) -> None:
         print(slurm.script(task.study, task.runs, task.directory, missing, smoke=task.smoke), end="")
         return
     failed = _run_all(task, results, wanted, missing, where) if missing else []
+    unread = _collect(results, task.directory)
     if any(results.of(one) is not None for one in cells.trials(found, full=True, smoke=task.smoke)):
         report.report(found, results, task.folder, smoke=task.smoke)
-    if failed:
-        raise TransformerError(f"{len(failed)} trial(s) failed:\n  " + "\n  ".join(failed))
+    told = [f"{len(failed)} trial(s) failed:\n  " + "\n  ".join(failed)] * bool(failed) + [unread] * bool(unread)
+    if told:
+        raise TransformerError("\n".join(told))
 
 
 def _run_all(
@@ -113,20 +118,24 @@ def _run_all(
     and this one waits until all is done."""
     command = ["study", str(task.study), *["--runs", str(task.runs)] * (task.runs is not None)]
     command += ["--smoke"] * task.smoke
-    waiting, running, failed = list(missing), list[Worker](), list[str]()
+    waiting, running, failed = list(missing), list[Worker](), dict[Trial, str]()
     shown = looked = time.monotonic()
     told = _Told()
-    with stop_requests() as stop:
+
+    def fail(one: Trial, why: str) -> _Told:
+        failed[one] = why
+        log.warning("failed: %s", why)
+        return _Told()  # the table goes on below it
+
+    with stop_requests("stopping ...") as stop:
         try:
             while waiting or running:
                 for worker in [one for one in running if one.code() is not None]:
                     running.remove(worker)
                     unread = _collect(results, task.directory)
                     if results.of(worker.trial) is None and not _taken(task.directory, worker.trial):
-                        failed.append(f"{worker.trial.name}: {unread}" if unread else worker.complaint())
-                        waiting = [one for one in waiting if one != worker.trial]
-                        log.warning("failed: %s", failed[-1])
-                        told = _Told()  # below it
+                        alright = worker.code() == 0 and unread
+                        told = fail(worker.trial, f"{worker.trial.name}: {unread}" if alright else worker.complaint())
                     elif results.of(worker.trial) is None:  # another runner was quicker
                         waiting.append(worker.trial)
                 now = time.monotonic()
@@ -141,22 +150,28 @@ def _run_all(
                         break
                     waiting.remove(one)
                     shown = 0.0
-                    if not there(task.directory / one.name, one):  # or another runner has just done it
-                        running.append(Worker(one, place, command, task.directory))
+                    try:
+                        if not there(task.directory / one.name, one):  # or another runner has just done it
+                            running.append(Worker(one, place, command, task.directory))
+                    except TransformerError as error:
+                        told = fail(one, f"{one.name}: {error}")
                 if now - shown > task.every:
                     shown = now
                     told.show(task.directory, len(wanted) - len(failed), waiting, [one.trial for one in running])
                 if stop:
                     raise InterruptedRunError(_saved(running))
                 time.sleep(POLL)
+        except InterruptedRunError:
+            raise
         except Exception:
-            _saved(running)
+            if running:
+                log.warning("%s", _saved(running))
             raise
         finally:
             for worker in running:
                 worker.kill()
-    results.collect(task.directory)
-    return failed
+    _collect(results, task.directory)
+    return [why for one, why in failed.items() if results.of(one) is None]  # what was in the way may be gone
 
 
 class _Told:

@@ -19,7 +19,7 @@ from transformer.study.compared import (
 )
 from transformer.study.statistics import LEVEL, RESAMPLES
 
-UNTESTED = "one seed and nothing kept of its sentences, or another test set"
+UNTESTED = "one seed and nothing kept of its sentences, no gold links, or another test set"
 DIGITS = {"BLEU": 1, "chrF2": 1, "perplexity": 2, "AER": 3}
 LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -90,8 +90,8 @@ def main(cells: Cells, baseline: str, metric: Metric, missing: Sequence[str]) ->
         **({"unseen": lambda n, t: _score(t, "BLEU", "unseen")} if unseen else {}),
         "chrF": lambda n, t: _score(t, "chrF2"),
         "AER": lambda n, t: _score(t, "AER"),
-        str(Pair(metric, baseline)): lambda n, t: "baseline" if n == baseline else _difference(compared.get(n), metric),
-        "p": lambda n, t: _p(compared.get(n)),
+        f"{metric} − {baseline}": lambda n, t: "baseline" if n == baseline else difference(compared.get(n), metric),
+        "p": lambda n, t: significance(compared.get(n)),
         "tested over": lambda n, t: compared[n].difference.over if n in compared else "",
     }
     if baseline not in cells or len(cells) < 2:
@@ -103,12 +103,12 @@ def main(cells: Cells, baseline: str, metric: Metric, missing: Sequence[str]) ->
 
 
 def pairs(cells: Cells, wanted: Sequence[Pair]) -> Table | None:
-    """Further differences, corrected for all of them; None where there are none."""
-    compared = in_pairs(cells, wanted)
-    if not compared:
+    """Further differences, corrected for all of them; None where none are wanted."""
+    if not wanted:
         return None
+    compared = in_pairs(cells, wanted)
     rows = [
-        [str(pair), _difference(found, pair.metric), _p(found), found.difference.over]
+        [str(pair), difference(found, pair.metric), significance(found), found.difference.over]
         for pair, found in compared.items()
     ]
     notes = _about_tests("Pairs", list(compared.values()))
@@ -238,7 +238,8 @@ def _spread(found: Spread | None, digits: int) -> str:
     return f"{found.mean:.{digits}f} [{found.interval[0]:.{digits}f}, {found.interval[1]:.{digits}f}]"
 
 
-def _difference(found: Compared | None, metric: str) -> str:
+def difference(found: Compared | None, metric: str) -> str:
+    """With its interval."""
     if found is None:
         return ""
     digits = DIGITS[metric]
@@ -246,7 +247,8 @@ def _difference(found: Compared | None, metric: str) -> str:
     return f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]".replace("-", "−")
 
 
-def _p(found: Compared | None) -> str:
+def significance(found: Compared | None) -> str:
+    """p, and n.s. where it is not below the level."""
     if found is None:
         return ""
     value = "<0.001" if found.p < 0.001 else ("≤" if found.difference.at_most else "") + f"{found.p:.3f}"

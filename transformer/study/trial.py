@@ -1,7 +1,5 @@
 """One trial of a study: trained, or gone on with; evaluated; its result left in the run directory."""
 
-import hashlib
-import json
 import statistics
 import time
 from pathlib import Path
@@ -80,8 +78,7 @@ def _result(trial: Trial, folder: Path) -> dict[str, Any]:
         found[part.name] = evaluated = report.evaluate(model, part, run.report, tokenize=trial.tokenize)
         print(report.show(evaluated))
         hypotheses = evaluated.pop("hypotheses")
-        about = [part.sources, part.targets, trial.tokenize]
-        evaluated["corpus"] = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]
+        evaluated["corpus"] = results.corpus_digest(part, trial.tokenize)
         evaluated["counts"] = results.pack(sentence_counts(hypotheses, list(part.targets), trial.tokenize))
         if rule is not None and part.alignments is not None:
             evaluated["alignment"] = alignment(model, part, rule)

@@ -1,0 +1,52 @@
+"""Settings made in Python are of the types that the command line would have given them."""
+
+import dataclasses
+
+import pytest
+
+from transformer import check, recipes
+from transformer.config import Config
+from transformer.errors import UsageError
+
+
+def test_settings_of_every_recipe_fit():
+    for name in recipes.names():
+        check.everything(recipes.find(name)[1])
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value", "wanted"),
+    [
+        ("data", "languages", ["en", "de"], r"tuple\[str, str\]"),
+        ("data", "languages", ("en",), r"tuple\[str, str\]"),
+        ("data", "also", ("one", "two", 3), r"tuple\[str, \.\.\.\]"),
+        ("data", "weights", (1.0, 2, "x"), r"tuple\[float, \.\.\.\]"),
+        ("data", "test", None, "str"),
+        ("training", "steps", "5", "int"),
+        ("training", "steps", 5.0, "int"),
+        ("training", "steps", True, "int"),
+        ("training", "label_smoothing", None, "float"),
+        ("training", "label_smoothing", False, "float"),
+        ("training", "precision", "fp8", "Literal"),
+        ("training", "metric", 3, "Literal"),
+        ("", "model", None, "Transformer | .*Rnn"),
+        ("", "seed", "x", "int"),
+        ("", "data", {}, "Data"),
+    ],
+)
+def test_a_wrong_type_is_named_with_its_flag(part, name, value, wanted):
+    config = Config()
+    if part:
+        inner = dataclasses.replace(getattr(config, part), **{name: value})
+        config = dataclasses.replace(config, **{part: inner})
+    else:
+        config = dataclasses.replace(config, **{name: value})
+    flag = f"--{part}{'.' * bool(part)}{name}".replace("_", "-")
+    with pytest.raises(UsageError, match=f"^{flag} is .*: it must be .*{wanted}"):
+        check.everything(config)
+
+
+def test_an_int_serves_as_a_float():
+    config = Config()
+    training = dataclasses.replace(config.training, label_smoothing=0)
+    check.everything(dataclasses.replace(config, training=training))
