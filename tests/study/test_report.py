@@ -211,7 +211,7 @@ def test_pairs_are_compared_beside_the_baseline(settings):
     value, (low, high) = alone.difference.value, alone.difference.interval
     assert [row[0] for row in table.rows] == ["farther − far", "far − base", "farther − base"]
     assert table.rows[1][1] == f"{value:+.1f} [{low:+.1f}, {high:+.1f}]".replace("-", "−")
-    assert table.rows[1][2] == "≤0.001"  # of 2,000 resamples for three pairs
+    assert table.rows[1][2] == "≤0.002"  # 3 / 2,001, rounded up
     assert "for 3 comparison(s); ≤: no resample was as far" in table.notes[0]
     assert table.notes[1].startswith("Not tested: far − base (AER) (one seed")
     assert tables.pairs(found, []) is None

@@ -1,5 +1,6 @@
 """A study's results as tables, in Markdown and in LaTeX; they depend on nothing but the results."""
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -251,5 +252,7 @@ def significance(found: Compared | None) -> str:
     """p, and n.s. where it is not below the level."""
     if found is None:
         return ""
-    value = "<0.001" if found.p < 0.001 else ("≤" if found.difference.at_most else "") + f"{found.p:.3f}"
+    value = "<0.001" if found.p < 0.001 else f"{found.p:.3f}"
+    if found.difference.at_most and found.p >= 0.001:
+        value = f"≤{math.ceil(1000 * found.p) / 1000:.3f}"  # a bound is not to be rounded below itself
     return value + ("" if found.significant else " n.s.")
