@@ -1,8 +1,10 @@
-"""Checksums of a checkpoint's files: whether what is read is what was written, which storage does not promise."""
+"""Checksums: of a checkpoint's files, whether what is read is what was written, which storage does not promise; and of
+plain values, whether they are those of before."""
 
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from transformer.rundir import write_json
 
@@ -38,6 +40,11 @@ def damage(folder: Path, path: Path, below: str = "") -> str | None:
         except FileNotFoundError:
             return f"{name} is missing"
     return None
+
+
+def short(values: Any, *, sort_keys: bool = False) -> str:
+    """12 hexadecimal digits that stand for values that JSON knows; `sort_keys` where their order says nothing."""
+    return hashlib.sha256(json.dumps(values, sort_keys=sort_keys).encode()).hexdigest()[:12]
 
 
 def _hash(file: Path) -> str:

@@ -51,14 +51,7 @@ def table(before: str) -> Table:
             )
             found.append(compare(one, other, bleu))
     compared = [Compared(it, p) for it, p in zip(found, holm([it.p for it in found]), strict=True)]
-    rows = [
-        [
-            *head,
-            difference(it, "BLEU"),
-            significance(it),
-        ]
-        for head, it in zip(heads, compared, strict=True)
-    ]
+    rows = [[*head, difference(it, "BLEU"), significance(it)] for head, it in zip(heads, compared, strict=True)]
     note = f"Resampled as in the tables; p after Holm's correction for all {len(rows)}, ≤: no resample was as far."
     return Table(["words of the source", "sentences", "BLEU", "difference", "p"], rows, (note,))
 

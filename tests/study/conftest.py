@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 
 import numpy as np
 import pytest
@@ -83,3 +84,10 @@ def entry(settings, cell="one", seed=1, *, noise=0.3, bins=None, sentences=True,
         "test": test,
     }
     return found | ({"unseen": test} if unseen else {})
+
+
+def wait(until, seconds=120.0):
+    began = time.monotonic()
+    while not until():
+        assert time.monotonic() - began < seconds, "nothing came of it"
+        time.sleep(0.02)

@@ -2,17 +2,16 @@
 
 import dataclasses
 import difflib
-import hashlib
 import json
 import re
 import runpy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from transformer import check as settings
-from transformer import config, recipes
+from transformer import checksums, config, recipes
 from transformer.config import Config
 from transformer.errors import UsageError
 
@@ -35,6 +34,7 @@ class Cell:
 
 
 Metric: TypeAlias = Literal["BLEU", "AER"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
 
 
 class Pair(NamedTuple):
@@ -110,7 +110,7 @@ def digest(given: Config) -> str:
     """12 hexadecimal digits that stand for settings: of all that differ from the defaults, so that a version with
     further settings finds the same."""
     plain, default = _plain(given), _plain(dataclasses.replace(Config(), model=type(given.model)()))
-    return hashlib.sha256(json.dumps(_differing(plain, default), sort_keys=True).encode()).hexdigest()[:12]
+    return checksums.short(_differing(plain, default), sort_keys=True)
 
 
 def _plain(given: Config) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def _check_form(study: Study, file: Path) -> None:
     for pair in study.pairs:
         if pair.one == pair.other or study.whole[pair.one].table != study.whole[pair.other].table:
             raise UsageError(f"study {file}: the pair {pair} must be of two cells of one table")
-        if pair.metric not in ("BLEU", "AER"):
+        if pair.metric not in METRICS:
             raise UsageError(f"study {file}: the pair {pair} has metric={pair.metric!r}: BLEU or AER")
     gone = [other for other in study.beside if not (file.parent / other).is_dir()]
     if gone:
@@ -196,7 +196,7 @@ def _check_form(study: Study, file: Path) -> None:
             f"study {file}: `beside` has {gone[0]}, and there is no folder {file.parent / gone[0]}: give the folder of "
             "another study as seen from this one's, or leave it out"
         )
-    if study.metric not in ("BLEU", "AER"):
+    if study.metric not in METRICS:
         raise UsageError(f"study {file} has metric={study.metric!r}: BLEU or AER")
     for name in study.full.keys() & study.cells.keys():
         more, fewer = study.full[name], study.cells[name]

@@ -11,7 +11,7 @@ import numpy as np
 from transformer.alignment.measure import error_rate
 from transformer.errors import TransformerError
 from transformer.study.cells import Metric, Pair
-from transformer.study.results import tokenizer, unpack
+from transformer.study.results import least_words, tokenizer, unpack
 from transformer.study.statistics import LEVEL, Difference, bleu, compare, holm, over_seeds
 
 Trials = Sequence[dict[str, Any]]
@@ -90,7 +90,7 @@ def by_length(trials: Trials) -> dict[str, Spread]:
 def bins(cells: Cells) -> list[str]:
     """Bins of source lengths that any cell has, short to long."""
     there = {row["words"] for trials in cells.values() for trial in trials for row in trial["test"]["by_length"]}
-    return sorted(there, key=lambda words: int(words.rstrip("+").split("-")[0]))
+    return sorted(there, key=least_words)
 
 
 def with_baseline(cells: Cells, baseline: str, metric: Metric) -> dict[str, Compared]:

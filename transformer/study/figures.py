@@ -4,14 +4,13 @@ Okabe and Ito's colours, told apart by colour-blind readers too; with a marker e
 Error bars are standard deviations over seeds; where there is one seed, its 95% interval over sentences.
 """
 
-import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from transformer import checksums
 from transformer.study.compared import Cells, Trials, bins, by_length, score, scores
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -55,11 +54,6 @@ class Drawing(NamedTuple):
             figure.savefig(path.with_name(path.name + ".pdf"), metadata={"CreationDate": None, "Subject": about})
 
 
-def digest(shown: Any) -> str:
-    """12 hexadecimal digits that stand for numbers."""
-    return hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:12]
-
-
 def lengths(cells: Cells) -> Drawing:
     """BLEU by source length, as Bahdanau 2015, Figure 2."""
     there = bins(cells)
@@ -91,7 +85,7 @@ def lengths(cells: Cells) -> Drawing:
         axes.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
         figure.supxlabel(_about_bars(cells), fontsize=7)
 
-    return Drawing(draw, (6.3, 3.2), digest([there, known]))
+    return Drawing(draw, (6.3, 3.2), checksums.short([there, known]))
 
 
 def dots(cells: Cells, metric: str) -> Drawing | None:
@@ -121,7 +115,7 @@ def dots(cells: Cells, metric: str) -> Drawing | None:
         figure.supxlabel(_about_bars(cells), fontsize=7)
 
     every = {name: scores(cells[name], metric) for name in known}
-    return Drawing(draw, (5.0, 0.8 + 0.2 * len(known)), digest([metric, known, every])) if known else None
+    return Drawing(draw, (5.0, 0.8 + 0.2 * len(known)), checksums.short([metric, known, every])) if known else None
 
 
 def _about_bars(cells: Cells) -> str:
@@ -151,7 +145,7 @@ def heads(cells: Cells) -> Drawing | None:
     shown = {name: [(seed, values.tolist()) for seed, values in every] for name, every in known.items()}
     # 0.4 inches hold a number.
     size = (max(2.1, 0.5 + 0.4 * most) * max(map(len, known.values())), 1.8 * len(known))
-    return Drawing(draw, size, digest(shown))
+    return Drawing(draw, size, checksums.short(shown))
 
 
 def _heads(trials: Trials) -> list[tuple[int, np.ndarray]]:

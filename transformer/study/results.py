@@ -5,7 +5,6 @@ how often, the outcome is the same, and what is in results.json stays there when
 """
 
 import base64
-import hashlib
 import json
 import logging
 import zlib
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from transformer import config, rundir
+from transformer import checksums, config, rundir
 from transformer.data.corpus import Corpus
 from transformer.errors import TransformerError, UsageError
 from transformer.locks import claimed
@@ -138,6 +137,11 @@ def _identity(entry: Mapping[str, Any]) -> str:
     return f"{_digest(entry)}-{tokenizer(entry)}"
 
 
+def least_words(words: str) -> int:
+    """Of a bin of source lengths by its name, such as "6-10" or "51+". Raises ValueError."""
+    return int(words.rstrip("+").split("-")[0])
+
+
 def tokenizer(entry: Mapping[str, Any]) -> str:
     """SacreBLEU's, that the translations were scored with."""
     signature = entry["test"]["scores"]["BLEU"]["signature"]
@@ -194,7 +198,7 @@ def _numbers(part: Mapping[str, Any]) -> dict[str, Any]:
     """Those of a test set that are shown. Raises KeyError, TypeError and the like where they are not there."""
     found = {"perplexity": part["perplexity"]}
     found |= {f"scores.{metric}": part["scores"][metric]["value"] for metric in ("BLEU", "chrF2")}
-    found |= {f"by_length.{int(row['words'].rstrip('+').split('-')[0])}": row["bleu"] for row in part["by_length"]}
+    found |= {f"by_length.{least_words(row['words'])}": row["bleu"] for row in part["by_length"]}
     if "counts" in part:
         rows = len(unpack(part["counts"], 10))
         if rows != part.get("sentences", rows):
@@ -219,8 +223,7 @@ def _digest(entry: Mapping[str, Any]) -> str:
 
 def corpus_digest(part: Corpus, tokenize: str) -> str:
     """12 hexadecimal digits that stand for a test set, and for how it is scored."""
-    about = [list(part.sources), list(part.targets), tokenize]
-    return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]
+    return checksums.short([list(part.sources), list(part.targets), tokenize])
 
 
 def pack(counts: Int[np.ndarray, "N K"]) -> str:

@@ -102,8 +102,9 @@ def study(task: Task) -> None:
             raise UsageError(f"nothing is missing in {results.path}: there is no job to submit")
         print(slurm.script(task.study, task.runs, task.directory, missing, smoke=task.smoke), end="")
         return
-    failed = _run_all(task, results, wanted, missing, where) if missing else []
+    complaints = _run_all(task, results, wanted, missing, where) if missing else {}
     unread = _collect(results, task.directory)
+    failed = [why for one, why in complaints.items() if results.of(one) is None]  # what was in the way may be gone
     if any(results.of(one) is not None for one in cells.trials(found, full=True, smoke=task.smoke)):
         report.report(found, results, task.folder, smoke=task.smoke)
     told = [f"{len(failed)} trial(s) failed:\n  " + "\n  ".join(failed)] * bool(failed) + [unread] * bool(unread)
@@ -113,7 +114,7 @@ def study(task: Task) -> None:
 
 def _run_all(
     task: Task, results: Results, wanted: Sequence[Trial], missing: Sequence[Trial], where: Sequence[Place]
-) -> list[str]:
+) -> dict[Trial, str]:
     """Complaints of those that failed. Other runners of the same study share the work: what they hold is left to them,
     and this one waits until all is done."""
     command = ["study", str(task.study), *["--runs", str(task.runs)] * (task.runs is not None)]
@@ -170,8 +171,7 @@ def _run_all(
         finally:
             for worker in running:
                 worker.kill()
-    _collect(results, task.directory)
-    return [why for one, why in failed.items() if results.of(one) is None]  # what was in the way may be gone
+    return failed
 
 
 class _Told:
