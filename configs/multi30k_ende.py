@@ -8,17 +8,7 @@ command took 54 minutes (seed 1) on 2 cores of an AMD EPYC with little beside it
 November 2026.
 """
 
-from transformer.config import (
-    Attention,
-    Batching,
-    Config,
-    Data,
-    Decoding,
-    Schedule,
-    Tokenizer,
-    Training,
-    Transformer,
-)
+from transformer.config import Attention, Batching, Config, Data, Decoding, Schedule, Tokenizer, Training, Transformer
 
 config = Config(
     data=Data(

@@ -13,17 +13,7 @@ The text is Tatoeba's in the edition of manythings.org/anki; put train.en, train
 into data/tatoeba-en-de.
 """
 
-from transformer.config import (
-    Attention,
-    Batching,
-    Config,
-    Data,
-    Decoding,
-    Schedule,
-    Tokenizer,
-    Training,
-    Transformer,
-)
+from transformer.config import Attention, Batching, Config, Data, Decoding, Schedule, Tokenizer, Training, Transformer
 
 config = Config(
     data=Data(

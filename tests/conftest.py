@@ -8,12 +8,13 @@ from pathlib import Path
 import jax
 import pytest
 
-from transformer import models, rundir
-from transformer.checkpoint import Checkpoints
 from transformer.config import Attention, Batching, Config, Data, Grammar, Schedule, Tokenizer, Training, Transformer
-from transformer.prepare import keep, prepare
-from transformer.rundir import Run
-from transformer.train import Host
+from transformer.models import families as models
+from transformer.tasks.translation.prepare import keep, prepare
+from transformer.training import run_directory as rundir
+from transformer.training.checkpoint import Checkpoints
+from transformer.training.loop import Host
+from transformer.training.run_directory import Run
 
 os.environ.setdefault("MPLBACKEND", "agg")
 # Thousands of small programs are compiled and hardly run: what they compute is tested, not how fast. (Read by XLA when
@@ -27,9 +28,9 @@ jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
-HEAVY = ("test_train", "test_engine", "test_contract", "test_search", "test_cli", "test_study", "test_trial",
-         "test_attention_runs", "test_parallel", "test_demo", "test_precision", "test_remat",
-         "test_update")  # fmt: skip
+HEAVY = ("test_loop", "test_engine", "test_interface", "test_search", "test_cli", "test_study", "test_trial",
+         "test_attention_runs", "test_sharding", "test_demo", "test_precision", "test_remat",
+         "test_step")  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

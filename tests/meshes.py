@@ -37,8 +37,8 @@ def run(folder: Path, model: str, mesh: dict[str, int], devices: int, processes:
 
 
 def main(task: dict[str, Any]) -> None:
-    from transformer import cluster
     from transformer.config import Cluster
+    from transformer.distributed import processes as cluster
 
     if task["cluster"]:
         cluster.join(Cluster(*task["cluster"]))  # before anything asks for devices
@@ -48,10 +48,14 @@ def main(task: dict[str, Any]) -> None:
     import optax
 
     from tests.conftest import tiny
-    from tests.test_train import make_batch
-    from transformer import config, models, optim, parallel, update
+    from tests.training.test_loop import make_batch
+    from transformer import config
     from transformer.config import Attention, Mesh, Rnn
-    from transformer.meter import Wishes
+    from transformer.distributed import sharding as parallel
+    from transformer.models import families as models
+    from transformer.training import optimizer as optim
+    from transformer.training import step as update
+    from transformer.training.metrics import Wishes
 
     jax.config.update("jax_numpy_rank_promotion", "raise")
     model = {

@@ -9,13 +9,17 @@ import optax
 import pytest
 
 from tests.conftest import tiny
-from transformer import api, logbook, models, parallel, workflow
+from transformer import api
 from transformer.attention.scores import SCORES, Score
+from transformer.commands import workflow
 from transformer.config import Attention, Data, Grammar, Guided, Mesh, Rnn, from_json, to_json
-from transformer.data.batches import Batch
+from transformer.data.batching.batches import Batch
+from transformer.distributed import sharding as parallel
 from transformer.errors import UsageError
-from transformer.rundir import Run
-from transformer.update import make_step
+from transformer.models import families as models
+from transformer.training import logger as logbook
+from transformer.training.run_directory import Run
+from transformer.training.step import make_step
 
 
 def rnn(score="general", **changes):

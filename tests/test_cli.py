@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 import transformer
-from transformer import check, cli, recipes, rundir
+from transformer import check, cli, recipes
 from transformer.config import Config, from_json, to_json
 from transformer.errors import UsageError
+from transformer.training import run_directory as rundir
 
 
 def run(*arguments: str) -> int:

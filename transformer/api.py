@@ -10,20 +10,26 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from transformer import check, checkpoint, config, models, parallel, rundir
+from transformer import check, config
 from transformer.alignment.extract import Extractor, Pair
 from transformer.alignment.record import Attended
-from transformer.checkpoint import Checkpoints
-from transformer.data import batches, examples, tokenizer
-from transformer.data.buckets import choose_buckets
-from transformer.data.tokenizer import Tokenizers
+from transformer.data import examples
+from transformer.data.batching import batches
+from transformer.data.batching.buckets import choose_buckets
+from transformer.data.tokenizers import tokenizer
+from transformer.data.tokenizers.tokenizer import Tokenizers
 from transformer.decoding.engine import Engine
-from transformer.decoding.translate import Hypothesis, Translator
+from transformer.decoding.scoring import Scorer, SentenceScores
+from transformer.decoding.translator import Hypothesis, Translator
+from transformer.distributed import sharding as parallel
 from transformer.errors import UsageError
-from transformer.models.contract import Model
+from transformer.models import families as models
 from transformer.models.ensemble import Average, Ensemble
-from transformer.rundir import Run
-from transformer.scoring import Scorer, SentenceScores
+from transformer.models.interface import Model
+from transformer.training import checkpoint
+from transformer.training import run_directory as rundir
+from transformer.training.checkpoint import Checkpoints
+from transformer.training.run_directory import Run
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ from typing import Any
 from transformer.attention.scores import SCORES
 from transformer.attention.windows import WINDOWS
 from transformer.config import Config, Data, Guided, Model, Rnn, Transformer
-from transformer.data import filters, subwords
+from transformer.data.corpora import filters
+from transformer.data.tokenizers import sampling as subwords
 from transformer.errors import UsageError
 
 # The least and the greatest value of settings that have one; what is not here takes any value of its type. Those of a

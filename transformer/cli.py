@@ -11,17 +11,30 @@ from typing import Annotated, Any, TypeAlias
 import jax
 import tyro
 
-from transformer import cluster, recipes
-from transformer.commands import COMMANDS
+from transformer import recipes
 from transformer.commands.data import Data, Inspect, Prepare
 from transformer.commands.seeing import Align, Explain
 from transformer.commands.training import Demo, Report, Study, Train
 from transformer.commands.using import Evaluate, Score, Translate
 from transformer.config import Config
+from transformer.distributed import processes as cluster
 from transformer.errors import InterruptedRunError, TransformerError, UsageError
 
 log = logging.getLogger("transformer")
 
+
+COMMANDS = {
+    "train": Train,
+    "data": Data,
+    "translate": Translate,
+    "score": Score,
+    "evaluate": Evaluate,
+    "align": Align,
+    "explain": Explain,
+    "study": Study,
+    "report": Report,
+    "demo": Demo,
+}
 
 Command: TypeAlias = Train | Data | Translate | Score | Evaluate | Align | Explain | Study | Report | Demo
 

@@ -6,9 +6,9 @@ import runpy
 from pathlib import Path
 from typing import Any
 
-from transformer import rundir
 from transformer.config import Config, Rnn
 from transformer.errors import UsageError
+from transformer.training import run_directory as rundir
 
 
 def folder() -> Path:

@@ -15,14 +15,15 @@ from typing import Any, NamedTuple
 import tyro
 from ibm1 import Ibm1, diagonal
 
-from transformer import api, rundir
-from transformer.alignment.choose import all_links, name, rank
+from transformer import api
+from transformer.alignment.links import Links, Rule
 from transformer.alignment.measure import Gold, Measured, all_sure, measure
-from transformer.alignment.words import Links, Rule
+from transformer.alignment.select import all_links, name, rank
 from transformer.api import Translation
-from transformer.data import corpus
-from transformer.data.corpus import Corpus
-from transformer.rundir import Run
+from transformer.data.corpora import corpus
+from transformer.data.corpora.corpus import Corpus
+from transformer.training import run_directory as rundir
+from transformer.training.run_directory import Run
 
 HERE = Path(__file__).parent
 MODELS = {

@@ -16,12 +16,12 @@ from ibm1 import Ibm1, diagonal
 
 from transformer import api
 from transformer.alignment import formats
-from transformer.alignment.choose import all_links
+from transformer.alignment.links import Links, Rule
 from transformer.alignment.measure import Measured, all_sure, measure
 from transformer.alignment.record import Attended
+from transformer.alignment.select import all_links
 from transformer.alignment.symmetrize import SYMMETRIZATIONS, turned
-from transformer.alignment.words import Links, Rule
-from transformer.data.files import read_lines, read_parallel
+from transformer.data.corpora.files import read_lines, read_parallel
 
 HERE = Path(__file__).parent
 LANGUAGES = ("en", "fr")

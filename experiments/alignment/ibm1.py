@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from transformer.alignment.words import Links
+from transformer.alignment.links import Links
 
 
 class Ibm1:

@@ -12,7 +12,7 @@ from typing import Any
 import tyro
 
 import transformer
-from transformer.data.files import read_lines
+from transformer.data.corpora.files import read_lines
 
 SIZES = (1, 2, 7, 16, 64, 256)
 NEAR = 1e-5

@@ -21,7 +21,7 @@ from typing import Any
 import tyro
 
 import transformer
-from transformer.data.files import read_lines
+from transformer.data.corpora.files import read_lines
 
 COMPARED = 2_000
 """Lines translated again by themselves."""

@@ -14,9 +14,9 @@ import tyro
 
 import transformer
 from transformer import api
-from transformer.data import corpus
-from transformer.evaluate import scores
-from transformer.rundir import Run
+from transformer.data.corpora import corpus
+from transformer.evaluation.metrics import scores
+from transformer.training.run_directory import Run
 
 HERE = Path(__file__).parent
 WAYS: dict[str, dict[str, Any]] = {

@@ -16,9 +16,9 @@ import tyro
 
 import transformer
 from transformer.config import Transformer
-from transformer.data.files import read_lines
+from transformer.data.corpora.files import read_lines
 from transformer.errors import UsageError
-from transformer.layers import sinusoids
+from transformer.nn.layers import sinusoids
 
 
 @dataclass(frozen=True)

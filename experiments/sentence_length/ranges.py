@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from transformer.data import corpus
+from transformer.data.corpora import corpus
 from transformer.study import cells
 from transformer.study.cells import Pair
 from transformer.study.compared import Compared

@@ -27,10 +27,11 @@ import matplotlib as mpl
 import tyro
 from matplotlib.figure import Figure
 
-from transformer import check, prepare
+from transformer import check
 from transformer.config import Batching, Config, Data, Tokenizer, Training
-from transformer.data import supply
+from transformer.data.batching import epochs as supply
 from transformer.data.grammar import generate
+from transformer.tasks.translation import prepare
 
 HERE = Path(__file__).parent / "results"
 STEP = 0.05
@@ -143,8 +144,9 @@ def measure(pairs: int, folder: Path) -> dict[str, Any]:
     check.everything(settings)
     result: dict[str, Any] = {"pairs": pairs, "cores": os.cpu_count()}
     try:
-        from transformer.data import corpus, examples
-        from transformer.prepare import _supply, _tokenizers
+        from transformer.data import examples
+        from transformer.data.corpora import corpus
+        from transformer.tasks.translation.prepare import _supply, _tokenizers
 
         with part(result, "text"):
             corpora = corpus.load(settings.data)

@@ -20,10 +20,15 @@ import numpy as np
 import tyro
 from flax import nnx
 
-from transformer import flops, models, optim, parallel, recipes, update
+from transformer import recipes
 from transformer.config import Rnn
-from transformer.data.batches import Batch
-from transformer.data.buckets import Bucket
+from transformer.data.batching.batches import Batch
+from transformer.data.batching.buckets import Bucket
+from transformer.distributed import sharding as parallel
+from transformer.models import families as models
+from transformer.training import flops
+from transformer.training import optimizer as optim
+from transformer.training import step as update
 
 ASSUMED = {"A100": 0.35, "H100": 0.30}
 """Share of the peak in bfloat16 that an update of a Transformer is taken to reach."""

@@ -17,16 +17,19 @@ import jax
 import jax.numpy as jnp
 import tyro
 
-from transformer import models, optim, parallel, recipes
+from transformer import recipes
 from transformer.__main__ import ask_for_huge_pages
 from transformer.config import Config
-from transformer.data import supply
-from transformer.data.batches import Batch
-from transformer.data.buckets import Bucket
-from transformer.flops import useful_flops
-from transformer.meter import Wishes
-from transformer.prepare import prepare
-from transformer.update import begin, compile_ahead, make_step, wishes
+from transformer.data.batching import epochs as supply
+from transformer.data.batching.batches import Batch
+from transformer.data.batching.buckets import Bucket
+from transformer.distributed import sharding as parallel
+from transformer.models import families as models
+from transformer.tasks.translation.prepare import prepare
+from transformer.training import optimizer as optim
+from transformer.training.flops import useful_flops
+from transformer.training.metrics import Wishes
+from transformer.training.step import begin, compile_ahead, make_step, wishes
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,15 @@ import optax
 import tyro
 from flax import nnx
 
-from transformer import config, dropout, models, optim
+from transformer import config
 from transformer.__main__ import ask_for_huge_pages
 from transformer.attention.attend import attend, fused
 from transformer.attention.scores import scaled_dot
-from transformer.layers import Embedding, Output
-from transformer.losses import cross_entropy
+from transformer.models import families as models
+from transformer.nn import dropout
+from transformer.nn.layers import Embedding, Output
+from transformer.nn.losses import cross_entropy
+from transformer.training import optimizer as optim
 
 Part = Literal["masks", "loss", "attention", "layers", "optimizer"]
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from transformer.data.files import read_parallel
+from transformer.data.corpora.files import read_parallel
 from transformer.errors import TransformerError
 
 Example = dict[str, Any]

@@ -6,10 +6,10 @@ import itertools
 import numpy as np
 import pytest
 
-from tests.alignment.test_words import softmax
+from tests.alignment.test_links import softmax
 from transformer.alignment import draw
+from transformer.alignment.links import Rule
 from transformer.alignment.record import Attended, Side
-from transformer.alignment.words import Rule
 
 SOURCE = [
     "a",

@@ -9,13 +9,15 @@ import pytest
 from flax import nnx
 
 from tests.conftest import tiny
-from transformer import api, models, parallel
+from transformer import api
 from transformer.alignment.extract import Extractor, Pair
+from transformer.commands.workflow import train
 from transformer.config import Attention, Mesh, Rnn
-from transformer.data.tokenizer import Tokenizers, Word
+from transformer.data.tokenizers.tokenizer import Tokenizers, Word
+from transformer.distributed import sharding as parallel
 from transformer.errors import UsageError
-from transformer.marks import BEGIN, END
-from transformer.workflow import train
+from transformer.models import families as models
+from transformer.special_tokens import BEGIN, END
 
 WORDS = ["<pad>", "<unk>", "<s>", "</s>", "a", "b", "c", "d", "e", "f", "g"]
 TOKENIZERS = Tokenizers(*[Word("\n".join([*WORDS, ""]).encode())] * 2)

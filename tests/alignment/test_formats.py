@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.alignment.test_words import by_hand, softmax
+from tests.alignment.test_links import by_hand, softmax
 from transformer.alignment import formats
+from transformer.alignment.links import Rule, align
 from transformer.alignment.record import KINDS
-from transformer.alignment.words import Rule, align
 from transformer.errors import TransformerError
 
 ABOUT = {"model": "transformer", "rule": Rule(layer=1).describe(), "note": 'naïve "quotes"\n</script>'}

@@ -9,11 +9,11 @@ import pytest
 from matplotlib import image
 from selenium.webdriver.common.keys import Keys
 
-from tests.alignment.test_words import softmax
+from tests.alignment.test_links import softmax
 from tests.browser import Page, assert_apart, browser, data_of, four_digits, luminance, needs_browser
+from transformer.alignment.links import by_word, choose
 from transformer.alignment.page import write_page
 from transformer.alignment.record import KINDS, Attended, Side
-from transformer.alignment.words import by_word, choose
 
 LONG = (
     "The old fisherman who had sold his little wooden house near the harbour last winter told the curious children "

@@ -10,12 +10,12 @@ import pytest
 from tests.conftest import tiny, untrained
 from transformer import api, cli
 from transformer.alignment import formats
-from transformer.alignment.choose import THRESHOLDS
+from transformer.alignment.links import Rule, align
 from transformer.alignment.measure import Gold, measure
+from transformer.alignment.select import THRESHOLDS
 from transformer.alignment.symmetrize import grow_diag_final_and
-from transformer.alignment.words import Rule, align
 from transformer.config import Attention, Rnn
-from transformer.data import corpus
+from transformer.data.corpora import corpus
 from transformer.errors import TransformerError, UsageError
 
 

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from transformer import config
-from transformer.data import batches, examples, shards, tokenizer
-from transformer.data.corpus import Corpus
-from transformer.data.text import Text, TextWriter
-from transformer.data.tokenizer import END
+from transformer.data import examples, shards
+from transformer.data.batching import batches
+from transformer.data.corpora.corpus import Corpus
+from transformer.data.corpora.text import Text, TextWriter
+from transformer.data.tokenizers import tokenizer
+from transformer.data.tokenizers.tokenizer import END
 from transformer.errors import TransformerError
 
 SOURCES = ["a b c", "a", "", "c c c c c c", "b a"] * 7

@@ -7,7 +7,7 @@ import pytest
 
 import transformer
 from tests.conftest import tiny, toy
-from transformer import workflow
+from transformer.commands import workflow
 from transformer.config import Attention, Config, Rnn, Schedule
 
 

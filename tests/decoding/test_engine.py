@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from tests.conftest import tiny
-from transformer import models, parallel
 from transformer.config import Attention, Decoding, Mesh, Rnn
 from transformer.decoding.engine import Engine, Job, Places, _sizes
+from transformer.distributed import sharding as parallel
+from transformer.models import families as models
 from transformer.models.ensemble import Ensemble
 
 V = 30

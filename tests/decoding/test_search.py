@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import tiny
-from transformer import models
 from transformer.config import Attention, Decoding, Rnn
-from transformer.data.tokenizer import BEGIN, END, PAD
+from transformer.data.tokenizers.tokenizer import BEGIN, END, PAD
 from transformer.decoding import search
 from transformer.decoding.candidates import likeliest
 from transformer.decoding.limits import Limits
 from transformer.decoding.penalties import coverage_penalty, length_penalty
+from transformer.models import families as models
 
 V = 7
 WORDS = [1, 4, 5, 6]

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transformer import api, workflow
+from transformer import api
+from transformer.commands import workflow
 from transformer.config import Attention, Rnn
-from transformer.data.tokenizer import Tokenizers, Word
+from transformer.data.tokenizers.tokenizer import Tokenizers, Word
 from transformer.decoding.unknown import read_lexicon, spell
 from transformer.errors import TransformerError, UsageError
-from transformer.marks import END, UNKNOWN
+from transformer.special_tokens import END, UNKNOWN
 
 MARKS = "<pad>\n<unk>\n<s>\n</s>\n"
 WORDS = Tokenizers(Word((MARKS + "the\nsees\n").encode()), Word((MARKS + "der\nsieht\n").encode()))

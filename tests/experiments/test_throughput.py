@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from tests.conftest import tiny
-from transformer import config, models
-from transformer.data.batches import Batch
-from transformer.flops import useful_flops
+from transformer import config
+from transformer.data.batching.batches import Batch
+from transformer.models import families as models
+from transformer.training.flops import useful_flops
 
 THROUGHPUT = Path(__file__).parent.parent.parent / "experiments" / "throughput"
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from tests.conftest import tiny
-from transformer import models
 from transformer.config import Attention, Rnn
-from transformer.models.contract import Model
+from transformer.models import families as models
 from transformer.models.ensemble import Ensemble
+from transformer.models.interface import Model
 
 V = 11
 SOURCE = jnp.array([[4, 5, 6, 3], [5, 3, 0, 0]])

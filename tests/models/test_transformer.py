@@ -8,8 +8,9 @@ from flax import nnx
 
 from tests.conftest import tiny
 from tests.models.conftest import SOURCE, TARGET, Variant
-from transformer import layers, models
 from transformer.config import Attention
+from transformer.models import families as models
+from transformer.nn import layers
 
 VARIANTS = {
     "post-norm, sinusoids, all tied": tiny(),

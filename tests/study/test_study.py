@@ -16,7 +16,7 @@ import pytest
 from tests.study.conftest import entry, wait
 from transformer import cli
 from transformer.errors import InterruptedRunError, TransformerError, UsageError
-from transformer.locks import claimed
+from transformer.storage.locks import claimed
 from transformer.study import cells, run, workers
 from transformer.study.run import Task, study
 

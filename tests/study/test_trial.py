@@ -7,20 +7,21 @@ import os
 import pytest
 
 from tests.conftest import untrained
-from transformer import api, cli, workflow
+from transformer import api, cli
+from transformer.alignment.links import Rule
 from transformer.alignment.measure import error_rate
 from transformer.alignment.run import align
 from transformer.alignment.task import Task as Align
-from transformer.alignment.words import Rule
+from transformer.commands import workflow
 from transformer.config import Data
-from transformer.data import corpus
+from transformer.data.corpora import corpus
 from transformer.errors import UsageError
-from transformer.locks import claimed
-from transformer.rundir import Run
+from transformer.storage.locks import claimed
 from transformer.study import cells, trial
 from transformer.study.results import Results, unpack
 from transformer.study.run import Task, study
 from transformer.study.statistics import bleu
+from transformer.training.run_directory import Run
 
 
 def test_one_trial_by_its_name(folder, tmp_path, monkeypatch):

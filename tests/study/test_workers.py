@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.study.conftest import wait
-from transformer import logbook
 from transformer.errors import UsageError
-from transformer.rundir import Run
 from transformer.study import cells, progress, workers
 from transformer.study.workers import Accelerators, Place, Worker
+from transformer.training import logger as logbook
+from transformer.training.run_directory import Run
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,0 @@
-"""What attention looked at: extracted, made into word alignments, measured, exported and drawn."""

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from transformer.alignment.links import Links, Rule, align, by_word
 from transformer.alignment.record import Attended
-from transformer.alignment.words import Links, Rule, align, by_word
 
 CELL = 0.27
 """Inches a word of a heatmap; a label of 9 points is half of that."""

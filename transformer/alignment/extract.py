@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from transformer import config, parallel
+from transformer import config
 from transformer.alignment.record import Attended, Side
-from transformer.data.tokenizer import Tokenizers
+from transformer.data.tokenizers.tokenizer import Tokenizers
 from transformer.decoding.engine import padded
-from transformer.marks import BEGIN, END
-from transformer.models.contract import Model
+from transformer.distributed import sharding as parallel
+from transformer.models.interface import Model
+from transformer.special_tokens import BEGIN, END
 
 log = logging.getLogger(__name__)
 

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from transformer.alignment.links import Links
 from transformer.alignment.measure import Gold
 from transformer.alignment.record import KINDS, Attended, Side
-from transformer.alignment.words import Links
-from transformer.data.files import stream_lines
+from transformer.data.corpora.files import stream_lines
 from transformer.errors import TransformerError
 
 VERSION = 1

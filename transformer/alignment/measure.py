@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from transformer.alignment.words import Links
+from transformer.alignment.links import Links
 
 
 class Gold(NamedTuple):

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from transformer import page
 from transformer.alignment.record import KINDS, Attended
+from transformer.html import page
 
 
 def write_page(path: Path, about: dict[str, Any], sentences: Sequence[Attended]) -> None:

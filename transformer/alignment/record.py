@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from transformer.data.tokenizer import MARKS, Tokenizer
-from transformer.marks import BEGIN, END
+from transformer.data.tokenizers.tokenizer import MARKS, Tokenizer
+from transformer.special_tokens import BEGIN, END
 
 KINDS = ("cross", "encoder", "decoder")
 """The attentions of a model: of the target to the source, and of each to itself."""

@@ -8,22 +8,23 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from transformer import api, rundir
+from transformer import api
 from transformer.alignment import draw, formats
-from transformer.alignment.choose import THRESHOLDS, all_links, name, rank
 from transformer.alignment.formats import WRITERS
+from transformer.alignment.links import Links, Rule
 from transformer.alignment.measure import Gold, Measured, all_sure, measure
 from transformer.alignment.page import write_page
 from transformer.alignment.record import Attended
+from transformer.alignment.select import THRESHOLDS, all_links, name, rank
 from transformer.alignment.symmetrize import SYMMETRIZATIONS, turned
 from transformer.alignment.task import Task, check, check_folder, check_model, pairs, read_gold
-from transformer.alignment.words import Links, Rule
 from transformer.api import Translation
 from transformer.config import Config
-from transformer.data import corpus
-from transformer.data.corpus import Corpus
+from transformer.data.corpora import corpus
+from transformer.data.corpora.corpus import Corpus
 from transformer.errors import UsageError
-from transformer.rundir import Run
+from transformer.training import run_directory as rundir
+from transformer.training.run_directory import Run
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ Both are given as (source word, target word) of the first direction.
 
 from collections.abc import Callable, Iterable
 
-from transformer.alignment.words import Links
+from transformer.alignment.links import Links
 
 AROUND = ((-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
 

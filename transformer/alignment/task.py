@@ -4,15 +4,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from transformer.alignment import formats
+from transformer.alignment.links import Rule
 from transformer.alignment.measure import Gold, all_sure
-from transformer.alignment.words import Rule
 from transformer.config import Config
-from transformer.data import corpus
-from transformer.data.corpus import Corpus
-from transformer.data.files import read_parallel
-from transformer.data.tokenizer import Tokenizers
+from transformer.data.corpora import corpus
+from transformer.data.corpora.corpus import Corpus
+from transformer.data.corpora.files import read_parallel
+from transformer.data.tokenizers.tokenizer import Tokenizers
 from transformer.errors import TransformerError, UsageError
-from transformer.rundir import Run
+from transformer.training.run_directory import Run
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from transformer.dropout import dropout
+from transformer.nn.dropout import dropout
 
 
 def masked_softmax(energies: Float[Array, "*B T S"], mask: Bool[Array, "*#B #T S"]) -> Float[Array, "*B T S"]:

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from transformer.marks import PAD
+from transformer.special_tokens import PAD
 
 
 def padding(tokens: Int[Array, "B S"]) -> Bool[Array, "B 1 1 S"]:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from transformer.precision import summed, widened
+from transformer.nn.precision import summed, widened
 
 Weights: TypeAlias = Mapping[str, Array]
 Start: TypeAlias = Callable[[PRNGKeyArray], Array]

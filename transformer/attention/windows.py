@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from transformer.attention.scores import Sizes, Start, Weights, matrix, none, vector
-from transformer.precision import summed
+from transformer.nn.precision import summed
 
 
 @dataclass(frozen=True)

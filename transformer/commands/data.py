@@ -29,7 +29,7 @@ class Inspect:
     )
 
     def __call__(self) -> None:
-        from transformer.survey.run import inspect
+        from transformer.inspection.run import inspect
 
         continued = (Path(self.recipe) / "config.json").is_file()
         name = Path(self.recipe).name if continued else Path(self.recipe).stem
@@ -55,7 +55,7 @@ class Prepare:
     )
 
     def __call__(self) -> None:
-        from transformer.workflow import prepare_data
+        from transformer.commands.workflow import prepare_data
 
         prepare_data(recipes.smoke(self.config) if self.smoke else self.config)
 

@@ -58,9 +58,9 @@ class Align:
     """best, last, average, or a step; auto is the average where there is one, otherwise the best."""
 
     def __call__(self) -> None:
+        from transformer.alignment.links import Rule
         from transformer.alignment.run import align
         from transformer.alignment.task import Task
-        from transformer.alignment.words import Rule
 
         if (bool(self.source) != bool(self.target)) if not self.translate else bool(self.target):
             raise UsageError("--source goes with --target, or with --translate alone")

@@ -37,7 +37,7 @@ class Train:
     )
 
     def __call__(self) -> None:
-        from transformer.workflow import train
+        from transformer.commands.workflow import train
 
         settings = recipes.smoke(self.config) if self.smoke else self.config
         continued = (Path(self.recipe) / "config.json").is_file()
@@ -123,6 +123,6 @@ class Demo:
     """Directory of the run; an older demo there is moved aside, not deleted."""
 
     def __call__(self) -> None:
-        from transformer.workflow import demo
+        from transformer.commands.workflow import demo
 
         demo(Path(self.run))

@@ -106,7 +106,7 @@ class Translate:
     search: Annotated[Search, tyro.conf.arg(name="")] = field(default_factory=Search)
 
     def __call__(self) -> None:
-        from transformer.lines import Task, translate
+        from transformer.commands.lines import Task, translate
 
         search = self.search.overrides()
         if self.format == "text":
@@ -140,7 +140,7 @@ class Score:
     model: Annotated[Model, tyro.conf.arg(name="")] = field(default_factory=Model)
 
     def __call__(self) -> None:
-        from transformer.lines import Scoring, score
+        from transformer.commands.lines import Scoring, score
 
         against = Path(self.against) if self.against else None
         score(Scoring(self.model.of(self.run), Path(self.source), Path(self.target), against, self.output))
@@ -172,7 +172,7 @@ class Evaluate:
     search: Annotated[Search, tyro.conf.arg(name="")] = field(default_factory=Search)
 
     def __call__(self) -> None:
-        from transformer.workflow import evaluate
+        from transformer.commands.workflow import evaluate
 
         if bool(self.source) != bool(self.reference):
             raise UsageError("--source and --reference go together")

@@ -1,1 +1,0 @@
-"""From parallel text to batches: corpus (pairs of str) -> tokenizer -> examples on disk -> plan -> batches."""

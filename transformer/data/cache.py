@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from transformer.errors import TransformerError
-from transformer.locks import claimed
+from transformer.storage.locks import claimed
 
 T = TypeVar("T")
 

@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 
 from transformer.data import shards
 from transformer.data.cache import entry
-from transformer.data.corpus import Corpus
+from transformer.data.corpora.corpus import Corpus
+from transformer.data.corpora.text import digest
 from transformer.data.shards import SIDES, Plain, Rows, closed
-from transformer.data.subwords import sampler
-from transformer.data.text import digest
-from transformer.data.tokenizer import Tokenizer, Tokenizers, fingerprint
+from transformer.data.tokenizers.sampling import sampler
+from transformer.data.tokenizers.tokenizer import Tokenizer, Tokenizers, fingerprint
 from transformer.errors import TransformerError
-from transformer.marks import END
+from transformer.special_tokens import END
 
 VERSION = 2
 

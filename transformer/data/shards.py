@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from transformer.data.text import Text
-from transformer.data.tokenizer import Tokenizer, Tokenizers
+from transformer.data.corpora.text import Text
+from transformer.data.tokenizers.tokenizer import Tokenizer, Tokenizers
 from transformer.errors import TransformerError
-from transformer.marks import END
+from transformer.special_tokens import END
 
 Ints = NDArray[Any]
 Rows = list[list[int]]

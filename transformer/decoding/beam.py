@@ -8,7 +8,7 @@ from transformer.config import Decoding
 from transformer.decoding.candidates import likeliest
 from transformer.decoding.hypotheses import Ended, Hypotheses, bound, put, score, take
 from transformer.decoding.limits import Limits
-from transformer.marks import END
+from transformer.special_tokens import END
 
 
 def grow(

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from transformer.decoding.limits import Limits, allowed, forced
-from transformer.marks import PAD
+from transformer.special_tokens import PAD
 
 BLOCKS = range(48, 129)
 """Sizes of a block to choose from: the largest that divides the vocabulary, so that nothing is copied."""

@@ -24,12 +24,12 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
-from transformer import parallel
 from transformer.config import Decoding
 from transformer.decoding import search
 from transformer.decoding.limits import Limits
 from transformer.decoding.search import State
-from transformer.models.contract import Model
+from transformer.distributed import sharding as parallel
+from transformer.models.interface import Model
 
 log = logging.getLogger(__name__)
 

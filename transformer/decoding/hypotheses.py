@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 from transformer.config import Decoding
 from transformer.decoding.limits import Limits
 from transformer.decoding.penalties import coverage_penalty, length_penalty
-from transformer.marks import PAD
+from transformer.special_tokens import PAD
 
 
 class Ended(NamedTuple):

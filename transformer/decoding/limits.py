@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from transformer.marks import BEGIN, END, PAD
+from transformer.special_tokens import BEGIN, END, PAD
 
 
 class Limits(NamedTuple):

@@ -8,7 +8,7 @@ from transformer.config import Decoding
 from transformer.decoding.candidates import in_blocks, likeliest
 from transformer.decoding.hypotheses import Ended, Hypotheses, put, score
 from transformer.decoding.limits import Limits, log_probabilities
-from transformer.marks import END, PAD
+from transformer.special_tokens import END, PAD
 
 
 def grow(

@@ -13,8 +13,8 @@ from transformer.config import Decoding
 from transformer.decoding import beam, hypotheses, sampling
 from transformer.decoding.hypotheses import Hypotheses
 from transformer.decoding.limits import Limits
-from transformer.marks import BEGIN
-from transformer.models.contract import Cache, Fixed, Model
+from transformer.models.interface import Cache, Fixed, Model
+from transformer.special_tokens import BEGIN
 
 
 class State(NamedTuple):

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from transformer.data.files import stream_lines
-from transformer.data.tokenizer import Tokenizers
+from transformer.data.corpora.files import stream_lines
+from transformer.data.tokenizers.tokenizer import Tokenizers
 from transformer.errors import TransformerError
-from transformer.marks import UNKNOWN
+from transformer.special_tokens import UNKNOWN
 
 
 def read_lexicon(path: Path) -> dict[str, str]:

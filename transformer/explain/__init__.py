@@ -1,1 +1,0 @@
-"""Self-attention step by step, on one sentence of a trained run."""

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from transformer import page
 from transformer.explain.steps import Steps
+from transformer.html import page
 
 
 def write_page(path: Path, steps: Steps, sentence: str, about: dict[str, Any]) -> None:

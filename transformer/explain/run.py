@@ -9,7 +9,7 @@ from transformer.errors import UsageError
 from transformer.explain.page import write_page
 from transformer.explain.steps import Steps, decoder_steps, encoder_steps
 from transformer.explain.terminal import text
-from transformer.marks import BEGIN, END, PAD
+from transformer.special_tokens import BEGIN, END, PAD
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
-from transformer import layers
 from transformer.attention import masks
 from transformer.errors import TransformerError
-from transformer.models.transformer import Transformer
+from transformer.models.transformer.model import Transformer
+from transformer.nn import layers
 
 
 @dataclass(frozen=True)

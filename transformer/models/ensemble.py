@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from transformer.models.contract import Attentions, Memory, Model
+from transformer.models.interface import Attentions, Memory, Model
 
 Average = Literal["probability", "log-probability"]
 

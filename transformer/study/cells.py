@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from transformer import check as settings
-from transformer import checksums, config, recipes
+from transformer import config, recipes
 from transformer.config import Config
 from transformer.errors import UsageError
+from transformer.storage import checksums
 
 TOKENIZE = ("13a", "none", "intl", "char", "zh")
 """sacreBLEU's tokenizers."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from transformer import checksums
+from transformer.storage import checksums
 from transformer.study.compared import Cells, Trials, bins, by_length, score, scores
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

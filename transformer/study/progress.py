@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from transformer import logbook
-from transformer.rundir import Run
 from transformer.study.cells import Trial
+from transformer.training import logger as logbook
+from transformer.training.run_directory import Run
 
 RECENT = 10
 """Lines of the log from which the speed is taken."""

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from transformer.errors import TransformerError, UsageError
-from transformer.locks import claimed
-from transformer.rundir import write_text
+from transformer.storage.locks import claimed
 from transformer.study import cells, figures, tables
 from transformer.study.cells import Pair, Study
 from transformer.study.figures import Drawing
 from transformer.study.results import Results, lock
 from transformer.study.tables import Table
+from transformer.training.run_directory import write_text
 
 log = logging.getLogger(__name__)
 

@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from transformer import checksums, config, rundir
-from transformer.data.corpus import Corpus
+from transformer import config
+from transformer.data.corpora.corpus import Corpus
 from transformer.errors import TransformerError, UsageError
-from transformer.locks import claimed
+from transformer.storage import checksums
+from transformer.storage.locks import claimed
 from transformer.study.cells import Trial, digest
+from transformer.training import run_directory as rundir
 
 log = logging.getLogger(__name__)
 

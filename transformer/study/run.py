@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from transformer.errors import InterruptedRunError, TransformerError, UsageError
-from transformer.locks import claimed
+from transformer.storage.locks import claimed
 from transformer.study import cells, progress, report, slurm, trial, workers
 from transformer.study.cells import Trial
 from transformer.study.results import Results, there
 from transformer.study.workers import Place, Worker
-from transformer.watch import stop_requests
+from transformer.training.signals import stop_requests
 
 log = logging.getLogger(__name__)
 

@@ -9,21 +9,25 @@ import jax
 import numpy as np
 from sacrebleu.metrics.bleu import BLEU
 
-from transformer import api, config, logbook, report, rundir, workflow
-from transformer.alignment.choose import all_links, name, rank
+from transformer import api, config
+from transformer.alignment.links import Rule
 from transformer.alignment.measure import all_sure, link_counts, measure
 from transformer.alignment.record import Attended
-from transformer.alignment.words import Rule
+from transformer.alignment.select import all_links, name, rank
 from transformer.api import Translation
-from transformer.checkpoint import Checkpoints
-from transformer.data import corpus
-from transformer.data.corpus import Corpus
+from transformer.commands import workflow
+from transformer.data.corpora import corpus
+from transformer.data.corpora.corpus import Corpus
 from transformer.data.shards import cores
 from transformer.errors import UsageError
-from transformer.locks import claimed
-from transformer.rundir import Run
+from transformer.evaluation import report
+from transformer.storage.locks import claimed
 from transformer.study import results
 from transformer.study.cells import Trial, digest
+from transformer.training import logger as logbook
+from transformer.training import run_directory as rundir
+from transformer.training.checkpoint import Checkpoints
+from transformer.training.run_directory import Run
 
 SETS = ("test", "unseen")
 TRIES = 5

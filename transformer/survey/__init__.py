@@ -1,1 +1,0 @@
-"""What a recipe's data look like, before they are trained on."""

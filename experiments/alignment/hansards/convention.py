@@ -16,7 +16,7 @@ from pathlib import Path
 import tyro
 from sacremoses import MosesTokenizer
 
-from transformer.data.files import read_lines
+from transformer.data.corpora.files import read_lines
 from transformer.errors import UsageError
 
 CONTRACTED = {"du": "de le", "des": "de les", "au": "à le", "aux": "à les"}

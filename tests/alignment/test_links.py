@@ -1,0 +1,128 @@
+"""From tokens to words to links: against loops over single numbers, and a case by hand."""
+
+import numpy as np
+import pytest
+
+from transformer.alignment.links import Rule, align, by_word, choose, links
+from transformer.alignment.record import Attended, Side
+from transformer.config import Tokenizer
+from transformer.data.tokenizers.tokenizer import SentencePiece, Word
+from transformer.errors import UsageError
+from transformer.special_tokens import UNKNOWN
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return (e / e.sum(-1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_words_of_tokens_equal_loops(seed):
+    random = np.random.default_rng(seed)
+
+    def spans(words):
+        found = [word for word in range(words) for _ in range(random.integers(1, 4))]
+        return (*found, -1)
+
+    U, W = random.integers(1, 7, 2)
+    target, source = spans(U), spans(W)
+    weights = softmax(2 * random.normal(size=(2, 3, len(target), len(source))))
+    weights *= random.uniform(0.2, 1, size=(2, 3, len(target), 1)).astype(np.float32)  # as a window's gain does
+    found = by_word(weights, target, source)
+    assert found.shape == (2, 3, U, W)
+    for layer in range(2):
+        for head in range(3):
+            for u in range(U):
+                rows = [t for t, word in enumerate(target) if word == u]
+                for w in range(W):
+                    total = 0.0
+                    for t in rows:
+                        row = weights[layer, head, t]
+                        words = sum(row[s] for s in range(len(source)) if source[s] >= 0)
+                        mine = sum(row[s] for s in range(len(source)) if source[s] == w)
+                        total += mine / words * row.sum()
+                    np.testing.assert_allclose(found[layer, head, u, w], total / len(rows), rtol=1e-4)
+    sums = np.stack([weights[:, :, [t == u for t in target]].sum(-1).mean(-1) for u in range(U)], -1)
+    np.testing.assert_allclose(found.sum(-1), sums, rtol=1e-4)
+
+
+def test_a_row_that_looked_at_marks_alone_is_zero_and_has_no_link():
+    weights = np.array([[0.0, 0.0, 1.0], [0.25, 0.5, 0.25]], np.float32)
+    found = by_word(weights, (0, 1), (0, 1, -1))
+    np.testing.assert_allclose(found, [[0, 0], [1 / 3, 2 / 3]], rtol=1e-6)
+    assert links(found) == {(1, 1)}
+
+
+def by_hand():
+    """la maison bleue -> the blue house, of pieces [la][mai][son][bleue][/] and [the][blue][hou][se][/]."""
+    source = Side(("la", "maison", "bleue"), ("▁la", "▁mai", "son", "▁bleue", "</s>"), (0, 1, 1, 2, -1))
+    target = Side(("the", "blue", "house"), ("▁the", "▁blue", "▁hou", "se", "</s>"), (0, 1, 2, 2, -1))
+    one = [[0.7, 0.1, 0.0, 0.0, 0.2], [0.0, 0.1, 0.2, 0.6, 0.1], [0.1, 0.4, 0.3, 0.2, 0.0], [0.0, 0.3, 0.3, 0.4, 0.0]]
+    other = [[0.0, 0.0, 0.0, 1.0, 0.0]] * 4
+    rows = [[*layer, [0, 0, 0, 0, 1]] for layer in (one, other)]
+    return Attended(source, target, np.array(rows, np.float32)[:, None])
+
+
+def test_a_pair_by_hand():
+    weights, found = align(by_hand(), Rule(layer=0, head=0))
+    expected = [[0.875, 0.125, 0], [0, 1 / 3, 2 / 3], [0.05, 0.65, 0.3]]
+    np.testing.assert_allclose(weights, expected, rtol=1e-5)
+    assert found == {(0, 0), (2, 1), (1, 2)}
+    assert align(by_hand(), Rule(layer=0, threshold=0.29))[1] == {(0, 0), (1, 1), (2, 1), (1, 2), (2, 2)}
+    assert align(by_hand(), Rule(layer=1))[1] == {(2, 0), (2, 1), (2, 2)}
+    mean, _ = align(by_hand(), Rule())
+    np.testing.assert_allclose(mean[1], np.array([0, 0.15, 0.8]) / 0.95, rtol=1e-5)
+
+
+def test_a_shifted_rule_reads_the_row_of_the_next_token():
+    weights, _ = align(by_hand(), Rule(layer=0, shift=1))
+    np.testing.assert_allclose(weights[0], [0, 1 / 3, 2 / 3], rtol=1e-5)
+    # The rows of "hou" and "se" are now those of "se" and of the end mark, which looked at the end mark alone.
+    np.testing.assert_allclose(weights[2], np.array([0, 0.6, 0.4]) / 2, rtol=1e-5)
+
+
+def test_choose_is_a_mean_over_what_is_not_named():
+    weights = np.random.default_rng(0).random((3, 2, 4, 5)).astype(np.float32)
+    np.testing.assert_allclose(choose(weights), weights.reshape(6, 4, 5).mean(0), rtol=1e-6)
+    np.testing.assert_allclose(choose(weights, 1), weights[1].mean(0), rtol=1e-6)
+    np.testing.assert_allclose(choose(weights, head=1), weights[:, 1].mean(0), rtol=1e-6)
+    np.testing.assert_array_equal(choose(weights, 2, 0), weights[2, 0])
+
+
+@pytest.mark.parametrize(("layer", "head"), [(3, None), (-1, None), (None, 2), (0, -1)])
+def test_there_is_no_such_layer_or_head(layer, head):
+    with pytest.raises(UsageError, match="the attention has"):
+        choose(np.ones((3, 2, 4, 5), np.float32), layer, head)
+
+
+def test_words_are_those_that_the_tokenizer_numbers():
+    text = ["la\u00a0maison bleue .", "la maison\u3000bleue ▁ ▁x ."]
+    pieces = SentencePiece.train(Tokenizer(kind="bpe", vocabulary=30), text)
+    words = Word.train(Tokenizer(kind="word", vocabulary=10), text)
+    for tokenizer in (pieces, words):
+        for line in text:
+            side = Side.of(tokenizer.encode(line), line, tokenizer)
+            assert len(side.words) == max(side.spans) + 1
+    assert Side.of(pieces.encode(text[0]), text[0], pieces).words == ("la\u00a0maison", "bleue", ".")
+    # An unknown token in the middle of a word is spelled apart; the word is still one.
+    tokens = [*pieces.encode("la"), UNKNOWN, *pieces.encode("bleue .")]
+    side = Side.of(tokens, pieces.decode(tokens), pieces)
+    assert len(side.words) == max(side.spans) + 1 == 3
+    assert side.words[1:] == ("bleue", ".")
+
+
+def test_sides_of_real_tokenizers():
+    text = ["the old man sleeps .", "the man sold the old house ."]
+    pieces = SentencePiece.train(Tokenizer(kind="bpe", vocabulary=24), text)
+    side = Side.of(pieces.encode(text[1]), text[1], pieces)
+    assert side.words == ("the", "man", "sold", "the", "old", "house", ".")
+    assert side.pieces[-1] == "</s>"
+    assert side.spans[-1] == -1
+    for number, word in enumerate(side.words):
+        mine = [piece for piece, span in zip(side.pieces, side.spans, strict=True) if span == number]
+        assert "".join(mine) == f"▁{word}"
+    words = Word.train(Tokenizer(kind="word", vocabulary=7), text)
+    side = Side.of(words.encode(text[1]), text[1], words)
+    assert side.spans == (0, 1, 2, 3, 4, 5, 6, -1)
+    assert side.pieces[2] == "<unk>"
+    assert side.words[2] == "sold"

@@ -1,0 +1,220 @@
+"""Lines in, lines out: several translations, prefixes, alignments, scores, and going on after an interruption."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from tests.conftest import toy, untrained
+from transformer import api
+from transformer.api import Trained
+from transformer.commands import lines, workflow
+from transformer.commands.lines import Scoring, Task
+from transformer.config import Attention, Rnn, Tokenizer
+from transformer.errors import TransformerError, UsageError
+
+LINES = ["ba be", "", "bi bo bu da", "de", "ba ge ki lo mu"] * 3
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "in"
+    path.write_text("".join(line + "\n" for line in LINES))
+    return path
+
+
+def task(run, source, target, **changes):
+    values = {"search": {"beam": 2}} | changes
+    return Task(Trained(str(run)), str(source), str(target), **values)
+
+
+def test_json_has_n_best_with_scores_and_alignments(trained_run, trained_model, source, tmp_path):
+    search = {"beam": 4, "n_best": 3, "attention": True}
+    lines.translate(task(trained_run, source, tmp_path / "out", search=search, form="json"))
+    rows = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
+    assert [row["source"] for row in rows] == LINES
+    assert [row["line"] for row in rows] == list(range(1, len(LINES) + 1))
+    for row in rows:
+        if not row["source"]:
+            assert [one["text"] for one in row["hypotheses"]] == [""]
+            continue
+        assert len(row["hypotheses"]) == 3
+        scores = [one["score"] for one in row["hypotheses"]]
+        assert scores == sorted(scores, reverse=True)
+        for one in row["hypotheses"]:
+            # What was looked at while searching is what a forced translation looks at.
+            (pair,) = trained_model.attend([row["source"]], [one["text"]])
+            if pair is None:
+                assert one["links"] == ""
+                continue
+            weights = pair.cross.mean((0, 1))[:-1, :-1]
+            expected = {(int(np.argmax(weights[t])), t) for t in range(len(weights))}
+            assert {tuple(map(int, link.split("-"))) for link in one["links"].split()} == expected
+
+
+def test_translations_begin_with_their_prefixes(trained_run, source, tmp_path):
+    (tmp_path / "prefix").write_text("".join("DE GE\n" if i % 2 else "\n" for i in range(len(LINES))))
+    lines.translate(task(trained_run, source, tmp_path / "out", prefix=str(tmp_path / "prefix")))
+    lines.translate(task(trained_run, source, tmp_path / "free"))
+    found, free = ((tmp_path / name).read_text().split("\n") for name in ("out", "free"))
+    for number, line in enumerate(LINES):
+        if line and number % 2:
+            assert found[number].startswith("DE GE")
+        else:
+            assert found[number] == free[number]
+    for count, ends in ((1, "prefix"), (len(LINES) + 1, "in")):
+        (tmp_path / "prefix").write_text("DE\n" * count)
+        first = min(count, len(LINES)) + 1
+        with pytest.raises(TransformerError, match=f"{ends} ends before line {first}: there must be as many prefixes"):
+            lines.translate(task(trained_run, source, tmp_path / "other", prefix=str(tmp_path / "prefix")))
+        (tmp_path / "other.part").unlink()
+
+
+def test_what_a_prefix_cannot_say_is_told(trained_model, caplog):
+    found = trained_model.translate(["ba", "be", "bi"], prefixes=["DE", "DE ÜÜ", "DE " * 40], max_length=9)
+    assert "1 prefix(es) longer than 8 tokens were cut (the first is of line 3)" in caplog.text
+    assert "1 prefix(es) have words or letters that the model does not know" in caplog.text
+    assert "(the first is of line 2)" in caplog.text
+    assert found[2].startswith("DE DE")
+    # What comes after a prefix has room, however short the source is.
+    start = len(trained_model.tokenizers.target.encode("DE GE BA BI"))
+    (one,) = trained_model.search(["ba"], prefixes=["DE GE BA BI"], max_ratio=0.0, max_extra=5, min_length=start + 4)
+    assert len(one.tokens) == start + 4
+
+
+def test_a_translation_has_at_most_so_many_tokens(trained_model):
+    for most in (1, 2, 4):
+        found = trained_model.search([line for line in LINES if line], max_length=most)
+        assert max(len(one.tokens) for one in found) <= most - 1
+    with pytest.raises(UsageError, match=r"--max-length=3 leaves no room for --min-length=3 and the end mark"):
+        trained_model.search(["ba"], max_length=3, min_length=3)
+
+
+def interrupted(run, source, out, pieces, monkeypatch, **changes):
+    """A translation that is killed after so many pieces."""
+    hypotheses, left = api.Translation.hypotheses, iter(range(pieces))
+
+    def until(*arguments, **settings):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return hypotheses(*arguments, **settings)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(api.Translation, "hypotheses", until)
+        with pytest.raises(KeyboardInterrupt):
+            lines.translate(task(run, source, out, **changes))
+
+
+@pytest.mark.parametrize("cut", [0, 1, 7, 20, None])
+def test_an_interrupted_translation_goes_on_where_it_stopped(trained_run, source, tmp_path, cut, monkeypatch):
+    monkeypatch.setattr(lines, "FIRST", 4)
+    monkeypatch.setattr(lines, "PIECE", 4)
+    search = {"samples": 1}
+    lines.translate(task(trained_run, source, tmp_path / "whole", search=search))
+    out, part, about = (tmp_path / name for name in ("out", "out.part", "out.part.json"))
+    interrupted(trained_run, source, out, 2, monkeypatch, search=search)
+    assert json.loads(about.read_text())["lines"] == 8
+    whole = (tmp_path / "whole").read_bytes()
+    assert part.read_bytes() == b"".join(whole.splitlines(keepends=True)[:8])
+    part.write_bytes(part.read_bytes()[:cut])
+    if cut != 0:
+        with pytest.raises(UsageError, match="interrupted: go on with --resume"):
+            lines.translate(task(trained_run, source, out, search=search))
+    lines.translate(task(trained_run, source, out, search=search, resume=True))
+    assert out.read_bytes() == whole
+    assert not part.exists()
+    assert not about.exists()
+
+
+def test_what_differs_is_not_gone_on_with(trained_run, source, tmp_path, monkeypatch):
+    monkeypatch.setattr(lines, "FIRST", 4)
+    out, part, about = (tmp_path / name for name in ("out", "out.part", "out.part.json"))
+    part.write_text("BA\n")
+    with pytest.raises(UsageError, match="missing or damaged"):
+        lines.translate(task(trained_run, source, out, resume=True))
+    part.unlink()
+    interrupted(trained_run, source, out, 1, monkeypatch)
+    begun, made_of = part.read_bytes(), json.loads(about.read_text())
+    with pytest.raises(UsageError, match="begun with another search"):
+        lines.translate(task(trained_run, source, out, search={"beam": 3}, resume=True))
+    about.write_text(json.dumps(made_of | {"checkpoint": "step 1"}))  # the run was trained further
+    with pytest.raises(UsageError, match="begun with another checkpoint"):
+        lines.translate(task(trained_run, source, out, resume=True))
+    about.write_text(json.dumps(made_of))
+    text = source.read_text()
+    source.write_text(text.replace("ba be", "ba bi", 1))
+    with pytest.raises(UsageError, match="begun with other lines"):
+        lines.translate(task(trained_run, source, out, resume=True))
+    source.write_text(text)
+    assert part.read_bytes() == begun
+    part.write_text("BA\n" * 50)
+    with pytest.raises(UsageError, match="50 lines, more than there are to translate"):
+        lines.translate(task(trained_run, source, out, resume=True))
+    assert part.read_text() == "BA\n" * 50
+    with pytest.raises(UsageError, match="give --input and --output"):
+        lines.translate(task(trained_run, "-", out, resume=True))
+
+
+def test_scores_of_given_translations(trained_run, trained_model, tmp_path, capsys, caplog):
+    caplog.set_level("INFO")
+    sources, good = ["ba be bi", "de", "bo bu"], ["BI BE BA", "DE", "BU BO"]
+    other = ["BI BE", "", "BU BO"]
+    for name, side in (("s", sources), ("t", good), ("a", other)):
+        (tmp_path / name).write_text("".join(line + "\n" for line in side))
+    lines.score(Scoring(Trained(str(trained_run)), tmp_path / "s", tmp_path / "t", tmp_path / "a"))
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    expected, against = trained_model.score(sources, good), trained_model.score(sources, other)
+    for number, row in enumerate(rows):
+        assert row["logp"] == pytest.approx(expected.logp[number], abs=1e-4)
+        assert sum(value for _, value in row["tokens"]) == pytest.approx(row["logp"], abs=1e-4)
+        assert [piece for piece, _ in row["tokens"]] == [*good[number].split(), "</s>"]
+        assert row["against"]["logp"] == pytest.approx(against.logp[number], abs=1e-4)
+    assert rows[2]["prefers"] == "neither"
+    first = sum(expected.logp > against.logp)
+    assert f"in {first} of 3" in caplog.text
+    (tmp_path / "t").write_text("DE\n")
+    with pytest.raises(TransformerError, match="3 lines but"):
+        lines.score(Scoring(Trained(str(trained_run)), tmp_path / "s", tmp_path / "t"))
+
+
+def test_an_ensemble_of_two_families_translates_and_scores(trained_run, recurrent_run, source, tmp_path):
+    both = Trained(str(trained_run), ensemble=(str(recurrent_run),))
+    lines.translate(Task(both, str(source), str(tmp_path / "out"), {"beam": 3}))
+    assert len((tmp_path / "out").read_text().splitlines()) == len(LINES)
+    members = [api.load(run) for run in (trained_run, recurrent_run)]
+    sources, targets = ["ba be bi", "de"], ["BI BE BA", "DE"]
+    each = [member.score(sources, targets).each for member in members]
+    found = both.load().score(sources, targets).each
+    for row in range(2):
+        mean = np.log(np.mean([np.exp(own[row]) for own in each], 0))
+        np.testing.assert_allclose(found[row], mean, rtol=1e-4, atol=1e-4)
+
+
+def test_an_ensemble_looks_where_one_member_does(trained_run, corpora, tmp_path):
+    blind = Rnn(embedding=8, width=16, attention=Attention(score="none"), max_length=24)
+    untrained(dataclasses.replace(toy(corpora, tmp_path), model=blind), tmp_path / "run")
+    members = [api.load(run) for run in (trained_run, tmp_path / "run")]
+    for order in (members, members[::-1]):
+        together = api.ensemble(order)
+        assert together.settings.model.max_length == 24
+        (found,) = together.search(["ba be bi"], attention=True)
+        np.testing.assert_allclose(found.looked.sum(-1), 1, rtol=1e-5)
+
+
+def test_an_ensemble_is_evaluated_beside_what_the_run_does_by_itself(trained_run, recurrent_run, tmp_path):
+    (tmp_path / "s").write_text("ba\nbe\n")
+    files = (tmp_path / "s", tmp_path / "s")
+    both = Trained(str(trained_run), ensemble=(str(recurrent_run),))
+    for trained in (Trained(str(trained_run)), both):
+        workflow.evaluate(trained, "test", files, "", "none", False, {})
+    report = trained_run / "report"
+    alone, together = (json.loads((path / "s.json").read_text()) for path in (report, report / "with-recurrent"))
+    assert together["checkpoint"].startswith(alone["checkpoint"] + " + ")
+
+
+def test_an_ensemble_needs_one_tokenizer(trained_run, corpora, tmp_path):
+    settings = dataclasses.replace(toy(corpora, tmp_path), tokenizer=Tokenizer(kind="word", vocabulary=20))
+    untrained(settings, tmp_path / "run")
+    with pytest.raises(UsageError, match="another tokenizer"):
+        Trained(str(trained_run), ensemble=(str(tmp_path / "run"),)).load()

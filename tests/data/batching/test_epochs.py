@@ -1,0 +1,132 @@
+"""Epochs whose pieces are drawn; streams of fixed examples are in test_batches."""
+
+import itertools
+import time
+
+import numpy as np
+import pytest
+
+from transformer import config
+from transformer.data import examples
+from transformer.data.batching.epochs import BEGINNING, Place, Redrawn, after, pairs_of, stream
+from transformer.data.batching.plan import Share
+from transformer.data.corpora.corpus import Corpus
+from transformer.data.tokenizers import tokenizer
+
+SENTENCES = [
+    f"{a} {b} {c}" for a in ("der", "die", "jede") for b in ("alte", "junge") for c in ("frau", "katze", "maus")
+]
+CORPUS = Corpus(SENTENCES, SENTENCES[::-1], None, "train")
+TOKENIZERS = tokenizer.train(config.Tokenizer(kind="bpe", vocabulary=50), *CORPUS[:2])
+
+
+@pytest.fixture
+def supply(tmp_path):
+    made = []
+
+    def supply(seed=1, cache=tmp_path):
+        plain = examples.build(CORPUS, TOKENIZERS, None, cache)
+        batching, shares = config.Batching(tokens=128, shapes=2), (Share(0, 1.0),)
+        made.append(Redrawn(plain, CORPUS, TOKENIZERS, 0.5, seed, batching, 4, shares, 40, cache))
+        return made[-1]
+
+    yield supply
+    for one in made:
+        one.close()
+
+
+def take(opened, count):
+    taken = list(itertools.islice(opened, count))
+    opened.close()
+    return taken
+
+
+def test_every_epoch_has_every_sentence_once_in_other_pieces(supply):
+    one, spelled, batches = supply(), [], []
+    for place, batch in stream(one):
+        if place.epoch == 3:
+            break
+        if place.position == 0:
+            spelled.append([])
+            batches.append([])
+        rows = [row[row > 0].tolist() for row in batch.source if row.any()]
+        batches[-1] += rows
+        spelled[-1] += [TOKENIZERS.source.decode(row) for row in rows]
+        ids = pairs_of(one, place)
+        assert [SENTENCES[i] for i in ids.tolist()] == spelled[-1][-len(ids) :]
+    assert all(sorted(epoch) == sorted(SENTENCES) for epoch in spelled)
+    assert spelled[0] != spelled[1] != spelled[2]
+    assert sorted(batches[0]) != sorted(batches[1]) != sorted(batches[2])
+
+
+def test_it_resumes_from_any_place(supply, tmp_path):
+    whole = take(stream(supply(cache=tmp_path / "a")), 25)
+    places = [place for place, _ in whole]
+    for stopped in (0, 3, 11, 19):
+        resumed = take(stream(supply(cache=tmp_path / f"b{stopped}"), after(places[stopped])), 24 - stopped)
+        for (place, batch), (wanted, other) in zip(resumed, whole[stopped + 1 :], strict=True):
+            assert place == wanted
+            for one, two in zip(batch[:3], other[:3], strict=True):
+                np.testing.assert_array_equal(one, two)
+
+
+def test_another_seed_draws_others(supply, tmp_path):
+    first, second = (take(stream(supply(seed, tmp_path / str(seed)), BEGINNING), 4) for seed in (1, 2))
+    assert any(not np.array_equal(a.source, b.source) for (_, a), (_, b) in zip(first, second, strict=True))
+
+
+def scratch(cache):
+    return sorted(path.name for path in (cache / "drawn").glob("*/*"))
+
+
+def test_epochs_that_were_read_are_removed(supply, tmp_path):
+    one = supply()
+    assert scratch(tmp_path) == ["0"]
+    for epoch in range(4):
+        one.epoch(epoch)
+        assert scratch(tmp_path) == [str(n) for n in range(max(0, epoch - 1), epoch + 1)]
+    one.close()
+    assert scratch(tmp_path) == []
+
+
+def test_runs_that_share_a_cache_do_not_meet(supply, tmp_path):
+    one, other = supply(), supply()
+    wanted = take(stream(one), 6)
+    one.close()
+    for (place, batch), (expected, same) in zip(take(stream(other), 6), wanted, strict=True):
+        assert place == expected
+        np.testing.assert_array_equal(batch.source, same.source)
+
+
+def test_what_a_killed_process_drew_is_removed_by_the_next(supply, tmp_path):
+    (tmp_path / "drawn" / "of-a-dead-one" / "3").mkdir(parents=True)
+    alive = supply()
+    supply()
+    assert not (tmp_path / "drawn" / "of-a-dead-one").exists()
+    alive.epoch(1)
+
+
+def test_closing_does_not_wait_for_an_epoch_to_be_drawn(supply, monkeypatch):
+    monkeypatch.setattr(examples.shards, "SHARD", 2)
+    one, write, written = supply(), examples.shards._write, []
+
+    def slow(*given):
+        written.append(given[2])
+        time.sleep(0.3)
+        write(*given)
+
+    monkeypatch.setattr(examples.shards, "_write", slow)
+    one.ahead(1)
+    time.sleep(0.1)
+    one.close()
+    assert len(written) < 9, "the second epoch has nine shards"
+
+
+def test_an_error_while_drawing_reaches_the_reader(supply, monkeypatch):
+    def broken(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    one = supply()
+    monkeypatch.setattr(examples.shards, "make", broken)
+    with pytest.raises(Exception, match="No space left"):
+        take(stream(one, Place(7)), 1)

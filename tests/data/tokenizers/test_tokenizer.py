@@ -1,0 +1,264 @@
+import json
+import random
+import subprocess
+import sys
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from transformer import config
+from transformer.data.tokenizers import tokenizer
+from transformer.data.tokenizers.tokenizer import BEGIN, END, PAD, UNKNOWN
+from transformer.errors import TransformerError
+
+ENGLISH = [
+    "the cat sat on the mat",
+    "a dog ran over the street",
+    "hello world again",
+    "the cat saw a dog",
+] * 3
+GERMAN = [
+    "die Katze saß auf der Matte",
+    "ein Hund lief über die Straße",
+    "hallo schöne Welt",
+    "die Katze",
+] * 3
+ODD = "ﬁ e\u0301 é Å \u212b \u00a0x\u200by 日本 \u2028 🙂 ⁇ a\tb ½"
+SENTENCEPIECE = ["bpe", "unigram", "char"]
+KINDS = [*SENTENCEPIECE, "word"]
+
+
+def trained(kind: str, vocabulary: int = 60, **fields: object) -> tokenizer.Tokenizers:
+    return tokenizer.train(config.Tokenizer(kind=kind, vocabulary=vocabulary, **fields), ENGLISH, GERMAN)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def joint(request):
+    return trained(request.param).source
+
+
+def test_marks(joint):
+    assert joint.pieces([PAD, UNKNOWN, BEGIN, END]) == ["<pad>", "<unk>", "<s>", "</s>"]
+    assert joint.size <= 60
+
+
+def test_encode(joint):
+    for text in [*ENGLISH, *GERMAN]:
+        ids = joint.encode(text)
+        assert all(END < id_ < joint.size for id_ in ids)
+        assert joint.decode(ids) == text
+    assert joint.encode("") == []
+    assert joint.decode([]) == ""
+
+
+def test_encode_all_equals_encode(joint):
+    texts = [*ENGLISH, "", *GERMAN, ODD]
+    assert joint.encode_all(texts) == [joint.encode(text) for text in texts]
+    assert joint.encode_all([]) == []
+
+
+def test_decode_drops_marks_and_stops_at_the_end(joint):
+    ids = joint.encode("the cat")
+    assert joint.decode([BEGIN, *ids, PAD, END, *ids, PAD]) == "the cat"
+
+
+def test_no_text_becomes_a_mark(joint):
+    assert not {PAD, BEGIN, END} & set(joint.encode("<pad> <s> </s> <unk>"))
+
+
+@pytest.mark.parametrize("kind", SENTENCEPIECE)
+def test_round_trip_of_odd_characters(kind):
+    both = tokenizer.train(config.Tokenizer(kind=kind, vocabulary=130), [*ENGLISH, ODD], GERMAN)
+    ids = both.source.encode(ODD)
+    assert UNKNOWN not in ids
+    assert both.source.decode(ids).encode() == ODD.encode()
+
+
+@pytest.fixture(scope="module")
+def by_bytes():
+    return trained("bpe", 330, byte_fallback=True).source
+
+
+@example(["<s>", "</s>", "<unk>", "<pad>", "<0xE4>"])
+@given(st.lists(st.text(st.characters(exclude_characters=" ▁\0", exclude_categories=["Cs"]), min_size=1)))
+def test_byte_fallback_knows_everything(by_bytes, words):
+    text = " ".join(words)
+    ids = by_bytes.encode(text)
+    assert UNKNOWN not in ids
+    assert by_bytes.decode(ids) == text
+
+
+def test_no_normalisation():
+    plain = trained("char").source
+    assert UNKNOWN in plain.encode("ｔｈｅ")  # NFKC would make it "the"
+    assert plain.encode("The") != plain.encode("the")
+
+
+def test_joint_or_apart():
+    both = trained("bpe")
+    assert both.source is both.target
+    apart = trained("bpe", 40, joint=False)
+    assert apart.source.content != apart.target.content
+    assert UNKNOWN in apart.source.encode("ß")
+    assert UNKNOWN not in apart.target.encode("ß")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_too_large_a_vocabulary_shrinks_with_a_warning(kind, caplog):
+    size = trained(kind, 8000).source.size
+    assert size < 8000
+    (message,) = caplog.messages
+    assert message.startswith(f"the joint {kind} vocabulary has {size} entries, not --tokenizer.vocabulary=8000")
+    caplog.clear()
+    assert trained(kind, size).source.size == size
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("byte_fallback", [False, True])
+@pytest.mark.parametrize("wanted", [0, 3])
+def test_too_small_a_vocabulary_names_the_smallest(kind, byte_fallback, wanted):
+    with pytest.raises(TransformerError, match=f"--tokenizer.vocabulary={wanted} is too small") as info:
+        trained(kind, wanted, byte_fallback=byte_fallback)
+    least = int(str(info.value).split("the smallest that works is ")[1].split()[0])
+    assert trained(kind, least, byte_fallback=byte_fallback).source.size == least
+    if kind in ("bpe", "unigram"):
+        with pytest.raises(TransformerError, match=f"works is {least}"):
+            trained(kind, least - 1, byte_fallback=byte_fallback)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_text(kind):
+    for nothing in ([], ["", " "]):
+        with pytest.raises(TransformerError, match="no text to train a tokenizer on"):
+            tokenizer.train(config.Tokenizer(kind=kind), nothing, nothing)
+
+
+def test_training_is_silent(capfd):
+    trained("unigram", 8000)
+    trained("bpe")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_long_sentences_count():
+    long = "zebra " * 5000
+    both = tokenizer.train(config.Tokenizer(vocabulary=60), [*ENGLISH, long], [])
+    assert UNKNOWN not in both.source.encode("zebra")
+
+
+PROGRAM = """
+import random
+from transformer import config
+from transformer.data import tokenizer
+tokenizer.SAMPLED_SENTENCES = 100
+draw = random.Random(1)
+text = [" ".join(str(draw.randrange(100)) for _ in range(9)) for _ in range(400)]
+for kind in ("bpe", "unigram"):
+    print(tokenizer.fingerprint(tokenizer.train(config.Tokenizer(kind=kind, vocabulary=50), text, [])))
+"""
+
+
+def test_training_is_the_same_in_every_process():
+    runs = [
+        subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+    assert len(runs[0].split()) == 2
+    assert runs[0] == runs[1]
+
+
+def test_sample_is_fair_and_bounded():
+    drawn = [tokenizer._sample(map(str, range(1000)), 500) for _ in range(2)]
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn[0])) == 500
+    assert 180 < sum(int(number) < 500 for number in drawn[0]) < 320  # 250 expected, sigma 11
+    assert tokenizer._sample(["a", "b"], 500) == ["a", "b"]
+
+
+def test_words_by_frequency_then_alphabet():
+    settings = config.Tokenizer(kind="word", vocabulary=8, min_count=2)
+    word = tokenizer.train(settings, ["b a c c", "b a  c rare"], ["ü ü", "z z"]).source
+    assert word.pieces(range(word.size)) == ["<pad>", "<unk>", "<s>", "</s>", "c", "a", "b", "z"]
+    assert word.encode("c rare  a ü") == [4, UNKNOWN, 5, UNKNOWN]
+    assert word.decode(word.encode("c rare a")) == "c <unk> a"
+
+
+def test_words_are_split_at_spaces_only():
+    word = tokenizer.train(config.Tokenizer(kind="word"), ["a\u00a0b\u2028c d"], []).source
+    assert word.pieces(range(4, word.size)) == ["a\u00a0b\u2028c", "d"]
+    assert len(tokenizer.Word(word.content).encode("a\u00a0b\u2028c d")) == 2
+
+
+def test_marks_in_a_text_are_unknown_words():
+    word = tokenizer.train(config.Tokenizer(kind="word"), ["</s> <unk> a"], []).source
+    assert word.encode("<s> </s> <unk> <pad> a") == [UNKNOWN] * 4 + [4]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("together", [True, False])
+def test_save_and_load(tmp_path, kind, together):
+    before = trained(kind, 40, joint=together)
+    tokenizer.save(before, tmp_path / "run")
+    after = tokenizer.load(tmp_path / "run")
+    assert (after.source is after.target) == together
+    assert tokenizer.fingerprint(after) == tokenizer.fingerprint(before)
+    for text in (*ENGLISH, ODD):
+        assert [t.encode(text) for t in after] == [t.encode(text) for t in before]
+    names = {path.stem for path in (tmp_path / "run").iterdir()}
+    assert names == ({"joint", "tokenizer"} if together else {"source", "target", "tokenizer"})
+
+
+def test_fingerprint_tells_apart():
+    kinds = [trained(kind, 40, joint=together) for kind in KINDS for together in (True, False)]
+    prints = {tokenizer.fingerprint(both) for both in kinds}
+    assert len(prints) == 8
+    assert all(len(value) == 64 for value in prints)
+    swapped = kinds[1]._replace(source=kinds[1].target, target=kinds[1].source)
+    assert tokenizer.fingerprint(swapped) not in prints
+
+
+@pytest.mark.parametrize("kind", ["bpe", "word"])
+def test_load_refuses_changed_files(tmp_path, kind):
+    both = trained(kind, 40)
+    tokenizer.save(both, tmp_path)
+    model = tmp_path / f"joint{both.source.suffix}"
+    content = bytearray(both.source.content)
+    content[random.Random(0).randrange(len(content))] ^= 1
+    model.write_bytes(content)
+    with pytest.raises(TransformerError, match=r"joint.* was changed"):
+        tokenizer.load(tmp_path)
+    model.unlink()
+    with pytest.raises(TransformerError, match=r"joint.* cannot be read"):
+        tokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"version": 1, "kind": "pickle", "joint": true, "models": {}}'])
+def test_load_refuses_a_damaged_description(tmp_path, text):
+    (tmp_path / "tokenizer.json").write_text(text)
+    with pytest.raises(TransformerError, match=r"tokenizer\.json was damaged"):
+        tokenizer.load(tmp_path)
+
+
+def test_load_refuses_other_versions_and_nothing(tmp_path):
+    with pytest.raises(TransformerError, match=r"tokenizer\.json: the tokenizer cannot be read"):
+        tokenizer.load(tmp_path)
+    tokenizer.save(trained("word"), tmp_path)
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 99}))
+    with pytest.raises(TransformerError, match="version 99"):
+        tokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram", "char", "word"])
+def test_words_of_pieces_spell_the_words(kind):
+    texts = ["the old man sees the dog", "a", "dog man old"]
+    one = tokenizer.train(config.Tokenizer(kind=kind, vocabulary=40), texts, texts).source
+    for text in [*texts, "the ☃ dog ☃☃man"]:
+        ids = [*one.encode(text), tokenizer.END]
+        numbers = one.words(ids)
+        assert numbers[-1] == -1
+        assert sorted(set(numbers[:-1])) == list(range(len(text.split())))
+        for number, word in enumerate(text.split()):
+            if "☃" not in word:
+                assert one.decode([i for i, n in zip(ids, numbers, strict=True) if n == number]) == word

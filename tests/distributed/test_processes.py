@@ -1,0 +1,103 @@
+"""Which job a process belongs to, by flags and by what schedulers put into its environment."""
+
+import pytest
+
+from transformer.config import Cluster
+from transformer.distributed import processes as cluster
+from transformer.errors import TransformerError, UsageError
+
+SLURM = {"SLURM_STEP_NODELIST": "node[1-2]", "SLURM_NTASKS": "2"}
+WAITS = {"initialization_timeout": cluster.PATIENCE, "heartbeat_timeout_seconds": cluster.HEARTBEAT}
+POD = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "1"}
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch):
+    for name in (*SLURM, *POD, "OMPI_COMM_WORLD_SIZE", "TPU_WORKER_HOSTNAMES"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What JAX was asked for."""
+    calls = []
+    monkeypatch.setattr(cluster.jax.distributed, "initialize", lambda *of, **named: calls.append((*of, named)))
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("environment", "name"),
+    [
+        (SLURM, "SLURM"),
+        ({"OMPI_COMM_WORLD_SIZE": "4"}, "Open MPI"),
+        (POD, "Kubernetes"),
+        ({"TPU_WORKER_HOSTNAMES": "a,b"}, "TPU pod"),
+        ({}, None),
+        ({"SLURM_NTASKS": "2"}, None),  # a shell within sbatch: srun was not called
+        (SLURM | {"SLURM_NTASKS": "1"}, None),
+        ({"OMPI_COMM_WORLD_SIZE": "1"}, None),
+        ({"OMPI_COMM_WORLD_SIZE": "many"}, None),
+        ({"TPU_WORKER_HOSTNAMES": "localhost"}, None),
+    ],
+)
+def test_schedulers_are_known_by_their_environment(environment, name, monkeypatch, asked):
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    assert cluster._scheduler() == name
+    cluster.join(Cluster())
+    assert len(asked) == (name is not None)
+
+
+def test_flags_say_it_too(asked):
+    cluster.join(Cluster("host:1234", 4, 2))
+    assert asked == [("host:1234", 4, 2, WAITS)]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (Cluster("host:1"), "go together"),
+        (Cluster(processes=2), "go together"),
+        (Cluster("host", 2, 1), "has no port: give HOST:PORT"),
+        (Cluster("host:1", 2, 2), r"--cluster.process=2 counts from 0, and --cluster.processes=2"),
+    ],
+)
+def test_flags_that_do_not_go_together(flags, message, asked):
+    with pytest.raises(UsageError, match=message):
+        cluster.join(flags)
+    assert not asked
+
+
+def test_others_that_are_not_found(monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("deadline exceeded\nmore")
+
+    monkeypatch.setattr(cluster.jax.distributed, "initialize", fail)
+    with pytest.raises(TransformerError, match=r"do not find each other \(deadline exceeded\)"):
+        cluster.join(Cluster("host:1", 2, 1))
+
+
+def test_alone_everything_is_ones_own():
+    assert cluster.is_first()
+    assert cluster.gather(["a", ""]) == [["a", ""]]
+    assert cluster.of_first("ä") == "ä"
+    with pytest.raises(ZeroDivisionError), cluster.first_goes_first():
+        _ = 1 / 0
+
+
+def test_jax_looks_for_a_job_that_is_none_of_these_when_asked_to(asked):
+    cluster.join(Cluster(find="any"))
+    assert asked == [(None, None, None, WAITS)]
+
+
+def test_a_run_of_its_own_whatever_started_it(monkeypatch, asked):
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
+    cluster.join(Cluster(find="none"))
+    assert not asked
+
+
+def test_processes_that_were_given_other_settings_are_named(monkeypatch):
+    cluster.agree({"training.steps": 5})
+    monkeypatch.setattr(cluster, "gather", lambda texts: [texts, texts, ['{"training.steps": 6}']])
+    with pytest.raises(UsageError, match=r"--training.steps is 5 in process 0 and 6 in process 2"):
+        cluster.agree({"training.steps": 5})

@@ -1,0 +1,37 @@
+import pytest
+
+from transformer.storage import checksums
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "12"
+    (folder / "parameters").mkdir(parents=True)
+    (folder / "parameters" / "array").write_bytes(bytes(range(200)))
+    (folder / "host").write_text("{}")
+    checksums.write(folder, tmp_path / "sums.json")
+    return folder
+
+
+def test_what_was_written_is_whole(folder, tmp_path):
+    assert checksums.damage(folder, tmp_path / "sums.json") is None
+    assert checksums.damage(folder, tmp_path / "none.json") is None, "nothing is known of it"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda file: file.write_bytes(file.read_bytes()[:-1]), "has 199 bytes, not 200"),
+        (lambda file: file.unlink(), "is missing"),
+        (lambda file: file.write_bytes(bytes([1, *file.read_bytes()[1:]])), "is not what was written"),
+    ],
+)
+def test_what_is_not_is_said(folder, tmp_path, spoil, said):
+    spoil(folder / "parameters" / "array")
+    assert checksums.damage(folder, tmp_path / "sums.json") == f"parameters/array {said}"
+    assert checksums.damage(folder, tmp_path / "sums.json", "host") is None
+
+
+def test_checksums_may_be_damaged_too(folder, tmp_path):
+    (tmp_path / "sums.json").write_text("{")
+    assert "is itself damaged" in checksums.damage(folder, tmp_path / "sums.json")

@@ -1,0 +1,133 @@
+"""What an update's gradient is a mean over, and the moving average of its parameters."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.conftest import tiny
+from tests.training.test_loop import NOTHING, assert_identical, final, interrupt_at, make_batch, with_training
+from transformer import config
+from transformer.commands import workflow
+from transformer.data.batching.batches import Batch
+from transformer.distributed import sharding as parallel
+from transformer.errors import InterruptedRunError, UsageError
+from transformer.models import families as models
+from transformer.training import optimizer as optim
+from transformer.training import step as update
+from transformer.training.checkpoint import Checkpoints
+from transformer.training.run_directory import Run
+
+MESH = parallel.make_mesh(config.Mesh(data=1))
+MODEL = tiny(encoder_layers=1, decoder_layers=1, dropout=0.0, attention_dropout=0.0, feedforward_dropout=0.0)
+
+
+def begun(**changes):
+    """A step compiled by jax.jit, and its first state; plain gradient descent of rate 1."""
+    settings = with_training(config.Config(model=MODEL), **changes)
+    graph, parameters = models.split(models.create(MODEL, 13, 13, 1))
+    optimizer = optim.optimizer(config.Optimizer(name="sgd", clip=0.0), lambda _: 1.0)
+    state = update.begin(parameters, optimizer, MESH, ema=settings.training.ema > 0)
+    return jax.jit(update.make_step(graph, optimizer, settings, MESH)), state
+
+
+def test_over_sentences_the_gradient_is_the_sum_over_the_number_of_real_rows():
+    """Six pairs and two empty rows: per token times tokens a sentence. What is logged stays the mean over tokens."""
+    batch = Batch(*(np.concatenate([x, np.zeros((2, x.shape[1]), np.int32)]) for x in make_batch(6)[:3]))
+    moved, metrics = {}, {}
+    for mean_over in ("tokens", "sentences"):
+        step, state = begun(mean_over=mean_over, accumulate=2)
+        new, metrics[mean_over] = step(state, batch, NOTHING)
+        moved[mean_over] = jax.tree.map(lambda a, b: np.asarray(b - a), state["parameters"], new["parameters"])
+    ratio = (batch.target_out != 0).sum() / 6
+    assert ratio > 1.5
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b * ratio, atol=1e-5), moved["sentences"], moved["tokens"])
+    assert metrics["sentences"].keys() == metrics["tokens"].keys()
+    for name in ("loss", "nll", "tokens"):
+        assert metrics["sentences"][name] == metrics["tokens"][name]
+    np.testing.assert_allclose(metrics["sentences"]["grad_norm"], metrics["tokens"]["grad_norm"] * ratio, rtol=1e-5)
+
+
+def test_the_average_is_that_of_a_loop():
+    """With its warm-up: 1/10 of the old after the first update, then 2/11, 3/12, up to the decay."""
+    step, state = begun(ema=0.3)
+    expected = jax.tree.map(np.asarray, state["parameters"])
+    assert_identical(jax.tree.map(np.asarray, state["ema"]), expected)
+    for done in range(6):
+        state, _ = step(state, make_batch(4, done), NOTHING)
+        decay = min(0.3, (1 + done) / (10 + done))
+        new = jax.tree.map(np.asarray, state["parameters"])
+        expected = jax.tree.map(lambda old, now, d=decay: d * old + (1 - d) * now, expected, new)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), state["ema"], expected)
+        assert update.learned(state) is state["ema"]
+    assert {leaf.dtype for leaf in jax.tree.leaves(state["ema"])} == {jnp.dtype("float32")}
+
+
+def test_the_average_lives_where_the_parameters_do():
+    _, state = begun(ema=0.9)
+    places = parallel.by_rules(MESH, state)
+    jax.tree.map(lambda a, b: None if a == b else pytest.fail("elsewhere"), places["ema"], places["parameters"])
+    assert "ema" not in begun()[1]
+
+
+def test_a_run_with_an_average_resumes_exactly_and_translates_with_it(settings, tmp_path, monkeypatch):
+    """Stopped between two validations. The parameters themselves go on as without any average."""
+    plain, averaging = with_training(settings, steps=8), with_training(settings, steps=8, ema=0.8)
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    validated = []
+    original = workflow.make_validation
+
+    def make_validation(*of):
+        validate = original(*of)
+        return lambda parameters: (validated.append(jax.tree.map(np.asarray, parameters)), validate(parameters))[1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workflow, "make_validation", make_validation)
+        workflow.train(averaging, whole, "toy")
+    with monkeypatch.context() as patch:
+        interrupt_at(4, patch)
+        with pytest.raises(InterruptedRunError):
+            workflow.train(averaging, stopped, "toy")
+    workflow.train(averaging, stopped, "toy", resume=True)
+    assert_identical(final(stopped), final(whole))
+    assert_identical(final(whole), validated[-1])
+
+    workflow.train(plain, tmp_path / "plain", "toy")
+    parameters = final(tmp_path / "plain")
+    checkpoints = Checkpoints(Run(whole).checkpoints, plain.training, read_only=True)
+    assert_identical(jax.tree.map(np.asarray, checkpoints.parameters(8, parameters, MESH)), parameters)
+    checkpoints.close()
+    apart = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), parameters, final(whole))
+    assert max(jax.tree.leaves(apart)) > 1e-4
+    with pytest.raises(UsageError, match=r"--training\.ema=0\.8, not 0\.0"):
+        workflow.train(plain, whole, "toy", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"training": {"ema": 1.0}}, "--training.ema must be from 0 to 0.9999999, not 1.0"),
+        ({"schedule": {"warmup": 0}}, "--schedule.warmup=0: --schedule.name=inverse_sqrt"),
+        ({"schedule": {"name": "halving", "hold": 5, "warmup": 9}}, "--schedule.hold=5: .*--schedule.warmup=9"),
+        ({"schedule": {"name": "halving", "every": 0}}, "--schedule.every must be at least 1, not 0"),
+        ({"optimizer": {"weight_decay": 0.1}}, "--optimizer.weight-decay is of --optimizer.name=adamw: adam "),
+        ({"optimizer": {"rho": 1.0}}, "--optimizer.rho must be"),
+        ({"optimizer": {"epsilon_root": 0.0}}, "--optimizer.epsilon-root must be"),
+        ({"attention": {"fused": "always"}}, "--model.attention.fused=always .*--model.attention-dropout=0, not 0.1"),
+        ({"attention": {"fused": "always", "score": "dot"}}, "--model.attention.fused=always .*score=dot"),
+        ({"model": config.Rnn(attention=config.Attention("general", fused="always"))}, "fused=always is of the Trans"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_by_name(settings, tmp_path, changes, said):
+    for part, values in changes.items():
+        if part == "attention":
+            attention = dataclasses.replace(settings.model.attention, **values)
+            settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, attention=attention))
+        else:
+            value = values if part == "model" else dataclasses.replace(getattr(settings, part), **values)
+            settings = dataclasses.replace(settings, **{part: value})
+    with pytest.raises(UsageError, match=said):
+        workflow.train(settings, tmp_path / "run", "toy")
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,70 @@
+"""Which layer, head and threshold align best, found on a development set with gold links."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from transformer.alignment.links import Links, Rule, align, links
+from transformer.alignment.measure import Gold, Measured, measure
+from transformer.alignment.record import Attended
+
+THRESHOLDS = (None, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
+"""Tried for every place; None: each word's most weight, the first of equally good ones."""
+
+
+class Choice(NamedTuple):
+    """A rule, and what it reached on the development set."""
+
+    rule: Rule
+    measured: Measured
+
+
+def name(rule: Rule) -> str:
+    """Such as "layer 2, head 0", "layer 2, mean of heads, weights from 0.25"."""
+    layer = "mean of layers" if rule.layer is None else f"layer {rule.layer}"
+    head = "mean of heads" if rule.head is None else f"head {rule.head}"
+    threshold = "" if rule.threshold is None else f", weights from {rule.threshold:g}"
+    return f"{layer}, {head}{threshold}" + (f", {rule.shift} later" if rule.shift else "")
+
+
+def rank(
+    found: Sequence[Attended | None],
+    gold: Sequence[Gold],
+    base: Rule,
+    thresholds: Sequence[float | None] = THRESHOLDS,
+) -> list[Choice]:
+    """Every head, every layer's mean and the mean of all, each with its best threshold.
+
+    The lowest error rate comes first, ties in that order.
+
+    Args:
+        found: development pairs; None counts as a pair without links.
+        gold: their links.
+        base: shift of all of them.
+        thresholds: which to try.
+    """
+    there = next((one for one in found if one is not None), None)
+    if there is None:
+        return []
+    L, H = there.matrix("cross").shape[:2]
+    places: list[tuple[int | None, int | None]] = [(layer, head) for layer in range(L) for head in range(H)]
+    places += [(layer, None) for layer in range(L)] if H > 1 else []
+    places += [(None, None)] if L > 1 else []
+    choices = []
+    for layer, head in places:
+        rule = dataclasses.replace(base, layer=layer, head=head)
+        weights = [None if one is None else align(one, rule)[0] for one in found]
+        tried = [
+            Choice(
+                dataclasses.replace(rule, threshold=threshold),
+                measure([frozenset() if one is None else links(one, threshold) for one in weights], gold, bootstrap=0),
+            )
+            for threshold in thresholds
+        ]
+        choices.append(min(tried, key=lambda choice: choice.measured.aer))
+    return sorted(choices, key=lambda choice: choice.measured.aer)
+
+
+def all_links(found: Sequence[Attended | None], rule: Rule) -> list[Links]:
+    """Links of every pair; none where there is no attention."""
+    return [frozenset() if one is None else align(one, rule)[1] for one in found]

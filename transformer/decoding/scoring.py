@@ -1,0 +1,57 @@
+"""Log-probabilities of given translations, by teacher forcing: validation loss, perplexity, and scores."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from transformer.data.batching import batches
+from transformer.data.batching.batches import Batch
+from transformer.data.batching.buckets import Bucket
+from transformer.data.examples import Examples
+from transformer.distributed import sharding as parallel
+from transformer.models.interface import Model
+from transformer.nn.losses import cross_entropy
+
+
+class SentenceScores(NamedTuple):
+    """One number a sentence, in the order of the examples."""
+
+    logp: np.ndarray
+    """[N] log-probability of the target, end mark included, in nats; NaN where the model takes no such length."""
+    tokens: np.ndarray
+    """[N] target tokens, end mark included."""
+    each: list[np.ndarray]
+    """N arrays: log-probability of every token, the end mark the last."""
+
+    @property
+    def loss(self) -> float:
+        """Mean negative log-likelihood of a scored token, in nats; its exponential is the perplexity."""
+        scored = np.isfinite(self.logp)
+        return float(-self.logp[scored].sum() / max(1, self.tokens[scored].sum()))
+
+
+class Scorer:
+    """Scores with models that `build` makes of parameters; those come with every call, so training can share it."""
+
+    def __init__(self, build: Callable[[Any], Model], mesh: Mesh, chunk: int):
+        def nll(parameters: Any, batch: Batch) -> jax.Array:
+            model = build(parameters)
+            hidden, _ = model.decode(model.encode(batch.source), batch.target_in)
+            return cross_entropy(model.output, hidden, batch.target_out, chunk=chunk)[1]
+
+        self._nll, self._mesh = jax.jit(nll, out_shardings=parallel.replicated(mesh)), mesh
+
+    def score(self, parameters: Any, examples: Examples, plan: Sequence[tuple[Bucket, np.ndarray]]) -> SentenceScores:
+        """Log-probability of each example; `plan` is what `data.batches.fixed` made of them."""
+        lengths = np.asarray(examples.target_lengths)
+        each = [np.zeros(0)] * len(lengths)
+        for bucket, ids in plan:
+            own = parallel.own_rows(self._mesh, parallel.whole_rows(self._mesh, bucket.rows))
+            batch = parallel.put_batch(self._mesh, batches.assemble(examples, bucket, ids, own))
+            logp = -np.asarray(self._nll(parameters, batch))
+            for row, number in enumerate(ids):
+                each[number] = logp[row, : lengths[number]]
+        return SentenceScores(np.array([one.sum(dtype=np.float64) for one in each]), lengths, each)

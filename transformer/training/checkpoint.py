@@ -1,0 +1,385 @@
+"""Checkpoints of a run, through orbax: parameters, optimizer state and what the host knows, saved as one.
+
+Each is a folder `checkpoints/<step>/` that appears whole or not at all, written while training goes on. Parameters are
+an item of their own, and so is their average where there is one, so that translating reads no optimizer state. Nothing
+is pickled. What its files were when they
+were written is in `checkpoints/checksums/<step>.json`.
+"""
+
+import errno
+import json
+import logging
+import math
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+from jax.sharding import Mesh
+from orbax.checkpoint import checkpoint_managers as policies
+from orbax.checkpoint import multihost
+
+from transformer import config
+from transformer.distributed import processes as cluster
+from transformer.distributed.sharding import by_rules, replicated
+from transformer.errors import TransformerError, UsageError
+from transformer.storage import checksums
+
+log = logging.getLogger(__name__)
+
+ITEMS = ("parameters", "optimizer", "ema", "host")
+
+
+@dataclass(frozen=True)
+class Keep(policies.PreservationPolicy):
+    """The newest checkpoint and the one before, in case it is damaged; of the validated ones, the newest `last` and the
+    best `best` (of equals, the earlier); and those of which it is not known how good they are."""
+
+    last: int
+    best: int
+    quality: Callable[[int], float | None]
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """Which of the checkpoints stay."""
+        steps = sorted(c.step for c in checkpoints)
+        qualities = {step: self.quality(step) for step in steps}
+        ranked = _ranked(qualities)
+        unknown = [step for step, quality in qualities.items() if quality is not None and math.isnan(quality)]
+        stay = {*steps[-2:], *sorted(ranked)[-self.last :], *ranked[: self.best], *unknown}
+        return [c.step in stay for c in checkpoints]
+
+
+def _ranked(qualities: dict[int, float | None]) -> list[int]:
+    """The validated steps, best first; of equals the earlier."""
+    known = {step: quality for step, quality in qualities.items() if quality is not None and not math.isnan(quality)}
+    return sorted(known, key=lambda step: (-known[step], step))
+
+
+class Checkpoints:
+    """The checkpoints of a run. One saved between two validations has no quality."""
+
+    def __init__(self, folder: Path, training: config.Training, *, read_only: bool = False):
+        if read_only and not folder.is_dir():
+            raise TransformerError(f"{folder.parent} holds no checkpoint yet")
+        self.folder = folder
+        self._learned = "ema" if training.ema > 0 else "parameters"
+        """The item that translates."""
+        self._qualities: dict[int, float | None] = {}
+        """Of those saved in this sitting."""
+        self._sealer, self._sealing = ThreadPoolExecutor(1), Future[None]()
+        self._sealing.set_result(None)
+        options = ocp.CheckpointManagerOptions(
+            async_options=ocp.options.AsyncOptions(barrier_sync_fn=_meet),
+            preservation_policy=Keep(training.keep_last, training.keep_best, self.quality),
+            enable_async_checkpointing=not read_only,
+            cleanup_tmp_directories=not read_only,
+            create=not read_only,
+            read_only=read_only,
+            save_interval_steps=0 if read_only else 1,
+        )
+        self._manager = ocp.CheckpointManager(folder.absolute(), item_names=ITEMS, options=options)
+
+    def save(self, state: dict[str, Any], host: dict[str, Any], quality: float | None) -> None:
+        """Begin to save a state; `quality` (higher is better) is its validation metric, if it was validated.
+
+        Raises TransformerError, now or from `settle`, when it cannot be written; the checkpoints before are untouched.
+        """
+        self.settle()
+        step = int(state["step"])
+        self._qualities[step] = quality
+        if jax.default_backend() == "cpu":
+            # There the host's copy would be the device's own buffer, which the next update is given to write in.
+            state = jax.tree.map(jnp.copy, state)
+        with self._writing(step):
+            self._see_room(state)
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    **{name: ocp.args.StandardSave(tree) for name, tree in state.items() if name != "step"},
+                    host=ocp.args.JsonSave({**host, "quality": quality}),
+                ),
+            )
+        self._sealing = self._sealer.submit(self._seal, step)
+
+    def _see_room(self, state: dict[str, Any]) -> None:
+        """Raise OSError before anything is written where there is no room for it: orbax notices in many threads, and
+        says so in as many tracebacks. As large as the newest is, or the arrays are where there is none."""
+        files = [path for step in self.steps()[-1:] for path in (self.folder / str(step)).rglob("*")]
+        needed = sum(path.stat().st_size for path in files) or sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise OSError(errno.ENOSPC, f"No space left on device: {needed:,} bytes are needed, {free:,} are free")
+
+    def _seal(self, step: int) -> None:
+        """Keep the checksums of what was saved, once it is written."""
+        with self._writing(step):
+            self._manager.wait_until_finished()
+            if cluster.is_first():
+                checksums.write(self.folder / str(step), self._checksums(step))
+                for path in self._checksums(step).parent.glob("*.json"):
+                    if not (self.folder / path.stem).is_dir():
+                        path.unlink()
+
+    def settle(self, *, wait: bool = True) -> None:
+        """Whether what was saved is written: raises what its writing raised. `wait` until it is, or ask later."""
+        if wait or self._sealing.done():
+            self._sealing.result()
+
+    def _sealed(self) -> list[int]:
+        """The steps whose checksums are there."""
+        return [step for step in self.steps() if self._checksums(step).exists()]
+
+    def _checksums(self, step: int) -> Path:
+        return self.folder / "checksums" / f"{step}.json"
+
+    @contextmanager
+    def _writing(self, step: int) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:  # tensorstore's errors are ValueErrors
+            raise TransformerError(
+                f"the checkpoint of step {step} cannot be written to {self.folder} ({_first_line(error)}); those "
+                f"before it are untouched: the last good one is {self.last_good()}"
+            ) from error
+
+    def resume(self, like: dict[str, Any], mesh: Mesh) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """State and host's data of the newest good checkpoint; None where there is none at all.
+
+        Damaged ones are named in the log and moved to `damaged/` beside the folder of checkpoints.
+
+        Raises TransformerError when all are damaged, or one cannot be read that is not known to be damaged.
+        """
+        steps, known = json.loads(cluster.of_first(json.dumps([self.steps(), self._sealed()])))
+        for step in reversed(steps):
+            sealed = step in known
+            damage = cluster.of_first((self._damage(step) or "") if cluster.is_first() else "")
+            if not sealed and jax.process_count() > 1 and any(other in known for other in steps if other < step):
+                # To read it would show it, but to each process by itself, and they would not agree.
+                damage = "it has no checksums: the job was killed when it was written"
+            if not damage:
+                try:
+                    found = self.restore(step, like, mesh), self.host(step)
+                except TransformerError as error:
+                    cause = error.__cause__
+                    unread = isinstance(cause, OSError | jax.errors.JaxRuntimeError | MemoryError)
+                    if sealed or (unread and not isinstance(cause, FileNotFoundError)):
+                        raise
+                    damage = _first_line(error)
+                else:
+                    if not sealed:  # killed after it was written, before its checksums were
+                        self._seal(step)
+                    return found
+            log.warning("the checkpoint of step %d is damaged (%s): going on from the one before", step, damage)
+            self._set_aside(step)
+        if steps or self._damaged.is_dir():
+            raise TransformerError(
+                f"every checkpoint of {self.folder} is damaged; they are in {self._damaged}. Bring one back, or begin "
+                "anew with another --run"
+            )
+        return None
+
+    def _damage(self, step: int, below: str = "") -> str | None:
+        try:
+            return checksums.damage(self.folder / str(step), self._checksums(step), below)
+        except OSError as error:
+            raise TransformerError(
+                f"the checkpoint {self.folder / str(step)} cannot be read ({error.strerror}: {error.filename}); "
+                "nothing was changed"
+            ) from error
+
+    @property
+    def _damaged(self) -> Path:
+        return self.folder.with_name("damaged")
+
+    def _set_aside(self, step: int) -> None:
+        if cluster.is_first():
+            self._damaged.mkdir(exist_ok=True)
+            number = next(n for n in range(1, 10**6) if not (self._damaged / f"{step}-{n}").exists())
+            (self.folder / str(step)).rename(self._damaged / f"{step}-{number}")
+            self._checksums(step).unlink(missing_ok=True)
+        cluster.wait(f"set aside {step}")
+        self._manager.reload()
+
+    def host(self, step: int) -> dict[str, Any]:
+        """The host's data of a checkpoint."""
+        values: dict[str, Any] = self._read(step, host=ocp.args.JsonRestore())["host"]
+        return {name: value for name, value in values.items() if name != "quality"}
+
+    def restore(self, step: int, like: dict[str, Any], mesh: Mesh) -> dict[str, Any]:
+        """The state of a checkpoint; `like` is a state of the same shapes, or these alone."""
+        trees = {name: tree for name, tree in _abstract(like, mesh).items() if name != "step"}
+        items = self._read(step, **{name: ocp.args.StandardRestore(tree) for name, tree in trees.items()})
+        return {
+            "step": jax.device_put(jnp.int32(step), replicated(mesh)),
+            **{name: _owned(items, name) for name in trees},
+        }
+
+    def parameters(self, step: int, like: Any, mesh: Mesh) -> Any:
+        """The parameters of a checkpoint alone, averaged (`training.ema`) where the run has an average. Raises
+        TransformerError when they are damaged or cannot be read."""
+        for item in ("_", f"{self._learned}/"):  # what names the items, and this one
+            if damage := self._damage(step, item):
+                raise TransformerError(
+                    f"the checkpoint {self.folder / str(step)} is damaged ({damage}); {self._others(step)}"
+                )
+        return self._read(step, **{self._learned: ocp.args.StandardRestore(_abstract(like, mesh))})[self._learned]
+
+    def _read(self, step: int, **items: Any) -> dict[str, Any]:
+        try:
+            found = self._manager.restore(step, args=ocp.args.Composite(**items))
+            return {name: found[name] for name in items}
+        except Exception as error:  # orbax raises a bare Exception for an array cut short
+            raise TransformerError(
+                f"the checkpoint {self.folder / str(step)} cannot be read ({_first_line(error)}); {self._others(step)}"
+            ) from error
+
+    def _others(self, step: int) -> str:
+        """What can be taken in its place, for a person."""
+        return "others there: " + (", ".join(str(other) for other in self.steps() if other != step) or "none")
+
+    def steps(self) -> list[int]:
+        """The steps kept, oldest first. (A folder gets its name when it is whole.)"""
+        return sorted(int(path.name) for path in self.folder.glob("*") if path.name.isdecimal())
+
+    def latest(self) -> int | None:
+        """The newest step kept."""
+        return max(self.steps(), default=None)
+
+    def last_good(self) -> str:
+        """The newest step kept, for a person."""
+        latest = self.latest()
+        return "none yet" if latest is None else f"step {latest}"
+
+    def ranked(self) -> list[int]:
+        """The validated steps kept, best first; of equals the earlier."""
+        return _ranked({step: self.quality(step) for step in self.steps()})
+
+    def quality(self, step: int) -> float | None:
+        """How good a step is (higher is better); None where it was not validated, NaN where the note of it is damaged.
+
+        Raises OSError when it cannot be read.
+        """
+        if step not in self._qualities:
+            folder = self.folder / str(step)
+            try:  # the second is that of earlier versions
+                notes = [_note(folder / "host" / "metadata"), _note(folder / "metrics" / "metrics")]
+                self._qualities[step] = next((float(n["quality"]) for n in notes if n.get("quality") is not None), None)
+            except (ValueError, TypeError):
+                log.warning("how good step %d is cannot be read: %s is damaged", step, folder)
+                self._qualities[step] = math.nan
+        return self._qualities[step]
+
+    def choose(self, name: str) -> int:
+        """A step by name: `best`, `last`, or its number. Raises UsageError naming those there are."""
+        steps = self.steps()
+        if not steps:
+            raise TransformerError(f"{self.folder} holds no checkpoint yet")
+        if name == "last":
+            return steps[-1]
+        if name == "best":
+            return (self.ranked() or steps[-1:])[0]
+        if name in map(str, steps):
+            return int(name)
+        there = ", ".join(map(str, steps))
+        raise UsageError(f"--checkpoint={name}: there are best, last and the steps {there}")
+
+    def close(self) -> None:
+        """Wait for what is being written, and stop orbax's threads."""
+        try:
+            self.settle()
+        finally:
+            self._sealer.shutdown()
+            with suppress(Exception):  # what orbax raises again here, `settle` has said
+                self._manager.close()
+
+
+def _meet(*, key: str, timeout_ms: int) -> None:
+    """Wait for the other processes where orbax does; but not with an error in hand, which it would keep for itself
+    until they come, and they wait elsewhere."""
+    if (error := sys.exception()) is not None:
+        raise error
+    multihost.get_barrier_sync_fn()(key=key, timeout_ms=timeout_ms)
+
+
+def _note(path: Path) -> dict[str, Any]:
+    """The JSON object of a file; an empty one where there is no file. Raises ValueError when it is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds no object")
+    return found
+
+
+def save_average(folder: Path, parameters: Any, about: dict[str, Any]) -> None:
+    """Averaged parameters, and of which steps, as `average/` of a run; an older average is replaced."""
+    beside = folder.with_name(folder.name + ".new")
+    if cluster.is_first():
+        shutil.rmtree(beside, ignore_errors=True)
+    cluster.wait("room for the average")
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save((beside / "parameters").absolute(), parameters)
+        if cluster.is_first():
+            checksums.write(beside / "parameters", beside / "checksums.json")
+            (beside / "average.json").write_text(json.dumps(about, indent=2) + "\n")
+            shutil.rmtree(folder, ignore_errors=True)
+            beside.rename(folder)
+    except (OSError, ValueError) as error:
+        raise TransformerError(
+            f"the average cannot be written to {folder} ({_first_line(error)}); the checkpoints it is of are untouched"
+        ) from error
+    cluster.wait("average")
+
+
+def about_average(folder: Path) -> dict[str, Any] | None:
+    """What `save_average` was told about the average; None where there is none that can be read."""
+    try:
+        return _note(folder / "average.json") or None
+    except (OSError, ValueError):
+        return None
+
+
+def load_average(folder: Path, like: Any, mesh: Mesh) -> Any:
+    """The parameters that `save_average` wrote. Raises TransformerError when they are damaged."""
+    try:
+        damage = checksums.damage(folder / "parameters", folder / "checksums.json")
+        if damage is not None:
+            raise TransformerError(f"the average {folder} is damaged ({damage}): --checkpoint best is another")
+        with ocp.StandardCheckpointer() as checkpointer:
+            return checkpointer.restore((folder / "parameters").absolute(), _abstract(like, mesh))
+    except OSError as error:
+        raise TransformerError(f"the average {folder} cannot be read ({_first_line(error)})") from error
+
+
+def _owned(items: dict[str, Any], name: str) -> Any:
+    """A tree taken out of what was restored and copied, array by array: the loop donates its state, and must own its
+    buffers."""
+    leaves, form = jax.tree.flatten(items.pop(name))
+    for number in range(len(leaves)):
+        leaves[number] = jnp.copy(leaves[number])
+    return jax.tree.unflatten(form, leaves)
+
+
+def average(trees: list[Any]) -> Any:
+    """Element-wise mean of parameter trees (checkpoint averaging, Vaswani 2017, section 6.1)."""
+    return jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]) / len(leaves), *trees)
+
+
+def _abstract(tree: Any, mesh: Mesh) -> Any:
+    return jax.tree.map(
+        lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree, by_rules(mesh, tree)
+    )
+
+
+def _first_line(error: Exception) -> str:
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return (said.strip().splitlines() or [type(error).__name__])[0][:200]

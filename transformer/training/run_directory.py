@@ -1,0 +1,234 @@
+"""The run directory: all that a run leaves, and all that the commands after `train` need.
+
+config.json       the resolved settings, the recipe's name, the data's hashes, the git commit of each sitting
+tokenizer/        pieces and their hash
+data/             the validation and test sets as text
+checkpoints/      see `checkpoint`
+damaged/          checkpoints that were found damaged, moved out of the way
+average/          averaged parameters, when the recipe asks for them
+metrics.jsonl     one JSON object a line; events/ has the same for TensorBoard
+report/           curves and scores
+profile/          a trace of some updates, of `train --profile`
+lock              held by the process that trains
+"""
+
+import json
+import logging
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from transformer import config
+from transformer.errors import TransformerError, UsageError
+from transformer.storage.locks import claimed
+
+log = logging.getLogger(__name__)
+
+# What may differ between the sittings of one run: how long it goes and what is kept and shown, not what it computes.
+# (The number of steps shapes the cosine schedule, so there it may not.)
+FREE = (
+    "training.steps",
+    "training.minutes",
+    "training.patience",
+    "training.log_every",
+    "training.save_minutes",
+    "training.keep_last",
+    "training.keep_best",
+    "training.average",
+    "data.cache",
+    "data.folder",
+    "decoding",
+    "mesh",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Paths of a run directory."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "config.json"
+
+    @property
+    def tokenizer(self) -> Path:
+        return self.folder / "tokenizer"
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def average(self) -> Path:
+        return self.folder / "average"
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def events(self) -> Path:
+        return self.folder / "events"
+
+    @property
+    def profile(self) -> Path:
+        return self.folder / "profile"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / "lock"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report"
+
+
+def read_config(folder: Path) -> config.Config:
+    """The settings of a run. Raises UsageError for no run directory, TransformerError for a damaged one."""
+    path = Run(folder).config
+    if not folder.is_dir():
+        raise UsageError(f"no run directory at {folder}")
+    if not path.is_file():
+        raise UsageError(f"{folder} is not a run directory: it has no config.json")
+    try:
+        return config.from_json(json.loads(path.read_text(encoding="utf-8"))["config"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TransformerError(f"{path} is damaged or no run's: {error}") from error
+
+
+def check(folder: Path, settings: config.Config, resume: bool) -> dict[str, Any] | None:
+    """Whether a run may train in a folder. Nothing is written.
+
+    Returns:
+        What `keep` wrote of the run that is gone on with; None for a new one.
+
+    Raises:
+        UsageError: the folder holds something else, another run, or a run and `resume` was not given.
+    """
+    path = Run(folder).config
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--run={folder} is a file")
+    if not folder.is_dir() or _hardly_begun(Run(folder)):
+        return None
+    if not is_run(folder):
+        raise UsageError(f"{folder} is not empty and is no run directory: give another --run")
+    if not resume:
+        raise UsageError(f"{folder} already holds a run: add --resume to go on with it, or give another --run")
+    _compare(folder, read_config(folder), settings)
+    about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return about
+
+
+def _hardly_begun(run: Run) -> bool:
+    """Whether a folder is empty, or of a run that was killed before its config.json, the last thing of a beginning."""
+    there = {path.name for path in run.folder.iterdir()}
+    ours = {run.lock.name, run.tokenizer.name, run.data.name, run.config.name + ".new"}
+    return not there or (run.lock.name in there and there <= ours)
+
+
+@contextmanager
+def occupied(run: Run) -> Iterator[None]:
+    """Keep other processes from training in a run directory meanwhile.
+
+    Raises UsageError when another process does so already.
+    """
+    with claimed(run.lock) as ours:
+        if not ours:
+            raise UsageError(f"another process is training in {run.folder}: wait for it, or give another --run")
+        yield
+
+
+def keep(run: Run, settings: config.Config, about: dict[str, Any]) -> None:
+    """Write config.json: the settings, this sitting's provenance, and `about`, which `check` gives back."""
+    sittings = [*about.get("sittings", []), provenance()]
+    write_json(run.config, {**about, "sittings": sittings, "config": config.to_json(settings)})
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run directory of ours."""
+    try:
+        read_config(folder)
+    except TransformerError:
+        return False
+    return True
+
+
+def _compare(folder: Path, old: config.Config, new: config.Config) -> None:
+    before, now = flatten(config.to_json(old)), flatten(config.to_json(new))
+    if before["model.kind"] != now["model.kind"]:
+        raise UsageError(
+            f"{folder} is a run of another kind of model ({before['model.kind']}, not {now['model.kind']}): resume it "
+            f"with `transformer train {folder} --resume`, or give another --run"
+        )
+    changed = {name: value for name, value in now.items() if value != before[name]}
+    for name, value in changed.items():
+        flag = name.replace("_", "-")
+        if name == "training.steps" and new.schedule.name == "cosine":
+            raise UsageError(
+                f"{folder} was trained with --{flag}={before[name]}, not {value}, and its cosine schedule "
+                f"ends there: to train on, give another --run with --init-from {folder}"
+            )
+        if not any(name == free or name.startswith(free + ".") for free in FREE):
+            raise UsageError(
+                f"{folder} was trained with --{flag}={before[name]}, not {value}: a resumed run keeps what it "
+                f"computes (resume with `transformer train {folder} --resume`, or give another --run)"
+            )
+    for name, value in changed.items():
+        log.info("--%s is now %s, was %s", name.replace("_", "-"), value, before[name])
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts to one dict with dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def provenance() -> dict[str, Any]:
+    """Version of the package and, in a checkout, its git commit (with "+changes" when files were edited)."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        tracked = git("ls-files", "--error-unmatch", str(Path(__file__).name))
+        commit = git("rev-parse", "HEAD") if tracked else None
+        if git("status", "--porcelain", "--untracked-files=no"):
+            commit = f"{commit}+changes"
+    except (OSError, subprocess.SubprocessError):
+        commit = None
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"version": version("attention-transformer"), "commit": commit, "started": started}
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Whole or not at all."""
+    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str, newline: str = "\n") -> None:
+    """Whole or not at all: written beside and moved into place; a link stays one, and the mode as it was."""
+    path = path.resolve()
+    beside = path.with_name(path.name + ".new")
+    beside.write_text(text, encoding="utf-8", newline=newline)
+    if path.exists():
+        shutil.copymode(path, beside)
+    beside.replace(path)
