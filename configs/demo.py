@@ -7,9 +7,20 @@
 EPYC, installation and compilation included (one run, seed 1, November 2026).
 """
 
-from transformer.config import Attention, Batching, Config, Decoding, Schedule, Tokenizer, Training, Transformer
+from transformer.config import (
+    Attention,
+    Batching,
+    Config,
+    Decoding,
+    Schedule,
+    Tokenizer,
+    Training,
+    Transformer,
+    Translation,
+)
 
 config = Config(
+    task=Translation(validate_sentences=200),
     tokenizer=Tokenizer(kind="bpe", vocabulary=3_000, joint=True),
     batching=Batching(tokens=2_048, shapes=4),
     model=Transformer(
@@ -24,6 +35,6 @@ config = Config(
         unroll=True,
     ),
     schedule=Schedule(name="cosine", peak=3e-3, warmup=200),
-    training=Training(steps=1_200, validate_every=300, validate_sentences=200),
+    training=Training(steps=1_200, validate_every=300),
     decoding=Decoding(beam=4, length_penalty=0.6),
 )

@@ -33,6 +33,7 @@ from transformer.config import (
     Schedule,
     Tokenizer,
     Training,
+    Translation,
 )
 
 EPOCH = 35_000
@@ -61,15 +62,13 @@ config = Config(
     ),
     optimizer=Optimizer(name="sgd", clip=5.0),
     schedule=Schedule(name="halving", peak=1.0, warmup=0, hold=8 * EPOCH, every=EPOCH),
+    task=Translation(label_smoothing=0.0, mean_over="sentences", metric="loss"),
     training=Training(
         steps=12 * EPOCH,
         precision="bfloat16",
-        mean_over="sentences",
-        label_smoothing=0.0,
         loss_chunk=2_048,
         log_every=100,
         validate_every=5_000,
-        metric="loss",
     ),
     decoding=Decoding(beam=10, normalize="none", replace_unknown=True),
 )

@@ -23,6 +23,7 @@ from transformer.config import (
     Tokenizer,
     Training,
     Transformer,
+    Translation,
 )
 
 config = Config(
@@ -47,6 +48,7 @@ config = Config(
     optimizer=Optimizer(epsilon=1e-8, clip=0.0),
     schedule=Schedule(name="inverse_sqrt", peak=5e-3, warmup=2_000),
     # 65 updates are an epoch
-    training=Training(steps=8_000, validate_every=65, validate_sentences=250, keep_last=10, average="last"),
+    task=Translation(validate_sentences=250),
+    training=Training(steps=8_000, validate_every=65, keep_last=10, average="last"),
     decoding=Decoding(beam=5, length_penalty=1.0),
 )

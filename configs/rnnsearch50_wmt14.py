@@ -34,6 +34,7 @@ from transformer.config import (
     Schedule,
     Tokenizer,
     Training,
+    Translation,
 )
 
 config = Config(
@@ -60,15 +61,13 @@ config = Config(
     ),
     optimizer=Optimizer(name="adadelta", clip=1.0),
     schedule=Schedule(name="constant", peak=1.0, warmup=0),
+    task=Translation(label_smoothing=0.0, mean_over="sentences", metric="loss"),
     training=Training(
         steps=288_000,
         precision="bfloat16",
-        mean_over="sentences",
-        label_smoothing=0.0,
         loss_chunk=2_048,
         log_every=100,
         validate_every=5_000,
-        metric="loss",
     ),
     decoding=Decoding(beam=12, normalize="none"),
 )

@@ -8,8 +8,19 @@ from pathlib import Path
 import jax
 import pytest
 
-from transformer.config import Attention, Batching, Config, Data, Grammar, Schedule, Tokenizer, Training, Transformer
-from transformer.models import families as models
+from transformer.config import (
+    Attention,
+    Batching,
+    Config,
+    Data,
+    Grammar,
+    Schedule,
+    Tokenizer,
+    Training,
+    Transformer,
+    Translation,
+)
+from transformer.models.build import create, split
 from transformer.tasks.translation.prepare import keep, prepare
 from transformer.training import run_directory as rundir
 from transformer.training.checkpoint import Checkpoints
@@ -91,7 +102,8 @@ def toy(corpora: Path, cache: Path) -> Config:
         batching=Batching(tokens=256, shapes=1),
         model=tiny(),
         schedule=Schedule(peak=3e-3, warmup=10),
-        training=Training(steps=12, log_every=2, validate_every=6, validate_sentences=8, loss_chunk=64),
+        task=Translation(validate_sentences=8),
+        training=Training(steps=12, log_every=2, validate_every=6, loss_chunk=64),
     )
 
 
@@ -99,7 +111,7 @@ def untrained(settings: Config, folder: Path) -> Path:
     """A run directory of a model that never learned: all that the commands after `train` read, without the training."""
     run, prepared = Run(folder), prepare(settings, None)
     sizes = prepared.tokenizers.source.size, prepared.tokenizers.target.size
-    _, parameters = models.split(models.create(settings.model, *sizes, settings.seed))
+    _, parameters = split(create(settings.model, *sizes, settings.seed))
     folder.mkdir()
     keep(prepared, settings, run)
     rundir.keep(run, settings, {"recipe": "toy", "init_from": None, "identity": prepared.identity})
@@ -132,4 +144,4 @@ def tiny(**changes: object) -> Transformer:
 @pytest.fixture
 def tiny_model() -> object:
     """A fresh tiny Transformer over 13 tokens."""
-    return models.create(tiny(), 13, 13, 1)
+    return create(tiny(), 13, 13, 1)

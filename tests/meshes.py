@@ -52,7 +52,7 @@ def main(task: dict[str, Any]) -> None:
     from transformer import config
     from transformer.config import Attention, Mesh, Rnn
     from transformer.distributed import sharding as parallel
-    from transformer.models import families as models
+    from transformer.models.build import create, split
     from transformer.training import optimizer as optim
     from transformer.training import step as update
     from transformer.training.metrics import Wishes
@@ -64,7 +64,7 @@ def main(task: dict[str, Any]) -> None:
     }[task["model"]]
     settings = config.Config(model=model, training=config.Training(accumulate=2, loss_chunk=16))
     mesh = parallel.make_mesh(Mesh(**task["mesh"]))
-    graph, parameters = models.split(models.create(model, 16, 16, 1))
+    graph, parameters = split(create(model, 16, 16, 1))
 
     def zeros(tree: Any) -> Any:
         return jax.tree.map(jnp.zeros_like, tree)

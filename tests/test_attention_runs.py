@@ -16,7 +16,7 @@ from transformer.config import Attention, Data, Grammar, Guided, Mesh, Rnn, from
 from transformer.data.batching.batches import Batch
 from transformer.distributed import sharding as parallel
 from transformer.errors import UsageError
-from transformer.models import families as models
+from transformer.models.build import create, split
 from transformer.training import logger as logbook
 from transformer.training.run_directory import Run
 from transformer.training.step import make_step
@@ -78,12 +78,12 @@ def test_guided_alignment_pulls_the_attention(model, settings):
     )
     alignment = jnp.zeros((2, 4, 4)).at[0, [0, 1, 2], [2, 1, 0]].set(1).at[1, [0, 1], [1, 0]].set(1)
     batch = Batch(source, jnp.pad(target, [(0, 0), (1, 0)], constant_values=2)[:, :4], target, alignment)
-    graph, parameters = models.split(models.create(model, 13, 13, 1))
+    graph, parameters = split(create(model, 13, 13, 1))
     optimizer, mesh = optax.adam(1e-2), parallel.make_mesh(Mesh(data=1))
     found = {}
     for weight in (1e-6, 1.0):
-        guided = dataclasses.replace(settings.training, guided=Guided(weight=weight))
-        step = jax.jit(make_step(graph, optimizer, dataclasses.replace(settings, model=model, training=guided), mesh))
+        guided = dataclasses.replace(settings.task, guided=Guided(weight=weight))
+        step = jax.jit(make_step(graph, optimizer, dataclasses.replace(settings, model=model, task=guided), mesh))
         state = {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)}
         for _ in range(80):
             state, metrics = step(state, batch, jnp.zeros((1, 3)))
@@ -96,18 +96,19 @@ def test_a_guided_run_on_the_grammar_and_its_resume(settings, tmp_path):
     grammar = Data(
         grammar=Grammar(train=60, validation=5, test=0, max_words=8), max_length=32, cache=str(tmp_path / "c")
     )
-    guided = dataclasses.replace(settings.training, steps=4, validate_every=4, guided=Guided(weight=0.5))
-    settings = dataclasses.replace(settings, data=grammar, training=guided)
+    training = dataclasses.replace(settings.training, steps=4, validate_every=4)
+    guided = dataclasses.replace(settings.task, guided=Guided(weight=0.5))
+    settings = dataclasses.replace(settings, data=grammar, task=guided, training=training)
     workflow.train(settings, tmp_path / "run", "toy")
-    more = dataclasses.replace(settings, training=dataclasses.replace(guided, steps=8))
+    more = dataclasses.replace(settings, training=dataclasses.replace(training, steps=8))
     workflow.train(more, tmp_path / "run", "toy", resume=True)
     records = [r for r in logbook.read(Run(tmp_path / "run").metrics) if r["kind"] == "train"]
     assert [r["step"] for r in records] == [2, 4, 6, 8]
     for record in records:
         assert record["guiding"] > 0
-    without = dataclasses.replace(more.training, guided=Guided())
-    with pytest.raises(UsageError, match=r"training\.guided"):
-        workflow.train(dataclasses.replace(more, training=without), tmp_path / "run", "toy", resume=True)
+    without = dataclasses.replace(more.task, guided=Guided())
+    with pytest.raises(UsageError, match=r"task\.guided"):
+        workflow.train(dataclasses.replace(more, task=without), tmp_path / "run", "toy", resume=True)
 
 
 @pytest.mark.parametrize(
@@ -115,8 +116,8 @@ def test_a_guided_run_on_the_grammar_and_its_resume(settings, tmp_path):
     [
         ({}, Guided(weight=1.0), "--data.alignments"),
         ({"model": rnn("none")}, Guided(weight=1.0), "has none"),
-        ({"model": rnn()}, Guided(weight=1.0, layer=1), r"--training.guided.layer=1: .* 1 layer"),
-        ({}, Guided(weight=1.0, heads=(0, 2)), "--training.guided.heads 0 2: give some of 0 to 1"),
+        ({"model": rnn()}, Guided(weight=1.0, layer=1), r"--task.guided.layer=1: .* 1 layer"),
+        ({}, Guided(weight=1.0, heads=(0, 2)), "--task.guided.heads 0 2: give some of 0 to 1"),
         ({"model": rnn("dott")}, Guided(), "did you mean dot"),
         ({"model": rnn(attention=Attention(window="local"))}, Guided(), "did you mean local_"),
         ({"model": rnn("dot", bidirectional=True)}, Guided(), "compares vectors of one width"),
@@ -127,7 +128,7 @@ def test_a_guided_run_on_the_grammar_and_its_resume(settings, tmp_path):
     ],
 )
 def test_what_cannot_work_is_refused(changes, guided, message, settings, tmp_path):
-    wrong = dataclasses.replace(settings, **changes, training=dataclasses.replace(settings.training, guided=guided))
+    wrong = dataclasses.replace(settings, **changes, task=dataclasses.replace(settings.task, guided=guided))
     with pytest.raises(UsageError, match=message):
         workflow.train(wrong, tmp_path / "run", "toy")
     assert not (tmp_path / "run").exists()

@@ -25,8 +25,8 @@ def test_settings_of_every_recipe_fit():
         ("training", "steps", "5", "int"),
         ("training", "steps", 5.0, "int"),
         ("training", "steps", True, "int"),
-        ("training", "label_smoothing", None, "float"),
-        ("training", "label_smoothing", False, "float"),
+        ("task", "label_smoothing", None, "float"),
+        ("task", "label_smoothing", False, "float"),
         ("training", "precision", "fp8", "Literal"),
         ("training", "metric", 3, "Literal"),
         ("", "model", None, "Transformer | .*Rnn"),
@@ -48,5 +48,5 @@ def test_a_wrong_type_is_named_with_its_flag(part, name, value, wanted):
 
 def test_an_int_serves_as_a_float():
     config = Config()
-    training = dataclasses.replace(config.training, label_smoothing=0)
-    check.everything(dataclasses.replace(config, training=training))
+    task = dataclasses.replace(config.task, label_smoothing=0)
+    check.everything(dataclasses.replace(config, task=task))

@@ -171,7 +171,7 @@ BAD = {
     "rate is no number": (["train", "grammar", "--schedule.peak", "nan"], 2, "--schedule.peak"),
     "negative penalty": (["train", "grammar", "--decoding.length-penalty", "-1"], 2, "--decoding.length-penalty"),
     "average of one": (["train", "grammar", "--training.average", "last"], 2, "--training.keep-last"),
-    "bleu of nothing": (["train", "grammar", "--training.validate-sentences", "0"], 2, "--training.metric"),
+    "bleu of nothing": (["train", "grammar", "--task.validate-sentences", "0"], 2, "--task.metric"),
     "grammar of two words": (["train", "grammar", "--data.grammar.max-words", "2"], 2, "--data.grammar.max-words"),
     "demo in a folder of others": (["demo", "--run", "configs"], 2, "no run directory"),
     "no command": ([], 2, "train"),
@@ -233,7 +233,7 @@ def test_module_and_console_script_are_the_same():
 def test_help_names_every_setting(capsys):
     assert run("train", "grammar", "--help") == 0
     out = capsys.readouterr().out
-    for flag in ("--data.source", "--model.attention.score", "--training.label-smoothing", "--seed", "--resume"):
+    for flag in ("--data.source", "--model.attention.score", "--task.label-smoothing", "--seed", "--resume"):
         assert flag in out
 
 

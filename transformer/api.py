@@ -23,7 +23,7 @@ from transformer.decoding.scoring import Scorer, SentenceScores
 from transformer.decoding.translator import Hypothesis, Translator
 from transformer.distributed import sharding as parallel
 from transformer.errors import UsageError
-from transformer.models import families as models
+from transformer.models.build import builder, create, split
 from transformer.models.ensemble import Average, Ensemble
 from transformer.models.interface import Model
 from transformer.training import checkpoint
@@ -163,10 +163,10 @@ def load(run: str | Path, checkpoint: str = "auto") -> Translation:
     settings = rundir.read_config(folder)
     tokenizers = tokenizer.load(Run(folder).tokenizer)
     mesh = parallel.make_mesh(config.Mesh())
-    model = models.create(settings.model, tokenizers.source.size, tokenizers.target.size, settings.seed)
-    graph, fresh = models.split(model)
+    model = create(settings.model, tokenizers.source.size, tokenizers.target.size, settings.seed)
+    graph, fresh = split(model)
     name, parameters = restore(Run(folder), checkpoint, fresh, settings.training, mesh)
-    return _translation(settings, tokenizers, parameters, name, models.builder(graph), mesh)
+    return _translation(settings, tokenizers, parameters, name, builder(graph), mesh)
 
 
 def ensemble(members: Sequence[Translation], average: Average = "probability") -> Translation:

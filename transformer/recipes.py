@@ -4,9 +4,8 @@ import dataclasses
 import difflib
 import runpy
 from pathlib import Path
-from typing import Any
 
-from transformer.config import Config, Rnn
+from transformer.config import Config
 from transformer.errors import UsageError
 from transformer.training import run_directory as rundir
 
@@ -47,22 +46,12 @@ def find(recipe: str) -> tuple[str, Config]:
 
 def smoke(settings: Config) -> Config:
     """The same recipe shrunk to seconds: little data, a tiny model, ten updates. The shape of it stays."""
-    model: Any = settings.model
-    depth = {"encoder_layers": min(2, model.encoder_layers), "decoder_layers": min(2, model.decoder_layers)}
-    if isinstance(model, Rnn):
-        readout = 32 if model.readout or model.tie != "none" else 0
-        model = dataclasses.replace(
-            model, **depth, embedding=32, width=32, encoder_width=model.encoder_width and 16, readout=readout
-        )
-    else:
-        model = dataclasses.replace(model, **depth, width=8 * model.attention.heads, feedforward=64)
     grammar = dataclasses.replace(settings.data.grammar, train=500, validation=20, test=20)
     training = dataclasses.replace(
         settings.training,
         steps=10,
         log_every=2,
         validate_every=5,
-        validate_sentences=min(8, settings.training.validate_sentences),
         minutes=0.0,
     )
     rows = settings.batching.batch_multiple * settings.training.accumulate
@@ -71,6 +60,7 @@ def smoke(settings: Config) -> Config:
         settings,
         data=dataclasses.replace(settings.data, limit=500, max_length=length, grammar=grammar),
         batching=dataclasses.replace(settings.batching, tokens=max(1024, rows * length), shapes=2),
-        model=model,
+        task=settings.task.smoke(),
+        model=settings.model.smoke(),
         training=training,
     )

@@ -14,8 +14,8 @@ CELLS = find(Path(__file__).parent.parent / "attention_variants").whole
 
 def guided(cell: str, **changes: object) -> Cell:
     settings = CELLS[f"long_{cell}"].config
-    training = dataclasses.replace(settings.training, guided=Guided(weight=0.5, **changes))
-    return Cell(dataclasses.replace(settings, training=training), seeds=(1, 2, 3))
+    task = dataclasses.replace(settings.task, guided=Guided(weight=0.5, **changes))
+    return Cell(dataclasses.replace(settings, task=task), seeds=(1, 2, 3))
 
 
 study = Study(

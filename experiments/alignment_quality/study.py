@@ -13,7 +13,7 @@ from transformer.study.cells import Cell, Pair, Study, find
 VARIANTS = "../attention_variants"
 CELLS = find(Path(__file__).parent / VARIANTS).cells
 transformer = CELLS["transformer"].config
-guided = dataclasses.replace(transformer.training, guided=Guided(weight=0.5))
+guided = dataclasses.replace(transformer.task, guided=Guided(weight=0.5))
 
 study = Study(
     cells={
@@ -24,7 +24,7 @@ study = Study(
                 *("luong_general_local_p", "luong_concat_global", "luong_location_global", "transformer"),
             )
         },
-        "transformer_guided": Cell(dataclasses.replace(transformer, training=guided), seeds=(1, 2, 3)),
+        "transformer_guided": Cell(dataclasses.replace(transformer, task=guided), seeds=(1, 2, 3)),
     },
     baselines=("transformer",),
     pairs=(Pair("transformer_guided", "transformer", "BLEU"),),

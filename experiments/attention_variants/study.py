@@ -9,7 +9,8 @@ models twice as wide and more than three times the tokens.
 import dataclasses
 
 from transformer import recipes
-from transformer.config import Attention, Batching, Config, Model, Rnn, Training, Transformer
+from transformer.config import Attention, Batching, Config, Rnn, Training, Transformer, Translation
+from transformer.models.config import ModelConfig
 from transformer.study.cells import Cell, Pair, Study
 
 SEEDS = (1, 2, 3)
@@ -32,7 +33,7 @@ def bahdanau(score: str) -> Rnn:
     return Rnn(decoder="bahdanau", cell="gru", attention=Attention(score=score))
 
 
-MODELS: dict[str, Model] = {
+MODELS: dict[str, ModelConfig] = {
     "plain_sutskever": luong("none"),
     "plain_cho": bahdanau("none"),
     "bahdanau": bahdanau("additive"),
@@ -49,7 +50,7 @@ MODELS: dict[str, Model] = {
 BESIDE = ("luong_concat_local_m", "luong_concat_local_p", "luong_location_local_m", "luong_location_local_p")
 
 
-def sized(model: Model, width: int, dropout: float, transformer: Model) -> Model:
+def sized(model: ModelConfig, width: int, dropout: float, transformer: ModelConfig) -> ModelConfig:
     """A recurrent model of a width; the Transformer as it is given."""
     if not isinstance(model, Rnn):
         return dataclasses.replace(transformer, dropout=dropout)
@@ -66,19 +67,20 @@ def sized(model: Model, width: int, dropout: float, transformer: Model) -> Model
     )
 
 
-def short(corpus: Config, model: Model, dropout: float) -> Config:
+def short(corpus: Config, model: ModelConfig, dropout: float) -> Config:
     return dataclasses.replace(
         corpus,
         model=sized(model, 128, dropout, demo.model),
         batching=Batching(tokens=1_024, shapes=3),
         schedule=demo.schedule,
-        training=Training(steps=UPDATES, validate_every=UPDATES, validate_sentences=0, metric="loss"),
+        task=Translation(validate_sentences=0, metric="loss"),
+        training=Training(steps=UPDATES, validate_every=UPDATES),
     )
 
 
-def long(model: Model) -> Config:
-    training = Training(steps=2_000, validate_every=500, validate_sentences=200)
-    return dataclasses.replace(grammar, model=sized(model, 256, 0.1, grammar.model), training=training)
+def long(model: ModelConfig) -> Config:
+    training, task = Training(steps=2_000, validate_every=500), Translation(validate_sentences=200)
+    return dataclasses.replace(grammar, model=sized(model, 256, 0.1, grammar.model), task=task, training=training)
 
 
 study = Study(

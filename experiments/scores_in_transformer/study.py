@@ -6,7 +6,7 @@ Every attention of the model (encoder, decoder, cross) has the cell's score; not
 import dataclasses
 
 from transformer import recipes
-from transformer.config import Batching, Config, Training
+from transformer.config import Batching, Config, Training, Translation
 from transformer.study.cells import Cell, Study
 
 _, demo = recipes.find("demo")
@@ -21,7 +21,8 @@ def config(corpus: Config, score: str, dropout: float) -> Config:
         model=dataclasses.replace(demo.model, attention=attention, dropout=dropout),
         batching=Batching(tokens=1_024, shapes=3),
         schedule=demo.schedule,
-        training=Training(steps=UPDATES, validate_every=UPDATES, validate_sentences=0, metric="loss"),
+        task=Translation(validate_sentences=0, metric="loss"),
+        training=Training(steps=UPDATES, validate_every=UPDATES),
     )
 
 

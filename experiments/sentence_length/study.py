@@ -8,7 +8,7 @@ are words; on Multi30k they are pieces.
 import dataclasses
 
 from transformer import recipes
-from transformer.config import Attention, Batching, Config, Rnn, Tokenizer, Training
+from transformer.config import Attention, Batching, Config, Rnn, Tokenizer, Training, Translation
 from transformer.study.cells import Cell, Pair, Study
 
 LIMITS = (15, 30)
@@ -38,7 +38,8 @@ def config(corpus: Config, score: str, limit: int, dropout: float) -> Config:
         model=model,
         batching=Batching(tokens=1_024, shapes=3),
         schedule=demo.schedule,
-        training=Training(steps=UPDATES, validate_every=UPDATES, validate_sentences=0, metric="loss"),
+        task=Translation(validate_sentences=0, metric="loss"),
+        training=Training(steps=UPDATES, validate_every=UPDATES),
     )
 
 

@@ -25,7 +25,7 @@ from transformer.config import Rnn
 from transformer.data.batching.batches import Batch
 from transformer.data.batching.buckets import Bucket
 from transformer.distributed import sharding as parallel
-from transformer.models import families as models
+from transformer.models.build import create, split
 from transformer.training import flops
 from transformer.training import optimizer as optim
 from transformer.training import step as update
@@ -63,7 +63,7 @@ def estimate(recipe: str, length: int) -> dict[str, float | str | dict[str, floa
             training=dataclasses.replace(settings.training, loss_chunk=rows * length),
         )
     # Of the model and of the state only shapes are made.
-    graph, parameters = models.split(nnx.eval_shape(lambda: models.create(settings.model, vocabulary, vocabulary, 1)))
+    graph, parameters = split(nnx.eval_shape(lambda: create(settings.model, vocabulary, vocabulary, 1)))
     optimizer = optim.optimizer(
         settings.optimizer, optim.schedule(settings.schedule, settings.model.width, settings.training.steps)
     )

@@ -24,7 +24,7 @@ from transformer.data.batching import epochs as supply
 from transformer.data.batching.batches import Batch
 from transformer.data.batching.buckets import Bucket
 from transformer.distributed import sharding as parallel
-from transformer.models import families as models
+from transformer.models.build import create, split
 from transformer.tasks.translation.prepare import prepare
 from transformer.training import optimizer as optim
 from transformer.training.flops import useful_flops
@@ -49,7 +49,7 @@ class Measure:
         settings = self.config
         prepared = prepare(settings, None)
         sizes = (prepared.tokenizers.source.size, prepared.tokenizers.target.size)
-        graph, parameters = models.split(models.create(settings.model, *sizes, settings.seed))
+        graph, parameters = split(create(settings.model, *sizes, settings.seed))
         rate = optim.schedule(settings.schedule, settings.model.width, settings.training.steps)
         optimizer = optim.optimizer(settings.optimizer, rate)
         mesh = parallel.make_mesh(settings.mesh)

@@ -22,7 +22,7 @@ from transformer import config
 from transformer.__main__ import ask_for_huge_pages
 from transformer.attention.attend import attend, fused
 from transformer.attention.scores import scaled_dot
-from transformer.models import families as models
+from transformer.models.build import create, split
 from transformer.nn import dropout
 from transformer.nn.layers import Embedding, Output
 from transformer.nn.losses import cross_entropy
@@ -152,7 +152,7 @@ def layers(s: Parts) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
     }.items():
         shape = {"width": s.width, "feedforward": 2 * s.width, "attention": config.Attention(heads=s.heads)}
         model = config.Transformer(**({"dropout": 0.0} | shape | changes))
-        graph, parameters = models.split(models.create(model, s.vocabulary, s.vocabulary, 1))
+        graph, parameters = split(create(model, s.vocabulary, s.vocabulary, 1))
 
         def total(parameters: Any, key: jax.Array, graph: Any = graph) -> jax.Array:
             net = nnx.merge(graph, parameters)
@@ -166,7 +166,7 @@ def layers(s: Parts) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
 def optimizer(s: Parts) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
     """the update of all parameters from their gradients (nothing backward)"""
     model = config.Transformer(width=s.width, feedforward=2 * s.width, attention=config.Attention(heads=s.heads))
-    _, parameters = models.split(models.create(model, s.vocabulary, s.vocabulary, 1))
+    _, parameters = split(create(model, s.vocabulary, s.vocabulary, 1))
     contestants = {}
     for name, settings in {
         "adam": config.Optimizer(clip=0.0),

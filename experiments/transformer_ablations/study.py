@@ -9,7 +9,7 @@ import dataclasses
 from typing import Any
 
 from transformer import recipes
-from transformer.config import Batching, Config, Training
+from transformer.config import Batching, Config, Training, Translation
 from transformer.study.cells import Cell, Study
 
 UPDATES = 1_200
@@ -20,7 +20,8 @@ base = dataclasses.replace(
     model=dataclasses.replace(demo.model, dropout=0.1),
     batching=Batching(tokens=1_024, shapes=3),
     schedule=demo.schedule,
-    training=Training(steps=UPDATES, validate_every=UPDATES, validate_sentences=0, metric="loss"),
+    task=Translation(validate_sentences=0, metric="loss"),
+    training=Training(steps=UPDATES, validate_every=UPDATES),
 )
 
 
@@ -33,7 +34,7 @@ def heads(number: int) -> Config:
 
 
 def smoothing(share: float) -> Config:
-    return dataclasses.replace(base, training=dataclasses.replace(base.training, label_smoothing=share))
+    return dataclasses.replace(base, task=dataclasses.replace(base.task, label_smoothing=share))
 
 
 CONFIGS = {

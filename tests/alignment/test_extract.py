@@ -16,7 +16,7 @@ from transformer.config import Attention, Mesh, Rnn
 from transformer.data.tokenizers.tokenizer import Tokenizers, Word
 from transformer.distributed import sharding as parallel
 from transformer.errors import UsageError
-from transformer.models import families as models
+from transformer.models.build import builder, create, split
 from transformer.special_tokens import BEGIN, END
 
 WORDS = ["<pad>", "<unk>", "<s>", "</s>", "a", "b", "c", "d", "e", "f", "g"]
@@ -32,11 +32,11 @@ PAIRS = [("a b c", "d e"), ("", "a"), ("c", "a b c d e f"), ("a", ""), ("g f e d
 
 @pytest.fixture(params=MODELS)
 def extractor(request):
-    graph, parameters = models.split(models.create(MODELS[request.param], 11, 11, 1))
+    graph, parameters = split(create(MODELS[request.param], 11, 11, 1))
     random = np.random.default_rng(1)
     louder = jax.tree.map(lambda p: p + 0.3 * random.normal(size=p.shape).astype(np.float32), parameters)
     mesh = parallel.make_mesh(Mesh())
-    return Extractor(models.builder(graph), TOKENIZERS, MODELS[request.param], mesh), graph, louder
+    return Extractor(builder(graph), TOKENIZERS, MODELS[request.param], mesh), graph, louder
 
 
 def encode(text):

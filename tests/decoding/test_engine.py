@@ -10,7 +10,7 @@ from tests.conftest import tiny
 from transformer.config import Attention, Decoding, Mesh, Rnn
 from transformer.decoding.engine import Engine, Job, Places, _sizes
 from transformer.distributed import sharding as parallel
-from transformer.models import families as models
+from transformer.models.build import builder, create, split
 from transformer.models.ensemble import Ensemble
 
 V = 30
@@ -29,8 +29,8 @@ SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("plain", "ensemb
 @pytest.fixture(scope="module", params=["transformer", "luong", *SLOW])
 def engine(request):
     names = ["transformer", "luong"] if request.param == "ensemble" else [request.param]
-    built = [models.split(models.create(SETTINGS[name], V, V, 3)) for name in names]
-    builders = [models.builder(graph) for graph, _ in built]
+    built = [split(create(SETTINGS[name], V, V, 3)) for name in names]
+    builders = [builder(graph) for graph, _ in built]
     # Sure enough of themselves that translations differ in length.
     random = np.random.default_rng(1)
     louder = [_louder(parameters, random) for _, parameters in built]
@@ -142,8 +142,8 @@ def test_small_batches_are_refilled_before_all_of_them_is_done(engine, monkeypat
 
 
 def test_a_model_of_few_positions_searches():
-    graph, parameters = models.split(models.create(tiny(width=8, max_length=9), V, V, 3))
-    machine = Engine(models.builder(graph), parallel.make_mesh(Mesh(1)), 9)
+    graph, parameters = split(create(tiny(width=8, max_length=9), V, V, 3))
+    machine = Engine(builder(graph), parallel.make_mesh(Mesh(1)), 9)
     todo = [job._replace(source=[*job.source[:-1][:8], 3], most=min(job.most, 9)) for job in jobs(40)]
     assert len(list(machine.run(parameters, todo, Decoding(beam=2, batch=16)))) == 40
 

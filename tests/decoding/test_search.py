@@ -18,7 +18,7 @@ from transformer.decoding import search
 from transformer.decoding.candidates import likeliest
 from transformer.decoding.limits import Limits
 from transformer.decoding.penalties import coverage_penalty, length_penalty
-from transformer.models import families as models
+from transformer.models.build import create, split
 
 V = 7
 WORDS = [1, 4, 5, 6]
@@ -39,7 +39,7 @@ SETTINGS = {
     "bahdanau": recurrent("additive", decoder="bahdanau", cell="gru", bidirectional=True),
     "no attention, reversed": recurrent("none", encoder_layers=2, decoder_layers=2, reverse=True),
 }
-GRAPHS = {name: models.split(models.create(model, V, V, 1))[0] for name, model in SETTINGS.items()}
+GRAPHS = {name: split(create(model, V, V, 1))[0] for name, model in SETTINGS.items()}
 every_model = pytest.mark.parametrize("name", SETTINGS)
 # Every penalty and beam on one family, and every family on one of each: a search knows no model.
 PENALTIES = [("transformer", alpha) for alpha in (0.0, 0.6, 1.0)] + [(name, 0.6) for name in list(SETTINGS)[1:]]
@@ -55,7 +55,7 @@ class Sure(NamedTuple):
 
     @classmethod
     def of(cls, name, seed):
-        _, parameters = models.split(models.create(SETTINGS[name], V, V, seed))
+        _, parameters = split(create(SETTINGS[name], V, V, seed))
         random = np.random.default_rng(seed)
         louder = jax.tree.map(lambda p: p + 0.5 * random.normal(size=p.shape).astype(np.float32), parameters)
         return cls(GRAPHS[name], louder)
@@ -320,7 +320,7 @@ def test_equal_continuations_come_in_their_order():
 
 
 SMALL = 6  # three words, the unknown mark among them
-SMALL_GRAPHS = {name: models.split(models.create(model, SMALL, SMALL, 1)) for name, model in SETTINGS.items()}
+SMALL_GRAPHS = {name: split(create(model, SMALL, SMALL, 1)) for name, model in SETTINGS.items()}
 EVERY = [[*words, END] for n in range(4) for words in itertools.product([1, 4, 5], repeat=n)]
 
 

@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import tiny
 from transformer import config
 from transformer.data.batching.batches import Batch
-from transformer.models import families as models
+from transformer.models.build import create
 from transformer.training.flops import useful_flops
 
 THROUGHPUT = Path(__file__).parent.parent.parent / "experiments" / "throughput"
@@ -54,7 +54,7 @@ def rnn(score, window="global", **changes):
     ids=lambda model: f"{type(model).__name__} {model.attention.score}",
 )
 def test_useful_operations_are_those_of_the_traced_model_without_padding(model):
-    net = models.create(model, 50, 50, 1)
+    net = create(model, 50, 50, 1)
     lengths = [(5, 7), (3, 4)]
 
     def forward(source, target):

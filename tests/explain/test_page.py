@@ -16,7 +16,7 @@ from tests.conftest import tiny
 from transformer.config import Attention
 from transformer.explain.page import write_page
 from transformer.explain.steps import decoder_steps, encoder_steps
-from transformer.models import families as models
+from transformer.models.build import create, split
 
 LONG = (
     "▁The ▁old ▁fisher man ▁who ▁had ▁sold ▁his ▁little ▁wooden ▁house ▁near ▁the ▁harbour ▁last ▁winter ▁told ▁the "
@@ -34,7 +34,7 @@ CHANGES = {
 
 def make(name):
     """Steps of a random model, loud enough that heads differ: layer 1 of an encoder and a decoder, layer 0 else."""
-    graph, parameters = models.split(models.create(tiny(**CHANGES[name]), 13, 13, 1))
+    graph, parameters = split(create(tiny(**CHANGES[name]), 13, 13, 1))
     random = np.random.default_rng(0)
     louder = jax.tree.map(lambda p: p + 0.3 * random.normal(size=p.shape).astype(np.float32), parameters)
     model = nnx.merge(graph, louder)

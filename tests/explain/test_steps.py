@@ -14,7 +14,7 @@ from transformer import cli
 from transformer.config import Attention, Rnn
 from transformer.explain.steps import decoder_steps, encoder_steps
 from transformer.explain.terminal import text
-from transformer.models import families as models
+from transformer.models.build import create, split
 from transformer.nn import layers
 
 PIECES = ["a", "b", "c", "</s>", "<pad>"]
@@ -28,7 +28,7 @@ def model(request):
         "dot": {"attention": Attention(score="dot", heads=2)},
         "learned": {"positions": "learned"},
     }[request.param]
-    graph, parameters = models.split(models.create(tiny(**changes), 13, 13, 1))
+    graph, parameters = split(create(tiny(**changes), 13, 13, 1))
     random = np.random.default_rng(0)
     louder = jax.tree.map(lambda p: p + 0.2 * random.normal(size=p.shape).astype(np.float32), parameters)
     return nnx.merge(graph, louder)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from transformer.models import families as models
+from transformer.models.build import create, split
 
 SOURCE = jnp.array([[5, 6, 7, 3, 0, 0], [8, 9, 10, 11, 4, 3], [3, 0, 0, 0, 0, 0]], jnp.int32)
 TARGET = jnp.array([[2, 5, 6, 7, 0], [2, 8, 9, 10, 11], [2, 4, 0, 0, 0]], jnp.int32)
@@ -21,7 +21,7 @@ class Variant(NamedTuple):
 
     @classmethod
     def of(cls, settings):
-        graph, parameters = models.split(models.create(settings, 13 if settings.tie == "all" else 17, 13, seed=3))
+        graph, parameters = split(create(settings, 13 if settings.tie == "all" else 17, 13, seed=3))
         random = np.random.default_rng(0)
         # Fresh norms and biases are ones and zeros, which would hide a missing one.
         parameters = jax.tree.map(lambda p: p + 0.1 * random.normal(size=p.shape).astype(np.float32), parameters)

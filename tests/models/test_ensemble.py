@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import tiny
 from transformer.config import Attention, Rnn
-from transformer.models import families as models
+from transformer.models.build import create
 from transformer.models.ensemble import Ensemble
 from transformer.models.interface import Model
 
@@ -23,7 +23,7 @@ def members():
         Rnn(embedding=6, width=8, attention=Attention(score="general"), max_length=32),
         Rnn(embedding=6, width=10, attention=Attention(score="none"), decoder="bahdanau", cell="gru", max_length=32),
     ]
-    return [models.create(one, V, V, seed) for seed, one in enumerate(settings)]
+    return [create(one, V, V, seed) for seed, one in enumerate(settings)]
 
 
 @pytest.mark.parametrize("average", ["probability", "log-probability"])

@@ -9,7 +9,7 @@ from flax import nnx
 from tests.conftest import tiny
 from tests.models.conftest import SOURCE, TARGET, Variant
 from transformer.config import Attention
-from transformer.models import families as models
+from transformer.models.build import create, split
 from transformer.nn import layers
 
 VARIANTS = {
@@ -129,8 +129,8 @@ def test_unrolled_equals_scanned():
     """Also the gradients, dropout on: the flag changes how XLA compiles and nothing else."""
 
     def gradient(unroll):
-        model = models.create(tiny(unroll=unroll), 13, 13, 1)
-        graph, parameters = models.split(model)
+        model = create(tiny(unroll=unroll), 13, 13, 1)
+        graph, parameters = split(model)
 
         def loss(parameters):
             model = nnx.merge(graph, parameters)
@@ -164,13 +164,13 @@ def test_dropout_needs_a_key_and_follows_it(tiny_model):
 
 @pytest.mark.parametrize(("tie", "tables"), [("all", 1), ("target", 2), ("none", 3)])
 def test_tied_tables_are_one_parameter(tie, tables):
-    _, parameters = models.split(models.create(tiny(tie=tie), 13, 13, 1))
+    _, parameters = split(create(tiny(tie=tie), 13, 13, 1))
     paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(parameters) if path[-1].key == "table"]
     assert len(paths) == tables
 
 
 def test_tying_survives_split_and_merge():
-    graph, parameters = models.split(models.create(tiny(), 13, 13, 1))
+    graph, parameters = split(create(tiny(), 13, 13, 1))
     parameters["embed_source"]["table"] = jnp.ones_like(parameters["embed_source"]["table"])
     model = nnx.merge(graph, parameters)
     assert float(model.embed_target.table[0, 0]) == 1.0
@@ -186,7 +186,7 @@ def test_sinusoids_by_hand():
 def test_number_of_parameters_by_hand():
     """Table of 13; a layer's attention 4 D^2, feed-forward 2 D F + F + D, norms 2 D each."""
     settings = dataclasses.replace(tiny(), encoder_layers=1, decoder_layers=1)
-    _, parameters = models.split(models.create(settings, 13, 13, 1))
+    _, parameters = split(create(settings, 13, 13, 1))
     D, F = 16, 24
     encoder = 4 * D * D + 2 * D * F + F + D + 2 * 2 * D
     decoder = 8 * D * D + 2 * D * F + F + D + 3 * 2 * D

@@ -5,7 +5,7 @@ import optax
 import pytest
 from flax import nnx
 
-from transformer.models import families as models
+from transformer.models.build import split
 from transformer.nn import layers
 from transformer.nn.losses import cross_entropy, guiding
 
@@ -31,7 +31,7 @@ def problem():
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_chunked_loss_and_gradients_equal_the_plain_ones(problem, chunk, smoothing):
     output, hidden, targets = problem
-    graph, parameters = models.split(output)
+    graph, parameters = split(output)
 
     def chunked(parameters, hidden):
         module = nnx.merge(graph, parameters)
@@ -57,7 +57,7 @@ def test_per_token_values_are_the_unsmoothed_ones(problem):
 
 def test_no_more_than_a_chunk_of_logits_is_ever_held(problem):
     output, hidden, targets = problem
-    graph, parameters = models.split(output)
+    graph, parameters = split(output)
     gradient = jax.grad(lambda p: cross_entropy(nnx.merge(graph, p), hidden, targets, chunk=10)[0])
     text = str(jax.make_jaxpr(gradient)(parameters))
     assert "f32[10,23]" in text, "pieces of two positions"

@@ -13,7 +13,7 @@ from tests.training.test_loop import NOTHING, make_batch, with_training
 from transformer import config
 from transformer.config import Attention, Rnn
 from transformer.distributed import sharding as parallel
-from transformer.models import families as models
+from transformer.models.build import builder, create, split
 from transformer.nn.precision import summed
 from transformer.training import optimizer as optim
 from transformer.training import step as update
@@ -31,7 +31,7 @@ MODELS = {
 def trained(request):
     """Of each precision: the step as a function, its first state, and 30 updates: (losses, gradients of the first)."""
     model = MODELS[request.param]
-    graph, parameters = models.split(models.create(model, 13, 13, 1))
+    graph, parameters = split(create(model, 13, 13, 1))
     optimizer = optim.optimizer(config.Optimizer(name="sgd", clip=0.0), lambda _: 0.5)
     mesh = parallel.make_mesh(config.Mesh(data=1))
     batch, found = make_batch(16), {"bridge": BRIDGE[request.param]}
@@ -124,13 +124,13 @@ def test_a_sum_over_many_products_does_not_stop_growing():
 def test_validation_and_search_stay_float32():
     """What an update computes in is no property of the model that others are given."""
     model = MODELS["transformer"]
-    graph, parameters = models.split(models.create(model, 13, 13, 1))
-    before = str(jax.make_jaxpr(lambda p: models.builder(graph)(p).encode(make_batch(2).source).states)(parameters))
+    graph, parameters = split(create(model, 13, 13, 1))
+    before = str(jax.make_jaxpr(lambda p: builder(graph)(p).encode(make_batch(2).source).states)(parameters))
     settings = with_training(dataclasses.replace(config.Config(), model=model), precision="bfloat16")
     optimizer = optim.optimizer(settings.optimizer, lambda _: 1e-3)
     step = update.make_step(graph, optimizer, settings, parallel.make_mesh(config.Mesh(data=1)))
     state = {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)}
     jax.eval_shape(step, state, make_batch(2), NOTHING)
-    after = str(jax.make_jaxpr(lambda p: models.builder(graph)(p).encode(make_batch(2).source).states)(parameters))
+    after = str(jax.make_jaxpr(lambda p: builder(graph)(p).encode(make_batch(2).source).states)(parameters))
     assert "bf16" not in after
     assert after == before

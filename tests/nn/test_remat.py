@@ -8,7 +8,7 @@ from flax import nnx
 from tests.conftest import tiny
 from tests.training.test_loop import make_batch
 from transformer.config import Attention, Rnn
-from transformer.models import families as models
+from transformer.models.build import create, split
 
 DEEP = tiny(encoder_layers=6, decoder_layers=2, width=16, feedforward=64)
 RNN = Rnn(embedding=16, width=16, decoder="bahdanau", cell="gru", attention=Attention(score="additive", hidden=32))
@@ -17,7 +17,7 @@ BATCH = make_batch(8)
 
 
 def compiled(model, how):
-    graph, parameters = models.split(models.create(model, 13, 13, 1))
+    graph, parameters = split(create(model, 13, 13, 1))
 
     def loss(parameters):
         net = nnx.merge(graph, parameters)

@@ -162,12 +162,12 @@ def test_drawing_needs_pieces_and_no_links(settings):
     drawn = dataclasses.replace(settings, tokenizer=TokenizerConfig(kind="word", sampling=0.1))
     with pytest.raises(UsageError, match=r"--tokenizer\.sampling"):
         check.everything(drawn)
-    guided = dataclasses.replace(settings.training.guided, weight=0.5)
+    guided = dataclasses.replace(settings.task.guided, weight=0.5)
     settings = dataclasses.replace(
         settings,
         data=Data(),
         tokenizer=TokenizerConfig(kind="bpe", sampling=0.1),
-        training=dataclasses.replace(settings.training, guided=guided),
+        task=dataclasses.replace(settings.task, guided=guided),
     )
     with pytest.raises(UsageError, match=r"--training\.guided\.weight"):
         check.everything(settings)

@@ -55,8 +55,8 @@ def command(recipe, *arguments, devices=1, cwd=ROOT, before=()):
 def train(recipe, run, *more, **where):
     """A training process."""
     arguments = ["train", str(recipe), "--run", str(run), "--resume"]
-    arguments += ["--training.steps", "400", "--training.validate-every", "5", "--training.validate-sentences", "0"]
-    arguments += ["--training.metric", "loss", "--training.keep-last", "2", "--training.log-every", "1"]
+    arguments += ["--training.steps", "400", "--training.validate-every", "5", "--task.validate-sentences", "0"]
+    arguments += ["--task.metric", "loss", "--training.keep-last", "2", "--training.log-every", "1"]
     return command(recipe, *arguments, *more, **where)
 
 
@@ -179,10 +179,10 @@ def test_a_request_to_stop_reaches_all_processes(recipe, tmp_path, mesh):
 
 
 def test_processes_that_were_given_other_settings_end_at_once(recipe, tmp_path):
-    children = together(recipe, tmp_path / "run", each=[(), ("--training.label-smoothing", "0.2")])
+    children = together(recipe, tmp_path / "run", each=[(), ("--task.label-smoothing", "0.2")])
     for code, said in ended(children, 120):
         assert code == 2
-        assert "--training.label-smoothing is 0.1 in process 0 and 0.2 in process 1" in said
+        assert "--task.label-smoothing is 0.1 in process 0 and 0.2 in process 1" in said
 
 
 NO_LARGE_FILES = ["bash", "-c", 'ulimit -f 20; exec "$@"', "limited"]

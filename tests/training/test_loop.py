@@ -19,7 +19,7 @@ from transformer.commands import workflow
 from transformer.data.batching.batches import Batch
 from transformer.distributed import sharding as parallel
 from transformer.errors import InterruptedRunError, TransformerError, UsageError
-from transformer.models import families as models
+from transformer.models.build import create, split
 from transformer.training import logger as logbook
 from transformer.training import loop as training
 from transformer.training import optimizer as optim
@@ -32,7 +32,13 @@ NOTHING = jnp.zeros((1, 3))
 
 
 def with_training(settings, **changes):
-    return dataclasses.replace(settings, training=dataclasses.replace(settings.training, **changes))
+    """Settings with other ones of training, or of the task."""
+    task = {name: changes.pop(name) for name in list(changes) if hasattr(settings.task, name)}
+    return dataclasses.replace(
+        settings,
+        task=dataclasses.replace(settings.task, **task),
+        training=dataclasses.replace(settings.training, **changes),
+    )
 
 
 def final(folder: Path):
@@ -149,7 +155,7 @@ def make_batch(rows, seed=0):
 
 
 def one_step(settings, batch):
-    graph, parameters = models.split(models.create(settings.model, 13, 13, 1))
+    graph, parameters = split(create(settings.model, 13, 13, 1))
     optimizer = optim.optimizer(settings.optimizer, lambda _: 1e-3)
     state = {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)}
     mesh = parallel.make_mesh(config.Mesh(data=1))
@@ -183,7 +189,7 @@ def test_the_reported_loss_is_the_mean_over_tokens_with_the_gradient_of_it():
     model = tiny(dropout=0.0, attention_dropout=0.0, feedforward_dropout=0.0)
     settings = config.Config(model=model, optimizer=config.Optimizer(clip=0.0))
     batch = make_batch(8)
-    graph, parameters = models.split(models.create(settings.model, 13, 13, 1))
+    graph, parameters = split(create(settings.model, 13, 13, 1))
 
     def plain(parameters):
         net = nnx.merge(graph, parameters)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import tiny
 from transformer import config
-from transformer.models import families as models
+from transformer.models.build import create, split
 from transformer.training import optimizer as optim
 
 
@@ -119,7 +119,7 @@ def test_clipping_bounds_the_global_norm(scale):
 
 
 def test_weight_decay_spares_biases_and_norms():
-    _, parameters = models.split(models.create(tiny(activation="swiglu", positions="learned"), 13, 13, 1))
+    _, parameters = split(create(tiny(activation="swiglu", positions="learned"), 13, 13, 1))
     parameters = jax.tree.map(jnp.ones_like, parameters)
     optimizer = optim.optimizer(config.Optimizer(name="adamw", weight_decay=0.5, clip=0.0), lambda _: 1.0)
     updates, _ = optimizer.update(gradients_like(parameters, 0.0), optimizer.init(parameters), parameters)

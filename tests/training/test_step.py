@@ -14,7 +14,7 @@ from transformer.commands import workflow
 from transformer.data.batching.batches import Batch
 from transformer.distributed import sharding as parallel
 from transformer.errors import InterruptedRunError, UsageError
-from transformer.models import families as models
+from transformer.models.build import create, split
 from transformer.training import optimizer as optim
 from transformer.training import step as update
 from transformer.training.checkpoint import Checkpoints
@@ -27,7 +27,7 @@ MODEL = tiny(encoder_layers=1, decoder_layers=1, dropout=0.0, attention_dropout=
 def begun(**changes):
     """A step compiled by jax.jit, and its first state; plain gradient descent of rate 1."""
     settings = with_training(config.Config(model=MODEL), **changes)
-    graph, parameters = models.split(models.create(MODEL, 13, 13, 1))
+    graph, parameters = split(create(MODEL, 13, 13, 1))
     optimizer = optim.optimizer(config.Optimizer(name="sgd", clip=0.0), lambda _: 1.0)
     state = update.begin(parameters, optimizer, MESH, ema=settings.training.ema > 0)
     return jax.jit(update.make_step(graph, optimizer, settings, MESH)), state

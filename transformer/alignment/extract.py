@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from transformer import config
 from transformer.alignment.record import Attended, Side
 from transformer.data.tokenizers.tokenizer import Tokenizers
 from transformer.decoding.engine import padded
 from transformer.distributed import sharding as parallel
+from transformer.models.config import SequenceToSequence
 from transformer.models.interface import Model
 from transformer.special_tokens import BEGIN, END
 
@@ -35,7 +35,7 @@ class Pair(NamedTuple):
 class Extractor:
     """Collects attentions with models that `build` makes of parameters; those come with every call."""
 
-    def __init__(self, build: Callable[[Any], Model], tokenizers: Tokenizers, model: config.Model, mesh: Mesh):
+    def __init__(self, build: Callable[[Any], Model], tokenizers: Tokenizers, model: SequenceToSequence, mesh: Mesh):
         self.build, self.tokenizers, self.max_length, self.mesh = build, tokenizers, model.max_length, mesh
         self._attend = jax.jit(self._attend_batch)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from transformer import config
+from transformer.attention import config
 from transformer.attention.attend import attend, cudnn_serves, fused, masked_softmax
 from transformer.attention.scores import SCORES, Sizes, Start
 from transformer.attention.windows import WINDOWS

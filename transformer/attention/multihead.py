@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from transformer import config
+from transformer.attention import config
 from transformer.attention.mechanism import Mechanism
 
 # Fan-in and fan-out as of the matrices [D, H*K] and [H*K, D].

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from transformer.config import Cluster
+from transformer.distributed.config import Cluster
 from transformer.errors import UsageError
 
 

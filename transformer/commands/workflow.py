@@ -31,7 +31,7 @@ from transformer.distributed import sharding as parallel
 from transformer.errors import TransformerError, UsageError
 from transformer.evaluation import report
 from transformer.evaluation.metrics import bleu
-from transformer.models import families as models
+from transformer.models.build import builder, create, split
 from transformer.tasks.translation.prepare import Prepared, check_identity, keep, prepare
 from transformer.training import loop as training
 from transformer.training import run_directory as rundir
@@ -64,7 +64,7 @@ def train(
             prepared, began_from = _begin(settings, run, recipe, init_from, resume or not cluster.is_first(), held)
         held.callback(prepared.supply.close)
         sizes = prepared.tokenizers.source.size, prepared.tokenizers.target.size
-        graph, parameters = models.split(models.create(settings.model, *sizes, settings.seed))
+        graph, parameters = split(create(settings.model, *sizes, settings.seed))
         parameters = jax.tree.map(np.asarray, parameters)  # on the host: devices will have their own parts
         if began_from is not None and not any(path.name.isdigit() for path in run.checkpoints.glob("*")):
             given = jax.tree.map(np.asarray, api.load(began_from).parameters)
@@ -176,10 +176,10 @@ def make_validation(settings: Config, prepared: Prepared, graph: Any, mesh: Any)
         prepared.supply.buckets,
         settings.batching.batch_multiple * settings.training.accumulate,
     )
-    build = models.builder(graph)
+    build = builder(graph)
     scorer = Scorer(build, mesh, settings.training.loss_chunk)
     translator = Translator(build, prepared.tokenizers, settings.model, mesh)
-    count = settings.training.validate_sentences
+    count = settings.task.validate_sentences
     sources, references = prepared.validation.sources[:count], prepared.validation.targets[:count]
     greedy = dataclasses.replace(settings.decoding, beam=1, n_best=1, samples=0, mbr="none")
 

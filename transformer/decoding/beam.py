@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from transformer.config import Decoding
 from transformer.decoding.candidates import likeliest
+from transformer.decoding.config import Decoding
 from transformer.decoding.hypotheses import Ended, Hypotheses, bound, put, score, take
 from transformer.decoding.limits import Limits
 from transformer.special_tokens import END

@@ -24,8 +24,8 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
-from transformer.config import Decoding
 from transformer.decoding import search
+from transformer.decoding.config import Decoding
 from transformer.decoding.limits import Limits
 from transformer.decoding.search import State
 from transformer.distributed import sharding as parallel

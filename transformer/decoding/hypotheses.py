@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from transformer.config import Decoding
+from transformer.decoding.config import Decoding
 from transformer.decoding.limits import Limits
 from transformer.decoding.penalties import coverage_penalty, length_penalty
 from transformer.special_tokens import PAD

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from transformer.config import Decoding
 from transformer.decoding.candidates import in_blocks, likeliest
+from transformer.decoding.config import Decoding
 from transformer.decoding.hypotheses import Ended, Hypotheses, put, score
 from transformer.decoding.limits import Limits, log_probabilities
 from transformer.special_tokens import END, PAD

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from transformer.config import Decoding
 from transformer.decoding import beam, hypotheses, sampling
+from transformer.decoding.config import Decoding
 from transformer.decoding.hypotheses import Hypotheses
 from transformer.decoding.limits import Limits
 from transformer.models.interface import Cache, Fixed, Model

@@ -11,13 +11,14 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float
 
-from transformer import config
 from transformer.data.tokenizers.tokenizer import Tokenizers
+from transformer.decoding import config
 from transformer.decoding import mbr as risk
 from transformer.decoding.engine import Engine, Found, Job
 from transformer.decoding.unknown import read_lexicon, spell
 from transformer.distributed import processes as cluster
 from transformer.distributed import sharding as parallel
+from transformer.models.config import SequenceToSequence
 from transformer.models.interface import Model
 from transformer.special_tokens import END, PAD, UNKNOWN
 
@@ -47,7 +48,7 @@ class Translator:
     """Searches with models that `build` makes of parameters; those come with every call, so that training can share
     it."""
 
-    def __init__(self, build: Callable[[Any], Model], tokenizers: Tokenizers, model: config.Model, mesh: Mesh):
+    def __init__(self, build: Callable[[Any], Model], tokenizers: Tokenizers, model: SequenceToSequence, mesh: Mesh):
         self.tokenizers, self.max_length, self.reach = tokenizers, model.max_length, model.attention.reach
         self.engine = Engine(build, parallel.own_mesh(mesh), model.max_length)
 

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from transformer import config
+from transformer.distributed import config
 from transformer.errors import TransformerError, UsageError
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from transformer import config
+from transformer.distributed import config
 from transformer.errors import UsageError
 
 AXES = ("data", "fsdp", "model")

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformer import api, config
+from transformer import api
 from transformer.errors import UsageError
 from transformer.explain.page import write_page
 from transformer.explain.steps import Steps, decoder_steps, encoder_steps
 from transformer.explain.terminal import text
+from transformer.models.config import SequenceToSequence
+from transformer.models.transformer.config import Transformer
 from transformer.special_tokens import BEGIN, END, PAD
 
 
@@ -46,8 +48,8 @@ def explain(task: Task) -> None:
         print(f"\nas a page: {task.page}")
 
 
-def _check(task: Task, model: config.Model, place: str) -> None:
-    if not isinstance(model, config.Transformer):
+def _check(task: Task, model: SequenceToSequence, place: str) -> None:
+    if not isinstance(model, Transformer):
         raise UsageError(f"{task.run} is recurrent and has no self-attention; `transformer align` shows its attention")
     other = place in model.attention.places and model.attention
     if other and (other.score not in ("dot", "scaled_dot") or other.window != "global"):

@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from transformer import config
+from transformer.models.transformer import config
 from transformer.nn.dropout import dropout
 from transformer.nn.precision import summed
 from transformer.nn.remat import remat

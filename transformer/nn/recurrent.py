@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from transformer import config
+from transformer.models.rnn import config
 from transformer.nn.dropout import dropout
 from transformer.nn.remat import remat
 

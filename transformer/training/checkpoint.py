@@ -26,11 +26,11 @@ from jax.sharding import Mesh
 from orbax.checkpoint import checkpoint_managers as policies
 from orbax.checkpoint import multihost
 
-from transformer import config
 from transformer.distributed import processes as cluster
 from transformer.distributed.sharding import by_rules, replicated
 from transformer.errors import TransformerError, UsageError
 from transformer.storage import checksums
+from transformer.training import config
 
 log = logging.getLogger(__name__)
 

@@ -66,7 +66,7 @@ class Host:
         if late:
             return f"{self.minutes:.1f} minutes of training"
         if 0 < training.patience <= self.bad:
-            return f"{self.bad} validations without a better {training.metric}"
+            return f"{self.bad} validations without a better result"
         return None
 
 
@@ -162,7 +162,7 @@ def train(
                         validating += time.perf_counter() - paused
                         if not math.isfinite(validation["loss"]):
                             raise NonFiniteLossError(place, {"loss": validation["loss"], "grad_norm": math.nan})
-                        quality = validation["bleu"] if training.metric == "bleu" else -validation["loss"]
+                        quality = validation["bleu"] if settings.task.metric == "bleu" else -validation["loss"]
                         host.judge(quality)
                         book.write("validation", step, validation | {"compilations": len(compiled)})
                     checkpoints.save(state, vars(host), quality)

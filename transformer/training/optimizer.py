@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from transformer import config
+from transformer.training import config
 
 
 def schedule(settings: config.Schedule, width: int, steps: int) -> optax.Schedule:

@@ -64,8 +64,8 @@ def make_step(
     processes end, and save, after the same update.
     """
 
-    guided, pieces = settings.training.guided, settings.training.accumulate
-    by_sentence = settings.training.mean_over == "sentences"
+    guided, pieces = settings.task.guided, settings.training.accumulate
+    by_sentence = settings.task.mean_over == "sentences"
 
     def loss(parameters: Any, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         model = nnx.merge(graph, parameters)
@@ -77,7 +77,7 @@ def make_step(
             model.output,
             hidden,
             batch.target_out,
-            smoothing=settings.training.label_smoothing,
+            smoothing=settings.task.label_smoothing,
             chunk=settings.training.loss_chunk,
         )
         parts = {"nll": nll.sum()}

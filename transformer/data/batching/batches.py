@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from transformer import config
+from transformer.data import config
 from transformer.data.batching.buckets import Bucket, assign, round_up, rows_of
 from transformer.data.examples import Examples, Links, Side
 from transformer.special_tokens import BEGIN, PAD

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from transformer import config
+from transformer.data import config
 
 Ints = NDArray[Any]
 BLOCK = 1 << 20

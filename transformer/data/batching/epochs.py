@@ -17,7 +17,7 @@ import grain
 import numpy as np
 from numpy.typing import NDArray
 
-from transformer import config
+from transformer.data import config
 from transformer.data import examples as made
 from transformer.data.batching.batches import Batch, assemble
 from transformer.data.batching.buckets import Bucket, choose_buckets

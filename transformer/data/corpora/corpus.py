@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, overload
 
 from tqdm import tqdm
 
-from transformer import config
+from transformer.data import config
 from transformer.data.cache import entry
 from transformer.data.corpora import sources
 from transformer.data.corpora.files import find, read_parallel, stream_lines

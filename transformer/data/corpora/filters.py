@@ -28,8 +28,7 @@ from typing import Any, Literal, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from transformer.config import Filter
-from transformer.errors import UsageError
+from transformer.data.config import Filter
 
 Pair = tuple[str, str]
 Form = Literal["none", "nfc", "nfkc"]
@@ -71,7 +70,7 @@ class Cleaner:
 
     def __init__(self, settings: Filter):
         """Raises UsageError for settings that cannot be."""
-        check(settings)
+        settings.check()
         self.settings = settings
         self.read = 0
         """Pairs so far, left out or not."""
@@ -129,14 +128,6 @@ class Seen:
         if len(latest):
             self._runs.append(latest)
         return fresh
-
-
-def check(settings: Filter) -> None:
-    """Raises UsageError for settings that cannot be."""
-    if settings.max_words < 0:
-        raise UsageError(f"--data.filter.max-words={settings.max_words} is negative; 0 means any length")
-    if settings.max_ratio != 0 and not settings.max_ratio >= 1:
-        raise UsageError(f"--data.filter.max-ratio={settings.max_ratio} must be at least 1, or 0 for any ratio")
 
 
 def reasons(settings: Filter) -> list[str]:

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from transformer import config
+from transformer.data import config
 from transformer.data.corpora import files, tfds
 from transformer.errors import TransformerError, UsageError
 

@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 import numpy as np
 import sentencepiece
 
-from transformer import config
 from transformer.data.tokenizers.tokenizer import SentencePiece, Tokenizer
 from transformer.errors import UsageError
 from transformer.special_tokens import UNKNOWN
@@ -35,12 +34,6 @@ Bits = TypeVar("Bits", int, np.ndarray)
 Leaves = tuple["array[int]", list[tuple[int, ...]]]
 """What is known of a word: the edges of disjoint intervals of its draw in ascending order (start, end, start, ...), and
 the ids that each interval gives. (Arrays, and tuples of numbers: a collector of garbage need not look into them.)"""
-
-
-def check(settings: config.Tokenizer) -> None:
-    """Raises UsageError where `settings.sampling` is out of range, or `settings.kind` has nothing to sample."""
-    if settings.sampling != 0:
-        _check(settings.kind, settings.sampling)
 
 
 def sampler(tokenizer: Tokenizer, rate: float) -> "Sampler":

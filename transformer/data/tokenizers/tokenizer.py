@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import sentencepiece
 
-from transformer import config
+from transformer.data import config
 from transformer.data.corpora.filters import Form, normalize
 from transformer.errors import TransformerError
 from transformer.special_tokens import BEGIN, END, PAD, UNKNOWN

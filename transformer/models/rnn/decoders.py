@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from transformer import config
 from transformer.attention.mechanism import Mechanism
+from transformer.models.rnn import config
 from transformer.nn import recurrent
 from transformer.nn.dropout import dropout
 from transformer.nn.layers import keys_for

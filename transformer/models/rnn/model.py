@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from transformer import config
 from transformer.attention import masks
 from transformer.models.interface import Attentions, Memory
+from transformer.models.rnn import config
 from transformer.models.rnn.decoders import Bahdanau, Carry, Luong, Seen
 from transformer.nn import recurrent
 from transformer.nn.dropout import dropout

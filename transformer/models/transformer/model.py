@@ -8,10 +8,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from transformer import config
 from transformer.attention import masks
+from transformer.attention.config import Attention
 from transformer.attention.multihead import MultiHead
 from transformer.models.interface import Attentions, Memory
+from transformer.models.transformer import config
 from transformer.nn import layers
 from transformer.nn.dropout import dropout
 
@@ -36,11 +37,11 @@ class Cache(NamedTuple):
     """Tokens so far."""
 
 
-def _of(model: config.Transformer, place: str) -> config.Attention:
+def _of(model: config.Transformer, place: str) -> Attention:
     """The attention of one of the three places."""
     if place in model.attention.places:
         return model.attention
-    return config.Attention(heads=model.attention.heads, fused=model.attention.fused)
+    return Attention(heads=model.attention.heads, fused=model.attention.fused)
 
 
 class EncoderLayer(nnx.Module):

@@ -70,10 +70,10 @@ def prepare(settings: config.Config, tokenizer_folder: Path | None) -> Prepared:
     train = examples.build(corpora.train, tokenizers, data.max_length, cache)
     for reason, count in (corpora.skipped | train.dropped).items():
         log.warning("left out of training: %d pair(s): %s", count, reason)
-    if settings.training.guided.weight > 0:
+    if settings.task.guided.weight > 0:
         if corpora.train.alignments is None:
             raise UsageError(
-                "--training.guided.weight needs the training pairs' word alignments: name a file with --data.alignments"
+                "--task.guided.weight needs the training pairs' word alignments: name a file with --data.alignments"
             )
         train = examples.link(train, corpora.train, tokenizers, data.max_length)
         if train.links is not None and train.links.unusable:

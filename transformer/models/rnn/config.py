@@ -1,0 +1,102 @@
+"""Settings of the recurrent encoder-decoders."""
+
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Interval
+
+from transformer.attention.config import Attention, needs_equal_widths
+from transformer.errors import UsageError
+from transformer.models.config import SequenceToSequence
+
+
+@dataclass(frozen=True)
+class Rnn(SequenceToSequence):
+    """Recurrent encoder-decoders: Sutskever 2014, Cho 2014, Bahdanau 2015, Luong 2015."""
+
+    decoder: Literal["luong", "bahdanau"] = "luong"
+    """luong: attention after the cell, on h_t, then an attentional vector. bahdanau: attention before the cell, on
+    s_{t-1}; its context enters the cell, and a deep output with maxout follows."""
+    cell: Literal["lstm", "gru"] = "lstm"
+    encoder_layers: Annotated[int, Ge(1)] = 1
+    decoder_layers: Annotated[int, Ge(1)] = 1
+    bidirectional: bool = False
+    """Encoder layers in both directions, each of the encoder's width."""
+    reverse: bool = False
+    """Read the source backwards (Sutskever 2014). Attention, windows and alignments still speak of its own order."""
+    embedding: Annotated[int, Ge(1)] = 256
+    """Width of the embeddings."""
+    width: Annotated[int, Ge(1)] = 512
+    """Width of the decoder's hidden states."""
+    encoder_width: Annotated[int, Ge(0)] = 0
+    """Width of the encoder's hidden states, in each direction; 0: as the decoder's."""
+    attention: Attention = field(default_factory=lambda: Attention(score="general"))
+    """With the score `none` there is no attention: luong is then Sutskever 2014, bahdanau is Cho 2014."""
+    input_feeding: bool = True
+    """luong: the attentional vector enters the next step's cell (section 3.3). Without it all target positions attend
+    at once."""
+    readout: Annotated[int, Ge(0)] = 0
+    """Width of what the output layer reads: luong's attentional vector (0: width), bahdanau's maxout (0: width / 2)."""
+    tie: Literal["all", "target", "none"] = "none"
+    """As the Transformer's; needs embeddings as wide as the readout."""
+    dropout: Annotated[float, Interval(ge=0, le=0.999)] = 0.2
+    """On the embeddings, between layers, and before the output layer (Zaremba 2014)."""
+    max_length: Annotated[int, Ge(2)] = 256
+    """Longest source, and the limit of every translation, in tokens."""
+
+    @property
+    def cross(self) -> tuple[int, int]:
+        """Layers and heads of the attention to the source."""
+        return 1, 1
+
+    def build(self, source_vocabulary: int, target_vocabulary: int, **how: Any) -> Any:
+        """See `SequenceToSequence.build`."""
+        from transformer.models.rnn.model import Rnn as Model
+
+        return Model(self, source_vocabulary, target_vocabulary, **how)
+
+    def check(self) -> None:
+        """See `ModelConfig.check`."""
+        attention, encoder = self.attention, self.encoder_width or self.width
+        if attention.fused == "always":
+            raise UsageError(
+                "--model.attention.fused=always is of the Transformer: a recurrent decoder looks token by token"
+            )
+        memory = encoder * (2 if self.bidirectional else 1)
+        attention.check("none")
+        if attention.score != "none" and needs_equal_widths(attention.score) and memory != self.width:
+            raise UsageError(
+                f"--model.attention.score={attention.score} compares vectors of one width, but the source's states are "
+                f"{memory} wide (all directions) and the target's {self.width}: take general, or another "
+                "--model.encoder-width"
+            )
+        if self.decoder == "luong" and not self.bidirectional and self.encoder_layers != self.decoder_layers:
+            raise UsageError(
+                f"--model.encoder-layers={self.encoder_layers} hand their states to --model.decoder-layers="
+                f"{self.decoder_layers}: give both the same number, or --model.bidirectional=True"
+            )
+        if self.decoder == "luong" and not self.bidirectional and encoder != self.width:
+            raise UsageError(
+                f"--model.encoder-width={encoder} hands its states to --model.width={self.width}: give both the same "
+                "width, or --model.bidirectional=True"
+            )
+        attends = self.decoder == "luong" and attention.score != "none"
+        given = self.readout if attends or self.decoder == "bahdanau" else 0
+        readout = given or (self.width if self.decoder == "luong" else max(1, self.width // 2))
+        if self.tie != "none" and readout != self.embedding:
+            raise UsageError(
+                f"--model.tie={self.tie} needs the output layer's input ({readout} wide) as wide as --model.embedding="
+                f"{self.embedding}: give --model.readout={self.embedding} or --model.tie=none"
+            )
+
+    def smoke(self) -> "Rnn":
+        """See `ModelConfig.smoke`."""
+        return replace(
+            self,
+            encoder_layers=min(2, self.encoder_layers),
+            decoder_layers=min(2, self.decoder_layers),
+            embedding=32,
+            width=32,
+            encoder_width=self.encoder_width and 16,
+            readout=32 if self.readout or self.tie != "none" else 0,
+        )

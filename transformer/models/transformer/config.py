@@ -1,0 +1,86 @@
+"""Settings of the Transformer."""
+
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Interval
+
+from transformer.attention.config import Attention, needs_lengths
+from transformer.errors import UsageError
+from transformer.models.config import SequenceToSequence
+
+
+@dataclass(frozen=True)
+class Transformer(SequenceToSequence):
+    """Vaswani et al. 2017."""
+
+    encoder_layers: Annotated[int, Ge(1)] = 4
+    decoder_layers: Annotated[int, Ge(1)] = 4
+    width: Annotated[int, Ge(1)] = 128
+    """D, the width of the model (embeddings and residual stream)."""
+    feedforward: Annotated[int, Ge(1)] = 256
+    """Inner width of the feed-forward sub-layer."""
+    attention: Attention = field(default_factory=Attention)
+    activation: Literal["relu", "gelu", "swiglu"] = "relu"
+    norm: Literal["post", "pre"] = "post"
+    """post: LayerNorm(x + f(x)), the paper; pre: x + f(LayerNorm(x)) and a last norm on each stack."""
+    positions: Literal["sinusoidal", "learned"] = "sinusoidal"
+    max_length: Annotated[int, Ge(2)] = 256
+    """Longest sequence: the number of learned positions, and the limit of every translation."""
+    tie: Literal["all", "target", "none"] = "all"
+    """all: source embedding = target embedding = output layer (Press and Wolf 2017); target: the last two."""
+    dropout: Annotated[float, Interval(ge=0, le=0.999)] = 0.1
+    """On the embeddings and on each sub-layer's output (paper, section 5.4)."""
+    attention_dropout: Annotated[float, Interval(ge=0, le=0.999)] = 0.0
+    """On the attention weights."""
+    feedforward_dropout: Annotated[float, Interval(ge=0, le=0.999)] = 0.0
+    """After the activation of the feed-forward sub-layer."""
+    unroll: bool = False
+    """Unroll the scan over layers: slower to compile, sometimes faster to run; the same mathematics."""
+
+    @property
+    def cross(self) -> tuple[int, int]:
+        """Layers and heads of the attention to the source."""
+        return self.decoder_layers, self.attention.heads
+
+    def build(self, source_vocabulary: int, target_vocabulary: int, **how: Any) -> Any:
+        """See `SequenceToSequence.build`."""
+        from transformer.models.transformer.model import Transformer as Model
+
+        return Model(self, source_vocabulary, target_vocabulary, **how)
+
+    def check(self) -> None:
+        """See `ModelConfig.check`."""
+        attention = self.attention
+        attention.check()
+        if self.width % attention.heads:
+            raise UsageError(
+                f"--model.width={self.width} does not divide into --model.attention.heads={attention.heads} heads"
+            )
+        if attention.fused == "always":
+            fits = (attention.score, attention.window) == ("scaled_dot", "global")
+            if not fits and len(set(attention.places)) == 3:
+                raise UsageError(
+                    f"--model.attention.fused=always is of scaled_dot and global: with --model.attention.score="
+                    f"{attention.score} and --model.attention.window={attention.window} nothing would be fused"
+                )
+            if self.attention_dropout > 0:
+                raise UsageError(
+                    f"--model.attention.fused=always has no weights to drop: give --model.attention-dropout=0, not "
+                    f"{self.attention_dropout}"
+                )
+        if needs_lengths(attention.window) and "decoder" in attention.places:
+            raise UsageError(
+                f"--model.attention.window={attention.window} needs the length of the sentence, and the decoder's own "
+                "has none while it is written: give --model.attention.places encoder cross"
+            )
+
+    def smoke(self) -> "Transformer":
+        """See `ModelConfig.smoke`."""
+        return replace(
+            self,
+            encoder_layers=min(2, self.encoder_layers),
+            decoder_layers=min(2, self.decoder_layers),
+            width=8 * self.attention.heads,
+            feedforward=64,
+        )

@@ -1,0 +1,78 @@
+"""Settings of translation."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Interval
+
+from transformer.errors import UsageError
+from transformer.models.config import SequenceToSequence
+from transformer.tasks.task import Prepared, Task
+
+
+@dataclass(frozen=True)
+class Guided:
+    """Guided alignment (Chen 2016; Garg 2019): a second loss that pulls attention to given word alignments."""
+
+    weight: Annotated[float, Ge(0)] = 0.0
+    """Of the guiding loss beside the translation's, both in nats per target token; 0: no guiding."""
+    layer: int = -1
+    """Decoder layer whose attention to the source is pulled, counted from 0; -1 is the last."""
+    heads: tuple[int, ...] = (0,)
+    """Its heads that are pulled, each by itself."""
+
+
+@dataclass(frozen=True)
+class Translation(Task):
+    """A sentence to a sentence: its loss, its guidance, and what a validation measures."""
+
+    label_smoothing: Annotated[float, Interval(ge=0, le=0.999)] = 0.1
+    """Share of each target's probability that is spread over the vocabulary (Szegedy 2016, section 7)."""
+    mean_over: Literal["tokens", "sentences"] = "tokens"
+    """What the gradient is a mean over: the target's tokens, or the sentence pairs (Bahdanau 2015, Luong 2015: their
+    rates and clips are of it). What is logged is always a mean over tokens."""
+    guided: Guided = field(default_factory=Guided)
+    """Guided alignment."""
+    validate_sentences: Annotated[int, Ge(0)] = 500
+    """Sentences translated (greedily) for the validation BLEU; 0 turns it off."""
+    metric: Literal["bleu", "loss"] = "bleu"
+    """What `best` means, and what patience watches, on the validation set."""
+
+    def check(self, config: Any) -> None:
+        """See `Task.check`."""
+        model = config.model
+        if not isinstance(model, SequenceToSequence):
+            raise UsageError(f"--task is translation, which needs a source and a target: a {type(model).__name__} is "
+                             "no sequence-to-sequence model")  # fmt: skip
+        if getattr(model, "tie", "none") == "all" and not config.tokenizer.joint:
+            raise UsageError("--model.tie=all needs one vocabulary: give --tokenizer.joint=True or --model.tie=target")
+        if self.guided.weight > 0:
+            self._check_guided(model)
+            if config.tokenizer.sampling:
+                raise UsageError(
+                    "--task.guided.weight pulls attention to given pieces; --tokenizer.sampling draws others"
+                )
+        if self.metric == "bleu" and self.validate_sentences == 0:
+            raise UsageError("--task.metric=bleu needs --task.validate-sentences: raise it, or give --task.metric=loss")
+
+    def _check_guided(self, model: SequenceToSequence) -> None:
+        guided = self.guided
+        if model.attention.score == "none":
+            raise UsageError("--task.guided.weight pulls attention, and --model.attention.score=none has none")
+        layers, heads = model.cross
+        if not -layers <= guided.layer < layers:
+            raise UsageError(f"--task.guided.layer={guided.layer}: the attention to the source has {layers} layer(s)")
+        if not guided.heads or not all(0 <= head < heads for head in guided.heads):
+            wrong = " ".join(map(str, guided.heads)) or "nothing"
+            raise UsageError(f"--task.guided.heads {wrong}: give some of 0 to {heads - 1}")
+
+    def smoke(self) -> "Translation":
+        """See `Task.smoke`."""
+        return replace(self, validate_sentences=min(8, self.validate_sentences))
+
+    def prepare(self, config: Any, begun: Path | None) -> Prepared:
+        """See `Task.prepare`."""
+        from transformer.tasks.translation.prepare import prepare
+
+        return prepare(config, begun)

@@ -1,0 +1,120 @@
+"""Settings of training: the optimizer, its schedule, how long to train and what to keep.
+
+Times are minutes.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Interval
+
+from transformer.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """What turns gradients into updates."""
+
+    name: Literal["adam", "adamw", "sgd", "adadelta"] = "adam"
+    """sgd: the gradient times the rate (Luong 2015: rate 1, clip 5). adadelta: Zeiler 2012 (Bahdanau 2015: rate 1,
+    clip 1). The rate is the schedule's."""
+    b1: Annotated[float, Interval(ge=0, le=0.9999999)] = 0.9
+    """adam, adamw: decay of the mean gradient."""
+    b2: Annotated[float, Interval(ge=0, le=0.9999999)] = 0.98
+    """adam, adamw: decay of the mean squared gradient."""
+    epsilon: Annotated[float, Ge(0)] = 1e-9
+    """adam, adamw: added to the root of that mean."""
+    rho: Annotated[float, Interval(ge=0, le=0.9999999)] = 0.95
+    """adadelta: decay of the mean squared gradient and of the mean squared update."""
+    epsilon_root: Annotated[float, Ge(1e-30)] = 1e-6
+    """adadelta: added to both of those means, under their roots."""
+    weight_decay: Annotated[float, Ge(0)] = 0.0
+    """adamw only; matrices only (no biases, no norms)."""
+    clip: Annotated[float, Ge(0)] = 1.0
+    """Largest global norm of the gradient; 0 turns clipping off."""
+
+    def check(self) -> None:
+        """Raises UsageError for settings that cannot work together."""
+        if self.weight_decay and self.name != "adamw":
+            raise UsageError(
+                f"--optimizer.weight-decay is of --optimizer.name=adamw: {self.name} would not decay anything"
+            )
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rate by update. Every schedule climbs linearly to `peak` over `warmup` updates first."""
+
+    name: Literal["inverse_sqrt", "noam", "cosine", "constant", "halving"] = "inverse_sqrt"
+    """inverse_sqrt: peak * sqrt(warmup / step). noam: the same with peak = width^-0.5 * warmup^-0.5 (paper,
+    section 5.3), times `peak` as a factor. cosine: to `final` of the peak at the last update. halving: the peak for
+    `hold` updates, then halved, and halved again after every `every` updates (Luong 2015, section 4.1)."""
+    peak: Annotated[float, Ge(0)] = 2e-3
+    warmup: Annotated[int, Ge(0)] = 1_000
+    """Updates; 0: begin at the peak (constant, cosine, halving)."""
+    final: Annotated[float, Interval(ge=0, le=1)] = 0.01
+    """cosine: last learning rate as a share of the peak."""
+    hold: Annotated[int, Ge(0)] = 10_000
+    """halving: updates before the rate is halved first, the warm-up included. Luong 2015: those of 5 epochs, or of 8
+    with dropout."""
+    every: Annotated[int, Ge(1)] = 2_000
+    """halving: updates of each lower rate. Luong 2015: those of an epoch."""
+
+    def check(self) -> None:
+        """Raises UsageError for settings that cannot work together."""
+        if self.name in ("inverse_sqrt", "noam") and self.warmup == 0:
+            raise UsageError(
+                f"--schedule.warmup=0: --schedule.name={self.name} falls with the square root of it; give at least 1, "
+                "or --schedule.name=constant"
+            )
+        if self.name == "halving" and self.hold < self.warmup:
+            raise UsageError(
+                f"--schedule.hold={self.hold}: the rate would be halved within --schedule.warmup={self.warmup}; raise "
+                "the one or lower the other"
+            )
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long, how careful, and what is kept."""
+
+    steps: Annotated[int, Ge(1)] = 10_000
+    """Updates."""
+    minutes: Annotated[float, Ge(0)] = 0.0
+    """Stop after this much training time (all sittings together), saved as at the last update; 0: no limit."""
+    accumulate: Annotated[int, Ge(1)] = 1
+    """Go through each batch in this many pieces, to fit memory: the same mathematics (up to rounding)."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What updates compute in. bfloat16: matrices are multiplied and activations kept in it; parameters, optimizer,
+    sums and norms stay float32, and so do validation and search."""
+    remat: Literal["none", "cheap", "all"] = "none"
+    """What the backward pass computes again in place of keeping it, to fit memory. cheap: all but the products with
+    weights. all: each layer of a Transformer, each step of a recurrence, from its input. The same mathematics."""
+    ema: Annotated[float, Interval(ge=0, le=0.9999999)] = 0.0
+    """Decay of an exponential moving average of the parameters, at most (1 + step) / (10 + step); 0: none. Validation,
+    translation and all else that reads a run then use the average."""
+    loss_chunk: Annotated[int, Ge(1)] = 256
+    """Tokens whose logits are held at once; the loss walks the batch in such pieces."""
+    log_every: Annotated[int, Ge(1)] = 50
+    """Updates between two lines of metrics.jsonl."""
+    validate_every: Annotated[int, Ge(1)] = 500
+    """Updates between two validations; each one also saves a checkpoint."""
+    save_minutes: Annotated[float, Ge(0)] = 10.0
+    """A checkpoint is saved when the last one is so old, between validations too; 0: only with validations."""
+    patience: Annotated[int, Ge(0)] = 0
+    """Stop after this many validations without a better metric; 0 never stops early."""
+    keep_last: Annotated[int, Ge(1)] = 1
+    """Newest validated checkpoints kept; beside them always the two newest of all, in case that one is damaged."""
+    keep_best: Annotated[int, Ge(1)] = 1
+    """Best checkpoints kept."""
+    average: Literal["none", "last", "best"] = "none"
+    """Average the parameters of the kept checkpoints (the newest or the best ones) when training ends."""
+
+    def check(self) -> None:
+        """Raises UsageError for settings that cannot work together."""
+        kept = {"none": 2, "last": self.keep_last, "best": self.keep_best}[self.average]
+        if kept < 2:
+            flag = f"--training.keep-{self.average}"
+            raise UsageError(
+                f"--training.average={self.average} averages what {flag} keeps: give at least 2, not {kept}"
+            )
