@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from transformer import config
-from transformer.config import Attention, Config, Data, Rnn, Training, Transformer
+from transformer.config import Attention, Config, Data, Rnn, Transformer, Translation
 from transformer.errors import UsageError
 from transformer.study import cells
 
@@ -48,7 +48,7 @@ def test_a_digest_is_of_what_differs_from_the_defaults():
         Config(model=Transformer(width=256)),
     ]
     assert len({cells.digest(each) for each in (one, *others)}) == 6
-    whole, real = (Config(training=Training(label_smoothing=value)) for value in (0, 0.0))
+    whole, real = (Config(task=Translation(label_smoothing=value)) for value in (0, 0.0))
     assert whole == real
     assert cells.digest(whole) == cells.digest(real) != cells.digest(Config())
     whole, real = (Config(data=Data(also=("a",), weights=weights)) for weights in ((3, 1), (3.0, 1.0)))
