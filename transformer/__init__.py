@@ -8,9 +8,9 @@ model.translate(["the old man sees the dog ."])
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from transformer.api import Translation, load
+    from transformer.api import TrainedModel, load
 
-__all__ = ["Translation", "load"]
+__all__ = ["TrainedModel", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
-class Translation:
+class TrainedModel:
     """A trained model, its tokenizers and its settings."""
 
     settings: config.Config
@@ -147,7 +147,7 @@ class Translation:
         return scores
 
 
-def load(run: str | Path, checkpoint: str = "auto") -> Translation:
+def load(run: str | Path, checkpoint: str = "auto") -> TrainedModel:
     """Load a run directory.
 
     Args:
@@ -166,10 +166,10 @@ def load(run: str | Path, checkpoint: str = "auto") -> Translation:
     model = create(settings.model, tokenizers.source.size, tokenizers.target.size, settings.seed)
     graph, fresh = split(model)
     name, parameters = restore(Run(folder), checkpoint, fresh, settings.training, mesh)
-    return _translation(settings, tokenizers, parameters, name, builder(graph), mesh)
+    return _trained_model(settings, tokenizers, parameters, name, builder(graph), mesh)
 
 
-def ensemble(members: Sequence[Translation], average: Average = "probability") -> Translation:
+def ensemble(members: Sequence[TrainedModel], average: Average = "probability") -> TrainedModel:
     """Trained runs that translate and score as one; of any model families.
 
     The settings that are not the members' own (search, batches) are the first one's.
@@ -196,7 +196,7 @@ def ensemble(members: Sequence[Translation], average: Average = "probability") -
     looking = [model for model in every if model.attention.score != "none"]
     seen = min(looking or every, key=lambda model: model.attention.reach or math.inf)
     together = dataclasses.replace(seen, max_length=min(model.max_length for model in every))
-    return _translation(
+    return _trained_model(
         dataclasses.replace(first.settings, model=together),
         first.tokenizers,
         [member.parameters for member in members],
@@ -216,21 +216,21 @@ class Trained:
     """Further runs."""
     average: Average = "probability"
 
-    def load(self) -> Translation:
+    def load(self) -> TrainedModel:
         """Read it. Raises UsageError and TransformerError as `load` and `ensemble` do."""
         members = [load(run, self.checkpoint) for run in (self.run, *self.ensemble)]
         return members[0] if len(members) == 1 else ensemble(members, self.average)
 
 
-def _translation(
+def _trained_model(
     settings: config.Config,
     tokenizers: Tokenizers,
     parameters: Any,
     name: str,
     build: Callable[[Any], Model],
     mesh: Mesh,
-) -> Translation:
-    return Translation(
+) -> TrainedModel:
+    return TrainedModel(
         settings,
         tokenizers,
         parameters,

@@ -19,7 +19,7 @@ from transformer import api
 from transformer.alignment.links import Links, Rule
 from transformer.alignment.measure import Gold, Measured, all_sure, measure
 from transformer.alignment.select import all_links, name, rank
-from transformer.api import Translation
+from transformer.api import TrainedModel
 from transformer.data.corpora import corpus
 from transformer.data.corpora.corpus import Corpus
 from transformer.training import run_directory as rundir
@@ -81,7 +81,7 @@ def one_each(true: Gold, target: str) -> Links:
     return frozenset((source_of.get(t, 0), t) for t in range(len(target.split())))
 
 
-def rows(model: Translation, folder: Path) -> Iterator[tuple[str, str, Rates]]:
+def rows(model: TrainedModel, folder: Path) -> Iterator[tuple[str, str, Rates]]:
     """(what, by which rule, error rates) of one run: the best on validation, means, and one step off."""
     languages = model.settings.data.languages
     dev, test = (corpus.read(Run(folder).data, part, languages) for part in ("validation", "test"))

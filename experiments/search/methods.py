@@ -57,7 +57,7 @@ class Methods:
         (HERE / "tables.md").write_text(table)
         print(table)
 
-    def one(self, name: str, model: api.Translation, part: corpus.Corpus, search: dict[str, Any]) -> dict[str, Any]:
+    def one(self, name: str, model: api.TrainedModel, part: corpus.Corpus, search: dict[str, Any]) -> dict[str, Any]:
         """Scores and time of one way; the time is that of the first pass in which nothing was compiled."""
         compiled = -1
         while compiled != model.engine.compiled:

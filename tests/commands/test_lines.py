@@ -93,7 +93,7 @@ def test_a_translation_has_at_most_so_many_tokens(trained_model):
 
 def interrupted(run, source, out, pieces, monkeypatch, **changes):
     """A translation that is killed after so many pieces."""
-    hypotheses, left = api.Translation.hypotheses, iter(range(pieces))
+    hypotheses, left = api.TrainedModel.hypotheses, iter(range(pieces))
 
     def until(*arguments, **settings):
         if next(left, None) is None:
@@ -101,7 +101,7 @@ def interrupted(run, source, out, pieces, monkeypatch, **changes):
         return hypotheses(*arguments, **settings)
 
     with monkeypatch.context() as patched:
-        patched.setattr(api.Translation, "hypotheses", until)
+        patched.setattr(api.TrainedModel, "hypotheses", until)
         with pytest.raises(KeyboardInterrupt):
             lines.translate(task(run, source, out, **changes))
 

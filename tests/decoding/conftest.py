@@ -41,5 +41,5 @@ def recurrent_run(corpora: Path, trained_run: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained_model(trained_run: Path) -> transformer.api.Translation:
+def trained_model(trained_run: Path) -> transformer.api.TrainedModel:
     return transformer.load(trained_run)

@@ -18,7 +18,7 @@ from transformer.alignment.record import Attended
 from transformer.alignment.select import THRESHOLDS, all_links, name, rank
 from transformer.alignment.symmetrize import SYMMETRIZATIONS, turned
 from transformer.alignment.task import Task, check, check_folder, check_model, pairs, read_gold
-from transformer.api import Translation
+from transformer.api import TrainedModel
 from transformer.config import Config
 from transformer.data.corpora import corpus
 from transformer.data.corpora.corpus import Corpus
@@ -39,7 +39,7 @@ RANKED = 5
 class Aligner(NamedTuple):
     """A trained run and the rule by which it aligns."""
 
-    model: Translation
+    model: TrainedModel
     rule: Rule
 
 
@@ -136,7 +136,7 @@ def show(measured: Measured) -> str:
     )
 
 
-def _best(task: Task, run: Path, model: Translation) -> Rule:
+def _best(task: Task, run: Path, model: TrainedModel) -> Rule:
     if not (Run(run).data / "validation.align").is_file():
         raise UsageError(f"--best needs gold links of the validation set, and {run} has none: give --layer and --head")
     dev = corpus.read(Run(run).data, "validation", model.settings.data.languages)
@@ -165,7 +165,7 @@ def _reverse(task: Task, settings: Config) -> Aligner | None:
     return Aligner(model, _best(task, task.reverse, model) if task.best else task.rule)
 
 
-def _attended(model: Translation, part: Corpus, *, own: bool) -> Iterator[list[Attended | None]]:
+def _attended(model: TrainedModel, part: Corpus, *, own: bool) -> Iterator[list[Attended | None]]:
     for begin in range(0, len(part.sources), CHUNK):
         targets = None if own else part.targets[begin : begin + CHUNK]
         yield model.attend(part.sources[begin : begin + CHUNK], targets, begin + 1)

@@ -144,7 +144,7 @@ def _go_on(part: Path, progress: Progress, task: Task) -> int:
     return lines
 
 
-def _made_of(task: Task, model: api.Translation) -> dict[str, Any]:
+def _made_of(task: Task, model: api.TrainedModel) -> dict[str, Any]:
     """What must be the same to go on, as JSON gives it back."""
     settings = dataclasses.replace(model.settings.decoding, **task.search)
     lexicon = hashlib.sha256(Path(settings.lexicon).read_bytes()).hexdigest() if settings.lexicon else ""
@@ -177,7 +177,7 @@ def _pairs(task: Task) -> Iterator[Pair]:
         yield pair
 
 
-def _translate(task: Task, model: api.Translation, pairs: Iterator[Pair], first: int) -> Iterator[str]:
+def _translate(task: Task, model: api.TrainedModel, pairs: Iterator[Pair], first: int) -> Iterator[str]:
     """The lines to write, as many at a time as are translated together."""
     linked = bool(task.search.get("attention"))
     most = SOME if linked else PIECE
@@ -200,7 +200,7 @@ def _translate(task: Task, model: api.Translation, pairs: Iterator[Pair], first:
              first - start, seconds, engine.compiled, engine.seconds)  # fmt: skip
 
 
-def _as_json(model: api.Translation, number: int, line: str, hypotheses: Sequence[Hypothesis], *, linked: bool) -> str:
+def _as_json(model: api.TrainedModel, number: int, line: str, hypotheses: Sequence[Hypothesis], *, linked: bool) -> str:
     rows = []
     for one in hypotheses:
         row: dict[str, Any] = {"text": one.text, "score": round(one.score, 6), "logp": round(one.logp, 6)}
@@ -210,7 +210,7 @@ def _as_json(model: api.Translation, number: int, line: str, hypotheses: Sequenc
     return json.dumps({"line": number, "source": line, "hypotheses": rows}, ensure_ascii=False)
 
 
-def _links(model: api.Translation, line: str, found: Hypothesis) -> str | None:
+def _links(model: api.TrainedModel, line: str, found: Hypothesis) -> str | None:
     """Words aligned by what was looked at while searching, source first, 0-indexed; None where the source was cut."""
     read = model.tokenizers.source.encode(line)
     if found.looked is None or not found.tokens:
@@ -270,7 +270,7 @@ def score(task: Scoring) -> None:
         log.info("prefers %s in %d of %d: %.1f%%", files[1], won.sum(), len(won), 100 * won.mean() if len(won) else 0)
 
 
-def _scores(model: api.Translation, text: str, logp: float, each: np.ndarray) -> dict[str, Any]:
+def _scores(model: api.TrainedModel, text: str, logp: float, each: np.ndarray) -> dict[str, Any]:
     if not np.isfinite(logp):
         return {"target": text, "logp": None, "tokens": None}
     pieces = [*model.tokenizers.target.pieces(model.tokenizers.target.encode(text)), "</s>"]

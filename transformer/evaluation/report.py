@@ -9,7 +9,7 @@ import numpy as np
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.significance import PairedTest, Result
 
-from transformer.api import Translation
+from transformer.api import TrainedModel
 from transformer.data.corpora import corpus
 from transformer.data.corpora.corpus import Corpus
 from transformer.data.corpora.files import read_lines
@@ -20,7 +20,7 @@ from transformer.training import run_directory as rundir
 
 
 def evaluate(
-    model: Translation,
+    model: TrainedModel,
     part: Corpus,
     folder: Path,
     *,

@@ -66,7 +66,7 @@ def _check(task: Task, model: SequenceToSequence, place: str) -> None:
         raise UsageError("the sentence is not UTF-8")
 
 
-def _steps(task: Task, model: api.Translation) -> Steps:
+def _steps(task: Task, model: api.TrainedModel) -> Steps:
     network: Any = model.build(model.parameters)
     tokenizers, limit = model.tokenizers, model.settings.model.max_length
     source = [*tokenizers.source.encode(task.sentence), END]

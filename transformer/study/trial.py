@@ -14,7 +14,7 @@ from transformer.alignment.links import Rule
 from transformer.alignment.measure import all_sure, link_counts, measure
 from transformer.alignment.record import Attended
 from transformer.alignment.select import all_links, name, rank
-from transformer.api import Translation
+from transformer.api import TrainedModel
 from transformer.commands import workflow
 from transformer.data.corpora import corpus
 from transformer.data.corpora.corpus import Corpus
@@ -110,7 +110,7 @@ def sentence_counts(hypotheses: list[str], references: list[str], tokenize: str)
     return np.array(metric._extract_corpus_statistics(hypotheses, [references]), np.int64).reshape(-1, 10)
 
 
-def best_rule(model: Translation, run: Run) -> Rule | None:
+def best_rule(model: TrainedModel, run: Run) -> Rule | None:
     """The layer and head that align best on the validation set; None without attention or without gold links there."""
     if model.settings.model.attention.score == "none" or not (run.data / "validation.align").is_file():
         return None
@@ -119,7 +119,7 @@ def best_rule(model: Translation, run: Run) -> Rule | None:
     return ranked[0].rule if ranked else None
 
 
-def alignment(model: Translation, part: Corpus, rule: Rule) -> dict[str, Any]:
+def alignment(model: TrainedModel, part: Corpus, rule: Rule) -> dict[str, Any]:
     """Error rates under the rule, and of every layer and head."""
     attended = model.attend(part.sources, part.targets)
     gold = all_sure(part.alignments or [])
