@@ -22,7 +22,7 @@ from transformer.alignment.select import all_links, name, rank
 from transformer.api import TrainedModel
 from transformer.data.corpora import corpus
 from transformer.data.corpora.corpus import Corpus
-from transformer.training import run_directory as rundir
+from transformer.storage.files import write_json
 from transformer.training.run_directory import Run
 
 HERE = Path(__file__).parent
@@ -122,7 +122,7 @@ def main(runs: Path = Path("runs"), report: bool = False) -> None:
                     add(results, what, 0, "", "", rates(links, test))
             for what, which, found in rows(model, folder):
                 add(results, cell.removeprefix("long_"), model.settings.seed, what, which, found)
-        rundir.write_json(path, {"results": results})
+        write_json(path, {"results": results})
     text = table(json.loads(path.read_text(encoding="utf-8"))["results"])
     (HERE / "aer.md").write_text(text, encoding="utf-8")
     print(text)

@@ -17,7 +17,7 @@ from transformer.data.tokenizers.tokenizer import Tokenizers, Word
 from transformer.distributed import sharding as parallel
 from transformer.errors import UsageError
 from transformer.models.build import builder, create, split
-from transformer.special_tokens import BEGIN, END
+from transformer.special_tokens import BOS, EOS
 
 WORDS = ["<pad>", "<unk>", "<s>", "</s>", "a", "b", "c", "d", "e", "f", "g"]
 TOKENIZERS = Tokenizers(*[Word("\n".join([*WORDS, ""]).encode())] * 2)
@@ -57,9 +57,9 @@ def test_every_weight_is_the_models_at_that_step(extractor, caplog):
         assert one.source.words == tuple(source.split())
         assert one.target.pieces == (*target.split(), "</s>")
         S, T = len(one.source.pieces), len(one.target.pieces)
-        memory = model.encode(jnp.array([[*encode(source), END]]), weights=True)
+        memory = model.encode(jnp.array([[*encode(source), EOS]]), weights=True)
         fixed, cache = model.start(memory, T)
-        for t, token in enumerate([BEGIN, *encode(target)]):
+        for t, token in enumerate([BOS, *encode(target)]):
             _, cache, attention = step(jnp.array([token]), fixed, cache)
             assert one.cross.shape[-2:] == (T, S)
             np.testing.assert_allclose(one.cross[:, :, t], attention.cross[0], rtol=1e-5, atol=1e-6)

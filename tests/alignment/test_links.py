@@ -8,7 +8,7 @@ from transformer.alignment.record import Attended, Side
 from transformer.config import Tokenizer
 from transformer.data.tokenizers.tokenizer import SentencePiece, Word
 from transformer.errors import UsageError
-from transformer.special_tokens import UNKNOWN
+from transformer.special_tokens import UNK
 
 
 def softmax(x):
@@ -105,7 +105,7 @@ def test_words_are_those_that_the_tokenizer_numbers():
             assert len(side.words) == max(side.spans) + 1
     assert Side.of(pieces.encode(text[0]), text[0], pieces).words == ("la\u00a0maison", "bleue", ".")
     # An unknown token in the middle of a word is spelled apart; the word is still one.
-    tokens = [*pieces.encode("la"), UNKNOWN, *pieces.encode("bleue .")]
+    tokens = [*pieces.encode("la"), UNK, *pieces.encode("bleue .")]
     side = Side.of(tokens, pieces.decode(tokens), pieces)
     assert len(side.words) == max(side.spans) + 1 == 3
     assert side.words[1:] == ("bleue", ".")

@@ -13,8 +13,8 @@ from transformer.data.batching import batches
 from transformer.data.corpora.corpus import Corpus
 from transformer.data.corpora.text import Text, TextWriter
 from transformer.data.tokenizers import tokenizer
-from transformer.data.tokenizers.tokenizer import END
 from transformer.errors import TransformerError
+from transformer.special_tokens import EOS
 
 SOURCES = ["a b c", "a", "", "c c c c c c", "b a"] * 7
 TARGETS = ["x y", "x", "y", "z", "x x x x x x x x"] * 7
@@ -23,7 +23,7 @@ TOKENIZERS = tokenizer.train(config.Tokenizer(kind="word", joint=False), SOURCES
 
 
 def expected(max_length: float = float("inf")) -> list[tuple[list[int], list[int]]]:
-    both = [[[*t.encode(text), END] for text in side] for t, side in zip(TOKENIZERS, (SOURCES, TARGETS), strict=True)]
+    both = [[[*t.encode(text), EOS] for text in side] for t, side in zip(TOKENIZERS, (SOURCES, TARGETS), strict=True)]
     return [(s, t) for s, t in zip(*both, strict=True) if len(s) <= max_length and len(t) <= max_length]
 
 

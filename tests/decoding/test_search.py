@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from tests.conftest import tiny
 from transformer.config import Attention, Decoding, Rnn
-from transformer.data.tokenizers.tokenizer import BEGIN, END, PAD
 from transformer.decoding import search
 from transformer.decoding.candidates import likeliest
 from transformer.decoding.limits import Limits
 from transformer.decoding.penalties import coverage_penalty, length_penalty
 from transformer.models.build import create, split
+from transformer.special_tokens import BOS, EOS, PAD
 
 V = 7
 WORDS = [1, 4, 5, 6]
@@ -106,7 +106,7 @@ def logp(model, row, sequences):
     out = np.zeros((rows, 4), np.int32)
     for number, sequence in enumerate(sequences):
         out[number, : len(sequence)] = sequence
-    into = np.concatenate([np.full((rows, 1), BEGIN, np.int32), out[:, :-1]], 1)
+    into = np.concatenate([np.full((rows, 1), BOS, np.int32), out[:, :-1]], 1)
     source = jnp.repeat(SOURCE[row : row + 1], rows, 0)
     each = token_logp(*model, source, jnp.asarray(into), jnp.asarray(out))
     return np.asarray(each).sum(-1)[: len(sequences)]
@@ -114,7 +114,7 @@ def logp(model, row, sequences):
 
 def everything(limit):
     """Every sequence that ends within the limit."""
-    return [[*words, END] for n in range(limit) for words in itertools.product(WORDS, repeat=n)]
+    return [[*words, EOS] for n in range(limit) for words in itertools.product(WORDS, repeat=n)]
 
 
 def strip(tokens):
@@ -141,11 +141,11 @@ def plain_beam(model, row, limit, K, alpha):
     """The textbook's beam search, one hypothesis at a time, to the bitter end: no early stop."""
     alive, ended = [([], 0.0)], []
     for position in range(limit):
-        options = [END] if position == limit - 1 else [*WORDS, END]
+        options = [EOS] if position == limit - 1 else [*WORDS, EOS]
         candidates = [[*words, word] for words, _ in alive for word in options]
         scored = sorted(zip(logp_prefixes(model, row, candidates), candidates, strict=True), reverse=True)[: 2 * K]
-        ended += [(p / length_penalty("gnmt", len(s), alpha), s) for p, s in scored[:K] if s[-1] == END]
-        alive = [(s, p) for p, s in scored if s[-1] != END][:K]
+        ended += [(p / length_penalty("gnmt", len(s), alpha), s) for p, s in scored[:K] if s[-1] == EOS]
+        alive = [(s, p) for p, s in scored if s[-1] != EOS][:K]
     return sorted(ended, reverse=True)[:K]
 
 
@@ -171,8 +171,8 @@ def test_greedy_equals_a_loop_without_cache(name):
     tokens, total = run_greedy(model, BATCH, 4)
     for row, limit in enumerate(LIMITS):
         words: list[int] = []
-        while not words or words[-1] != END:
-            options = [END] if len(words) == limit - 1 else [*WORDS, END]
+        while not words or words[-1] != EOS:
+            options = [EOS] if len(words) == limit - 1 else [*WORDS, EOS]
             values = logp(model, row, [[*words, option] for option in options])
             words.append(options[int(np.argmax(values))])
         assert strip(tokens[row]) == words
@@ -186,9 +186,9 @@ def test_every_translation_ends_within_its_limit_and_never_says_a_mark(name):
         for row, limit in zip(np.asarray(tokens), LIMITS, strict=True):
             words = strip(row)
             assert len(words) <= limit
-            assert words[-1] == END
-            assert words.count(END) == 1
-            assert BEGIN not in words
+            assert words[-1] == EOS
+            assert words.count(EOS) == 1
+            assert BOS not in words
 
 
 @every_model
@@ -261,7 +261,7 @@ def attention(model, row, sequences):
     rows = 128
     into = np.zeros((rows, 4), np.int32)
     for number, sequence in enumerate(sequences):
-        into[number, : len(sequence)] = [BEGIN, *sequence[:-1]]
+        into[number, : len(sequence)] = [BOS, *sequence[:-1]]
     found = token_attention(*model, jnp.repeat(SOURCE[row : row + 1], rows, 0), jnp.asarray(into))
     return np.asarray(found)[: len(sequences)] * (into[: len(sequences), :, None] != PAD)
 
@@ -299,9 +299,9 @@ def test_the_likeliest_continuations_are_those_of_a_plain_search(V, K):
     prefix[3] = [4, min(V - 1, 77), 0]
     limits = Limits(jnp.array([0, 3, 0, 0, 0]), jnp.array([9, 9, 5, 9, 9]), jnp.asarray(prefix))
     logp = np.array(jax.nn.log_softmax(logits))
-    logp[:, :, [PAD, BEGIN]] = -np.inf
-    logp[1, :, END] = -np.inf
-    for row, only in ((2, END), (3, min(V - 1, 77))):
+    logp[:, :, [PAD, BOS]] = -np.inf
+    logp[1, :, EOS] = -np.inf
+    for row, only in ((2, EOS), (3, min(V - 1, 77))):
         logp[row, :, np.arange(V) != only] = -np.inf
     every = (before[:, :, None] + logp).reshape(5, -1)
     for count in (K, 2 * K):
@@ -321,7 +321,7 @@ def test_equal_continuations_come_in_their_order():
 
 SMALL = 6  # three words, the unknown mark among them
 SMALL_GRAPHS = {name: split(create(model, SMALL, SMALL, 1)) for name, model in SETTINGS.items()}
-EVERY = [[*words, END] for n in range(4) for words in itertools.product([1, 4, 5], repeat=n)]
+EVERY = [[*words, EOS] for n in range(4) for words in itertools.product([1, 4, 5], repeat=n)]
 
 
 @st.composite
@@ -333,7 +333,7 @@ def cases(draw):
     sources = np.zeros((2, 4), np.int32)
     for row, length in enumerate(lengths):
         words = draw(st.lists(st.sampled_from([1, 4, 5]), min_size=length, max_size=length))
-        sources[row, : length + 1] = [*words, END]
+        sources[row, : length + 1] = [*words, EOS]
     limits = draw(st.tuples(*[st.integers(1, 4)] * 2))
     return seed, loud, sources, np.array(limits, np.int32), draw(st.sampled_from([0.0, 0.6, 1.5]))
 
@@ -349,7 +349,7 @@ def search_to_the_bottom(name, case):
     out = np.zeros((len(EVERY), 4), np.int32)
     for number, sequence in enumerate(EVERY):
         out[number, : len(sequence)] = sequence
-    into = np.concatenate([np.full((len(EVERY), 1), BEGIN, np.int32), out[:, :-1]], 1)
+    into = np.concatenate([np.full((len(EVERY), 1), BOS, np.int32), out[:, :-1]], 1)
     lengths = (out != PAD).sum(1)
     for row in range(2):
         source = np.repeat(sources[row : row + 1], len(EVERY), 0)

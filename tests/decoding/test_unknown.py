@@ -12,12 +12,12 @@ from transformer.config import Attention, Rnn
 from transformer.data.tokenizers.tokenizer import Tokenizers, Word
 from transformer.decoding.unknown import read_lexicon, spell
 from transformer.errors import TransformerError, UsageError
-from transformer.special_tokens import END, UNKNOWN
+from transformer.special_tokens import EOS, UNK
 
-MARKS = "<pad>\n<unk>\n<s>\n</s>\n"
-WORDS = Tokenizers(Word((MARKS + "the\nsees\n").encode()), Word((MARKS + "der\nsieht\n").encode()))
+SPECIAL_TOKENS = "<pad>\n<unk>\n<s>\n</s>\n"
+WORDS = Tokenizers(Word((SPECIAL_TOKENS + "the\nsees\n").encode()), Word((SPECIAL_TOKENS + "der\nsieht\n").encode()))
 LINE = "the  Zyx sees Quux"
-SOURCE = [4, UNKNOWN, 5, UNKNOWN, END]
+SOURCE = [4, UNK, 5, UNK, EOS]
 # Looks at: the, Zyx, sees, the end mark (and next Quux).
 WEIGHTS = np.array(
     [[0.9, 0.1, 0, 0, 0], [0.2, 0.5, 0.3, 0, 0], [0, 0, 1, 0, 0], [0.1, 0.05, 0.05, 0.2, 0.6]], np.float32
@@ -25,7 +25,7 @@ WEIGHTS = np.array(
 
 
 def test_an_unknown_word_is_the_source_word_it_looks_at_most_never_a_mark():
-    target = [4, UNKNOWN, 5, UNKNOWN]
+    target = [4, UNK, 5, UNK]
     assert spell(LINE, SOURCE, target, WEIGHTS, WORDS, {}) == "der Zyx sieht Quux"
     padded = np.pad(WEIGHTS, ((0, 2), (0, 3)))
     padded[:, 5:] = 7  # what lies beyond the sentence is never read

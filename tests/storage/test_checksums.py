@@ -14,8 +14,8 @@ def folder(tmp_path):
 
 
 def test_what_was_written_is_whole(folder, tmp_path):
-    assert checksums.damage(folder, tmp_path / "sums.json") is None
-    assert checksums.damage(folder, tmp_path / "none.json") is None, "nothing is known of it"
+    assert checksums.find_damage(folder, tmp_path / "sums.json") is None
+    assert checksums.find_damage(folder, tmp_path / "none.json") is None, "nothing is known of it"
 
 
 @pytest.mark.parametrize(
@@ -28,10 +28,10 @@ def test_what_was_written_is_whole(folder, tmp_path):
 )
 def test_what_is_not_is_said(folder, tmp_path, spoil, said):
     spoil(folder / "parameters" / "array")
-    assert checksums.damage(folder, tmp_path / "sums.json") == f"parameters/array {said}"
-    assert checksums.damage(folder, tmp_path / "sums.json", "host") is None
+    assert checksums.find_damage(folder, tmp_path / "sums.json") == f"parameters/array {said}"
+    assert checksums.find_damage(folder, tmp_path / "sums.json", "host") is None
 
 
 def test_checksums_may_be_damaged_too(folder, tmp_path):
     (tmp_path / "sums.json").write_text("{")
-    assert "is itself damaged" in checksums.damage(folder, tmp_path / "sums.json")
+    assert "is itself damaged" in checksums.find_damage(folder, tmp_path / "sums.json")

@@ -16,7 +16,7 @@ import pytest
 from tests.study.conftest import entry, wait
 from transformer import cli
 from transformer.errors import InterruptedRunError, TransformerError, UsageError
-from transformer.storage.locks import claimed
+from transformer.storage.locks import file_lock
 from transformer.study import cells, run, workers
 from transformer.study.run import Task, study
 
@@ -186,7 +186,7 @@ def test_a_runner_that_is_asked_to_stop_stops_its_workers(folder, tmp_path, stan
     once(lambda: (runs / "began").exists(), lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(InterruptedRunError, match="go on with the same command"):
         study(Task(folder, tmp_path / "runs"))
-    with claimed(tmp_path / "runs" / "plain-1.lock") as ours:
+    with file_lock(tmp_path / "runs" / "plain-1.lock") as ours:
         assert ours  # no worker is left
 
 
@@ -253,7 +253,7 @@ def test_a_study_whose_runner_alone_is_killed_goes_on(folder, tmp_path):
     runner.wait()
 
     def free():
-        with claimed(runs / "plain-1.lock") as ours:
+        with file_lock(runs / "plain-1.lock") as ours:
             return ours
 
     wait(free, 120)

@@ -16,7 +16,7 @@ from transformer.commands import workflow
 from transformer.config import Data
 from transformer.data.corpora import corpus
 from transformer.errors import UsageError
-from transformer.storage.locks import claimed
+from transformer.storage.locks import file_lock
 from transformer.study import cells, trial
 from transformer.study.results import Results, unpack
 from transformer.study.run import Task, study
@@ -44,7 +44,7 @@ def test_one_trial_by_its_name(folder, tmp_path, monkeypatch):
     assert len(found["validation"]) == 2
     assert "alignment" not in found["test"]  # there are no gold links
     assert bleu(unpack(found["test"]["counts"], 10).sum(0)) == pytest.approx(found["test"]["scores"]["BLEU"]["value"])
-    with claimed(trial.lock(runs, one)), pytest.raises(UsageError, match=r"another process is running .*dot-2"):
+    with file_lock(trial.lock(runs, one)), pytest.raises(UsageError, match=r"another process is running .*dot-2"):
         trial.run(one, runs)
     # Other settings are refused, those too that `train --resume` goes on with; and nothing is overwritten.
     file = folder / "study.py"

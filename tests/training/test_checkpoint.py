@@ -120,7 +120,7 @@ def test_when_all_are_damaged_nothing_begins_anew(folder):
 def test_killed_before_its_checksums_were_kept(folder):
     (folder / "checksums" / "3.json").unlink()
     assert resume(folder) == (3, {"minutes": 3.0})
-    assert checksums.damage(folder / "3", folder / "checksums" / "3.json") is None
+    assert checksums.find_damage(folder / "3", folder / "checksums" / "3.json") is None
     assert (folder / "checksums" / "3.json").is_file(), "they are taken when it was read"
 
 

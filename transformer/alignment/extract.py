@@ -15,7 +15,7 @@ from transformer.decoding.engine import padded
 from transformer.distributed import sharding as parallel
 from transformer.models.config import SequenceToSequence
 from transformer.models.interface import Model
-from transformer.special_tokens import BEGIN, END
+from transformer.special_tokens import BOS, EOS
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +70,8 @@ class Extractor:
             source, target = np.zeros((2, rows, width), np.int32)
             for row, number in enumerate(numbers):
                 pair = pairs[number]
-                source[row, : len(pair.source_tokens) + 1] = [*pair.source_tokens, END]
-                target[row, : len(pair.target_tokens) + 1] = [BEGIN, *pair.target_tokens]
+                source[row, : len(pair.source_tokens) + 1] = [*pair.source_tokens, EOS]
+                target[row, : len(pair.target_tokens) + 1] = [BOS, *pair.target_tokens]
             weights = jax.tree.map(
                 np.asarray, self._attend(parameters, *parallel.put_batch(self.mesh, (source, target)))
             )

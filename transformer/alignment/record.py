@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from transformer.data.tokenizers.tokenizer import MARKS, Tokenizer
-from transformer.special_tokens import BEGIN, END
+from transformer.data.tokenizers.tokenizer import Tokenizer
+from transformer.special_tokens import BOS, EOS, SPECIAL_TOKENS
 
 KINDS = ("cross", "encoder", "decoder")
 """The attentions of a model: of the target to the source, and of each to itself."""
@@ -34,7 +34,7 @@ class Side:
         A text that has not as many words as its tokens (an unknown token within one is spelled apart) is shown word by
         word as the tokens spell it.
         """
-        every = [*tokens, END]
+        every = [*tokens, EOS]
         spans, words = tokenizer.words(every), tokenizer.split(text)
         count = max(spans) + 1
         if len(words) != count:
@@ -73,4 +73,4 @@ class Attended:
         if kind == "encoder":
             return self.source, self.source
         target = self.target
-        return target, Side(target.words, (MARKS[BEGIN], *target.pieces[:-1]), (-1, *target.spans[:-1]))
+        return target, Side(target.words, (SPECIAL_TOKENS[BOS], *target.pieces[:-1]), (-1, *target.spans[:-1]))

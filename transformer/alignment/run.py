@@ -23,7 +23,7 @@ from transformer.config import Config
 from transformer.data.corpora import corpus
 from transformer.data.corpora.corpus import Corpus
 from transformer.errors import UsageError
-from transformer.training import run_directory as rundir
+from transformer.storage.files import write_json
 from transformer.training.run_directory import Run
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def align(task: Task) -> None:
     print(f"{len(links)} pairs, {name(forward.rule)}" + _with_reverse(about))
     if gold is not None:
         measured = measure(links, gold)
-        rundir.write_json(beside / "aer.json", {"about": about} | measured._asdict())
+        write_json(beside / "aer.json", {"about": about} | measured._asdict())
         print(show(measured))
     beside.rename(folder)
     print("\n".join(f"  {path}" for path in sorted(folder.iterdir())))
@@ -105,7 +105,7 @@ def _write(
     about: dict[str, Any],
 ) -> None:
     """Links, pictures, the page, and what all of it is made of."""
-    rundir.write_json(folder / "about.json", about)
+    write_json(folder / "about.json", about)
     if "pharaoh" in task.formats:
         lines = "".join(formats.pharaoh(one) + "\n" for one in links)
         (folder / "links.pharaoh").write_text(lines, encoding="utf-8")

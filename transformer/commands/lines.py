@@ -27,7 +27,7 @@ from transformer.api import Trained
 from transformer.data.corpora.files import read_parallel, stream_lines
 from transformer.decoding.translator import Hypothesis
 from transformer.errors import TransformerError, UsageError
-from transformer.training import run_directory as rundir
+from transformer.storage.files import write_json
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ class Progress:
         return {"lines": self.lines, "read": self._digest.hexdigest()}
 
     def write(self) -> None:
-        rundir.write_json(self.path, self.made_of | self.read)
+        write_json(self.path, self.made_of | self.read)
 
 
 def _go_on(part: Path, progress: Progress, task: Task) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from transformer.errors import TransformerError
-from transformer.storage.locks import claimed
+from transformer.storage.locks import file_lock
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ def entry(
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # The lock stays: removed, it could be another's that was just made.
-        with claimed(folder.with_name(f"{folder.name}.lock"), wait=True):
+        with file_lock(folder.with_name(f"{folder.name}.lock"), wait=True):
             if (found := read(folder)) is None:
                 if not resumes:
                     shutil.rmtree(unfinished, ignore_errors=True)
@@ -58,16 +58,16 @@ class Scratch:
     def __init__(self, parent: Path) -> None:
         """Raises OSError where there can be none in `parent`."""
         parent.mkdir(parents=True, exist_ok=True)
-        with claimed(parent / "lock", wait=True):
+        with file_lock(parent / "lock", wait=True):
             for other in parent.iterdir():
                 if other.is_dir():
-                    with claimed(other) as abandoned:
+                    with file_lock(other) as abandoned:
                         if abandoned:
                             shutil.rmtree(other, ignore_errors=True)
             self.path = parent / uuid.uuid4().hex
             self.path.mkdir()
             self._held = ExitStack()
-            self._held.enter_context(claimed(self.path))
+            self._held.enter_context(file_lock(self.path))
 
     def close(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)

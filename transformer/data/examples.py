@@ -27,7 +27,7 @@ from transformer.data.shards import SIDES, Plain, Rows, closed
 from transformer.data.tokenizers.sampling import sampler
 from transformer.data.tokenizers.tokenizer import Tokenizer, Tokenizers, fingerprint
 from transformer.errors import TransformerError
-from transformer.special_tokens import END
+from transformer.special_tokens import EOS
 
 VERSION = 2
 
@@ -231,7 +231,7 @@ def in_memory(sources: Sequence[str], targets: Sequence[str], tokenizers: Tokeni
     """Examples of a few pairs that are not worth a file; none is dropped."""
     sides = []
     for texts, tokenizer in ((sources, tokenizers.source), (targets, tokenizers.target)):
-        rows = [[*ids, END] for ids in tokenizer.encode_all(texts)]
+        rows = [[*ids, EOS] for ids in tokenizer.encode_all(texts)]
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
         tokens = np.fromiter(chain.from_iterable(rows), np.int32, int(lengths.sum()))
         sides.append(Side(tokens, np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]), lengths))

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from transformer.data.corpora.text import Text
 from transformer.data.tokenizers.tokenizer import Tokenizer, Tokenizers
 from transformer.errors import TransformerError
-from transformer.special_tokens import END
+from transformer.special_tokens import EOS
 
 Ints = NDArray[Any]
 Rows = list[list[int]]
@@ -60,7 +60,7 @@ class Plain:
 def closed(rows: Rows) -> Rows:
     """The same rows with an end mark each."""
     for ids in rows:
-        ids.append(END)
+        ids.append(EOS)
     return rows
 
 

@@ -8,7 +8,7 @@ from transformer.decoding.candidates import likeliest
 from transformer.decoding.config import Decoding
 from transformer.decoding.hypotheses import Ended, Hypotheses, bound, put, score, take
 from transformer.decoding.limits import Limits
-from transformer.special_tokens import END
+from transformer.special_tokens import EOS
 
 
 def grow(
@@ -33,7 +33,7 @@ def grow(
     seen = None
     if looked is not None and old.looked is not None:
         seen = take(put(old.looked, old.position, looked), parent)
-    ends = token == END
+    ends = token == EOS
 
     # An end counts where it is among the K best, so that a beam of 1 does not end before greedy search does.
     counts = ends & (jnp.arange(2 * K) < K)[None] & ~old.done[:, None]

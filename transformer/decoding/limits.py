@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from transformer.special_tokens import BEGIN, END, PAD
+from transformer.special_tokens import BOS, EOS, PAD
 
 
 class Limits(NamedTuple):
@@ -26,13 +26,13 @@ def forced(position: Int[Array, "B"], limits: Limits) -> Int[Array, "B"]:
     if P:
         said = jnp.take_along_axis(limits.prefix, jnp.minimum(position, P - 1)[:, None], 1)[:, 0]
         token = jnp.where(position < P, said, PAD)
-    return jnp.where(position >= limits.most - 1, END, token)
+    return jnp.where(position >= limits.most - 1, EOS, token)
 
 
 def allowed(tokens: Int[Array, "#B N"], position: Int[Array, "B"], limits: Limits) -> Bool[Array, "B N"]:
     """Which tokens may be said next. Padding and the begin mark never are; a forced token alone, whatever it is."""
     token = forced(position, limits)[:, None]
-    free = (tokens != PAD) & (tokens != BEGIN) & ((tokens != END) | (position >= limits.least)[:, None])
+    free = (tokens != PAD) & (tokens != BOS) & ((tokens != EOS) | (position >= limits.least)[:, None])
     return jnp.where(token == PAD, free, tokens == token)
 
 

@@ -8,7 +8,7 @@ from transformer.decoding.candidates import in_blocks, likeliest
 from transformer.decoding.config import Decoding
 from transformer.decoding.hypotheses import Ended, Hypotheses, put, score
 from transformer.decoding.limits import Limits, log_probabilities
-from transformer.special_tokens import END, PAD
+from transformer.special_tokens import EOS, PAD
 
 
 def grow(
@@ -30,7 +30,7 @@ def grow(
     seen = None
     if looked is not None and old.looked is not None:
         seen = put(old.looked, old.position, jnp.where(grows[:, :, None], looked, 0.0))
-    ends = grows & (token == END)
+    ends = grows & (token == EOS)
     ended = Ended(
         tokens,
         jnp.where(ends, total, old.ended.logp),

@@ -14,7 +14,7 @@ from transformer.decoding.config import Decoding
 from transformer.decoding.hypotheses import Hypotheses
 from transformer.decoding.limits import Limits
 from transformer.models.interface import Cache, Fixed, Model
-from transformer.special_tokens import BEGIN
+from transformer.special_tokens import BOS
 
 
 class State(NamedTuple):
@@ -59,7 +59,7 @@ def step(model: Model, state: State, settings: Decoding) -> State:
     B, K, _ = known.tokens.shape
     before = jnp.maximum(known.position - 1, 0)[:, None, None]
     last = jnp.take_along_axis(known.tokens, before, 2)[:, :, 0]
-    last = jnp.where((known.position == 0)[:, None], BEGIN, last)
+    last = jnp.where((known.position == 0)[:, None], BOS, last)
     hidden, cache, attention = model.step(last.reshape(B * K), state.fixed, state.cache, weights=settings.looks)
     logits = model.output(hidden).reshape(B, K, -1)
     looked = None

@@ -20,7 +20,7 @@ from transformer.distributed import processes as cluster
 from transformer.distributed import sharding as parallel
 from transformer.models.config import SequenceToSequence
 from transformer.models.interface import Model
-from transformer.special_tokens import END, PAD, UNKNOWN
+from transformer.special_tokens import EOS, PAD, UNK
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class Translator:
 
     def _read(self, lines: Sequence[str], first: int) -> list[list[int]]:
         """Sources as tokens with their end marks, cut where they are too long; an empty line has none."""
-        sources = [[*tokens, END] if tokens else [] for tokens in self.tokenizers.source.encode_all(lines)]
+        sources = [[*tokens, EOS] if tokens else [] for tokens in self.tokenizers.source.encode_all(lines)]
         long = [number for number, tokens in enumerate(sources, first) if len(tokens) > self.max_length]
         if long:
             log.warning(
@@ -109,7 +109,7 @@ class Translator:
                 long[0],
             )
             sources = [
-                [*tokens[: self.max_length - 1], END] if len(tokens) > self.max_length else tokens for tokens in sources
+                [*tokens[: self.max_length - 1], EOS] if len(tokens) > self.max_length else tokens for tokens in sources
             ]
         far = [number for number, tokens in enumerate(sources, first) if self.reach and len(tokens) > self.reach]
         if far:
@@ -129,7 +129,7 @@ class Translator:
         if long:
             log.warning("%d prefix(es) longer than %d tokens were cut (the first is of line %d)",
                         len(long), limit, long[0])  # fmt: skip
-        strange = [number for number, tokens in enumerate(begun, first) if UNKNOWN in tokens]
+        strange = [number for number, tokens in enumerate(begun, first) if UNK in tokens]
         if strange:
             log.warning("%d prefix(es) have words or letters that the model does not know, and it writes its unknown "
                         "mark for them (the first is of line %d)", len(strange), strange[0])  # fmt: skip
@@ -152,7 +152,7 @@ class Translator:
         hypotheses = []
         for rank in np.argsort(-found.scores, kind="stable"):
             said = found.tokens[rank]
-            target = tuple(said[(said != PAD) & (said != END)].tolist())
+            target = tuple(said[(said != PAD) & (said != EOS)].tolist())
             looked = None if found.looked is None else found.looked[rank, : len(target) + 1]
             if settings.replace_unknown and looked is not None:
                 text = spell(line, source, target, looked, self.tokenizers, lexicon)

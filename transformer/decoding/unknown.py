@@ -13,7 +13,7 @@ from jaxtyping import Float
 from transformer.data.corpora.files import stream_lines
 from transformer.data.tokenizers.tokenizer import Tokenizers
 from transformer.errors import TransformerError
-from transformer.special_tokens import UNKNOWN
+from transformer.special_tokens import UNK
 
 
 def read_lexicon(path: Path) -> dict[str, str]:
@@ -55,7 +55,7 @@ def spell(
     looked_at = np.where(numbers < 0, -np.inf, weights[:, : len(source)]).argmax(-1)
     said = tokenizers.target.pieces(target)
     for place, token in enumerate(target):
-        if token == UNKNOWN:
+        if token == UNK:
             word = words[numbers[looked_at[place]]]
             said[place] = lexicon.get(word, word)
     return " ".join(said)

@@ -16,6 +16,7 @@ from transformer.data.corpora.files import read_lines
 from transformer.distributed import processes as cluster
 from transformer.errors import TransformerError
 from transformer.evaluation.metrics import by_length, scores
+from transformer.storage.files import write_json
 from transformer.training import run_directory as rundir
 
 
@@ -60,7 +61,7 @@ def evaluate(
     if cluster.is_first():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{part.name}.hypotheses").write_text("".join(h + "\n" for h in hypotheses), encoding="utf-8")
-        rundir.write_json(folder / f"{part.name}.json", result)
+        write_json(folder / f"{part.name}.json", result)
     return result | {"hypotheses": hypotheses}
 
 

@@ -11,7 +11,7 @@ from transformer.explain.steps import Steps, decoder_steps, encoder_steps
 from transformer.explain.terminal import text
 from transformer.models.config import SequenceToSequence
 from transformer.models.transformer.config import Transformer
-from transformer.special_tokens import BEGIN, END, PAD
+from transformer.special_tokens import BOS, EOS, PAD
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def _check(task: Task, model: SequenceToSequence, place: str) -> None:
 def _steps(task: Task, model: api.TrainedModel) -> Steps:
     network: Any = model.build(model.parameters)
     tokenizers, limit = model.tokenizers, model.settings.model.max_length
-    source = [*tokenizers.source.encode(task.sentence), END]
+    source = [*tokenizers.source.encode(task.sentence), EOS]
     most = limit if task.decoder else limit - 1  # the encoder's steps show a place of padding
     if len(source) == 1:
         raise UsageError("there is no sentence to explain")
@@ -80,5 +80,5 @@ def _steps(task: Task, model: api.TrainedModel) -> Steps:
         return encoder_steps(network, padded, tokenizers.source.pieces(padded), task.layer)
     (hypothesis,) = model.search([task.sentence])
     print(f"translation: {hypothesis.text}\n")
-    target = [BEGIN, *hypothesis.tokens]
+    target = [BOS, *hypothesis.tokens]
     return decoder_steps(network, source, target, tokenizers.target.pieces(target), task.layer)

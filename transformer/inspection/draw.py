@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from transformer.inspection.measure import MOST, RARE, SIDES, Figures, Survey
-from transformer.special_tokens import END
+from transformer.special_tokens import EOS
 
 # Of Okabe and Ito's colours, told apart by colour-blind readers too; in grey by darkness, line and hatch.
 COLOURS = {"source": "#0072B2", "target": "#D55E00", "both": "#000000"}
@@ -85,7 +85,7 @@ def _tokens(axes: Any, survey: Survey) -> None:
     """How often each entry occurs, the most frequent first; a line ends with the entries that occur at all."""
     names = _named(survey) | {"both": "both"}
     for name, counts in survey.tokens.items():
-        entries = np.sort(counts[END + 1 :])[::-1]
+        entries = np.sort(counts[EOS + 1 :])[::-1]
         entries = entries[entries > 0]
         axes.loglog(np.arange(1, len(entries) + 1), entries, color=COLOURS[name], ls=LINES[name], lw=1.4,
                     label=names[name])  # fmt: skip

@@ -20,7 +20,7 @@ from transformer.data.corpora.corpus import Corpus
 from transformer.data.examples import Examples
 from transformer.data.tokenizers.tokenizer import Tokenizers
 from transformer.inspection import text
-from transformer.special_tokens import END, UNKNOWN
+from transformer.special_tokens import EOS, UNK
 from transformer.tasks.translation.prepare import Prepared
 
 Ints = NDArray[Any]
@@ -66,7 +66,7 @@ def survey(prepared: Prepared, settings: Config) -> Survey:
             "left_out": corpora.skipped | plain.dropped,
             "limit": settings.data.limit if corpora.cut else 0,
             "lengths": describe_lengths(lengths, walked.words, tokens),
-            "unknown": [_share(tokens[side][UNKNOWN], tokens[side].sum() - tokens[side][END]) for side in SIDES],
+            "unknown": [_share(tokens[side][UNK], tokens[side].sum() - tokens[side][EOS]) for side in SIDES],
             "repeats": _repeats(walked),
             "corpora": mixture(prepared, plan, settings),
         },
@@ -114,7 +114,7 @@ def describe_lengths(lengths: Ints, words: tuple[Ints, Ints], tokens: dict[str, 
         found[name] = {
             "words": summarise(by_words),
             "tokens": summarise(lengths.sum(axis=1 - number)),
-            "tokens_per_word": _share(tokens[name].sum() - tokens[name][END], count),
+            "tokens_per_word": _share(tokens[name].sum() - tokens[name][EOS], count),
         }
     source, target = np.nonzero(lengths)
     ratios = target / source
@@ -150,7 +150,7 @@ def quantile(values: Ints, counts: Ints, percent: int) -> Any:
 def describe_tokens(counts: Ints) -> Figures:
     """How a vocabulary is used, from how often each entry occurs [V]. Marks are no entries; the unknown mark is a
     token, the end mark is none. What is met fewer times includes what is never met."""
-    entries, tokens = np.sort(counts[END + 1 :])[::-1], int(counts.sum() - counts[END])
+    entries, tokens = np.sort(counts[EOS + 1 :])[::-1], int(counts.sum() - counts[EOS])
     return {
         "entries": len(entries),
         "used": int(np.count_nonzero(entries)),
@@ -171,7 +171,7 @@ def look_at(part: Corpus, tokenizers: Tokenizers, longest: int) -> Figures:
             for name, side in zip(SIDES, (made.source, made.target), strict=True)
         },
         "too_long": int((np.maximum(made.source_lengths, made.target_lengths) > longest).sum()),
-        "unknown": [_share(counts[name][UNKNOWN], counts[name].sum() - counts[name][END]) for name in SIDES],
+        "unknown": [_share(counts[name][UNK], counts[name].sum() - counts[name][EOS]) for name in SIDES],
     }
 
 

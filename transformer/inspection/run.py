@@ -8,8 +8,8 @@ from transformer.errors import UsageError
 from transformer.inspection.draw import draw
 from transformer.inspection.measure import survey
 from transformer.inspection.present import show
+from transformer.storage.files import write_json
 from transformer.tasks.translation.prepare import prepare
-from transformer.training import run_directory as rundir
 
 FILES = ("data.json", "data.png")
 """All that the folder may hold, and what they are while they are written (`.new`)."""
@@ -30,7 +30,7 @@ def inspect(settings: Config, recipe: str, folder: Path) -> None:
     print(show(found.figures, recipe))
     folder.mkdir(parents=True, exist_ok=True)
     numbers, picture = (folder / name for name in FILES)
-    rundir.write_json(numbers, {"recipe": recipe, **found.figures})
+    write_json(numbers, {"recipe": recipe, **found.figures})
     beside = folder / f"{picture.name}.new"
     draw(found, recipe, beside)
     beside.replace(picture)

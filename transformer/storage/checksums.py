@@ -1,26 +1,33 @@
-"""Checksums: of a checkpoint's files, whether what is read is what was written, which storage does not promise; and of
-plain values, whether they are those of before."""
+"""Checksums of a folder's files, which show whether storage returns what was written, and short digests of values."""
 
 import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
-from transformer.training.run_directory import write_json
+from transformer.storage.files import write_json
 
 
 def write(folder: Path, path: Path) -> None:
-    """Keep size and hash of every file below a folder, as JSON."""
+    """Write the size and hash of every file below a folder to `path`, as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     write_json(path, {file.relative_to(folder).as_posix(): [file.stat().st_size, _hash(file)] for file in files})
 
 
-def damage(folder: Path, path: Path, below: str = "") -> str | None:
-    """What is wrong with the files below a folder, for a person; None where they are as `write` found them, and where
-    nothing was kept of them. `below`: only of files whose path begins so.
+def find_damage(folder: Path, path: Path, prefix: str = "") -> str | None:
+    """Compare the files below a folder with the checksums that `write` wrote to `path`.
 
-    Raises OSError when a file is there and cannot be read, which says nothing of what is in it.
+    Args:
+        folder: whose files are read.
+        path: of the checksums.
+        prefix: only files whose relative path begins with it are compared.
+
+    Returns:
+        A message that describes the first difference; None if the files are intact or `path` does not exist.
+
+    Raises:
+        OSError: a file exists but cannot be read, which says nothing about its content.
     """
     try:
         known: dict[str, tuple[int, str]] = json.loads(path.read_text(encoding="utf-8"))
@@ -29,7 +36,7 @@ def damage(folder: Path, path: Path, below: str = "") -> str | None:
     except ValueError:
         return f"{path} is itself damaged"
     for name, (size, content) in known.items():
-        if not name.startswith(below):
+        if not name.startswith(prefix):
             continue
         file = folder / name
         try:
@@ -42,8 +49,8 @@ def damage(folder: Path, path: Path, below: str = "") -> str | None:
     return None
 
 
-def short(values: Any, *, sort_keys: bool = False) -> str:
-    """12 hexadecimal digits that stand for values that JSON knows; `sort_keys` where their order says nothing."""
+def short_digest(values: Any, *, sort_keys: bool = False) -> str:
+    """12 hexadecimal digits of the SHA-256 of JSON values; with `sort_keys`, the order of keys does not matter."""
     return hashlib.sha256(json.dumps(values, sort_keys=sort_keys).encode()).hexdigest()[:12]
 
 

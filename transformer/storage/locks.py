@@ -1,4 +1,4 @@
-"""Locks among processes, gone with the one that holds them."""
+"""Locks between processes, released when the process that holds them ends."""
 
 import fcntl
 import logging
@@ -11,12 +11,14 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def claimed(path: Path, *, wait: bool = False) -> Iterator[bool]:
-    """Gives whether the lock is ours now. Where storage has no locks, it is, with a warning.
+def file_lock(path: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Lock a file or folder for the duration of the `with` block; yields whether the lock was acquired.
+
+    Storage without locks counts as acquired, with a warning.
 
     Args:
-        path: a file, which is made if it is not there; or a folder.
-        wait: until no other process holds it.
+        path: a file, created if it does not exist; or an existing folder.
+        wait: block until no other process holds the lock.
     """
     handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
     try:
@@ -25,8 +27,8 @@ def claimed(path: Path, *, wait: bool = False) -> Iterator[bool]:
         except BlockingIOError:
             yield False
             return
-        except OSError as error:  # such as network storage without locks
-            log.warning("%s cannot be locked (%s): see to it that no other job works there", path, error.strerror)
+        except OSError as error:  # e.g. network storage without locks
+            log.warning("%s cannot be locked (%s): make sure that no other job works there", path, error.strerror)
         yield True
     finally:
         os.close(handle)

@@ -111,7 +111,7 @@ def digest(given: Config) -> str:
     """12 hexadecimal digits that stand for settings: of all that differ from the defaults, so that a version with
     further settings finds the same."""
     plain, default = _plain(given), _plain(dataclasses.replace(Config(), model=type(given.model)()))
-    return checksums.short(_differing(plain, default), sort_keys=True)
+    return checksums.short_digest(_differing(plain, default), sort_keys=True)
 
 
 def _plain(given: Config) -> dict[str, Any]:

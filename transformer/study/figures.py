@@ -85,7 +85,7 @@ def lengths(cells: Cells) -> Drawing:
         axes.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
         figure.supxlabel(_about_bars(cells), fontsize=7)
 
-    return Drawing(draw, (6.3, 3.2), checksums.short([there, known]))
+    return Drawing(draw, (6.3, 3.2), checksums.short_digest([there, known]))
 
 
 def dots(cells: Cells, metric: str) -> Drawing | None:
@@ -115,7 +115,9 @@ def dots(cells: Cells, metric: str) -> Drawing | None:
         figure.supxlabel(_about_bars(cells), fontsize=7)
 
     every = {name: scores(cells[name], metric) for name in known}
-    return Drawing(draw, (5.0, 0.8 + 0.2 * len(known)), checksums.short([metric, known, every])) if known else None
+    return (
+        Drawing(draw, (5.0, 0.8 + 0.2 * len(known)), checksums.short_digest([metric, known, every])) if known else None
+    )
 
 
 def _about_bars(cells: Cells) -> str:
@@ -145,7 +147,7 @@ def heads(cells: Cells) -> Drawing | None:
     shown = {name: [(seed, values.tolist()) for seed, values in every] for name, every in known.items()}
     # 0.4 inches hold a number.
     size = (max(2.1, 0.5 + 0.4 * most) * max(map(len, known.values())), 1.8 * len(known))
-    return Drawing(draw, size, checksums.short(shown))
+    return Drawing(draw, size, checksums.short_digest(shown))
 
 
 def _heads(trials: Trials) -> list[tuple[int, np.ndarray]]:

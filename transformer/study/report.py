@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from transformer.errors import TransformerError, UsageError
-from transformer.storage.locks import claimed
+from transformer.storage.files import write_text
+from transformer.storage.locks import file_lock
 from transformer.study import cells, figures, tables
 from transformer.study.cells import Pair, Study
 from transformer.study.figures import Drawing
 from transformer.study.results import Results, lock
 from transformer.study.tables import Table
-from transformer.training.run_directory import write_text
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ def report(study: Study, results: Results, folder: Path, *, smoke: bool = False)
         raise UsageError(f"the study has no results yet in {results.path}")
     told, in_latex = texts(every), latex(every, folder.resolve().name)
     readme = folder / "README.md"
-    with claimed(lock(folder), wait=True):  # two runners of one study end at once
+    with file_lock(lock(folder), wait=True):  # two runners of one study end at once
         if readme.is_file():  # first, so that nothing is written where its marks are wrong
             before, newline = _read(readme)
             if (after := filled(before, told, readme)) != before:

@@ -19,9 +19,9 @@ from transformer import config
 from transformer.data.corpora.corpus import Corpus
 from transformer.errors import TransformerError, UsageError
 from transformer.storage import checksums
-from transformer.storage.locks import claimed
+from transformer.storage.files import write_json
+from transformer.storage.locks import file_lock
 from transformer.study.cells import Trial, digest
-from transformer.training import run_directory as rundir
 
 log = logging.getLogger(__name__)
 
@@ -68,11 +68,11 @@ class Results:
             except TransformerError as error:
                 damaged.append(error)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with claimed(lock(self.path.parent), wait=True):
+        with file_lock(lock(self.path.parent), wait=True):
             there = _read(self.path)
             self._found = merged(there, found)
             if self._found != there:
-                rundir.write_json(self.path, self._found)
+                write_json(self.path, self._found)
         if damaged:
             raise damaged[0]
 
@@ -96,9 +96,9 @@ class Results:
         keys = {one: (one.digest, one.tokenize) for one in missing}
         taken = [{**found[key], "cell": one.cell} for one, key in keys.items() if key in found]
         if taken:
-            with claimed(lock(self.path.parent), wait=True):
+            with file_lock(lock(self.path.parent), wait=True):
                 self._found = merged(_read(self.path), taken)
-                rundir.write_json(self.path, self._found)
+                write_json(self.path, self._found)
         for entry in taken:
             log.info("%s-%s: taken from %s", entry["cell"], entry["seed"], entry["from"])
         return [one for one, key in keys.items() if key not in found]
@@ -107,7 +107,7 @@ class Results:
 def write(folder: Path, trial: Trial, values: Mapping[str, Any]) -> None:
     """Keep what came of a trial in its run directory, whole or not at all."""
     about = {"cell": trial.cell, "seed": trial.seed, "digest": trial.digest, "config": config.to_json(trial.settings)}
-    rundir.write_json(folder / FILE, {**about, **values})
+    write_json(folder / FILE, {**about, **values})
 
 
 def there(folder: Path, trial: Trial) -> bool:
@@ -225,7 +225,7 @@ def _digest(entry: Mapping[str, Any]) -> str:
 
 def corpus_digest(part: Corpus, tokenize: str) -> str:
     """12 hexadecimal digits that stand for a test set, and for how it is scored."""
-    return checksums.short([list(part.sources), list(part.targets), tokenize])
+    return checksums.short_digest([list(part.sources), list(part.targets), tokenize])
 
 
 def pack(counts: Int[np.ndarray, "N K"]) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from transformer.errors import InterruptedRunError, TransformerError, UsageError
-from transformer.storage.locks import claimed
+from transformer.storage.locks import file_lock
 from transformer.study import cells, progress, report, slurm, trial, workers
 from transformer.study.cells import Trial
 from transformer.study.results import Results, there
@@ -195,7 +195,7 @@ def _taken(runs: Path, one: Trial) -> bool:
     path = trial.lock(runs, one)
     if not path.exists():
         return False
-    with claimed(path) as ours:
+    with file_lock(path) as ours:
         return not ours
 
 

@@ -21,7 +21,7 @@ from transformer.data.corpora.corpus import Corpus
 from transformer.data.shards import cores
 from transformer.errors import UsageError
 from transformer.evaluation import report
-from transformer.storage.locks import claimed
+from transformer.storage.locks import file_lock
 from transformer.study import results
 from transformer.study.cells import Trial, digest
 from transformer.training import logger as logbook
@@ -48,7 +48,7 @@ def run(trial: Trial, runs: Path) -> None:
     runs.mkdir(parents=True, exist_ok=True)
     folder = runs / trial.name
     for _ in range(TRIES):  # a runner that looks whether the lock is free has it for a moment
-        with claimed(lock(runs, trial)) as ours:
+        with file_lock(lock(runs, trial)) as ours:
             if ours:
                 if not results.there(folder, trial):
                     results.write(folder, trial, _result(trial, folder))

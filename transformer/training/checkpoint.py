@@ -187,7 +187,7 @@ class Checkpoints:
 
     def _damage(self, step: int, below: str = "") -> str | None:
         try:
-            return checksums.damage(self.folder / str(step), self._checksums(step), below)
+            return checksums.find_damage(self.folder / str(step), self._checksums(step), below)
         except OSError as error:
             raise TransformerError(
                 f"the checkpoint {self.folder / str(step)} cannot be read ({error.strerror}: {error.filename}); "
@@ -351,7 +351,7 @@ def about_average(folder: Path) -> dict[str, Any] | None:
 def load_average(folder: Path, like: Any, mesh: Mesh) -> Any:
     """The parameters that `save_average` wrote. Raises TransformerError when they are damaged."""
     try:
-        damage = checksums.damage(folder / "parameters", folder / "checksums.json")
+        damage = checksums.find_damage(folder / "parameters", folder / "checksums.json")
         if damage is not None:
             raise TransformerError(f"the average {folder} is damaged ({damage}): --checkpoint best is another")
         with ocp.StandardCheckpointer() as checkpointer:

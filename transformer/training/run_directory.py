@@ -14,7 +14,6 @@ lock              held by the process that trains
 
 import json
 import logging
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +25,8 @@ from typing import Any
 
 from transformer import config
 from transformer.errors import TransformerError, UsageError
-from transformer.storage.locks import claimed
+from transformer.storage.files import write_json
+from transformer.storage.locks import file_lock
 
 log = logging.getLogger(__name__)
 
@@ -144,8 +144,8 @@ def occupied(run: Run) -> Iterator[None]:
 
     Raises UsageError when another process does so already.
     """
-    with claimed(run.lock) as ours:
-        if not ours:
+    with file_lock(run.lock) as acquired:
+        if not acquired:
             raise UsageError(f"another process is training in {run.folder}: wait for it, or give another --run")
         yield
 
@@ -217,18 +217,3 @@ def provenance() -> dict[str, Any]:
         commit = None
     started = datetime.now(UTC).isoformat(timespec="seconds")
     return {"version": version("attention-transformer"), "commit": commit, "started": started}
-
-
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Whole or not at all."""
-    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_text(path: Path, text: str, newline: str = "\n") -> None:
-    """Whole or not at all: written beside and moved into place; a link stays one, and the mode as it was."""
-    path = path.resolve()
-    beside = path.with_name(path.name + ".new")
-    beside.write_text(text, encoding="utf-8", newline=newline)
-    if path.exists():
-        shutil.copymode(path, beside)
-    beside.replace(path)

@@ -15,7 +15,7 @@ from transformer.data.batching.buckets import Bucket, assign, choose_buckets, pa
 from transformer.data.batching.epochs import Place, Same, after, pairs_of, stream
 from transformer.data.batching.plan import make_plan
 from transformer.data.examples import Examples, Side
-from transformer.data.tokenizers.tokenizer import BEGIN, END
+from transformer.special_tokens import BOS, EOS
 
 pairs = st.lists(st.tuples(st.integers(1, 12), st.integers(1, 12)), min_size=1, max_size=40)
 
@@ -32,7 +32,7 @@ def invented(lengths, seed=0, dtype=np.uint16):
     for side in sides(lengths):
         offsets = np.concatenate([[0], np.cumsum(side)])
         tokens = random.integers(4, 1000, offsets[-1]).astype(dtype)
-        tokens[offsets[1:] - 1] = END
+        tokens[offsets[1:] - 1] = EOS
         made.append(Side(tokens, offsets, side))
     return Examples(made[0], made[1], {})
 
@@ -204,7 +204,7 @@ def naive(examples, bucket, ids):
             source[row][place] = token
         for place, token in enumerate(other):
             target_out[row][place] = token
-        for place, token in enumerate([BEGIN, *other[:-1]]):
+        for place, token in enumerate([BOS, *other[:-1]]):
             target_in[row][place] = token
     return source, target_in, target_out
 
@@ -223,8 +223,8 @@ def test_assemble_equals_a_loop(plan, dtype):
 
 def test_assemble_by_hand():
     examples = Examples(
-        Side(np.array([5, 6, END, END]), np.array([0, 3, 4]), np.array([3, 1])),
-        Side(np.array([7, END, 8, 9, END]), np.array([0, 2, 5]), np.array([2, 3])),
+        Side(np.array([5, 6, EOS, EOS]), np.array([0, 3, 4]), np.array([3, 1])),
+        Side(np.array([7, EOS, 8, 9, EOS]), np.array([0, 2, 5]), np.array([2, 3])),
         {},
     )
     batch = batches.assemble(examples, Bucket(3, 4, 3), np.array([1, 0]))

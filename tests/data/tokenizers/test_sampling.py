@@ -18,8 +18,8 @@ from scipy.stats import binomtest, chisquare
 from transformer import config
 from transformer.data.tokenizers import sampling as subwords
 from transformer.data.tokenizers import tokenizer
-from transformer.data.tokenizers.tokenizer import UNKNOWN
 from transformer.errors import UsageError
+from transformer.special_tokens import UNK
 
 TEXTS = [
     "the lower and lowest newest tower of the town",
@@ -160,20 +160,20 @@ def test_unigram_draws_each_segmentation_by_its_power(unigram, word, alpha):
 
 def test_unknown_characters_of_unigram(unigram):
     def shown(ids: list[int]) -> list[str]:
-        return ["☃" if id_ == UNKNOWN else piece for id_, piece in zip(ids, unigram.pieces(ids), strict=True)]
+        return ["☃" if id_ == UNK else piece for id_, piece in zip(ids, unigram.pieces(ids), strict=True)]
 
     expected: Counter[tuple[str, ...]] = Counter()
     for pieces, chance in unigram_by_enumeration(unigram, 0.3, "low☃☃er").items():
         expected[tuple("☃" if "☃" in piece else piece for piece in pieces)] += chance
     sampler = subwords.sampler(unigram, 0.3)
     encoded = sampler.encode_all(["low☃☃er"] * DRAWS, 5, 1, range(DRAWS), 1)
-    assert all(ids.count(UNKNOWN) == 1 for ids in encoded)
+    assert all(ids.count(UNK) == 1 for ids in encoded)
     assert fits(Counter(tuple(shown(ids)) for ids in encoded), expected) > 1e-3
     spelt = trained("unigram", 370, byte_fallback=True)
     for text in ("low☃☃er", "🙂 größte☃"):
         ids = subwords.sampler(spelt, 0.3).encode(text, 1, 2, 3, 0)
         assert spelt.decode(ids) == text
-        assert UNKNOWN not in ids
+        assert UNK not in ids
 
 
 def test_long_words_neither_underflow_nor_hang(bpe, unigram):

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from transformer import config
 from transformer.data.tokenizers import tokenizer
-from transformer.data.tokenizers.tokenizer import BEGIN, END, PAD, UNKNOWN
 from transformer.errors import TransformerError
+from transformer.special_tokens import BOS, EOS, PAD, UNK
 
 ENGLISH = [
     "the cat sat on the mat",
@@ -39,14 +39,14 @@ def joint(request):
 
 
 def test_marks(joint):
-    assert joint.pieces([PAD, UNKNOWN, BEGIN, END]) == ["<pad>", "<unk>", "<s>", "</s>"]
+    assert joint.pieces([PAD, UNK, BOS, EOS]) == ["<pad>", "<unk>", "<s>", "</s>"]
     assert joint.size <= 60
 
 
 def test_encode(joint):
     for text in [*ENGLISH, *GERMAN]:
         ids = joint.encode(text)
-        assert all(END < id_ < joint.size for id_ in ids)
+        assert all(EOS < id_ < joint.size for id_ in ids)
         assert joint.decode(ids) == text
     assert joint.encode("") == []
     assert joint.decode([]) == ""
@@ -60,18 +60,18 @@ def test_encode_all_equals_encode(joint):
 
 def test_decode_drops_marks_and_stops_at_the_end(joint):
     ids = joint.encode("the cat")
-    assert joint.decode([BEGIN, *ids, PAD, END, *ids, PAD]) == "the cat"
+    assert joint.decode([BOS, *ids, PAD, EOS, *ids, PAD]) == "the cat"
 
 
 def test_no_text_becomes_a_mark(joint):
-    assert not {PAD, BEGIN, END} & set(joint.encode("<pad> <s> </s> <unk>"))
+    assert not {PAD, BOS, EOS} & set(joint.encode("<pad> <s> </s> <unk>"))
 
 
 @pytest.mark.parametrize("kind", SENTENCEPIECE)
 def test_round_trip_of_odd_characters(kind):
     both = tokenizer.train(config.Tokenizer(kind=kind, vocabulary=130), [*ENGLISH, ODD], GERMAN)
     ids = both.source.encode(ODD)
-    assert UNKNOWN not in ids
+    assert UNK not in ids
     assert both.source.decode(ids).encode() == ODD.encode()
 
 
@@ -85,13 +85,13 @@ def by_bytes():
 def test_byte_fallback_knows_everything(by_bytes, words):
     text = " ".join(words)
     ids = by_bytes.encode(text)
-    assert UNKNOWN not in ids
+    assert UNK not in ids
     assert by_bytes.decode(ids) == text
 
 
 def test_no_normalisation():
     plain = trained("char").source
-    assert UNKNOWN in plain.encode("ｔｈｅ")  # NFKC would make it "the"
+    assert UNK in plain.encode("ｔｈｅ")  # NFKC would make it "the"
     assert plain.encode("The") != plain.encode("the")
 
 
@@ -100,8 +100,8 @@ def test_joint_or_apart():
     assert both.source is both.target
     apart = trained("bpe", 40, joint=False)
     assert apart.source.content != apart.target.content
-    assert UNKNOWN in apart.source.encode("ß")
-    assert UNKNOWN not in apart.target.encode("ß")
+    assert UNK in apart.source.encode("ß")
+    assert UNK not in apart.target.encode("ß")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -144,7 +144,7 @@ def test_training_is_silent(capfd):
 def test_long_sentences_count():
     long = "zebra " * 5000
     both = tokenizer.train(config.Tokenizer(vocabulary=60), [*ENGLISH, long], [])
-    assert UNKNOWN not in both.source.encode("zebra")
+    assert UNK not in both.source.encode("zebra")
 
 
 PROGRAM = """
@@ -180,7 +180,7 @@ def test_words_by_frequency_then_alphabet():
     settings = config.Tokenizer(kind="word", vocabulary=8, min_count=2)
     word = tokenizer.train(settings, ["b a c c", "b a  c rare"], ["ü ü", "z z"]).source
     assert word.pieces(range(word.size)) == ["<pad>", "<unk>", "<s>", "</s>", "c", "a", "b", "z"]
-    assert word.encode("c rare  a ü") == [4, UNKNOWN, 5, UNKNOWN]
+    assert word.encode("c rare  a ü") == [4, UNK, 5, UNK]
     assert word.decode(word.encode("c rare a")) == "c <unk> a"
 
 
@@ -192,7 +192,7 @@ def test_words_are_split_at_spaces_only():
 
 def test_marks_in_a_text_are_unknown_words():
     word = tokenizer.train(config.Tokenizer(kind="word"), ["</s> <unk> a"], []).source
-    assert word.encode("<s> </s> <unk> <pad> a") == [UNKNOWN] * 4 + [4]
+    assert word.encode("<s> </s> <unk> <pad> a") == [UNK] * 4 + [4]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -255,7 +255,7 @@ def test_words_of_pieces_spell_the_words(kind):
     texts = ["the old man sees the dog", "a", "dog man old"]
     one = tokenizer.train(config.Tokenizer(kind=kind, vocabulary=40), texts, texts).source
     for text in [*texts, "the ☃ dog ☃☃man"]:
-        ids = [*one.encode(text), tokenizer.END]
+        ids = [*one.encode(text), EOS]
         numbers = one.words(ids)
         assert numbers[-1] == -1
         assert sorted(set(numbers[:-1])) == list(range(len(text.split())))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from transformer.data import config
 from transformer.data.batching.buckets import Bucket, assign, round_up, rows_of
 from transformer.data.examples import Examples, Links, Side
-from transformer.special_tokens import BEGIN, PAD
+from transformer.special_tokens import BOS, PAD
 
 Ints = NDArray[Any]
 
@@ -64,7 +64,7 @@ def assemble(examples: Examples, bucket: Bucket, ids: Ints, own: Ints | None = N
     source, _ = _pad(examples.source, bucket.rows, bucket.source_length, ids)
     target_out, real = _pad(examples.target, bucket.rows, bucket.target_length, ids)
     target_in = np.zeros_like(target_out)
-    target_in[: len(ids), 0] = BEGIN
+    target_in[: len(ids), 0] = BOS
     target_in[: len(ids), 1:] = target_out[: len(ids), :-1] * real[:, 1:]  # all but the end mark, one to the right
     return Batch(
         source, target_in, target_out, None if examples.links is None else _shares(examples.links, bucket, ids)

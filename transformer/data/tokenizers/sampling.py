@@ -18,7 +18,7 @@ import sentencepiece
 
 from transformer.data.tokenizers.tokenizer import SentencePiece, Tokenizer
 from transformer.errors import UsageError
-from transformer.special_tokens import UNKNOWN
+from transformer.special_tokens import UNK
 
 SPACE = "▁"
 """How sentencepiece writes a space: every word begins with one."""
@@ -186,13 +186,13 @@ class Sampler(ABC):
         """A run of unknown characters is one unknown mark, or bytes, as sentencepiece has it."""
         ids: list[int] = []
         for piece in pieces:
-            id_ = self._pieces.get(piece, UNKNOWN)
-            if id_ != UNKNOWN:
+            id_ = self._pieces.get(piece, UNK)
+            if id_ != UNK:
                 ids.append(id_)
             elif self._bytes:
                 ids += [self._bytes[byte] for byte in piece.encode("utf-8")]
-            elif not ids or ids[-1] != UNKNOWN:
-                ids.append(UNKNOWN)
+            elif not ids or ids[-1] != UNK:
+                ids.append(UNK)
         return tuple(ids)
 
     @abstractmethod

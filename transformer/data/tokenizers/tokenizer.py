@@ -25,10 +25,7 @@ import sentencepiece
 from transformer.data import config
 from transformer.data.corpora.filters import Form, normalize
 from transformer.errors import TransformerError
-from transformer.special_tokens import BEGIN, END, PAD, UNKNOWN
-
-MARKS = ("<pad>", "<unk>", "<s>", "</s>")
-"""How the marks are written, by id. The same strings in a text are unknown words, never marks."""
+from transformer.special_tokens import BOS, EOS, PAD, SPECIAL_TOKENS, UNK
 
 SAMPLED_SENTENCES = 2_000_000
 """sentencepiece is trained on at most so many sentences, drawn at random under a fixed seed.
@@ -109,7 +106,7 @@ class SentencePiece(Tokenizer):
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of pieces; a run of byte pieces that is no UTF-8 gives U+FFFD."""
-        return str(self._model.decode([id_ for id_ in _until_end(ids) if id_ not in (PAD, BEGIN)]))
+        return str(self._model.decode([id_ for id_ in _until_end(ids) if id_ not in (PAD, BOS)]))
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """Pieces as sentencepiece spells them: "▁" begins a word, "<0xE4>" is a byte."""
@@ -124,7 +121,7 @@ class SentencePiece(Tokenizer):
         numbers, word = [], -1
         for id_ in ids:
             word += self._model.id_to_piece(int(id_)).startswith("▁")
-            numbers.append(-1 if id_ in (PAD, BEGIN, END) else max(0, word))
+            numbers.append(-1 if id_ in (PAD, BOS, EOS) else max(0, word))
         return numbers
 
     @classmethod
@@ -137,7 +134,7 @@ class SentencePiece(Tokenizer):
         sample = _sample(sentences, SAMPLED_SENTENCES)
         if not any(map(str.strip, sample)):
             raise TransformerError("there is no text to train a tokenizer on")
-        least = len(MARKS) + (256 if settings.byte_fallback else 0) + 1
+        least = len(SPECIAL_TOKENS) + (256 if settings.byte_fallback else 0) + 1
         model = io.BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.train(
@@ -150,13 +147,13 @@ class SentencePiece(Tokenizer):
                 byte_fallback=settings.byte_fallback,
                 normalization_rule_name="identity",
                 pad_id=PAD,
-                unk_id=UNKNOWN,
-                bos_id=BEGIN,
-                eos_id=END,
-                pad_piece=MARKS[PAD],
-                unk_piece=MARKS[UNKNOWN],
-                bos_piece=MARKS[BEGIN],
-                eos_piece=MARKS[END],
+                unk_id=UNK,
+                bos_id=BOS,
+                eos_id=EOS,
+                pad_piece=SPECIAL_TOKENS[PAD],
+                unk_piece=SPECIAL_TOKENS[UNK],
+                bos_piece=SPECIAL_TOKENS[BOS],
+                eos_piece=SPECIAL_TOKENS[EOS],
                 max_sentence_length=1 << 24,
                 shuffle_input_sentence=False,
                 num_threads=TRAINING_THREADS,
@@ -200,18 +197,18 @@ class Word(Tokenizer):
             self._words = content.decode("utf-8").removesuffix("\n").split("\n")
         except UnicodeDecodeError:
             raise TransformerError("not a vocabulary: it is not UTF-8") from None
-        if tuple(self._words[: len(MARKS)]) != MARKS:
-            raise TransformerError(f"not a vocabulary: it does not begin with {' '.join(MARKS)}")
-        self._ids = {word: id_ for id_, word in enumerate(self._words) if id_ >= len(MARKS)}
+        if tuple(self._words[: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS:
+            raise TransformerError(f"not a vocabulary: it does not begin with {' '.join(SPECIAL_TOKENS)}")
+        self._ids = {word: id_ for id_, word in enumerate(self._words) if id_ >= len(SPECIAL_TOKENS)}
         self.size = len(self._words)
 
     def encode(self, text: str) -> list[int]:
         """Ids of the words of a sentence."""
-        return [self._ids.get(word, UNKNOWN) for word in self.split(text)]
+        return [self._ids.get(word, UNK) for word in self.split(text)]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Words parted by spaces; an unknown one shows as "<unk>"."""
-        return " ".join(self._words[id_] for id_ in _until_end(ids) if id_ not in (PAD, BEGIN))
+        return " ".join(self._words[id_] for id_ in _until_end(ids) if id_ not in (PAD, BOS))
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """The words."""
@@ -221,7 +218,7 @@ class Word(Tokenizer):
         """Every id is a word."""
         numbers, word = [], -1
         for id_ in ids:
-            mark = id_ in (PAD, BEGIN, END)
+            mark = id_ in (PAD, BOS, EOS)
             word += not mark
             numbers.append(-1 if mark else word)
         return numbers
@@ -232,15 +229,15 @@ class Word(Tokenizer):
         counts = Counter(word for sentence in sentences for word in sentence.split(" ") if word)
         if not counts:
             raise TransformerError("there is no text to train a tokenizer on")
-        if settings.vocabulary <= len(MARKS):
+        if settings.vocabulary <= len(SPECIAL_TOKENS):
             raise TransformerError(
                 f"--tokenizer.vocabulary={settings.vocabulary} is too small: the smallest that works is "
-                f"{len(MARKS) + 1} (the marks and a word)"
+                f"{len(SPECIAL_TOKENS) + 1} (the marks and a word)"
             )
         often = (word for word, count in counts.items() if count >= settings.min_count)
-        usable = (word for word in often if word not in MARKS and "\n" not in word)
-        words = sorted(usable, key=lambda word: (-counts[word], word))[: settings.vocabulary - len(MARKS)]
-        return cls("\n".join([*MARKS, *words, ""]).encode("utf-8"))
+        usable = (word for word in often if word not in SPECIAL_TOKENS and "\n" not in word)
+        words = sorted(usable, key=lambda word: (-counts[word], word))[: settings.vocabulary - len(SPECIAL_TOKENS)]
+        return cls("\n".join([*SPECIAL_TOKENS, *words, ""]).encode("utf-8"))
 
 
 class Tokenizers(NamedTuple):
@@ -334,6 +331,6 @@ def _hash(tokenizer: Tokenizer) -> str:
 
 def _until_end(ids: Iterable[int]) -> Iterator[int]:
     for id_ in map(int, ids):
-        if id_ == END:
+        if id_ == EOS:
             return
         yield id_
