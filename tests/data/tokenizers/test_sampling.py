@@ -222,8 +222,8 @@ def test_nothing_to_encode(bpe):
 PROGRAM = """
 import hashlib, sys
 from pathlib import Path
-from transformer.data import subwords
-from transformer.data.tokenizer import SentencePiece
+from transformer.data.tokenizers import sampling as subwords
+from transformer.data.tokenizers.tokenizer import SentencePiece
 for file, rate in ((sys.argv[1], 0.1), (sys.argv[2], 0.2)):
     sampler = subwords.sampler(SentencePiece(Path(file).read_bytes()), rate)
     print(sampler.encode_all(sys.argv[3:], 1, 2, range(len(sys.argv) - 3), 0))
