@@ -2,26 +2,39 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+CONSTRAINTS := constraints.txt
 
-.PHONY: demo test test-slow lint clean-venv
+.PHONY: demo test test-slow lint upgrade check-newest clean-venv
 .DEFAULT_GOAL := demo
 
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(CONSTRAINTS) \
+		--build-constraint $(CONSTRAINTS) --editable '.[dev]'
 	touch $(INSTALLED)
 
-demo: $(INSTALLED)  ## train on the embedded grammar and show what came of it (6 minutes on 2 cores)
+demo: $(INSTALLED)  ## train on the embedded grammar and show the results (6 minutes on 2 cores)
 	$(BIN)/transformer demo
 
 test: $(INSTALLED)  ## the default test suite
 	$(BIN)/python -m pytest
 
-test-slow: $(INSTALLED)  ## the minutes-long tests
-	$(BIN)/python -m pytest -m slow
+test-slow: $(INSTALLED)  ## the tests that take minutes; OPTIONS="..." goes to pytest
+	$(BIN)/python -m pytest -m slow $(OPTIONS)
 
-lint: $(INSTALLED)  ## ruff (lint and format) and mypy
+lint: $(INSTALLED)  ## ruff (lint and format), mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+upgrade: $(INSTALLED)  ## write the newest versions into constraints.txt and install them
+	$(BIN)/uv pip compile --quiet --upgrade --python $(BIN)/python --extra dev --no-annotate \
+		--custom-compile-command 'make upgrade' --output-file $(CONSTRAINTS) pyproject.toml
+	$(MAKE) $(INSTALLED)
+
+check-newest: $(INSTALLED)  ## does the package work with the newest versions of its dependencies?
+	.ci/newest
+
+clean-venv:
+	rm -rf .venv .venv-newest
