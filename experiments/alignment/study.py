@@ -1,21 +1,22 @@
 """The same models with guided alignment, on the grammar: transformer study experiments/alignment
 
-Without guiding they are the cells of ../attention_variants' table `long`, and budgets are equal. aer.py measures both.
+Without guiding they are variants of the table `long` of ../attention_variants, and budgets are equal. aer.py measures
+both.
 """
 
 import dataclasses
 from pathlib import Path
 
 from transformer.config import Guided
-from transformer.study.cells import Cell, Study, find
+from transformer.study.variants import Study, Variant, load
 
-CELLS = find(Path(__file__).parent.parent / "attention_variants").whole
+VARIANTS = load(Path(__file__).parent.parent / "attention_variants").all_variants
 
 
-def guided(cell: str, **changes: object) -> Cell:
-    settings = CELLS[f"long_{cell}"].config
+def guided(variant: str, **changes: object) -> Variant:
+    settings = VARIANTS[f"long_{variant}"].config
     task = dataclasses.replace(settings.task, guided=Guided(weight=0.5, **changes))
-    return Cell(dataclasses.replace(settings, task=task), seeds=(1, 2, 3))
+    return Variant(dataclasses.replace(settings, task=task), seeds=(1, 2, 3))
 
 
 study = Study(

@@ -8,26 +8,26 @@ import dataclasses
 from pathlib import Path
 
 from transformer.config import Guided
-from transformer.study.cells import Cell, Pair, Study, find
+from transformer.study.variants import Pair, Study, Variant, load
 
-VARIANTS = "../attention_variants"
-CELLS = find(Path(__file__).parent / VARIANTS).cells
-transformer = CELLS["transformer"].config
+STUDY = "../attention_variants"
+VARIANTS = load(Path(__file__).parent / STUDY).variants
+transformer = VARIANTS["transformer"].config
 guided = dataclasses.replace(transformer.task, guided=Guided(weight=0.5))
 
 study = Study(
-    cells={
+    variants={
         **{
-            name: dataclasses.replace(CELLS[name], table="results")
+            name: dataclasses.replace(VARIANTS[name], table="results")
             for name in (
                 *("bahdanau", "luong_dot_global", "luong_general_global", "luong_general_local_m"),
                 *("luong_general_local_p", "luong_concat_global", "luong_location_global", "transformer"),
             )
         },
-        "transformer_guided": Cell(dataclasses.replace(transformer, task=guided), seeds=(1, 2, 3)),
+        "transformer_guided": Variant(dataclasses.replace(transformer, task=guided), seeds=(1, 2, 3)),
     },
     baselines=("transformer",),
     pairs=(Pair("transformer_guided", "transformer", "BLEU"),),
-    beside=(VARIANTS,),
+    reuse_from=(STUDY,),
     metric="AER",
 )

@@ -1,6 +1,6 @@
 """Every attention, under one budget: transformer study experiments/attention_variants
 
-Table `grammar`: all recurrent cells have one encoder (bidirectional, its states as wide as the decoder's), one
+Table `grammar`: all recurrent variants have one encoder (bidirectional, its states as wide as the decoder's), one
 embedding, tied with the output layer, and one width; they differ in decoder, score and window alone. The Transformer is
 the recipe `demo`'s. Table `multi30k`: five of these models on Multi30k. Table `long`, of --full: the grammar again, on
 models twice as wide and more than three times the tokens.
@@ -11,7 +11,7 @@ import dataclasses
 from transformer import recipes
 from transformer.config import Attention, Batching, Config, Rnn, Training, Transformer, Translation
 from transformer.models.config import ModelConfig
-from transformer.study.cells import Cell, Pair, Study
+from transformer.study.variants import Pair, Study, Variant
 
 SEEDS = (1, 2, 3)
 UPDATES = 1_200
@@ -47,7 +47,7 @@ MODELS: dict[str, ModelConfig] = {
     "transformer": Transformer(),
 }
 # Luong 2015, Table 4, has no row of these.
-BESIDE = ("luong_concat_local_m", "luong_concat_local_p", "luong_location_local_m", "luong_location_local_p")
+NOT_IN_TABLE_4 = ("luong_concat_local_m", "luong_concat_local_p", "luong_location_local_m", "luong_location_local_p")
 
 
 def sized(model: ModelConfig, width: int, dropout: float, transformer: ModelConfig) -> ModelConfig:
@@ -84,20 +84,22 @@ def long(model: ModelConfig) -> Config:
 
 
 study = Study(
-    cells={
+    variants={
         **{
-            name: Cell(short(demo, model, 0.0), seeds=SEEDS, table="grammar")
+            name: Variant(short(demo, model, 0.0), seeds=SEEDS, table="grammar")
             for name, model in MODELS.items()
-            if name not in BESIDE
+            if name not in NOT_IN_TABLE_4
         },
         **{
-            f"multi30k_{name}": Cell(short(captions, MODELS[name], 0.1), seeds=SEEDS, tokenize="none", table="multi30k")
+            f"multi30k_{name}": Variant(
+                short(captions, MODELS[name], 0.1), seeds=SEEDS, tokenize="none", table="multi30k"
+            )
             for name in ("plain_sutskever", "bahdanau", "luong_general_global", "luong_dot_global", "transformer")
         },
     },
     full={
-        **{name: Cell(short(demo, MODELS[name], 0.0), seeds=SEEDS, table="grammar") for name in BESIDE},
-        **{f"long_{name}": Cell(long(model), seeds=SEEDS, table="long") for name, model in MODELS.items()},
+        **{name: Variant(short(demo, MODELS[name], 0.0), seeds=SEEDS, table="grammar") for name in NOT_IN_TABLE_4},
+        **{f"long_{name}": Variant(long(model), seeds=SEEDS, table="long") for name, model in MODELS.items()},
     },
     baselines=("bahdanau", "multi30k_bahdanau", "long_bahdanau"),
     pairs=(
@@ -115,7 +117,7 @@ study = Study(
         Pair("luong_general_local_p", "luong_general_local_m", "AER"),
         Pair("multi30k_luong_dot_global", "multi30k_luong_general_global"),
     ),
-    drawn=tuple(
+    plotted=tuple(
         f"{table}{name}"
         for table in ("", "long_")
         for name in (
@@ -123,5 +125,5 @@ study = Study(
             "transformer",
         )
     ),
-    beside=("../scores_in_transformer", "../transformer_ablations"),
+    reuse_from=("../scores_in_transformer", "../transformer_ablations"),
 )

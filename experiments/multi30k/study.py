@@ -1,6 +1,6 @@
-"""Every Multi30k recipe with its seeds: transformer study experiments/multi30k [--only CELL ...]
+"""Every Multi30k recipe with its seeds: transformer study experiments/multi30k [--only VARIANT ...]
 
-Tables `german` and `french`, and `raw`, English-German as well. All cells but the last are scored on the published
+Tables `german` and `french`, and `raw`, English-German as well. All variants but the last are scored on the published
 lower-cased tokenised text; the last is trained on the raw text, with 4,000 of the 10,000 updates, and scored cased and
 detokenised.
 """
@@ -9,7 +9,7 @@ import dataclasses
 
 from transformer import recipes
 from transformer.config import Config
-from transformer.study.cells import Cell, Study
+from transformer.study.variants import Study, Variant
 
 
 def recipe(name: str) -> Config:
@@ -27,14 +27,14 @@ def raw(config: Config) -> Config:
 
 
 study = Study(
-    cells={
-        "transformer": Cell(recipe("ende"), seeds=(1, 2), tokenize="none", table="german"),
-        "transformer_paper": Cell(recipe("ende_paper"), tokenize="none", table="german"),
-        "luong": Cell(recipe("ende_luong"), seeds=(1, 2), tokenize="none", table="german"),
-        "bahdanau": Cell(recipe("ende_bahdanau"), seeds=(1, 2), tokenize="none", table="german"),
-        "transformer_french": Cell(recipe("enfr"), tokenize="none", table="french"),
-        "transformer_paper_french": Cell(recipe("enfr_paper"), tokenize="none", table="french"),
-        "transformer_raw": Cell(raw(recipe("ende")), table="raw"),
+    variants={
+        "transformer": Variant(recipe("ende"), seeds=(1, 2), tokenize="none", table="german"),
+        "transformer_paper": Variant(recipe("ende_paper"), tokenize="none", table="german"),
+        "luong": Variant(recipe("ende_luong"), seeds=(1, 2), tokenize="none", table="german"),
+        "bahdanau": Variant(recipe("ende_bahdanau"), seeds=(1, 2), tokenize="none", table="german"),
+        "transformer_french": Variant(recipe("enfr"), tokenize="none", table="french"),
+        "transformer_paper_french": Variant(recipe("enfr_paper"), tokenize="none", table="french"),
+        "transformer_raw": Variant(raw(recipe("ende")), table="raw"),
     },
     baselines=("transformer", "transformer_french"),
 )

@@ -1,13 +1,13 @@
 """Which score serves inside the Transformer? transformer study experiments/scores_in_transformer
 
-Every attention of the model (encoder, decoder, cross) has the cell's score; nothing else differs.
+Every attention of the model (encoder, decoder, cross) has the variant's score; nothing else differs.
 """
 
 import dataclasses
 
 from transformer import recipes
 from transformer.config import Batching, Config, Training, Translation
-from transformer.study.cells import Cell, Study
+from transformer.study.variants import Study, Variant
 
 _, demo = recipes.find("demo")
 _, captions = recipes.find("multi30k_ende")
@@ -26,17 +26,17 @@ def config(corpus: Config, score: str, dropout: float) -> Config:
     )
 
 
-def on_multi30k(score: str) -> Cell:
-    return Cell(config(captions, score, 0.1), seeds=(1, 2, 3), tokenize="none", table="multi30k")
+def on_multi30k(score: str) -> Variant:
+    return Variant(config(captions, score, 0.1), seeds=(1, 2, 3), tokenize="none", table="multi30k")
 
 
 SCORES = ("scaled_dot", "additive", "general", "cosine", "location", "dot")
 study = Study(
-    cells={
-        **{score: Cell(config(demo, score, 0.0), seeds=(1, 2, 3), table="grammar") for score in SCORES},
+    variants={
+        **{score: Variant(config(demo, score, 0.0), seeds=(1, 2, 3), table="grammar") for score in SCORES},
         **{f"multi30k_{score}": on_multi30k(score) for score in ("scaled_dot", "cosine")},
     },
     full={f"multi30k_{score}": on_multi30k(score) for score in ("additive", "general", "location", "dot")},
     baselines=("scaled_dot", "multi30k_scaled_dot"),
-    beside=("../attention_variants", "../transformer_ablations"),
+    reuse_from=("../attention_variants", "../transformer_ablations"),
 )

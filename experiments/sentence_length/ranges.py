@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from transformer.data.corpora import corpus
-from transformer.study import cells
-from transformer.study.cells import Pair
-from transformer.study.compared import Compared
+from transformer.study import variants
+from transformer.study.comparisons import Comparison
 from transformer.study.results import Results, corpus_digest, unpack
 from transformer.study.statistics import Difference, bleu, compare, holm
 from transformer.study.tables import Table, difference, significance
+from transformer.study.variants import Pair
 
 HERE = Path(__file__).parent
 RANGES = ((1, 10), (1, 15), (11, 15), (16, 999), (21, 999))
@@ -27,30 +27,30 @@ PAIRS = (
 
 
 def table(before: str) -> Table:
-    """Of the cells whose names begin so."""
-    study, results = cells.find(HERE), Results(HERE / "results.json")
-    names = {f"{before}{name}" for pair in PAIRS for name in (pair.one, pair.other)}
-    trials = [one for one in cells.trials(study) if one.cell in names]
+    """Of the variants whose names begin so."""
+    study, results = variants.load(HERE), Results(HERE / "results.json")
+    names = {f"{before}{name}" for pair in PAIRS for name in (pair.system, pair.baseline)}
+    trials = [one for one in variants.trials(study) if one.variant in names]
     test = corpus.load(trials[0].settings.data).test
     assert test is not None
     words = np.array([len(source.split()) for source in test.sources])
     counts: dict[str, list[np.ndarray]] = {}
     for trial in trials:
-        if (result := results.of(trial)) is None:
+        if (result := results.get(trial)) is None:
             raise SystemExit(f"{trial.name} has no result yet: transformer study {HERE}")
         if result["test"]["corpus"] != corpus_digest(test, trial.tokenize):
             raise SystemExit(f"{trial.name} was tested on other sentences than {trials[0].settings.data.test} has now")
-        counts.setdefault(trial.cell, []).append(unpack(result["test"]["counts"], 10))
+        counts.setdefault(trial.variant, []).append(unpack(result["test"]["counts"], 10))
     heads, found = list[list[str]](), list[Difference]()
     for least, most in RANGES:
         inside = (words >= least) & (words <= most)
         for pair in PAIRS:
-            one, other = (np.stack(counts[before + name])[:, inside] for name in (pair.one, pair.other))
+            one, other = (np.stack(counts[before + name])[:, inside] for name in (pair.system, pair.baseline))
             heads.append(
                 [f"{least} to {most}" if most < words.max() else f"{least} or more", f"{inside.sum()}", str(pair)]
             )
             found.append(compare(one, other, bleu))
-    compared = [Compared(it, p) for it, p in zip(found, holm([it.p for it in found]), strict=True)]
+    compared = [Comparison(it, p) for it, p in zip(found, holm([it.p for it in found]), strict=True)]
     rows = [[*head, difference(it, "BLEU"), significance(it)] for head, it in zip(heads, compared, strict=True)]
     note = f"Resampled as in the tables; p after Holm's correction for all {len(rows)}, ≤: no resample was as far."
     return Table(["words of the source", "sentences", "BLEU", "difference", "p"], rows, (note,))

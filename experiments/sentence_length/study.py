@@ -9,7 +9,7 @@ import dataclasses
 
 from transformer import recipes
 from transformer.config import Attention, Batching, Config, Rnn, Tokenizer, Training, Translation
-from transformer.study.cells import Cell, Pair, Study
+from transformer.study.variants import Pair, Study, Variant
 
 LIMITS = (15, 30)
 UPDATES = 1_200
@@ -45,14 +45,14 @@ def config(corpus: Config, score: str, limit: int, dropout: float) -> Config:
 
 words = dataclasses.replace(demo, tokenizer=Tokenizer(kind="word", vocabulary=6_000, joint=True))
 study = Study(
-    cells={
+    variants={
         **{
-            f"{name}_{limit}": Cell(config(words, score, limit, 0.0), seeds=(1, 2, 3), table="grammar")
+            f"{name}_{limit}": Variant(config(words, score, limit, 0.0), seeds=(1, 2, 3), table="grammar")
             for name, score in SCORES.items()
             for limit in LIMITS
         },
         **{
-            f"multi30k_{name}_{limit}": Cell(
+            f"multi30k_{name}_{limit}": Variant(
                 config(captions, score, limit, 0.1), seeds=(1, 2, 3), tokenize="none", table="multi30k"
             )
             for name, score in SCORES.items()

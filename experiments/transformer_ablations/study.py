@@ -1,7 +1,7 @@
 """What of the Transformer matters at Tiny size? transformer study experiments/transformer_ablations
 
 Vaswani 2017, Table 3, rows A to E, on Multi30k; row B (the width of keys, apart from the number of heads) is not here,
-for a head's width is the model's over the number of heads. One thing is changed in each cell. One seed; --full
+for a head's width is the model's over the number of heads. One thing is changed in each variant. One seed; --full
 has three.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from transformer import recipes
 from transformer.config import Batching, Config, Training, Translation
-from transformer.study.cells import Cell, Study
+from transformer.study.variants import Study, Variant
 
 UPDATES = 1_200
 _, demo = recipes.find("demo")
@@ -49,9 +49,9 @@ CONFIGS = {
     "post_norm": model(norm="post"),
 }
 study = Study(
-    cells={name: Cell(settings, tokenize="none") for name, settings in CONFIGS.items()},
-    full={name: Cell(settings, seeds=(1, 2, 3), tokenize="none") for name, settings in CONFIGS.items()},
+    variants={name: Variant(settings, tokenize="none") for name, settings in CONFIGS.items()},
+    full={name: Variant(settings, seeds=(1, 2, 3), tokenize="none") for name, settings in CONFIGS.items()},
     baselines=("base",),
-    drawn=("base", "A_heads_1", "C_layers_1", "C_width_64", "D_dropout_00", "E_learned_positions", "post_norm"),
-    beside=("../attention_variants", "../scores_in_transformer"),
+    plotted=("base", "A_heads_1", "C_layers_1", "C_width_64", "D_dropout_00", "E_learned_positions", "post_norm"),
+    reuse_from=("../attention_variants", "../scores_in_transformer"),
 )

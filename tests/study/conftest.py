@@ -14,20 +14,20 @@ from transformer.study import results
 FILE = """
 import dataclasses, json, pathlib
 from transformer.config import Attention, Rnn, from_json
-from transformer.study.cells import Cell, Study
+from transformer.study.variants import Variant, Study
 
 base = from_json(json.loads(pathlib.Path({path!r}).read_text()))
 model = Rnn(embedding=12, width=12, max_length=32, attention=Attention(score="dot"))
 none = dataclasses.replace(model, attention=Attention(score="none"))
 general = dataclasses.replace(base, model=dataclasses.replace(model, attention=Attention(score="general")))
-plain = Cell(dataclasses.replace(base, model=none), tokenize="none")
+plain = Variant(dataclasses.replace(base, model=none), tokenize="none")
 study = Study(
     {{
         "plain": plain,
-        "dot": Cell(dataclasses.replace(base, model=model), seeds=(1, 2), tokenize="none"),
+        "dot": Variant(dataclasses.replace(base, model=model), seeds=(1, 2), tokenize="none"),
     }},
-    full={{"plain": dataclasses.replace(plain, seeds=(1, 2)), "general": Cell(general, tokenize="none")}},
-    drawn=("dot",),
+    full={{"plain": dataclasses.replace(plain, seeds=(1, 2)), "general": Variant(general, tokenize="none")}},
+    plotted=("dot",),
 )
 """
 
@@ -60,9 +60,9 @@ def counts(seed, noise, number=60):
     return np.array(BLEU(tokenize="none", force=True)._extract_corpus_statistics(hypotheses, [references]))
 
 
-def entry(settings, cell="one", seed=1, *, noise=0.3, bins=None, sentences=True, unseen=False):
+def entry(settings, variant="one", seed=1, *, noise=0.3, bins=None, sentences=True, unseen=False):
     """A result as a trial leaves it."""
-    own = counts(seed + 100 * len(cell), noise)
+    own = counts(seed + 100 * len(variant), noise)
     value = float(BLEU(tokenize="none", force=True)._aggregate_and_compute(own.tolist()).score)
     signature = "nrefs:1|tok:none|smooth:exp"
     score = {"value": value, "interval": [value - 1, value + 1], "signature": signature}
@@ -74,7 +74,7 @@ def entry(settings, cell="one", seed=1, *, noise=0.3, bins=None, sentences=True,
     if sentences:
         test |= {"corpus": "abc", "counts": results.pack(own)}
     found = {
-        "cell": cell,
+        "variant": variant,
         "seed": seed,
         "config": json.loads(json.dumps(config.to_json(dataclasses.replace(settings, seed=seed)))),
         "parameters": 1234,

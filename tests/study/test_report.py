@@ -10,7 +10,7 @@ import pytest
 from tests.study.conftest import entry
 from transformer import cli
 from transformer.errors import TransformerError, UsageError
-from transformer.study import cells, compared, figures, report, results, tables
+from transformer.study import comparisons, figures, report, results, tables, variants
 from transformer.study.results import Results
 
 ROOT = Path(__file__).parent.parent.parent / "experiments"
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent.parent / "experiments"
 
 @pytest.mark.parametrize("path", sorted(ROOT.rglob("study.py")), ids=lambda path: path.parent.name)
 def test_what_is_committed_is_what_report_makes(path):
-    study, folder = cells.find(path), path.parent
+    study, folder = variants.load(path), path.parent
     every = report.parts(study, Results(folder / "results.json"))
     told = report.texts(every)
     readme = folder / "README.md"
@@ -36,7 +36,7 @@ def test_what_is_committed_is_what_report_makes(path):
             assert f"numbers {digest}" in (folder / name).read_text(encoding="utf-8"), f"{name} shows other numbers"
 
 
-def plain(cell, seed, bleu, bins):
+def plain(variant, seed, bleu, bins):
     """A result of an older version."""
     score = {"value": bleu, "interval": [bleu - 1, bleu + 1], "signature": "tok:13a"}
     test = {
@@ -45,8 +45,8 @@ def plain(cell, seed, bleu, bins):
         "by_length": [{"words": words, "bleu": value} for words, value in bins.items()],
     }
     data = {"source": "files", "languages": ["xx", "yy"], "test": "test"}
-    about = {"cell": cell, "seed": seed, "config": {"data": data}, "parameters": 1234, "updates": 10, "minutes": 1.25}
-    return about | {"test": test}
+    about = {"variant": variant, "seed": seed, "config": {"data": data}, "parameters": 1234, "updates": 10}
+    return about | {"minutes": 1.25, "test": test}
 
 
 def test_tables_by_hand():
@@ -66,18 +66,18 @@ def test_tables_by_hand():
     assert "sentences" not in lengths  # of which these know nothing
     found["one"][0]["test"]["by_length"][1]["sentences"] = 7
     assert "| sentences |  |  | 7 |" in tables.lengths(found).markdown()
-    assert compared.by_length(found["two"])["0-5"] == (2.0, pytest.approx(math.sqrt(2)), None)
+    assert comparisons.by_length(found["two"])["0-5"] == (2.0, pytest.approx(math.sqrt(2)), None)
 
 
 def test_error_bars_by_hand():
     one, two = [plain("one", 1, 20.0, {"0-5": 30.0})], [plain("two", n, 8.0 + 2 * n, {"0-5": n}) for n in (1, 2)]
-    assert compared.score(one, "BLEU").bar == (1.0, 1.0)
-    assert compared.score(two, "BLEU").bar == (pytest.approx(math.sqrt(2)),) * 2
-    assert compared.score(one, "AER") is None
-    assert all(map(math.isnan, compared.by_length(one)["0-5"].bar))  # a result of an older version
+    assert comparisons.score(one, "BLEU").bar == (1.0, 1.0)
+    assert comparisons.score(two, "BLEU").bar == (pytest.approx(math.sqrt(2)),) * 2
+    assert comparisons.score(one, "AER") is None
+    assert all(map(math.isnan, comparisons.by_length(one)["0-5"].bar))  # a result of an older version
     one[0]["test"]["by_length"][0]["interval"] = [27.0, 29.5]  # of resamples, which may all lie below
-    assert compared.by_length(one)["0-5"].bar == (3.0, 0.0)
-    assert compared.by_length(two)["0-5"].bar == (pytest.approx(math.sqrt(0.5)),) * 2
+    assert comparisons.by_length(one)["0-5"].bar == (3.0, 0.0)
+    assert comparisons.by_length(two)["0-5"].bar == (pytest.approx(math.sqrt(0.5)),) * 2
 
 
 def test_what_is_not_alike_in_a_table_is_said(settings):
@@ -100,21 +100,21 @@ def test_what_is_not_alike_in_a_table_is_said(settings):
 
 
 def test_differences_are_tested_over_what_is_known(settings):
-    def cell(name, noise, seeds, **more):
+    def trials(name, noise, seeds, **more):
         return [entry(settings, name, seed, noise=noise, **more) for seed in seeds]
 
     found = {
-        "base": cell("base", 0.3, (1, 2, 3)),
-        "far": cell("far", 0.6, (1, 2, 3)),
-        "alike": cell("alike", 0.3, (4, 5, 6)),
-        "single": cell("single", 0.6, (1,)),
-        "old": cell("old", 0.6, (1, 2), sentences=False),
-        "old_single": cell("old_single", 0.6, (1,), sentences=False),
+        "base": trials("base", 0.3, (1, 2, 3)),
+        "far": trials("far", 0.6, (1, 2, 3)),
+        "alike": trials("alike", 0.3, (4, 5, 6)),
+        "single": trials("single", 0.6, (1,)),
+        "old": trials("old", 0.6, (1, 2), sentences=False),
+        "old_single": trials("old_single", 0.6, (1,), sentences=False),
     }
-    found["elsewhere"] = cell("elsewhere", 0.6, (1, 2))
+    found["elsewhere"] = trials("elsewhere", 0.6, (1, 2))
     for trial in found["elsewhere"]:
         trial["test"]["corpus"] = "another"
-    known = compared.with_baseline(found, "base", "BLEU")
+    known = comparisons.with_baseline(found, "base", "BLEU")
     assert {name: one.difference.over for name, one in known.items()} == {
         "far": "sentences, seeds",
         "alike": "sentences, seeds",
@@ -139,12 +139,12 @@ def test_differences_are_tested_over_what_is_known(settings):
     # Old results of another text are not compared either.
     for trial in found["old"]:
         trial["config"]["data"]["test"] = "other"
-    assert "old" not in compared.with_baseline(found, "base", "BLEU")
+    assert "old" not in comparisons.with_baseline(found, "base", "BLEU")
 
 
-def aligned(settings, cell, seed, aer):
+def aligned(settings, variant, seed, aer):
     """A result with the attention of two layers of two heads measured."""
-    found = entry(settings, cell, seed)
+    found = entry(settings, variant, seed)
     own = np.tile([10, 10, 0, 0], (50, 1))
     own[:, 2:] = np.random.default_rng(seed).binomial(10, 1 - aer, (50, 1))
     found["test"]["alignment"] = {
@@ -163,7 +163,7 @@ def test_error_rates_by_head(settings, tmp_path):
         "a": [aligned(settings, "a", seed, 0.4) for seed in (1, 2)],
         "b": [aligned(settings, "b", seed, 0.1) for seed in (3, 4)],
     }
-    known = compared.with_baseline(found, "a", "AER")
+    known = comparisons.with_baseline(found, "a", "AER")
     assert known["b"].significant
     assert known["b"].difference.value == pytest.approx(-0.3, abs=0.05)
     text = tables.main(found, "a", "AER", []).markdown()
@@ -182,10 +182,10 @@ def test_error_rates_by_head(settings, tmp_path):
 
 
 def test_a_figure_is_named_where_it_is_drawn(settings, tmp_path):
-    """Also where the metric is known of no cell, or heads only of one that is not drawn."""
+    """Also where the metric is known of no variant, or heads only of one that is not drawn."""
     one, two = [aligned(settings, "one", 1, 0.4)], [entry(settings, "two")]
     found = {"one": one, "two": two}
-    study = cells.Study({name: cells.Cell(settings) for name in found}, metric="AER")
+    study = variants.Study({name: variants.Variant(settings) for name in found}, metric="AER")
     for done, drawn, kinds in (
         ({"two": two}, {"two": two}, {"lengths"}),
         (found, {"two": two}, {"aer", "lengths"}),
@@ -205,9 +205,9 @@ def test_pairs_are_compared_beside_the_baseline(settings):
         for name, noise in (("base", 0.3), ("far", 0.6), ("farther", 0.8))
     }
     names = (("farther", "far"), ("far", "base"), ("farther", "base"))
-    wanted = [*(cells.Pair(*pair) for pair in names), cells.Pair("far", "base", "AER")]
+    wanted = [*(variants.Pair(*pair) for pair in names), variants.Pair("far", "base", "AER")]
     table = tables.pairs(found, wanted)
-    alone = compared.with_baseline({name: found[name] for name in ("far", "base")}, "base", "BLEU")["far"]
+    alone = comparisons.with_baseline({name: found[name] for name in ("far", "base")}, "base", "BLEU")["far"]
     value, (low, high) = alone.difference.value, alone.difference.interval
     assert [row[0] for row in table.rows] == ["farther − far", "far − base", "farther − base"]
     assert table.rows[1][1] == f"{value:+.1f} [{low:+.1f}, {high:+.1f}]".replace("-", "−")
@@ -225,8 +225,8 @@ def test_pairs_are_compared_beside_the_baseline(settings):
 def test_counts_of_other_sentences_are_told_by_name(settings):
     found = {name: [entry(settings, name)] for name in ("one", "two")}
     found["two"][0]["test"]["counts"] = results.pack(np.ones((3, 10), int))
-    with pytest.raises(TransformerError, match="the results of two and one are of one test set"):
-        compared.with_baseline(found, "one", "BLEU")
+    with pytest.raises(TransformerError, match="the results of two and one share a test set"):
+        comparisons.with_baseline(found, "one", "BLEU")
 
 
 def test_figures_are_drawn_the_same_every_time(settings, tmp_path):
@@ -272,13 +272,13 @@ def test_marks_of_a_readme(tmp_path):
 
 
 def test_the_command_makes_all_from_results_alone(folder, capsys):
-    trials = cells.trials(cells.find(folder))
+    trials = variants.trials(variants.load(folder))
     with pytest.raises(UsageError, match="no results yet"):
         report.present(folder)
     found = Results(folder / "results.json")
     for one in trials[1:]:
         (folder / "runs" / one.name).mkdir(parents=True)
-        results.write(folder / "runs" / one.name, one, entry(one.settings, one.cell, one.seed, unseen=True))
+        results.write(folder / "runs" / one.name, one, entry(one.settings, one.variant, one.seed, unseen=True))
     found.collect(folder / "runs")
     readme = folder / "README.md"
     readme.write_text("Mine.\n<!-- table:results -->\n<!-- end -->\nMore.\n")

@@ -12,16 +12,16 @@ import pytest
 
 from tests.study.conftest import entry
 from transformer.errors import TransformerError
-from transformer.study import cells, results
+from transformer.study import results, variants
 from transformer.study.results import Results
 
-BAD = """{{"plain-1": {{"cell": "plain", "seed": 1, "config": {}, "parameters": 1, "updates": 1, "minutes": 1,
+BAD = """{{"plain-1": {{"variant": "plain", "seed": 1, "config": {}, "parameters": 1, "updates": 1, "minutes": 1,
 "validation": [], "test": {}}}}}"""
 
 
 def leave(runs, found):
     """As a trial does."""
-    folder = runs / f"{found['cell']}-{found['seed']}"
+    folder = runs / f"{found['variant']}-{found['seed']}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "result.json").write_text(json.dumps(found))
 
@@ -29,7 +29,7 @@ def leave(runs, found):
 @pytest.fixture
 def plain(folder):
     """The trial plain-1 of the study."""
-    return cells.trials(cells.find(folder))[0]
+    return variants.trials(variants.load(folder))[0]
 
 
 def test_counts_are_packed_without_loss():
@@ -64,7 +64,7 @@ def test_results_of_other_settings_stay_beside_the_new_ones_and_are_found_again(
     found.collect(tmp_path / "elsewhere")  # where plain-1 is not
     kept = json.loads((folder / "results.json").read_text())
     assert kept == {"plain-1": other, f"plain-1@{plain.digest}-none": one}
-    assert Results(folder / "results.json").of(plain) == one
+    assert Results(folder / "results.json").get(plain) == one
     found.collect(tmp_path / "runs")
     kept = json.loads((folder / "results.json").read_text())
     assert len(kept) == 2
@@ -75,17 +75,17 @@ def test_results_of_other_settings_stay_beside_the_new_ones_and_are_found_again(
 def test_another_studys_results_of_the_same_settings_are_taken(folder, plain, tmp_path):
     other = tmp_path / "others" / "results.json"
     other.parent.mkdir()
-    dot = next(one for one in cells.trials(cells.find(folder)) if one.cell == "dot")
+    dot = next(one for one in variants.trials(variants.load(folder)) if one.variant == "dot")
     same, scored = entry(plain.settings, "by_another_name"), entry(dot.settings, "scored_alike")
     other.write_text(json.dumps({"by_another_name-1": same, "scored_alike-1": scored}))
     found = Results(folder / "results.json")
-    found.borrow([plain, dot], [other, tmp_path / "not_yet_run" / "results.json"])
+    found.reuse([plain, dot], [other, tmp_path / "not_yet_run" / "results.json"])
     kept = json.loads((folder / "results.json").read_text())
     assert kept == {
-        "plain-1": {**same, "cell": "plain", "from": "others/by_another_name-1"},
-        "dot-1": {**scored, "cell": "dot", "from": "others/scored_alike-1"},
+        "plain-1": {**same, "variant": "plain", "from": "others/by_another_name-1"},
+        "dot-1": {**scored, "variant": "dot", "from": "others/scored_alike-1"},
     }
-    assert found.of(plain) == kept["plain-1"] == Results(folder / "results.json").of(plain)
+    assert found.get(plain) == kept["plain-1"] == Results(folder / "results.json").get(plain)
 
 
 def test_what_is_there_or_differs_is_not_taken(folder, plain, tmp_path):
@@ -93,13 +93,13 @@ def test_what_is_there_or_differs_is_not_taken(folder, plain, tmp_path):
     leave(tmp_path / "runs", own)
     found = Results(folder / "results.json")
     found.collect(tmp_path / "runs")
-    dot, seed_2 = (one for one in cells.trials(cells.find(folder)) if one.cell == "dot")
+    dot, seed_2 = (one for one in variants.trials(variants.load(folder)) if one.variant == "dot")
     scored_otherwise, other_seed = entry(dot.settings, "a"), entry(seed_2.settings, "b", 3)
     scored_otherwise["test"]["scores"]["BLEU"]["signature"] = "nrefs:1|tok:13a|smooth:exp"
     there = {"plain-1": {**own, "minutes": 9.0}, "a-1": scored_otherwise, "b-3": other_seed}
     other = tmp_path / "results.json"
     other.write_text(json.dumps(there))
-    found.borrow([plain, dot, seed_2], [other])
+    found.reuse([plain, dot, seed_2], [other])
     assert json.loads((folder / "results.json").read_text()) == {"plain-1": own}
 
 
@@ -109,23 +109,23 @@ def test_what_was_scored_otherwise_does_not_count_and_stays(folder, plain, tmp_p
     found = Results(folder / "results.json")
     found.collect(tmp_path / "runs")
     otherwise = plain._replace(tokenize="13a")
-    assert found.of(otherwise) is None
+    assert found.get(otherwise) is None
     assert found.outdated([plain, otherwise]) == ["plain-1"]
-    assert not results.there(tmp_path / "runs" / "plain-1", otherwise)
+    assert not results.exists(tmp_path / "runs" / "plain-1", otherwise)
     again = entry(plain.settings, "plain")
     again["test"]["scores"]["BLEU"]["signature"] = "nrefs:1|tok:13a|smooth:exp"
     leave(tmp_path / "runs", again)
     found.collect(tmp_path / "runs")
     assert json.loads((folder / "results.json").read_text()) == {"plain-1": again, f"plain-1@{plain.digest}-none": one}
-    assert (found.of(plain), found.of(otherwise)) == (one, again)
+    assert (found.get(plain), found.get(otherwise)) == (one, again)
 
 
 def test_a_cell_of_another_name_takes_its_own_studys_result(folder, plain, tmp_path):
     before = entry(plain.settings, "its_old_name")
     (folder / "results.json").write_text(json.dumps({"its_old_name-1": before}))
     found = Results(folder / "results.json")
-    found.borrow([plain], [])
-    assert found.of(plain) == {**before, "cell": "plain", "from": f"{folder.name}/its_old_name-1"}
+    found.reuse([plain], [])
+    assert found.get(plain) == {**before, "variant": "plain", "from": f"{folder.name}/its_old_name-1"}
 
 
 def test_results_whose_runs_are_gone_are_kept(folder, plain, tmp_path):
@@ -135,7 +135,7 @@ def test_results_whose_runs_are_gone_are_kept(folder, plain, tmp_path):
     before = (folder / "results.json").read_bytes()
     found.collect(tmp_path / "nothing")
     assert (folder / "results.json").read_bytes() == before
-    assert found.of(plain) is not None
+    assert found.get(plain) is not None
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -167,19 +167,19 @@ def test_a_result_of_an_older_version_counts(folder, plain):
     old = entry(plain.settings, "plain")
     del old["config"]["model"]["reverse"], old["config"]["decoding"]["coverage_penalty"]
     path.write_text(json.dumps({"plain-1": old}))
-    assert Results(path).of(plain) is not None
+    assert Results(path).get(plain) is not None
     old["config"]["model"]["from_tomorrow"] = 1
     path.write_text(json.dumps({"plain-1": old}))
-    assert Results(path).of(plain) is None
+    assert Results(path).get(plain) is None
 
 
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
         ("{", "cannot be read"),
-        ("[]", "no object of names"),
-        ('{"plain-1": {}}', "plain-1 has no cell, seed, config"),
-        ('{"plain-1": 3}', "plain-1 has no cell"),
+        ("[]", "not an object of names"),
+        ('{"plain-1": {}}', "plain-1 has no variant, seed, config"),
+        ('{"plain-1": 3}', "plain-1 has no variant"),
         (BAD.format("3", '{"scores": {"BLEU": {"signature": "tok:none"}}}'), "the settings or scores of plain-1"),
         (BAD.format("{}", "{}"), "the settings or scores of plain-1"),
         (BAD.format('{"data": []}', '{"scores": {"BLEU": 3}}'), "the settings or scores of plain-1"),
@@ -192,7 +192,7 @@ def test_a_damaged_file_is_named(content, complaint, folder, tmp_path):
     (folder / "results.json").unlink()
     (tmp_path / "runs" / "plain-1").mkdir(parents=True)
     (tmp_path / "runs" / "plain-1" / "result.json").write_text("{}")
-    with pytest.raises(TransformerError, match=r"plain-1/result.json is damaged: the result has no cell"):
+    with pytest.raises(TransformerError, match=r"plain-1/result.json is damaged: the result has no variant"):
         Results(folder / "results.json").collect(tmp_path / "runs")
 
 
@@ -200,7 +200,7 @@ def test_a_damaged_file_is_named(content, complaint, folder, tmp_path):
     ("place", "value", "complaint"),
     [
         ("test.perplexity", None, "test.perplexity is None"),
-        ("test.scores.chrF2", None, "no such"),
+        ("test.scores.chrF2", None, "not valid"),
         ("test.scores.BLEU.value", "9", "test.scores.BLEU is '9'"),
         ("test.by_length", [{}], "no 'words'"),
         ("test.by_length", [{"words": "0-5", "bleu": None}], "test.by_length.0 is None"),
@@ -211,7 +211,7 @@ def test_a_damaged_file_is_named(content, complaint, folder, tmp_path):
         ("tokens_per_s", "fast", "tokens_per_s is 'fast'"),
         ("test.alignment", {}, "no 'aer'"),
         ("test.alignment", {"aer": 0.1, "counts": "xx"}, "counts of sentences are damaged"),
-        ("test.alignment", {"aer": 0.1, "heads": [[]]}, "no such"),
+        ("test.alignment", {"aer": 0.1, "heads": [[]]}, "not valid"),
         ("unseen", {}, "no 'perplexity'"),
         ("parameters", None, "parameters is None"),
         ("minutes", "long", "minutes is 'long'"),
@@ -228,16 +228,16 @@ def test_what_tables_and_figures_could_not_read_is_named(place, value, complaint
     path.write_text(json.dumps({"plain-1": found}))
     with pytest.raises(TransformerError, match=complaint) as raised:
         Results(path)
-    assert "results.json is damaged: the settings or scores of plain-1 are no such" in str(raised.value)
-    assert "bring it back from version control" in str(raised.value)
+    assert "results.json is damaged: the settings or scores of plain-1 are not valid" in str(raised.value)
+    assert "restore it from version control" in str(raised.value)
 
 
 def test_a_damaged_result_does_not_keep_the_others_out(folder, settings, tmp_path):
-    for cell in ("a", "b", "c"):
-        leave(tmp_path / "runs", entry(settings, cell))
+    for variant in ("a", "b", "c"):
+        leave(tmp_path / "runs", entry(settings, variant))
     damaged = next((tmp_path / "runs").glob("b-1/result.json"))
     damaged.write_text("{")
     found = Results(folder / "results.json")
-    with pytest.raises(TransformerError, match=r"b-1/result.json cannot be read: .* \(move it away, and its run"):
+    with pytest.raises(TransformerError, match=r"b-1/result.json cannot be read: .* \(move it away: its run"):
         found.collect(tmp_path / "runs")
     assert list(json.loads((folder / "results.json").read_text())) == ["a-1", "c-1"]

@@ -17,8 +17,8 @@ from tests.study.conftest import entry, wait
 from transformer import cli
 from transformer.errors import InterruptedRunError, TransformerError, UsageError
 from transformer.storage.locks import file_lock
-from transformer.study import cells, run, workers
-from transformer.study.run import Task, study
+from transformer.study import runner, variants, workers
+from transformer.study.run import run_study, runs_folder
 
 STAND_IN = """
 import fcntl, json, os, sys, time
@@ -52,14 +52,14 @@ def stand_in(folder, tmp_path, monkeypatch):
     """Workers that leave ready results, after so many seconds; some fail."""
 
     def prepare(seconds=0.1, failing=()):
-        every = cells.trials(cells.find(folder), full=True)
-        ready = {one.key: [one.name, entry(one.settings, one.cell, one.seed)] for one in every}
+        every = variants.trials(variants.load(folder), full=True)
+        ready = {one.key: [one.name, entry(one.settings, one.variant, one.seed)] for one in every}
         path = tmp_path / "about.json"
         path.write_text(json.dumps({"results": ready, "seconds": seconds, "failing": list(failing)}))
         (tmp_path / "stand_in.py").write_text(STAND_IN.format(path=str(path)))
         monkeypatch.setattr(workers, "PROGRAM", (sys.executable, str(tmp_path / "stand_in.py")))
-        monkeypatch.setattr(run, "POLL", 0.02)
-        monkeypatch.setattr(run, "STEALS", 0.2)
+        monkeypatch.setattr(runner, "POLL_SECONDS", 0.02)
+        monkeypatch.setattr(runner, "SYNC_SECONDS", 0.2)
 
     return prepare
 
@@ -72,28 +72,28 @@ def began(runs):
 def test_what_is_missing_is_run_and_shown(folder, tmp_path, stand_in, capsys):
     stand_in()
     runs = tmp_path / "runs"
-    study(Task(folder, runs, only=("plain",)))
+    run_study(folder, runs=runs, only=("plain",))
     assert [name for name, *_ in began(runs)] == ["plain-1"]
     assert "Not yet run: dot-1, dot-2." in capsys.readouterr().out
-    study(Task(folder, runs))
+    run_study(folder, runs=runs)
     assert [name for name, *_ in began(runs)] == ["plain-1", "dot-1", "dot-2"]
     out, err = capsys.readouterr()
     assert "Not yet run" not in out
     assert "1 done, 1 running, 1 to come" in err
-    study(Task(folder, runs))
+    run_study(folder, runs=runs)
     assert len(began(runs)) == 3
     assert list(json.loads((folder / "results.json").read_text())) == ["plain-1", "dot-1", "dot-2"]
-    study(Task(folder, runs, full=True))
+    run_study(folder, runs=runs, full=True)
     assert [name for name, *_ in began(runs)][3:] == ["plain-2", "general-1"]
 
 
 def test_what_another_study_has_run_is_not_run_again(folder, tmp_path, stand_in, capsys):
     stand_in()
     other = shutil.copytree(folder, tmp_path / "others")
-    study(Task(other, tmp_path / "runs", only=("dot",)))
+    run_study(other, runs=tmp_path / "runs", only=("dot",))
     file = folder / "study.py"
-    file.write_text(file.read_text() + 'study = dataclasses.replace(study, beside=("../others",))\n')
-    study(Task(folder, tmp_path / "more"))
+    file.write_text(file.read_text() + 'study = dataclasses.replace(study, reuse_from=("../others",))\n')
+    run_study(folder, runs=tmp_path / "more")
     assert [name for name, *_ in began(tmp_path / "more")] == ["plain-1"]
     kept, there = (json.loads((path / "results.json").read_text()) for path in (folder, other))
     assert [kept[name].pop("from") for name in ("dot-1", "dot-2")] == ["others/dot-1", "others/dot-2"]
@@ -103,21 +103,21 @@ def test_what_another_study_has_run_is_not_run_again(folder, tmp_path, stand_in,
 def test_workers_run_side_by_side_on_cores_of_their_own(folder, tmp_path, stand_in):
     stand_in(seconds=1.0)
     runs = tmp_path / "runs"
-    study(Task(folder, runs, full=True, workers=2))
+    run_study(folder, runs=runs, full=True, num_workers=2)
     found = began(runs)
     assert sorted(name for name, *_ in found) == ["dot-1", "dot-2", "general-1", "plain-1", "plain-2"]
     assert found[1][3] - found[0][3] < 1.0  # the second did not wait for the first
-    available = workers.available()
+    available = workers.available_cores()
     if len(available) > 1:
         assert not set(found[0][1]) & set(found[1][1])
         assert sorted({*found[0][1], *found[1][1]}) == available
-    assert workers.available() == available  # this process has what it had
+    assert workers.available_cores() == available  # this process has what it had
 
 
 def test_a_failed_trial_does_not_keep_the_others_from_running(folder, tmp_path, stand_in, capsys):
     stand_in(failing=["dot-1"])
     with pytest.raises(TransformerError, match=r"1 trial\(s\) failed:\n  dot-1: no luck \(.*dot-1.log\)") as raised:
-        study(Task(folder, tmp_path / "runs"))
+        run_study(folder, runs=tmp_path / "runs")
     assert raised.value.exit_code == 1
     assert [name for name, *_ in began(tmp_path / "runs")] == ["plain-1", "dot-1", "dot-2"]
     assert "Not yet run: dot-1." in capsys.readouterr().out
@@ -126,10 +126,10 @@ def test_a_failed_trial_does_not_keep_the_others_from_running(folder, tmp_path, 
 RUNNER = """
 import sys
 from pathlib import Path
-from transformer.study import run, workers
-run.POLL, run.STEALS = 0.02, 0.2
+from transformer.study import run, runner, workers
+runner.POLL_SECONDS, runner.SYNC_SECONDS = 0.02, 0.2
 workers.PROGRAM = (sys.executable, {stand_in!r})
-run.study(run.Task(Path({folder!r}), Path({runs!r}), full=True))
+run.run_study(Path({folder!r}), runs=Path({runs!r}), full=True)
 """
 
 
@@ -139,7 +139,7 @@ def test_two_runners_share_the_work_and_do_nothing_twice(folder, tmp_path, stand
     text = RUNNER.format(stand_in=str(tmp_path / "stand_in.py"), folder=str(folder), runs=str(runs))
     other = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait(lambda: (runs / "began").exists())
-    study(Task(folder, runs, full=True))  # both end when all is done
+    run_study(folder, runs=runs, full=True)  # both end when all is done
     assert other.wait(60) == 0
     names = [name for name, *_ in began(runs)]
     assert sorted(names) == ["dot-1", "dot-2", "general-1", "plain-1", "plain-2"]
@@ -155,7 +155,7 @@ def test_a_killed_study_runs_only_what_was_missing(folder, tmp_path, stand_in):
     kill(runner)
     done = {path: path.stat().st_mtime_ns for path in runs.glob("*/result.json")}
     assert len(done) == 2
-    study(Task(folder, runs, full=True))
+    run_study(folder, runs=runs, full=True)
     assert {path: path.stat().st_mtime_ns for path in done} == done
     names = [name for name, *_ in began(runs)]
     assert names == ["plain-1", "plain-2", "dot-1", "dot-1", "dot-2", "general-1"]
@@ -184,8 +184,8 @@ def test_a_runner_that_is_asked_to_stop_stops_its_workers(folder, tmp_path, stan
     stand_in(seconds=60)
     runs = tmp_path / "runs"
     once(lambda: (runs / "began").exists(), lambda: os.kill(os.getpid(), signal.SIGTERM))
-    with pytest.raises(InterruptedRunError, match="go on with the same command"):
-        study(Task(folder, tmp_path / "runs"))
+    with pytest.raises(InterruptedRunError, match="resume with the same command"):
+        run_study(folder, runs=tmp_path / "runs")
     with file_lock(tmp_path / "runs" / "plain-1.lock") as ours:
         assert ours  # no worker is left
 
@@ -195,8 +195,8 @@ def test_a_runner_that_is_stopped_says_which_did_not_save(folder, tmp_path, monk
     monkeypatch.setattr(workers, "PROGRAM", ("bash", "-c", program))
     log = tmp_path / "runs" / "plain-1.log"
     once(lambda: log.exists() and "ready" in log.read_text(), lambda: os.kill(os.getpid(), signal.SIGTERM))
-    with pytest.raises(InterruptedRunError, match=r"from what these saved last:\n  plain-1: no space left \(.*.log\)"):
-        study(Task(folder, tmp_path / "runs"))
+    with pytest.raises(InterruptedRunError, match=r"an earlier checkpoint:\n  plain-1: no space left \(.*.log\)"):
+        run_study(folder, runs=tmp_path / "runs")
 
 
 @pytest.mark.parametrize("name", ["broken", "dot-2"])
@@ -207,7 +207,7 @@ def test_what_goes_wrong_in_one_result_is_no_matter_to_the_others(name, folder, 
     (runs / name).mkdir(parents=True)
     once(lambda: (runs / "began").exists(), lambda: (runs / name / "result.json").write_text("{"))
     with pytest.raises(TransformerError) as raised:
-        study(Task(folder, runs))
+        run_study(folder, runs=runs)
     told = str(raised.value)
     assert "dot-1: no luck" in told
     assert re.search(rf"{name}/result.json cannot be read: .* \(move it away", told)
@@ -227,16 +227,16 @@ def test_what_was_in_the_way_and_is_gone_is_no_failure(folder, tmp_path, stand_i
         once(lambda: (runs / "began").read_text().count("dot-2"), lambda: results.write_text("{}"))
 
     once(lambda: (runs / "began").exists(), lambda: (results.write_text("{"), heal()))
-    study(Task(folder, runs))
+    run_study(folder, runs=runs)
     assert sorted(json.loads(results.read_text())) == ["dot-1", "dot-2", "plain-1"]
 
 
 def test_shrunk_trials_have_a_folder_of_their_own(folder, tmp_path):
-    assert Task(folder, tmp_path / "runs", smoke=True).directory == tmp_path / "runs-smoke"
-    assert Task(folder, smoke=True).directory == Path("runs/toys-smoke")
-    assert Task(folder).directory == Path("runs/toys")
+    assert runs_folder(folder, tmp_path / "runs", smoke=True) == tmp_path / "runs-smoke"
+    assert runs_folder(folder, smoke=True) == Path("runs/toys-smoke")
+    assert runs_folder(folder) == Path("runs/toys")
     for here in (Path(), Path("..")):
-        directory = Task(folder, here, smoke=True).directory
+        directory = runs_folder(folder, here, smoke=True)
         assert (directory.parent, directory.name) == (here.resolve().parent, f"{here.resolve().name}-smoke")
 
 
@@ -288,18 +288,18 @@ def test_what_cannot_work_is_refused_before_anything_runs(folder, tmp_path):
     file = folder / "study.py"
     whole = file.read_text()
     file.write_text(whole.replace("model=model)", "model=dataclasses.replace(model, dropout=2.0))"))
-    with pytest.raises(UsageError, match=r"the cell dot: --model.dropout"):
-        study(Task(folder, tmp_path / "runs"))
+    with pytest.raises(UsageError, match=r"the variant dot: --model.dropout"):
+        run_study(folder, runs=tmp_path / "runs")
     file.write_text(whole)
     with pytest.raises(UsageError, match="--workers 0: at least 1"):
-        study(Task(folder, tmp_path / "runs", workers=0))
+        run_study(folder, runs=tmp_path / "runs", num_workers=0)
     base = json.loads((tmp_path / "base.json").read_text())
     base["data"]["test"] = ""
     for source in ("files", "tfds:wmt14_translate/de-en"):
         base["data"]["source"] = source
         (tmp_path / "base.json").write_text(json.dumps(base))
-        with pytest.raises(UsageError, match="the cell plain has no test set"):
-            study(Task(folder, tmp_path / "runs"))
+        with pytest.raises(UsageError, match="the variant plain has no test set"):
+            run_study(folder, runs=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 
@@ -310,9 +310,9 @@ def test_what_cannot_work_is_refused_before_anything_runs(folder, tmp_path):
         (["FOLDER", "--only", "plane"], "did you mean plain"),
         (["FOLDER", "--trial", "plane-1"], "--trial plane-1: no such trial; did you mean plain-1"),
         (["FOLDER", "--workers", "0"], "--workers 0"),
-        (["FOLDER", "--trial", "plain-1", "--slurm"], "--trial runs one trial, .* does not go with --slurm"),
-        (["FOLDER", "--trial", "plain-1", "--only", "dot"], "does not go with --only"),
-        (["FOLDER", "--trial", "plain-1", "--workers", "2"], "does not go with --workers"),
+        (["FOLDER", "--trial", "plain-1", "--slurm"], "--trial runs one trial .* cannot be combined with --slurm"),
+        (["FOLDER", "--trial", "plain-1", "--only", "dot"], "cannot be combined with --only"),
+        (["FOLDER", "--trial", "plain-1", "--workers", "2"], "cannot be combined with --workers"),
     ],
 )
 def test_wrong_usage_says_what_is_right(arguments, complaint, folder, capsys):
@@ -335,9 +335,9 @@ def test_the_text_for_sbatch(folder, tmp_path, monkeypatch, capsys, stand_in):
     monkeypatch.chdir(tmp_path)
     runs = tmp_path / "my runs"
     stand_in()
-    study(Task(folder, runs, only=("plain",)))
+    run_study(folder, runs=runs, only=("plain",))
     capsys.readouterr()
-    study(Task(folder, runs, full=True, slurm=True))
+    run_study(folder, runs=runs, full=True, print_slurm=True)
     text = capsys.readouterr().out
     lines = text.splitlines()
     assert lines[0] == "#!/bin/bash"
@@ -346,7 +346,7 @@ def test_the_text_for_sbatch(folder, tmp_path, monkeypatch, capsys, stand_in):
     assert f"#SBATCH --output='{runs}/slurm-%A_%a.log'" in lines
     assert "#SBATCH --open-mode=append" in lines  # what came before a task was requeued is kept
     made = f"made by transformer study {folder} --runs '{runs}' --slurm"
-    assert lines[1] == f"# 4 trial(s) of {folder}, a task each; {made}"
+    assert lines[1] == f"# 4 trial(s) of {folder}, one task each; {made}"
     first = lines.index("trials=(") + 1
     assert [line.split("@")[0].strip() for line in lines[first : first + 5]] == [
         *("plain-2", "dot-1", "dot-2", "general-1"),
@@ -363,5 +363,5 @@ def test_the_text_for_sbatch(folder, tmp_path, monkeypatch, capsys, stand_in):
     for one in ("0", "1", "3"):
         subprocess.run(["bash"], input=asked, text=True, env={**os.environ, "SLURM_ARRAY_TASK_ID": one}, check=True)
     with pytest.raises(UsageError, match="nothing is missing"):
-        study(Task(folder, runs, full=True, slurm=True))
+        run_study(folder, runs=runs, full=True, print_slurm=True)
     assert len(json.loads((folder / "results.json").read_text())) == 5

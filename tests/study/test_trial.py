@@ -17,9 +17,9 @@ from transformer.config import Data
 from transformer.data.corpora import corpus
 from transformer.errors import UsageError
 from transformer.storage.locks import file_lock
-from transformer.study import cells, trial
+from transformer.study import trial, variants
 from transformer.study.results import Results, unpack
-from transformer.study.run import Task, study
+from transformer.study.run import run_study, run_trial
 from transformer.study.statistics import bleu
 from transformer.training.run_directory import Run
 
@@ -35,7 +35,7 @@ def test_one_trial_by_its_name(folder, tmp_path, monkeypatch):
     assert trained == ["dot-2"]
     found = json.loads((folder / "results.json").read_text())["dot-2"]
     assert found == json.loads((runs / "dot-2" / "result.json").read_text())
-    (one,) = (each for each in cells.trials(cells.find(folder)) if each.name == "dot-2")
+    (one,) = (each for each in variants.trials(variants.load(folder)) if each.name == "dot-2")
     assert found["digest"] == one.digest
     assert found["updates"] == 12
     assert found["tokens_per_s"] > 0
@@ -50,16 +50,17 @@ def test_one_trial_by_its_name(folder, tmp_path, monkeypatch):
     file = folder / "study.py"
     whole = file.read_text()
     for old, new, complaint in (
-        ("max_length=32, att", "max_length=32, dropout=0.1, att", "model.dropout is 0.2 there, not 0.1"),
+        ("max_length=32, att", "max_length=32, dropout=0.1, att",
+         "model.dropout is 0.2 in the run and 0.1 in the study"),
         ("none = ", 'base = dataclasses.replace(base, training=dataclasses.replace(base.training, steps=6))\nnone = ',
-         "training.steps is 12 there, not 6"),
+         r"training.steps is 12 in the run and 6 in the study"),
     ):  # fmt: skip
         file.write_text(whole.replace(old, new))
-        for task in (Task(folder, runs, trial="dot-2"), Task(folder, runs)):
-            with pytest.raises(UsageError, match=rf"dot-2 is of other settings .*{complaint}.*another --runs"):
-                study(task)
+        for start in (lambda: run_trial(folder, "dot-2", runs=runs), lambda: run_study(folder, runs=runs)):
+            with pytest.raises(UsageError, match=rf"dot-2 was trained with other .*{complaint}.*another --runs"):
+                start()
     assert trained == ["dot-2"]
-    assert Results(folder / "results.json").of(one) is not None
+    assert Results(folder / "results.json").get(one) is not None
 
 
 def test_the_attention_is_measured_where_there_are_gold_links(settings, tmp_path):
@@ -94,8 +95,8 @@ def test_a_run_keeps_whole_paths_and_is_gone_on_with_by_relative_ones(settings, 
     train = os.path.relpath(settings.data.train, tmp_path)
     own = dataclasses.replace(settings, data=dataclasses.replace(settings.data, train=train))
     untrained(workflow.with_absolute_paths(dataclasses.replace(own, seed=1)), tmp_path / "one-1")
-    (one,) = cells.trials(cells.Study({"one": cells.Cell(own)}))
+    (one,) = variants.trials(variants.Study({"one": variants.Variant(own)}))
     trial.check(tmp_path / "one-1", one)
     monkeypatch.chdir("/")
-    with pytest.raises(UsageError, match=r"other settings .*data.train is .* there"):
+    with pytest.raises(UsageError, match=r"other settings .*data.train is .* in the run"):
         trial.check(tmp_path / "one-1", one)

@@ -12,9 +12,9 @@ import pytest
 
 from tests.study.conftest import wait
 from transformer.errors import UsageError
-from transformer.study import cells, progress, workers
-from transformer.study.workers import Accelerators, Place, Worker
-from transformer.training import logger as logbook
+from transformer.study import progress, variants, workers
+from transformer.study.workers import Accelerators, Worker, WorkerResources
+from transformer.training import logger
 from transformer.training.run_directory import Run
 
 
@@ -30,11 +30,11 @@ from transformer.training.run_directory import Run
 )
 def test_why_a_worker_failed(program, complaint, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "PROGRAM", ("bash", "-c", program))
-    one = cells.trials(cells.find(folder))[0]
+    one = variants.trials(variants.load(folder))[0]
     (tmp_path / "plain-1.log").write_text("what an earlier one said\n")
-    worker = Worker(one, Place(frozenset(), {}), [], tmp_path)
+    worker = Worker(one, WorkerResources(frozenset(), {}), [], tmp_path)
     worker.wait()
-    assert worker.complaint() == f"plain-1: {complaint} ({tmp_path / 'plain-1.log'})"
+    assert worker.failure_reason() == f"plain-1: {complaint} ({tmp_path / 'plain-1.log'})"
 
 
 FOLLOWER = """
@@ -43,7 +43,7 @@ from pathlib import Path
 from transformer.study import workers
 
 if len(sys.argv) > 2:
-    with workers.following(os.environ, every=0.05):
+    with workers.stop_with_runner(os.environ, every=0.05):
         Path(sys.argv[1]).write_text(str(os.getpid()))
         time.sleep(60)
 else:
@@ -74,49 +74,56 @@ def test_nothing_is_asked_of_a_worker_as_long_as_its_runner_lives(monkeypatch):
     monkeypatch.setattr(workers.os, "kill", lambda *given: asked.append(given))
     for environment, wanted in (({}, 0), ({workers.RUNNER: str(os.getppid())}, 0), ({workers.RUNNER: "1"}, 1)):
         before = threading.active_count()
-        with workers.following(environment, every=0.01):
+        with workers.stop_with_runner(environment, every=0.01):
             time.sleep(0.1)
         assert len(asked) == (wanted if os.getppid() != 1 else 0)
         assert threading.active_count() <= before
 
 
 def test_each_worker_has_cores_and_a_device_of_its_own(tmp_path):
-    assert [sorted(place.cores) for place in workers.places(2, [0, 1, 2, 3, 8], None)] == [[0, 1], [2, 3, 8]]
-    assert [sorted(place.cores) for place in workers.places(3, [4, 5], None)] == [[4], [4], [5]]
-    assert workers.places(2, [], None) == [Place(frozenset(), {})] * 2
+    assert [sorted(each.cores) for each in workers.divide(2, [0, 1, 2, 3, 8], None)] == [[0, 1], [2, 3, 8]]
+    assert [sorted(each.cores) for each in workers.divide(3, [4, 5], None)] == [[4], [4], [5]]
+    assert workers.divide(2, [], None) == [WorkerResources(frozenset(), {})] * 2
     for name in ("nvidia0", "nvidia1", "nvidia10", "nvidiactl", "nvidia-uvm"):
         (tmp_path / name).touch()
     found = workers.accelerators({}, tmp_path)
     assert found == Accelerators("cuda", ("0", "1", "10"))
-    assert [place.environment for place in workers.places(2, [0, 1], found)] == [
+    assert [each.environment for each in workers.divide(2, [0, 1], found)] == [
         {"CUDA_VISIBLE_DEVICES": "0"},
         {"CUDA_VISIBLE_DEVICES": "1"},
     ]
-    assert workers.places(1, [0, 1], found)[0].environment == {}  # alone it has all of them, as `train`
-    with pytest.raises(UsageError, match="--workers 4: each has an accelerator, and there are 3"):
-        workers.places(4, [0, 1], found)
+    assert workers.divide(1, [0, 1], found)[0].environment == {}  # alone it has all of them, as `train`
+    with pytest.raises(UsageError, match="--workers 4: each needs an accelerator, but this machine has 3"):
+        workers.divide(4, [0, 1], found)
     assert workers.accelerators({"CUDA_VISIBLE_DEVICES": "1,GPU-abc"}, tmp_path).names == ("1", "GPU-abc")
     for nothing in ({"CUDA_VISIBLE_DEVICES": ""}, {"CUDA_VISIBLE_DEVICES": "-1"}, {"JAX_PLATFORMS": "cpu"}):
         assert workers.accelerators(nothing, tmp_path) is None
     (tmp_path / "tpu").mkdir()
     assert workers.accelerators({}, tmp_path / "tpu") is None
     (tmp_path / "tpu" / "accel1").touch()
-    assert workers.accelerators({}, tmp_path / "tpu").only(0)["TPU_VISIBLE_CHIPS"] == "1"
+    assert workers.accelerators({}, tmp_path / "tpu").environment(0)["TPU_VISIBLE_CHIPS"] == "1"
 
 
 def test_progress_is_read_from_the_log_of_each_run(tmp_path):
     run_ = Run(tmp_path / "a")
     run_.folder.mkdir()
-    assert progress.far(run_.folder, 100) == (0, 100, None)
+    assert progress.read(run_.folder, 100) == (0, 100, None)
     records = [{"kind": "train", "step": 10, "minutes": 5.0}]  # compilation included
     run_.metrics.write_text(json.dumps(records[0]) + "\n")
-    assert progress.far(run_.folder, 100) == (10, 100, 45.0)
+    assert progress.read(run_.folder, 100) == (10, 100, 45.0)
     records += [{"kind": "train", "step": 20, "minutes": 6.0}, {"kind": "validation", "step": 20}]
     run_.metrics.write_text("".join(json.dumps(record) + "\n" for record in records) + '{"kind": "tra')
-    assert progress.far(run_.folder, 100) == (20, 100, 8.0)
-    assert len(logbook.read(run_.metrics)) == 3
+    assert progress.read(run_.folder, 100) == (20, 100, 8.0)
+    assert len(logger.read(run_.metrics)) == 3
     lines = progress.table(
-        3, 4, {"a-1": progress.Far(20, 1_100, 8.0), "long-1": progress.Far(5, 5, 0.0), "c": progress.Far(0, 9, None)}, 2
+        3,
+        4,
+        {
+            "a-1": progress.Progress(20, 1_100, 8.0),
+            "long-1": progress.Progress(5, 5, 0.0),
+            "c": progress.Progress(0, 9, None),
+        },
+        2,
     )
     assert lines == [
         "3 done, 3 running, 2 with another runner, 4 to come",

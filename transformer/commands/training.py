@@ -8,6 +8,7 @@ import tyro
 
 from transformer import recipes
 from transformer.config import Cluster, Config
+from transformer.errors import UsageError
 
 RECIPE = f"One of {', '.join(recipes.names())}; or a .py file; or a run directory."
 
@@ -59,43 +60,53 @@ STUDY = "A folder with a study.py that defines `study`."
 
 @dataclass(frozen=True)
 class Study:
-    """Run what is missing of a study (a grid of runs under one budget), then do as `transformer report`.
+    """Run the trials of a study that have no result yet, then do as `transformer report`.
 
-    A study that was stopped goes on where it was, and two of these commands on one study share the work. Results are
-    kept in results.json beside the study's file.
+    A study is a grid of runs under one budget. One that was stopped resumes where it was, and two of these commands on
+    one study share the work. Results are kept in results.json in the study's folder.
     """
 
     study: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY", help=STUDY)]
     runs: str = ""
-    """Where its run directories are (with --smoke: RUNS-smoke); the default is runs/ and the name of the study's
+    """Folder of its run directories (with --smoke: RUNS-smoke); the default is runs/ and the name of the study's
     folder."""
     only: tuple[str, ...] = ()
-    """Cells to run; the default is all of them."""
+    """Variants to run; the default is all of them."""
     full: bool = False
-    """All cells and seeds, not only those that two cores train overnight."""
+    """All variants and seeds, not only those that two cores train overnight."""
     workers: int = 1
-    """Trials that run side by side, each on its own share of the cores, or on an accelerator of its own."""
+    """Trials that run at a time, each on its own share of the cores, or on its own accelerator."""
     trial: str | None = None
-    """Run this trial alone, CELL-SEED, as a task of a job array does."""
+    """Run only this trial, VARIANT-SEED, in this process, as a task of a job array does."""
     slurm: bool = False
-    """Run nothing: print a job array of what is missing, for `transformer study STUDY --slurm | sbatch`."""
+    """Print a job array of the missing trials and run nothing: `transformer study STUDY --slurm | sbatch`."""
     smoke: bool = False
-    """Shrink every cell to seconds and one seed, to see that the study runs; results stay with the runs."""
+    """Shrink every trial to seconds, with one seed per variant, as a test; results stay with the runs."""
 
     def __call__(self) -> None:
-        from transformer.study.run import Task, study
+        from transformer.study.run import run_study, run_trial
 
-        study(
-            Task(
-                study=Path(self.study),
-                runs=Path(self.runs) if self.runs else None,
-                only=self.only,
-                full=self.full,
-                smoke=self.smoke,
-                workers=self.workers,
-                trial=self.trial,
-                slurm=self.slurm,
-            )
+        runs = Path(self.runs) if self.runs else None
+        if self.trial is not None:
+            others = {
+                "--slurm": self.slurm,
+                "--only": self.only,
+                "--full": self.full,
+                "--workers": self.workers != 1,
+            }
+            for flag, given in others.items():
+                if given:
+                    raise UsageError(f"--trial runs one trial in this process: it cannot be combined with {flag}")
+            run_trial(Path(self.study), self.trial, runs=runs, smoke=self.smoke)
+            return
+        run_study(
+            Path(self.study),
+            runs=runs,
+            only=self.only,
+            full=self.full,
+            smoke=self.smoke,
+            num_workers=self.workers,
+            print_slurm=self.slurm,
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from transformer.storage import checksums
-from transformer.study.compared import Cells, Trials, bins, by_length, score, scores
+from transformer.study.comparisons import ByVariant, Trials, bins, by_length, score, scores
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
@@ -54,18 +54,18 @@ class Drawing(NamedTuple):
             figure.savefig(path.with_name(path.name + ".pdf"), metadata={"CreationDate": None, "Subject": about})
 
 
-def lengths(cells: Cells) -> Drawing:
+def lengths(variants: ByVariant) -> Drawing:
     """BLEU by source length, as Bahdanau 2015, Figure 2."""
-    there = bins(cells)
-    known = {name: by_length(trials) for name, trials in cells.items()}
+    there = bins(variants)
+    known = {name: by_length(trials) for name, trials in variants.items()}
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot()
-        for number, (name, trials) in enumerate(cells.items()):
+        for number, (name, trials) in enumerate(variants.items()):
             found = known[name]
             places = [place for place, words in enumerate(there) if words in found]
             shown = [found[there[place]] for place in places]
-            aside = DODGE * (number - (len(cells) - 1) / 2)  # bars of one place are not to hide each other
+            aside = DODGE * (number - (len(variants) - 1) / 2)  # bars of one place are not to hide each other
             axes.errorbar(
                 [place + aside for place in places],
                 [one.mean for one in shown],
@@ -83,20 +83,20 @@ def lengths(cells: Cells) -> Drawing:
         axes.set_xticklabels(there)
         axes.grid(alpha=0.3, lw=0.5)
         axes.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-        figure.supxlabel(_about_bars(cells), fontsize=7)
+        figure.supxlabel(_about_bars(variants), fontsize=7)
 
     return Drawing(draw, (6.3, 3.2), checksums.short_digest([there, known]))
 
 
-def dots(cells: Cells, metric: str) -> Drawing | None:
-    """A row a cell: the mean of its seeds with their standard deviation, and every seed as a faint dot; hollow where
-    there is one seed, with its interval over sentences. None where no cell has the metric."""
-    known = {name: found for name, trials in cells.items() if (found := score(trials, metric))}
+def dots(variants: ByVariant, metric: str) -> Drawing | None:
+    """A row a variant: the mean of its seeds with their standard deviation, and every seed as a faint dot; hollow where
+    there is one seed, with its interval over sentences. None where no variant has the metric."""
+    known = {name: found for name, trials in variants.items() if (found := score(trials, metric))}
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot()
         for row, (name, found) in enumerate(known.items()):
-            values = scores(cells[name], metric)
+            values = scores(variants[name], metric)
             axes.plot(values, [row] * len(values), ".", color=COLOURS[5], ms=4, zorder=1)
             axes.errorbar(
                 [found.mean],
@@ -112,24 +112,24 @@ def dots(cells: Cells, metric: str) -> Drawing | None:
         axes.set(xlabel=NAMES[metric], yticks=range(len(known)), ylim=(len(known) - 0.5, -0.5))
         axes.set_yticklabels(list(known))
         axes.grid(alpha=0.3, lw=0.5)
-        figure.supxlabel(_about_bars(cells), fontsize=7)
+        figure.supxlabel(_about_bars(variants), fontsize=7)
 
-    every = {name: scores(cells[name], metric) for name in known}
-    return (
-        Drawing(draw, (5.0, 0.8 + 0.2 * len(known)), checksums.short_digest([metric, known, every])) if known else None
-    )
+    if not known:
+        return None
+    every = {name: scores(variants[name], metric) for name in known}
+    return Drawing(draw, (5.0, 0.8 + 0.2 * len(known)), checksums.short_digest([metric, known, every]))
 
 
-def _about_bars(cells: Cells) -> str:
-    seeds = {len(trials) > 1 for trials in cells.values()}
+def _about_bars(variants: ByVariant) -> str:
+    seeds = {len(trials) > 1 for trials in variants.values()}
     told = {True: "bars: deviation over seeds", False: "hollow: one seed, 95% interval over sentences, where kept"}
     return "; ".join(text for several, text in told.items() if several in seeds)
 
 
-def heads(cells: Cells) -> Drawing | None:
-    """Error rate of every layer (down) and head (across), a row of pictures a cell and a picture a seed. None where
+def heads(variants: ByVariant) -> Drawing | None:
+    """Error rate of every layer (down) and head (across), a row of pictures a variant and a picture a seed. None where
     each has one head alone."""
-    known = {name: every for name, trials in cells.items() if (every := _heads(trials))}
+    known = {name: every for name, trials in variants.items() if (every := _heads(trials))}
     most = max((values.shape[1] for every in known.values() for _, values in every), default=0)
 
     def draw(figure: Any) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 from transformer.errors import TransformerError, UsageError
 from transformer.storage.files import write_text
 from transformer.storage.locks import file_lock
-from transformer.study import cells, figures, tables
-from transformer.study.cells import Pair, Study
+from transformer.study import figures, tables, variants
 from transformer.study.figures import Drawing
 from transformer.study.results import Results, lock
 from transformer.study.tables import Table
+from transformer.study.variants import Pair, Study
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Part:
     study: Study
     name: str
     done: dict[str, list[dict[str, Any]]]
-    """Results of the trials of each cell that has any."""
+    """Results of the trials of each variant that has any."""
     baseline: str
     drawn: dict[str, list[dict[str, Any]]]
     pairs: list[Pair]
@@ -75,20 +75,20 @@ class Part:
 
 def parts(study: Study, results: Results, *, smoke: bool = False) -> list[Part]:
     """The tables of a study."""
-    every = [(one, results.of(one)) for one in cells.trials(study, full=True, smoke=smoke)]
-    asked = {one.name for one in cells.trials(study, smoke=smoke)}
+    every = [(one, results.get(one)) for one in variants.trials(study, full=True, smoke=smoke)]
+    asked = {one.name for one in variants.trials(study, smoke=smoke)}
     found = []
     for name, names in study.tables().items():
-        here = [(one, result) for one, result in every if one.cell in names]
+        here = [(one, result) for one, result in every if one.variant in names]
         done: dict[str, list[dict[str, Any]]] = {}
         for one, result in here:
             if result is not None:
-                done.setdefault(one.cell, []).append(result)
+                done.setdefault(one.variant, []).append(result)
         missing = [one.name for one, result in here if result is None and one.name in asked]
-        baseline = next((cell for cell in study.baselines if cell in names), "")
-        drawn = [cell for cell in study.drawn if cell in done] or list(done)
-        pairs = [pair for pair in study.pairs if pair.one in done and pair.other in done]
-        found.append(Part(study, name, done, baseline, {cell: done[cell] for cell in drawn}, pairs, missing))
+        baseline = next((variant for variant in study.baselines if variant in names), "")
+        drawn = [variant for variant in study.plotted if variant in done] or list(done)
+        pairs = [pair for pair in study.pairs if pair.system in done and pair.baseline in done]
+        found.append(Part(study, name, done, baseline, {variant: done[variant] for variant in drawn}, pairs, missing))
     return found
 
 
@@ -137,7 +137,7 @@ def report(study: Study, results: Results, folder: Path, *, smoke: bool = False)
     Raises UsageError when there are no results, TransformerError for a README whose marks are wrong.
     """
     every = parts(study, results, smoke=smoke)
-    if outdated := results.outdated(cells.trials(study, full=True, smoke=smoke)):
+    if outdated := results.outdated(variants.trials(study, full=True, smoke=smoke)):
         log.warning(
             "%s: what it has of %s is of other settings or scored otherwise, and does not count",
             results.path,
@@ -183,6 +183,6 @@ def _read(path: Path) -> tuple[str, str]:
 
 def present(path: Path) -> None:
     """What `transformer report` does."""
-    found = cells.find(path)
-    folder = cells.home(path)
+    found = variants.load(path)
+    folder = variants.folder_of(path)
     report(found, Results(folder / "results.json"), folder)

@@ -1,7 +1,7 @@
-"""What came of each trial: result.json in its run directory, and all of them in the study's results.json.
+"""Results of trials: result.json in each run directory, and all of them in the study's results.json.
 
-A trial writes its own file. Collecting is a function of those files and of what results.json has: whoever collects, and
-how often, the outcome is the same, and what is in results.json stays there when run directories go.
+A trial writes its own file. Collecting depends only on those files and on what results.json holds: the outcome is the
+same whoever collects, and however often, and an entry of results.json stays when its run directory is deleted.
 """
 
 import base64
@@ -21,70 +21,69 @@ from transformer.errors import TransformerError, UsageError
 from transformer.storage import checksums
 from transformer.storage.files import write_json
 from transformer.storage.locks import file_lock
-from transformer.study.cells import Trial, digest
+from transformer.study.variants import Trial, digest
 
 log = logging.getLogger(__name__)
 
 FILE = "result.json"
-KEYS = ("cell", "seed", "config", "parameters", "updates", "minutes", "validation", "test")
-"""What a result has. `digest`, `tokens_per_s`, `unseen`, and in a set `corpus`, `counts` and `alignment` came later."""
+KEYS = ("variant", "seed", "config", "parameters", "updates", "minutes", "validation", "test")
+"""What every result has. Older ones lack `digest`, `tokens_per_s`, and in a set `corpus`, `counts` and `alignment`."""
 
 
 def lock(folder: Path) -> Path:
-    """Held by the process that writes what belongs to all of a study. A file: of a folder, storage that several
-    machines share knows no lock but each machine's own."""
+    """Held by the process that writes what all runners of a study share. It is a file, since locks of folders are not
+    seen by other machines that share the storage."""
     return folder / "results.lock"
 
 
 class Results:
-    """A study's results.json, and what lies in its run directories."""
+    """A study's results.json."""
 
     def __init__(self, path: Path):
-        """Raises TransformerError when the file is there and is damaged."""
+        """Raises TransformerError if the file is damaged; it need not exist."""
         self.path = path
-        self._found = _read(path)
+        self._entries = _read(path)
 
-    def of(self, trial: Trial) -> dict[str, Any] | None:
-        """What came of a trial, if it was run with these very settings."""
-        return next((entry for entry in self._named(trial) if _is_of(entry, trial)), None)
+    def get(self, trial: Trial) -> dict[str, Any] | None:
+        """The result of a trial, if it was run with these settings and scored in this way."""
+        return next((entry for entry in self._named(trial) if _matches(entry, trial)), None)
 
     def outdated(self, trials: Iterable[Trial]) -> list[str]:
-        """Names of trials of which it has results of other settings, or scored otherwise, and no others."""
-        return [one.name for one in trials if self._named(one) and self.of(one) is None]
+        """Names of trials whose results all have other settings, or were scored otherwise."""
+        return [trial.name for trial in trials if self._named(trial) and self.get(trial) is None]
 
     def _named(self, trial: Trial) -> list[dict[str, Any]]:
-        return [entry for name, entry in self._found.items() if name.split("@")[0] == trial.name]
+        return [entry for name, entry in self._entries.items() if name.split("@")[0] == trial.name]
 
     def collect(self, runs: Path) -> None:
-        """Take over what lies in run directories, and write results.json whole if that changed it.
+        """Add the results of a folder of run directories; results.json is written whole, and only if it changes.
 
-        Raises TransformerError when a file is damaged (of run directories, when all others are taken over), OSError
-        when one cannot be written.
+        Raises TransformerError if a file is damaged (if it is in a run directory, after all others are added), OSError
+        if results.json cannot be written.
         """
-        found, damaged = [], list[TransformerError]()
+        found, errors = [], list[TransformerError]()
         for path in sorted(runs.glob(f"*/{FILE}")):
             try:
-                found.append(_read_one(path))
+                found.append(_read_result(path))
             except TransformerError as error:
-                damaged.append(error)
+                errors.append(error)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with file_lock(lock(self.path.parent), wait=True):
-            there = _read(self.path)
-            self._found = merged(there, found)
-            if self._found != there:
-                write_json(self.path, self._found)
-        if damaged:
-            raise damaged[0]
+            before = _read(self.path)
+            self._entries = merged(before, found)
+            if self._entries != before:
+                write_json(self.path, self._entries)
+        if errors:
+            raise errors[0]
 
-    def borrow(self, missing: list[Trial], others: Iterable[Path]) -> list[Trial]:
-        """Take over what other studies' results.json have of the very same settings, scored the same way, and what this
-        one has of them by another name; and write it.
+    def reuse(self, missing: list[Trial], others: Iterable[Path]) -> list[Trial]:
+        """Copy results with equal settings and scoring from other studies, and from this one's trials of other names.
 
         Args:
             missing: trials without a result.
-            others: paths of results.json, which need not be there.
+            others: paths of results.json, which need not exist.
 
-        Returns the trials that are still missing. Raises TransformerError when a file is damaged.
+        Returns the trials that are still missing. Raises TransformerError if a file is damaged.
         """
         if not missing:
             return []
@@ -93,45 +92,47 @@ class Results:
             for path in (*others, self.path)
             for name, entry in _read(path).items()
         }
-        keys = {one: (one.digest, one.tokenize) for one in missing}
-        taken = [{**found[key], "cell": one.cell} for one, key in keys.items() if key in found]
-        if taken:
+        keys = {trial: (trial.digest, trial.tokenize) for trial in missing}
+        copies = [{**found[key], "variant": trial.variant} for trial, key in keys.items() if key in found]
+        if copies:
             with file_lock(lock(self.path.parent), wait=True):
-                self._found = merged(_read(self.path), taken)
-                write_json(self.path, self._found)
-        for entry in taken:
-            log.info("%s-%s: taken from %s", entry["cell"], entry["seed"], entry["from"])
-        return [one for one, key in keys.items() if key not in found]
+                self._entries = merged(_read(self.path), copies)
+                write_json(self.path, self._entries)
+        for entry in copies:
+            log.info("%s-%s: copied from %s", entry["variant"], entry["seed"], entry["from"])
+        return [trial for trial, key in keys.items() if key not in found]
 
 
 def write(folder: Path, trial: Trial, values: Mapping[str, Any]) -> None:
-    """Keep what came of a trial in its run directory, whole or not at all."""
-    about = {"cell": trial.cell, "seed": trial.seed, "digest": trial.digest, "config": config.to_json(trial.settings)}
-    write_json(folder / FILE, {**about, **values})
+    """Write the result of a trial to its run directory, whole or not at all."""
+    about = {"variant": trial.variant, "seed": trial.seed, "digest": trial.digest}
+    write_json(folder / FILE, {**about, "config": config.to_json(trial.settings), **values})
 
 
-def there(folder: Path, trial: Trial) -> bool:
-    """Whether a run directory has the result of a trial, with these very settings."""
+def exists(folder: Path, trial: Trial) -> bool:
+    """Whether a run directory has the result of a trial, with these settings and scored in this way."""
     path = folder / FILE
-    return path.is_file() and _is_of(_read_one(path), trial)
+    return path.is_file() and _matches(_read_result(path), trial)
 
 
-def merged(kept: Mapping[str, Any], found: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Results by trial: what was kept, and what run directories have besides. What was kept of the same trial under
-    other settings, or scored otherwise, stays too, as NAME@DIGEST-TOKENIZER."""
-    every = dict(kept)
+def merged(before: Mapping[str, Any], found: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Entries of results.json by the trial's name, with those of run directories added.
+
+    An entry of the same trial with other settings or scoring stays, as NAME@DIGEST-TOKENIZER.
+    """
+    entries = dict(before)
     for entry in found:
-        name, its = f"{entry['cell']}-{entry['seed']}", _identity(entry)
-        before = every.get(name)
-        if before is not None and _identity(before) == its:
+        name, identity = f"{entry['variant']}-{entry['seed']}", _identity(entry)
+        old = entries.get(name)
+        if old is not None and _identity(old) == identity:
             continue
-        if before is not None:
-            every[f"{name}@{_identity(before)}"] = before
-        every[name] = every.pop(f"{name}@{its}", None) or dict(entry)
-    return every
+        if old is not None:
+            entries[f"{name}@{_identity(old)}"] = old
+        entries[name] = entries.pop(f"{name}@{identity}", None) or dict(entry)
+    return entries
 
 
-def _is_of(entry: Mapping[str, Any], trial: Trial) -> bool:
+def _matches(entry: Mapping[str, Any], trial: Trial) -> bool:
     return _digest(entry) == trial.digest and tokenizer(entry) == trial.tokenize
 
 
@@ -139,32 +140,28 @@ def _identity(entry: Mapping[str, Any]) -> str:
     return f"{_digest(entry)}-{tokenizer(entry)}"
 
 
-def least_words(words: str) -> int:
-    """Of a bin of source lengths by its name, such as "6-10" or "51+". Raises ValueError."""
+def min_words(words: str) -> int:
+    """Lower edge of a bin of source lengths by its name, such as "6-10" or "51+". Raises ValueError."""
     return int(words.rstrip("+").split("-")[0])
 
 
 def tokenizer(entry: Mapping[str, Any]) -> str:
-    """SacreBLEU's, that the translations were scored with."""
+    """sacreBLEU's tokenizer, with which the translations were scored."""
     signature = entry["test"]["scores"]["BLEU"]["signature"]
     return str(dict(part.split(":", 1) for part in signature.split("|") if ":" in part).get("tok", ""))
 
 
 def _read(path: Path) -> dict[str, Any]:
-    advice = "bring it back from version control, or move it away: what run directories have is collected anew"
-    found = _json(path, advice) if path.exists() else {}
-    if not isinstance(found, dict):
-        raise TransformerError(f"{path} is no results of a study: it holds no object of names ({advice})")
-    for name, entry in found.items():
-        _check(entry, path, name, advice)
-    return found
+    advice = "restore it from version control, or move it away: results of run directories are collected again"
+    entries = _json(path, advice) if path.exists() else {}
+    if not isinstance(entries, dict):
+        raise TransformerError(f"{path} does not hold results of a study: it is not an object of names ({advice})")
+    return {name: _checked(entry, path, name, advice) for name, entry in entries.items()}
 
 
-def _read_one(path: Path) -> dict[str, Any]:
-    advice = "move it away, and its run, which is kept, is evaluated anew"
-    found: dict[str, Any] = _json(path, advice)
-    _check(found, path, "the result", advice)
-    return found
+def _read_result(path: Path) -> dict[str, Any]:
+    advice = "move it away: its run, which is kept, is then evaluated again"
+    return _checked(_json(path, advice), path, "the result", advice)
 
 
 def _json(path: Path, advice: str) -> Any:
@@ -174,8 +171,16 @@ def _json(path: Path, advice: str) -> Any:
         raise TransformerError(f"{path} cannot be read: {error} ({advice})") from None
 
 
-def _check(entry: Any, path: Path, name: str, advice: str) -> None:
-    """Whether all is there that tables and figures read. Raises TransformerError."""
+def _migrated(entry: Any) -> Any:
+    """An entry that version 0.1 wrote, as this version writes it."""
+    if isinstance(entry, dict) and "cell" in entry and "variant" not in entry:
+        return {"variant": entry["cell"], **{key: value for key, value in entry.items() if key != "cell"}}
+    return entry
+
+
+def _checked(entry: Any, path: Path, name: str, advice: str) -> dict[str, Any]:
+    """An entry that has everything that tables and figures read. Raises TransformerError."""
+    entry = _migrated(entry)
     missing = [key for key in KEYS if not isinstance(entry, dict) or key not in entry]
     if missing:
         raise TransformerError(f"{path} is damaged: {name} has no {', '.join(missing)} ({advice})")
@@ -190,57 +195,58 @@ def _check(entry: Any, path: Path, name: str, advice: str) -> None:
             if not isinstance(value, int | float):
                 raise TypeError(f"{key} is {value!r}")
     except (LookupError, TypeError, AttributeError, ValueError, TransformerError) as error:
-        told = f"no {error}" if isinstance(error, KeyError) else str(error)
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise TransformerError(
-            f"{path} is damaged: the settings or scores of {name} are no such: {told} ({advice})"
+            f"{path} is damaged: the settings or scores of {name} are not valid: {reason} ({advice})"
         ) from None
+    return dict(entry)
 
 
 def _numbers(part: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of a test set that are shown. Raises KeyError, TypeError and the like where they are not there."""
-    found = {"perplexity": part["perplexity"]}
-    found |= {f"scores.{metric}": part["scores"][metric]["value"] for metric in ("BLEU", "chrF2")}
-    found |= {f"by_length.{least_words(row['words'])}": row["bleu"] for row in part["by_length"]}
+    """Numbers of a test set that tables and figures show. Raises KeyError, TypeError and the like if any is missing."""
+    numbers = {"perplexity": part["perplexity"]}
+    numbers |= {f"scores.{metric}": part["scores"][metric]["value"] for metric in ("BLEU", "chrF2")}
+    numbers |= {f"by_length.{min_words(row['words'])}": row["bleu"] for row in part["by_length"]}
     if "counts" in part:
         rows = len(unpack(part["counts"], 10))
         if rows != part.get("sentences", rows):
             raise ValueError(f"counts of {rows} sentences, of {part['sentences']}")
     if "alignment" in part:
         aligned = part["alignment"]
-        found["aer"] = aligned["aer"]
+        numbers["aer"] = aligned["aer"]
         if "counts" in aligned:
             unpack(aligned["counts"], 4)
         if aligned.get("heads"):
-            found |= {"mean": aligned["mean"], "heads.0": aligned["heads"][0][0], "layers.0": aligned["layers"][0]}
-    return found
+            numbers |= {"mean": aligned["mean"], "heads.0": aligned["heads"][0][0], "layers.0": aligned["layers"][0]}
+    return numbers
 
 
 def _digest(entry: Mapping[str, Any]) -> str:
-    """Of a result's settings, as they are understood today; what an older version kept has no other."""
+    """Digest of a result's settings as this version understands them."""
     try:
         return digest(config.from_json(entry["config"]))
-    except (UsageError, TypeError, AttributeError):  # of another version, with settings that this one does not know
+    except (UsageError, TypeError, AttributeError):  # of another version, or of a plugin that is not loaded
         return str(entry.get("digest", "unknown"))
 
 
 def corpus_digest(part: Corpus, tokenize: str) -> str:
-    """12 hexadecimal digits that stand for a test set, and for how it is scored."""
+    """12 hexadecimal digits that identify a test set and how it is scored."""
     return checksums.short_digest([list(part.sources), list(part.targets), tokenize])
 
 
 def pack(counts: Int[np.ndarray, "N K"]) -> str:
-    """Counts of sentences as a short string: deflated 16-bit integers in base64, a row a sentence.
+    """Counts of sentences as a short string: 16-bit integers, column by column, deflated, in base64.
 
-    Raises ValueError for what does not fit.
+    Raises ValueError if they do not fit.
     """
     if counts.size and not 0 <= counts.min() <= counts.max() < 2**16:
         raise ValueError(f"counts from {counts.min()} to {counts.max()} do not fit into 16 bits")
-    # By columns, whose neighbours are alike.
+    # By columns, whose neighbouring values are similar.
     return base64.b64encode(zlib.compress(counts.T.astype("<u2").tobytes(), 9)).decode("ascii")
 
 
 def unpack(text: str, columns: int) -> Int[np.ndarray, "N K"]:
-    """The inverse of `pack`. Raises TransformerError for what is none."""
+    """The inverse of `pack`. Raises TransformerError for other text."""
     try:
         return np.frombuffer(zlib.decompress(base64.b64decode(text, validate=True)), "<u2").reshape(columns, -1).T
     except (TypeError, ValueError, zlib.error) as error:

@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from transformer.study.cells import Metric, Pair
-from transformer.study.compared import (
-    Cells,
-    Compared,
+from transformer.study.comparisons import (
+    ByVariant,
+    Comparison,
     Spread,
     Trials,
     bins,
@@ -19,6 +18,7 @@ from transformer.study.compared import (
     with_baseline,
 )
 from transformer.study.statistics import LEVEL, RESAMPLES
+from transformer.study.variants import Metric, Pair
 
 UNTESTED = "one seed and nothing kept of its sentences, no gold links, or another test set"
 DIGITS = {"BLEU": 1, "chrF2": 1, "perplexity": 2, "AER": 3}
@@ -69,17 +69,17 @@ def escape(text: str) -> str:
     return "".join(LATEX.get(character, character) for character in text)
 
 
-def main(cells: Cells, baseline: str, metric: Metric, missing: Sequence[str]) -> Table:
-    """What each cell reached, and whether it differs from the baseline.
+def main(variants: ByVariant, baseline: str, metric: Metric, missing: Sequence[str]) -> Table:
+    """What each variant reached, and whether it differs from the baseline.
 
     Args:
-        cells: results of one table.
-        baseline: one of the cells; "" for none.
+        variants: results of one table.
+        baseline: one of the variants; "" for none.
         metric: what is compared, BLEU or AER.
         missing: trials without a result, to be named.
     """
-    compared = with_baseline(cells, baseline, metric)
-    unseen = any("unseen" in trial for trials in cells.values() for trial in trials)
+    compared = with_baseline(variants, baseline, metric)
+    unseen = any("unseen" in trial for trials in variants.values() for trial in trials)
     columns: dict[str, Callable[[str, Trials], str]] = {
         "seeds": lambda n, t: ", ".join(str(trial["seed"]) for trial in t),
         "parameters": lambda n, t: f"{t[0]['parameters']:,}",
@@ -95,19 +95,19 @@ def main(cells: Cells, baseline: str, metric: Metric, missing: Sequence[str]) ->
         "p": lambda n, t: significance(compared.get(n)),
         "tested over": lambda n, t: compared[n].difference.over if n in compared else "",
     }
-    if baseline not in cells or len(cells) < 2:
+    if baseline not in variants or len(variants) < 2:
         columns = dict(list(columns.items())[:-3])
-    texts = {head: [column(*item) for item in cells.items()] for head, column in columns.items()}
+    texts = {head: [column(*item) for item in variants.items()] for head, column in columns.items()}
     kept = {head: column for head, column in texts.items() if any(column)}
-    rows = [[name, *(column[row] for column in kept.values())] for row, name in enumerate(cells)]
-    return Table(["", *kept], rows, tuple(_notes(cells, baseline, compared, missing)))
+    rows = [[name, *(column[row] for column in kept.values())] for row, name in enumerate(variants)]
+    return Table(["", *kept], rows, tuple(_notes(variants, baseline, compared, missing)))
 
 
-def pairs(cells: Cells, wanted: Sequence[Pair]) -> Table | None:
+def pairs(variants: ByVariant, wanted: Sequence[Pair]) -> Table | None:
     """Further differences, corrected for all of them; None where none are wanted."""
     if not wanted:
         return None
-    compared = in_pairs(cells, wanted)
+    compared = in_pairs(variants, wanted)
     rows = [
         [str(pair), difference(found, pair.metric), significance(found), found.difference.over]
         for pair, found in compared.items()
@@ -118,21 +118,20 @@ def pairs(cells: Cells, wanted: Sequence[Pair]) -> Table | None:
     return Table(["", "difference", "p", "tested over"], rows, tuple(notes))
 
 
-def lengths(cells: Cells) -> Table:
+def lengths(variants: ByVariant) -> Table:
     """BLEU of each bin of source lengths, and how many sentences are in it."""
-    there = bins(cells)
-    found = {name: by_length(trials) for name, trials in cells.items()}
+    there = bins(variants)
+    found = {name: by_length(trials) for name, trials in variants.items()}
     rows = [[name, *(_spread(of.get(b), 1) for b in there)] for name, of in found.items()]
-    known = {row["words"]: row.get("sentences") for row in next(iter(cells.values()))[0]["test"]["by_length"]}
+    known = {row["words"]: row.get("sentences") for row in next(iter(variants.values()))[0]["test"]["by_length"]}
     sentences = ["sentences", *(f"{known.get(b) or ''}" for b in there)]
     return Table(["", *there], [*[sentences] * any(sentences[1:]), *rows])
 
 
 def heads(trials: Trials) -> tuple[int, Table] | None:
-    """A cell's first seed of which heads are known, and the error rate of each layer and head; None where there is one
-    head alone, or nothing known.
+    """A variant's first seed with error rates of heads, and a table of them; None if it has one head, or none is known.
 
-    Heads of two seeds have nothing in common but a number, so there is no mean of them.
+    There is no mean over seeds, since heads of two seeds correspond in nothing but their number.
     """
     known = [trial for trial in trials if trial["test"].get("alignment", {}).get("heads")]
     aligned = known[0]["test"]["alignment"] if known else {}
@@ -147,17 +146,19 @@ def heads(trials: Trials) -> tuple[int, Table] | None:
     return known[0]["seed"], Table(head, rows, (f"The mean of all layers and heads: {aligned['mean']:.3f}.",))
 
 
-def _notes(cells: Cells, baseline: str, compared: Mapping[str, Compared], missing: Sequence[str]) -> list[str]:
-    seeds = {len(trials) for trials in cells.values()}
+def _notes(variants: ByVariant, baseline: str, compared: Mapping[str, Comparison], missing: Sequence[str]) -> list[str]:
+    seeds = {len(trials) for trials in variants.values()}
     told = ["Several seeds: mean ± standard deviation."] * (max(seeds) > 1)
     told += ["One seed: 95% interval over sentences."] * (1 in seeds)
     notes = [" ".join(told)]
-    if baseline in cells and len(cells) > 1:
+    if baseline in variants and len(variants) > 1:
         notes += _about_tests(f"Differences from {baseline}", list(compared.values()))
-        untested = [name for name in cells if name != baseline and name not in compared]
+        untested = [name for name in variants if name != baseline and name not in compared]
         notes += [f"Not tested against {baseline}: {', '.join(untested)} ({UNTESTED})."] * bool(untested)
-    notes += _differing(cells)
-    studies = Counter(trial["from"].split("/")[0] for trials in cells.values() for trial in trials if "from" in trial)
+    notes += _differing(variants)
+    studies = Counter(
+        trial["from"].split("/")[0] for trials in variants.values() for trial in trials if "from" in trial
+    )
     notes += [
         f"{n} run(s) are those of {study}, where the same settings stand." for study, n in sorted(studies.items())
     ]
@@ -166,7 +167,7 @@ def _notes(cells: Cells, baseline: str, compared: Mapping[str, Compared], missin
     return notes
 
 
-def _about_tests(what: str, compared: Sequence[Compared]) -> list[str]:
+def _about_tests(what: str, compared: Sequence[Comparison]) -> list[str]:
     """How differences were tested."""
     how = {
         "sentences, seeds": f"{RESAMPLES:,} resamples of sentences and, within them, of seeds (of so few seeds as are "
@@ -186,7 +187,7 @@ def _about_tests(what: str, compared: Sequence[Compared]) -> list[str]:
     ]
 
 
-def _differing(cells: Cells) -> list[str]:
+def _differing(variants: ByVariant) -> list[str]:
     """Notes about what should be alike in a table, and is not."""
     kinds: dict[str, Callable[[dict[str, Any]], str]] = {
         "Budgets": lambda trial: (
@@ -200,7 +201,7 @@ def _differing(cells: Cells) -> list[str]:
     notes = []
     for kind, of in kinds.items():
         found: dict[str, list[str]] = {}
-        for name, trials in cells.items():
+        for name, trials in variants.items():
             for value in dict.fromkeys(of(trial) for trial in trials):
                 seeds = [str(trial["seed"]) for trial in trials if of(trial) == value]
                 some = f" of seed {', '.join(seeds)}" if len(seeds) < len(trials) else ""
@@ -239,7 +240,7 @@ def _spread(found: Spread | None, digits: int) -> str:
     return f"{found.mean:.{digits}f} [{found.interval[0]:.{digits}f}, {found.interval[1]:.{digits}f}]"
 
 
-def difference(found: Compared | None, metric: str) -> str:
+def difference(found: Comparison | None, metric: str) -> str:
     """With its interval."""
     if found is None:
         return ""
@@ -248,7 +249,7 @@ def difference(found: Compared | None, metric: str) -> str:
     return f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]".replace("-", "−")
 
 
-def significance(found: Compared | None) -> str:
+def significance(found: Comparison | None) -> str:
     """p, and n.s. where it is not below the level."""
     if found is None:
         return ""

@@ -1,4 +1,4 @@
-"""One trial of a study: trained, or gone on with; evaluated; its result left in the run directory."""
+"""Run one trial of a study: train or resume it, evaluate it, and write its result to the run directory."""
 
 import statistics
 import time
@@ -23,34 +23,34 @@ from transformer.errors import UsageError
 from transformer.evaluation import report
 from transformer.storage.locks import file_lock
 from transformer.study import results
-from transformer.study.cells import Trial, digest
-from transformer.training import logger as logbook
+from transformer.study.variants import Trial, digest
+from transformer.training import logger
 from transformer.training import run_directory as rundir
 from transformer.training.checkpoint import Checkpoints
 from transformer.training.run_directory import Run
 
 SETS = ("test", "unseen")
 TRIES = 5
-MOST = (None,)
-"""Thresholds of the error rates: each target word is linked with the source word it looked at most."""
+ARGMAX = (None,)
+"""Thresholds of the error rates: each target word is linked with the source word that it attends to most."""
 
 
 def lock(runs: Path, trial: Trial) -> Path:
-    """Held by the process that runs the trial, evaluation included."""
+    """Held by the process that trains and evaluates the trial."""
     return runs / f"{trial.name}.lock"
 
 
 def run(trial: Trial, runs: Path) -> None:
-    """Train and evaluate a trial, and leave the result in its run directory; nothing is done where it is there.
+    """Train and evaluate a trial, and write the result to its run directory. Does nothing if the result exists.
 
-    Raises UsageError when another process is at it.
+    Raises UsageError if another process runs it.
     """
     runs.mkdir(parents=True, exist_ok=True)
     folder = runs / trial.name
-    for _ in range(TRIES):  # a runner that looks whether the lock is free has it for a moment
+    for _ in range(TRIES):  # a runner that checks the lock holds it for a moment
         with file_lock(lock(runs, trial)) as ours:
             if ours:
-                if not results.there(folder, trial):
+                if not results.exists(folder, trial):
                     results.write(folder, trial, _result(trial, folder))
                 return
         time.sleep(0.1)
@@ -58,22 +58,23 @@ def run(trial: Trial, runs: Path) -> None:
 
 
 def check(folder: Path, trial: Trial) -> None:
-    """Raises UsageError where a run directory is there with other settings than the trial's."""
+    """Raises UsageError if the run directory exists and has other settings than the trial."""
     if not rundir.is_run(folder):
         return
-    kept, wanted = rundir.read_config(folder), workflow.with_absolute_paths(trial.settings)  # a run keeps such
+    kept, wanted = rundir.read_config(folder), workflow.with_absolute_paths(trial.settings)  # as in a run
     if digest(kept) != digest(wanted):
-        there, ours = (rundir.flatten(config.to_json(one)) for one in (kept, wanted))
-        name = next(name for name in ours if ours[name] != there.get(name))
+        in_run, in_study = (rundir.flatten(config.to_json(each)) for each in (kept, wanted))
+        name = next(name for name in in_study if in_study[name] != in_run.get(name))
         raise UsageError(
-            f"{folder} is of other settings than the trial {trial.name} has now ({name} is {there.get(name)} there, "
-            f"not {ours[name]}): move it away, give the cell another name, or give another --runs"
+            f"{folder} was trained with other settings than the trial {trial.name} has now ({name} is "
+            f"{in_run.get(name)} in the run and {in_study[name]} in the study): move it away, give the variant another "
+            "name, or give another --runs"
         )
 
 
 def _result(trial: Trial, folder: Path) -> dict[str, Any]:
     check(folder, trial)
-    run = workflow.train(trial.settings, folder, trial.cell, resume=True)
+    run = workflow.train(trial.settings, folder, trial.variant, resume=True)
     model = api.load(folder)
     languages = trial.settings.data.languages
     rule = best_rule(model, run)
@@ -86,7 +87,7 @@ def _result(trial: Trial, folder: Path) -> dict[str, Any]:
         evaluated["counts"] = results.pack(sentence_counts(hypotheses, list(part.targets), trial.tokenize))
         if rule is not None and part.alignments is not None:
             evaluated["alignment"] = alignment(model, part, rule)
-    records = logbook.read(run.metrics)
+    records = logger.read(run.metrics)
     speeds = [record["tokens_per_s"] for record in records if record["kind"] == "train"]
     checkpoints = Checkpoints(run.checkpoints, trial.settings.training, read_only=True)
     last = checkpoints.choose("last")
@@ -105,17 +106,17 @@ def _result(trial: Trial, folder: Path) -> dict[str, Any]:
 
 
 def sentence_counts(hypotheses: list[str], references: list[str], tokenize: str) -> np.ndarray:
-    """[N, 10]: what sacreBLEU's BLEU of any of these sentences together is computed from."""
+    """[N, 10]: the statistics of each sentence from which sacreBLEU computes BLEU of their sum."""
     metric = BLEU(tokenize=tokenize, force=True)
     return np.array(metric._extract_corpus_statistics(hypotheses, [references]), np.int64).reshape(-1, 10)
 
 
 def best_rule(model: TrainedModel, run: Run) -> Rule | None:
-    """The layer and head that align best on the validation set; None without attention or without gold links there."""
+    """The layer and head with the lowest error rate on the validation set; None without attention or gold links."""
     if model.settings.model.attention.score == "none" or not (run.data / "validation.align").is_file():
         return None
     dev = corpus.read(run.data, "validation", model.settings.data.languages)
-    ranked = rank(model.attend(dev.sources, dev.targets), all_sure(dev.alignments or []), Rule(), MOST)
+    ranked = rank(model.attend(dev.sources, dev.targets), all_sure(dev.alignments or []), Rule(), ARGMAX)
     return ranked[0].rule if ranked else None
 
 
@@ -127,7 +128,7 @@ def alignment(model: TrainedModel, part: Corpus, rule: Rule) -> dict[str, Any]:
     def rate(layer: int | None, head: int | None) -> float:
         return measure(all_links(attended, Rule(layer, head)), gold, bootstrap=0).aer
 
-    layers, heads = _places(attended)
+    layers, heads = _sizes(attended)
     links = all_links(attended, rule)
     return {
         **measure(links, gold)._asdict(),
@@ -139,8 +140,8 @@ def alignment(model: TrainedModel, part: Corpus, rule: Rule) -> dict[str, Any]:
     }
 
 
-def _places(attended: list[Attended | None]) -> tuple[int, int]:
-    """Layers and heads."""
-    there = next((one for one in attended if one is not None), None)
-    shape = (0, 0) if there is None else there.matrix("cross").shape
+def _sizes(attended: list[Attended | None]) -> tuple[int, int]:
+    """Number of layers and of heads."""
+    known = next((one for one in attended if one is not None), None)
+    shape = (0, 0) if known is None else known.matrix("cross").shape
     return int(shape[0]), int(shape[1])

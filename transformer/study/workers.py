@@ -1,4 +1,4 @@
-"""Processes that run trials side by side, each with its own cores, or its own accelerator."""
+"""Worker processes, each of which runs one trial on its own cores or its own accelerator."""
 
 import os
 import signal
@@ -11,31 +11,32 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from transformer.errors import UsageError
-from transformer.study.cells import Trial
+from transformer.study.variants import Trial
 
 PROGRAM = (sys.executable, "-m", "transformer")
-"""What a worker runs, before its arguments."""
+"""The command of a worker, before its arguments."""
 RUNNER = "TRANSFORMER_STUDY_RUNNER"
-"""In a worker's environment: the process that started it."""
+"""Environment variable of a worker: the process id of the runner that started it."""
 
 
-class Place(NamedTuple):
+class WorkerResources(NamedTuple):
     """What one worker may use."""
 
     cores: frozenset[int]
-    """Empty: any."""
+    """Numbers of its cores; empty means any."""
     environment: dict[str, str]
-    """That gives it its accelerator."""
+    """Environment variables that select its accelerator."""
 
 
 class Accelerators(NamedTuple):
-    """Of this machine."""
+    """The accelerators of this machine."""
 
     kind: str
+    """`cuda` or `tpu`."""
     names: tuple[str, ...]
 
-    def only(self, number: int) -> dict[str, str]:
-        """Environment in which a process sees one of them."""
+    def environment(self, number: int) -> dict[str, str]:
+        """Environment variables with which a process sees only one of them."""
         name = self.names[number]
         if self.kind == "tpu":
             one = {"TPU_CHIPS_PER_PROCESS_BOUNDS": "1,1,1", "TPU_PROCESS_BOUNDS": "1,1,1"}
@@ -44,55 +45,58 @@ class Accelerators(NamedTuple):
 
 
 def accelerators(environment: Mapping[str, str], devices: Path = Path("/dev")) -> Accelerators | None:
-    """NVIDIA's GPUs or TPU chips, found without JAX, which would take hold of all of them. None: JAX is to use the CPU.
+    """NVIDIA GPUs or TPU chips, found without JAX, which would claim all of them; None if JAX uses the CPU.
 
-    Those that CUDA_VISIBLE_DEVICES or TPU_VISIBLE_CHIPS leave out are left out.
+    Respects CUDA_VISIBLE_DEVICES and TPU_VISIBLE_CHIPS.
     """
     if environment.get("JAX_PLATFORMS", "").split(",")[0] == "cpu":
         return None
     kinds = {"cuda": ("CUDA_VISIBLE_DEVICES", "nvidia[0-9]*"), "tpu": ("TPU_VISIBLE_CHIPS", "accel[0-9]*")}
     for kind, (variable, pattern) in kinds.items():
-        there = [path.name.removeprefix(pattern[: pattern.index("[")]) for path in devices.glob(pattern)]
-        names = environment[variable].split(",") if variable in environment else sorted(there, key=int)
-        if there and names[0] not in ("", "-1"):
+        present = [path.name.removeprefix(pattern[: pattern.index("[")]) for path in devices.glob(pattern)]
+        names = environment[variable].split(",") if variable in environment else sorted(present, key=int)
+        if present and names[0] not in ("", "-1"):
             return Accelerators(kind, tuple(names))
     return None
 
 
-def places(workers: int, cores: Sequence[int], found: Accelerators | None) -> list[Place]:
-    """A place for each worker: an equal share of the cores, and on accelerators one device.
+def divide(workers: int, cores: Sequence[int], devices: Accelerators | None) -> list[WorkerResources]:
+    """Resources of each worker: an equal share of the cores, and one accelerator where there are any.
 
-    Raises UsageError for fewer than one, and for more workers than devices.
+    A single worker keeps all accelerators, as `train` does.
+
+    Raises UsageError for fewer than one worker, and for more workers than accelerators.
     """
     if workers < 1:
         raise UsageError(f"--workers {workers}: at least 1")
-    if found is not None and workers > len(found.names):
+    if devices is not None and workers > len(devices.names):
         raise UsageError(
-            f"--workers {workers}: each has an accelerator, and there are {len(found.names)} (with JAX_PLATFORMS=cpu "
-            "in the environment they share the cores)"
+            f"--workers {workers}: each needs an accelerator, but this machine has {len(devices.names)} (with "
+            "JAX_PLATFORMS=cpu in the environment, workers share the cores)"
         )
     edges = [k * len(cores) // workers for k in range(workers + 1)]
-    found_places = []
+    resources = []
     for k in range(workers):
         own = cores[edges[k] : edges[k + 1]] or cores[edges[k] : edges[k] + 1]  # more workers than cores share them
-        # A single worker keeps all devices, as `train` does.
-        found_places.append(Place(frozenset(own), found.only(k) if found is not None and workers > 1 else {}))
-    return found_places
+        environment = devices.environment(k) if devices is not None and workers > 1 else {}
+        resources.append(WorkerResources(frozenset(own), environment))
+    return resources
 
 
-def available() -> list[int]:
-    """Cores of this process; none where the system does not tell."""
+def available_cores() -> list[int]:
+    """Cores that this process may use; empty if the system does not say."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 @contextmanager
-def following(environment: Mapping[str, str], every: float = 1.0) -> Iterator[None]:
-    """A worker does not outlive its runner: one that is killed leaves no trials behind that the next runner's would
-    have to share the cores or the accelerators with. The worker is asked to save and end, as by the runner itself.
+def stop_with_runner(environment: Mapping[str, str], every: float = 1.0) -> Iterator[None]:
+    """Stops this worker when its runner dies, so that the workers of a later runner need not share its cores.
+
+    The worker receives SIGTERM, upon which it saves and exits, as if the runner had stopped it.
 
     Args:
-        environment: has the runner's process in RUNNER; without it, nothing is followed.
-        every: seconds between two looks.
+        environment: holds the runner's process id in RUNNER; without it nothing is watched.
+        every: seconds between two checks.
     """
     runner, done = environment.get(RUNNER), threading.Event()
 
@@ -114,27 +118,27 @@ def following(environment: Mapping[str, str], every: float = 1.0) -> Iterator[No
 
 
 class Worker:
-    """A process that runs one trial; what it prints is in NAME.log beside its run directory."""
+    """A process that runs one trial. Its output is appended to NAME.log in the folder of the run directories."""
 
-    def __init__(self, trial: Trial, place: Place, command: Sequence[str], runs: Path):
-        self.trial, self.place = trial, place
+    def __init__(self, trial: Trial, resources: WorkerResources, command: Sequence[str], runs: Path):
+        self.trial, self.resources = trial, resources
         self._log = runs / f"{trial.name}.log"
-        self._before = self._log.stat().st_size if self._log.exists() else 0
-        more = {"TQDM_MININTERVAL": "60", RUNNER: str(os.getpid())}  # its bar is in a file
+        self._log_start = self._log.stat().st_size if self._log.exists() else 0
+        variables = {"TQDM_MININTERVAL": "60", RUNNER: str(os.getpid())}  # its progress bar is written to a file
         with self._log.open("a", encoding="utf-8") as log:
-            self._process = _start([*command, "--trial", trial.key], place, more, log)
+            self._process = _start([*command, "--trial", trial.key], resources, variables, log)
 
-    def code(self) -> int | None:
-        """Exit code, once it has ended."""
+    def exit_code(self) -> int | None:
+        """None while it runs."""
         return self._process.poll()
 
     def stop(self) -> None:
-        """Ask it to save and end."""
-        if self.code() is None:
+        """Ask it to save and exit."""
+        if self.exit_code() is None:
             self._process.send_signal(signal.SIGTERM)
 
     def wait(self) -> None:
-        """Until it has ended."""
+        """Until it has exited."""
         self._process.wait()
 
     def kill(self) -> None:
@@ -142,33 +146,38 @@ class Worker:
         self._process.kill()
         self._process.wait()
 
-    def complaint(self) -> str:
-        """Why it failed: the signal that ended it, or the last line of what it said."""
-        code = self.code()
+    def failure_reason(self) -> str:
+        """The signal that ended it, or the last line of its output."""
+        code = self.exit_code()
         if code is not None and code < 0:
             memory = ", as the system does when memory runs out" * (code == -signal.SIGKILL)
             return f"{self.trial.name}: ended by {signal.Signals(-code).name}{memory} ({self._log})"
-        text = self._log.read_bytes()[self._before :].decode("utf-8", errors="replace")
+        text = self._log.read_bytes()[self._log_start :].decode("utf-8", errors="replace")
         lines = text.replace("\r", "\n").strip().splitlines()
-        said = lines[-1].removeprefix("transformer: ") if lines else f"exit code {code}"
-        return f"{self.trial.name}: {said} ({self._log})"
+        reason = lines[-1].removeprefix("transformer: ") if lines else f"exit code {code}"
+        return f"{self.trial.name}: {reason} ({self._log})"
 
 
-def _start(command: Sequence[str], place: Place, more: Mapping[str, str], log: IO[str]) -> subprocess.Popen[bytes]:
-    """A child has the cores of the thread that starts it. (To set them in between, after the fork, is not safe where
-    there are threads.)"""
-    before = available()
-    if place.cores and before:
-        os.sched_setaffinity(0, place.cores)
+def _start(
+    command: Sequence[str], resources: WorkerResources, variables: Mapping[str, str], log: IO[str]
+) -> subprocess.Popen[bytes]:
+    """Start a process on its cores.
+
+    A child inherits the cores of the thread that starts it. Setting them between fork and exec is not safe in a process
+    with threads.
+    """
+    before = available_cores()
+    if resources.cores and before:
+        os.sched_setaffinity(0, resources.cores)
     try:
         return subprocess.Popen(
             [*PROGRAM, *command],
-            env={**os.environ, **place.environment, **more},
+            env={**os.environ, **resources.environment, **variables},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for the runner, which passes it on once
+            start_new_session=True,  # Ctrl-C reaches the runner alone, which passes it on once
         )
     finally:
-        if place.cores and before:
+        if resources.cores and before:
             os.sched_setaffinity(0, before)

@@ -8,12 +8,12 @@ import dataclasses
 
 from transformer import recipes
 from transformer.config import Training
-from transformer.study.cells import Cell, Study
+from transformer.study.variants import Study, Variant
 
 TEXT = "runs/hansards/text"
 
 
-def cell(source: str, target: str) -> Cell:
+def variant(source: str, target: str) -> Variant:
     _, settings = recipes.find("multi30k_ende")
     data = dataclasses.replace(
         settings.data,
@@ -25,7 +25,7 @@ def cell(source: str, target: str) -> Cell:
     )
     tokenizer = dataclasses.replace(settings.tokenizer, vocabulary=8_000)
     training = Training(steps=3_000, validate_every=500)
-    return Cell(dataclasses.replace(settings, data=data, tokenizer=tokenizer, training=training), tokenize="none")
+    return Variant(dataclasses.replace(settings, data=data, tokenizer=tokenizer, training=training), tokenize="none")
 
 
-study = Study({"transformer_en_fr": cell("en", "fr"), "transformer_fr_en": cell("fr", "en")})
+study = Study({"transformer_en_fr": variant("en", "fr"), "transformer_fr_en": variant("fr", "en")})

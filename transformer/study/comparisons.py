@@ -1,4 +1,4 @@
-"""The trials of a table's cells, each cell beside the baseline."""
+"""Scores of the trials of a table's variants, and the differences between variants."""
 
 import json
 import math
@@ -10,25 +10,26 @@ import numpy as np
 
 from transformer.alignment.measure import error_rate
 from transformer.errors import TransformerError
-from transformer.study.cells import Metric, Pair
-from transformer.study.results import least_words, tokenizer, unpack
+from transformer.study.results import min_words, tokenizer, unpack
 from transformer.study.statistics import LEVEL, Difference, bleu, compare, holm, over_seeds
+from transformer.study.variants import Metric, Pair
 
 Trials = Sequence[dict[str, Any]]
-Cells = Mapping[str, Trials]
-"""Results of the trials of each cell."""
+"""Results of the trials of a variant, one for each seed."""
+ByVariant = Mapping[str, Trials]
+"""The same of each variant, by its name."""
 
 
-class Compared(NamedTuple):
-    """A cell's difference from the baseline, and its p among all comparisons of the table."""
+class Comparison(NamedTuple):
+    """A difference between two variants."""
 
     difference: Difference
     p: float
-    """Corrected by Holm's method."""
+    """After Holm's correction for all comparisons of the table."""
 
     @property
     def significant(self) -> bool:
-        """At the level of the package."""
+        """At the 0.05 level."""
         return self.p < LEVEL
 
 
@@ -43,17 +44,17 @@ def scores(trials: Trials, metric: str, part: str = "test") -> list[float]:
 
 
 class Spread(NamedTuple):
-    """A score's mean over seeds, and how sure it is."""
+    """Mean of a score over seeds, and its uncertainty."""
 
     mean: float
     deviation: float | None
-    """Standard deviation over seeds; None: there is one."""
+    """Standard deviation over seeds; None if there is one seed."""
     interval: tuple[float, float] | None
-    """95% over sentences, of a single seed; None: not known."""
+    """95% interval over sentences of a single seed; None if not known."""
 
     @property
     def bar(self) -> tuple[float, float]:
-        """How far an error bar goes below and above the mean; NaN where nothing is known."""
+        """Lengths of the error bar below and above the mean; NaN if not known."""
         if self.deviation is not None:
             return self.deviation, self.deviation
         if self.interval is None:
@@ -62,14 +63,14 @@ class Spread(NamedTuple):
 
 
 def spread(values: Sequence[float], interval: Sequence[float] | None = None) -> Spread:
-    """Of the scores of all seeds; `interval` counts where there is one seed."""
+    """Of the scores of all seeds. `interval` is used if there is one seed."""
     if len(values) > 1:
         return Spread(statistics.fmean(values), statistics.stdev(values), None)
     return Spread(values[0], None, (interval[0], interval[1]) if interval else None)
 
 
 def score(trials: Trials, metric: str, part: str = "test") -> Spread | None:
-    """Of a metric that `scores` knows; None where no trial has it. BLEU and AER come with intervals."""
+    """Of a metric that `scores` knows; None if no trial has it. BLEU and AER have intervals."""
     values = scores(trials, metric, part)
     if not values:
         return None
@@ -87,50 +88,50 @@ def by_length(trials: Trials) -> dict[str, Spread]:
     return {words: spread([row["bleu"] for row in rows], rows[0].get("interval")) for words, rows in found.items()}
 
 
-def bins(cells: Cells) -> list[str]:
-    """Bins of source lengths that any cell has, short to long."""
-    there = {row["words"] for trials in cells.values() for trial in trials for row in trial["test"]["by_length"]}
-    return sorted(there, key=least_words)
+def bins(variants: ByVariant) -> list[str]:
+    """Bins of source lengths that any variant has, short to long."""
+    words = {row["words"] for trials in variants.values() for trial in trials for row in trial["test"]["by_length"]}
+    return sorted(words, key=min_words)
 
 
-def with_baseline(cells: Cells, baseline: str, metric: Metric) -> dict[str, Compared]:
-    """Each other cell that can be compared with the baseline.
+def with_baseline(variants: ByVariant, baseline: str, metric: Metric) -> dict[str, Comparison]:
+    """Each other variant that can be compared with the baseline.
 
-    Where all runs of both have their sentences' counts, on the same test set, these are resampled (`compare`).
-    Otherwise the scores of several seeds are tested (`over_seeds`), and a cell that has not even those, or another test
-    set, is left out.
+    If all runs of both have counts of the same sentences, these are resampled (`compare`). Otherwise the scores of
+    several seeds are tested (`over_seeds`). A variant with one seed and no counts is left out, and so is one with
+    another test set.
     """
-    if baseline not in cells:
+    if baseline not in variants:
         return {}
-    every = [Pair(name, baseline, metric) for name in cells if name != baseline]
-    return {pair.one: found for pair, found in in_pairs(cells, every).items()}
+    every = [Pair(name, baseline, metric) for name in variants if name != baseline]
+    return {pair.system: found for pair, found in in_pairs(variants, every).items()}
 
 
-def in_pairs(cells: Cells, pairs: Sequence[Pair]) -> dict[Pair, Compared]:
-    """Each pair that can be compared, as `with_baseline` has it; p is corrected for all of these."""
-    found = {pair: _difference(cells[pair.one], cells[pair.other], pair.metric) for pair in pairs}
-    there = {pair: difference for pair, difference in found.items() if difference is not None}
-    corrected = holm([difference.p for difference in there.values()])
-    return {pair: Compared(there[pair], p) for pair, p in zip(there, corrected, strict=True)}
+def in_pairs(variants: ByVariant, pairs: Sequence[Pair]) -> dict[Pair, Comparison]:
+    """Each pair that can be compared, as in `with_baseline`. p is corrected for all of these."""
+    found = {pair: _difference(variants[pair.system], variants[pair.baseline], pair.metric) for pair in pairs}
+    tested = {pair: difference for pair, difference in found.items() if difference is not None}
+    corrected = holm([difference.p for difference in tested.values()])
+    return {pair: Comparison(tested[pair], p) for pair, p in zip(tested, corrected, strict=True)}
 
 
 def _difference(trials: Trials, baseline: Trials, metric: str) -> Difference | None:
     every = [*trials, *baseline]
     corpora = {trial["test"]["corpus"] for trial in every if "corpus" in trial["test"]}
-    if len(corpora) > 1 or len({_asked(trial) for trial in every}) > 1:
+    if len(corpora) > 1 or len({_test_set(trial) for trial in every}) > 1:
         return None
     counts = [[_counts(trial["test"], metric) for trial in each] for each in (trials, baseline)]
     known = [[one for one in each if one is not None] for each in counts]
     if len({len(one) for each in known for one in each}) > 1:
-        names = " and ".join(f"{each[0]['cell']}" for each in (trials, baseline))
-        raise TransformerError(f"the results of {names} are of one test set, and have counts of other sentences")
+        names = " and ".join(each[0]["variant"] for each in (trials, baseline))
+        raise TransformerError(f"the results of {names} share a test set, but have counts of other sentences")
     if all(len(some) == len(each) for some, each in zip(known, counts, strict=True)):
         return compare(np.stack(known[0]), np.stack(known[1]), bleu if metric == "BLEU" else error_rate)
     return over_seeds(scores(trials, metric), scores(baseline, metric))
 
 
-def _asked(trial: Mapping[str, Any]) -> str:
-    """Which test set its settings ask for, and how it is scored: all that results of older versions say of it."""
+def _test_set(trial: Mapping[str, Any]) -> str:
+    """The test set that its settings ask for, and how it is scored. Older results say no more about it."""
     data = trial["config"]["data"]
     grammar = {name: value for name, value in data.get("grammar", {}).items() if name not in ("train", "validation")}
     test = grammar if data["source"] == "grammar" else data["test"]
