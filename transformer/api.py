@@ -16,7 +16,7 @@ from transformer.alignment.record import Attended
 from transformer.data import examples
 from transformer.data.batching import batches
 from transformer.data.batching.buckets import choose_buckets
-from transformer.data.tokenizers import tokenizer
+from transformer.data.tokenizers.files import fingerprint, load_tokenizers
 from transformer.data.tokenizers.tokenizer import Tokenizers
 from transformer.decoding.engine import Engine
 from transformer.decoding.scoring import Scorer, SentenceScores
@@ -161,7 +161,7 @@ def load(run: str | Path, checkpoint: str = "auto") -> TrainedModel:
     """
     folder = Path(run)
     settings = rundir.read_config(folder)
-    tokenizers = tokenizer.load(Run(folder).tokenizer)
+    tokenizers = load_tokenizers(Run(folder).tokenizer)
     mesh = parallel.make_mesh(config.Mesh())
     model = create(settings.model, tokenizers.source.size, tokenizers.target.size, settings.seed)
     graph, fresh = split(model)
@@ -183,7 +183,7 @@ def ensemble(members: Sequence[TrainedModel], average: Average = "probability") 
     """
     first = members[0]
     for number, member in enumerate(members[1:], 2):
-        if tokenizer.fingerprint(member.tokenizers) != tokenizer.fingerprint(first.tokenizers):
+        if fingerprint(member.tokenizers) != fingerprint(first.tokenizers):
             raise UsageError(f"member {number} of the ensemble has another tokenizer than the first: train it with "
                              "--init-from, or on the same data with the same --tokenizer settings")  # fmt: skip
     builders = [member.build for member in members]

@@ -13,14 +13,15 @@ from transformer import api
 from transformer.alignment.extract import Extractor, Pair
 from transformer.commands.workflow import train
 from transformer.config import Attention, Mesh, Rnn
-from transformer.data.tokenizers.tokenizer import Tokenizers, Word
+from transformer.data.tokenizers.tokenizer import Tokenizers
+from transformer.data.tokenizers.words import WordTokenizer
 from transformer.distributed import sharding as parallel
 from transformer.errors import UsageError
 from transformer.models.build import builder, create, split
 from transformer.special_tokens import BOS, EOS
 
 WORDS = ["<pad>", "<unk>", "<s>", "</s>", "a", "b", "c", "d", "e", "f", "g"]
-TOKENIZERS = Tokenizers(*[Word("\n".join([*WORDS, ""]).encode())] * 2)
+TOKENIZERS = Tokenizers(*[WordTokenizer("\n".join([*WORDS, ""]).encode())] * 2)
 MODELS = {
     "transformer": tiny(attention=Attention(heads=2, score="additive", places=("cross",)), max_length=16),
     "unrolled": tiny(unroll=True, max_length=16),

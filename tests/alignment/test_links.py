@@ -6,7 +6,8 @@ import pytest
 from transformer.alignment.links import Rule, align, by_word, choose, links
 from transformer.alignment.record import Attended, Side
 from transformer.config import Tokenizer
-from transformer.data.tokenizers.tokenizer import SentencePiece, Word
+from transformer.data.tokenizers.subwords import SentencePieceTokenizer
+from transformer.data.tokenizers.words import WordTokenizer
 from transformer.errors import UsageError
 from transformer.special_tokens import UNK
 
@@ -97,8 +98,8 @@ def test_there_is_no_such_layer_or_head(layer, head):
 
 def test_words_are_those_that_the_tokenizer_numbers():
     text = ["la\u00a0maison bleue .", "la maison\u3000bleue ▁ ▁x ."]
-    pieces = SentencePiece.train(Tokenizer(kind="bpe", vocabulary=30), text)
-    words = Word.train(Tokenizer(kind="word", vocabulary=10), text)
+    pieces = SentencePieceTokenizer.train(Tokenizer(kind="bpe", vocabulary=30), text)
+    words = WordTokenizer.train(Tokenizer(kind="word", vocabulary=10), text)
     for tokenizer in (pieces, words):
         for line in text:
             side = Side.of(tokenizer.encode(line), line, tokenizer)
@@ -113,7 +114,7 @@ def test_words_are_those_that_the_tokenizer_numbers():
 
 def test_sides_of_real_tokenizers():
     text = ["the old man sleeps .", "the man sold the old house ."]
-    pieces = SentencePiece.train(Tokenizer(kind="bpe", vocabulary=24), text)
+    pieces = SentencePieceTokenizer.train(Tokenizer(kind="bpe", vocabulary=24), text)
     side = Side.of(pieces.encode(text[1]), text[1], pieces)
     assert side.words == ("the", "man", "sold", "the", "old", "house", ".")
     assert side.pieces[-1] == "</s>"
@@ -121,7 +122,7 @@ def test_sides_of_real_tokenizers():
     for number, word in enumerate(side.words):
         mine = [piece for piece, span in zip(side.pieces, side.spans, strict=True) if span == number]
         assert "".join(mine) == f"▁{word}"
-    words = Word.train(Tokenizer(kind="word", vocabulary=7), text)
+    words = WordTokenizer.train(Tokenizer(kind="word", vocabulary=7), text)
     side = Side.of(words.encode(text[1]), text[1], words)
     assert side.spans == (0, 1, 2, 3, 4, 5, 6, -1)
     assert side.pieces[2] == "<unk>"

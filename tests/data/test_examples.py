@@ -12,14 +12,14 @@ from transformer.data import examples, shards
 from transformer.data.batching import batches
 from transformer.data.corpora.corpus import Corpus
 from transformer.data.corpora.text import Text, TextWriter
-from transformer.data.tokenizers import tokenizer
+from transformer.data.tokenizers.train import train_tokenizers
 from transformer.errors import TransformerError
 from transformer.special_tokens import EOS
 
 SOURCES = ["a b c", "a", "", "c c c c c c", "b a"] * 7
 TARGETS = ["x y", "x", "y", "z", "x x x x x x x x"] * 7
 CORPUS = Corpus(SOURCES, TARGETS, None, "train")
-TOKENIZERS = tokenizer.train(config.Tokenizer(kind="word", joint=False), SOURCES, TARGETS)
+TOKENIZERS = train_tokenizers(config.Tokenizer(kind="word", joint=False), SOURCES, TARGETS)
 
 
 def expected(max_length: float = float("inf")) -> list[tuple[list[int], list[int]]]:
@@ -64,7 +64,7 @@ def test_tokens_take_two_bytes_where_they_can(tmp_path, monkeypatch):
     assert small.source.tokens.dtype == np.uint16
     assert small.source.offsets.dtype == np.int64
     words = [str(number) for number in range(70_000)]
-    many = tokenizer.train(config.Tokenizer(kind="word", vocabulary=80_000), words, [])
+    many = train_tokenizers(config.Tokenizer(kind="word", vocabulary=80_000), words, [])
     large = examples.build(Corpus(words, words, None, "train"), many, None, tmp_path)
     assert large.source.tokens.dtype == np.int32
     assert {ids[0] for ids, _ in map(large.example, range(len(large)))} == set(range(4, 70_004))
@@ -83,7 +83,7 @@ def test_another_content_is_another_entry(tmp_path):
     def moved(corpus):  # the same text, cut differently
         return corpus._replace(sources=["a b c a", "", *SOURCES[2:]])
 
-    other = tokenizer.train(config.Tokenizer(kind="word"), SOURCES, TARGETS)
+    other = train_tokenizers(config.Tokenizer(kind="word"), SOURCES, TARGETS)
     swapped = Corpus(TARGETS, SOURCES, None, "train")
     for corpus, tokenizers, length in [
         (CORPUS, TOKENIZERS, None),
@@ -200,7 +200,7 @@ SENTENCES = [
     "das alte haus",
     "die alte frau schläft lange",
 ] * 9
-PIECES = tokenizer.train(config.Tokenizer(kind="bpe", vocabulary=60), SENTENCES, SENTENCES)
+PIECES = train_tokenizers(config.Tokenizer(kind="bpe", vocabulary=60), SENTENCES, SENTENCES)
 
 
 def drawn(plain: examples.Examples, cache: Path, limit: int = 99, **changes: int) -> examples.Examples:
@@ -298,7 +298,7 @@ def test_links_in_tokens_by_hand(tmp_path):
     sources, targets = ["ab a", "a a a a a a a a a", "b ab", "a b"], ["xy x", "x", "x xy", "y x"]
     alignments = [((0, 1), (1, 0)), ((0, 0),), (), ((0, 0), (2, 1))]
     corpus = Corpus(sources, targets, alignments, "train")
-    tokenizers = tokenizer.train(config.Tokenizer(kind="char", vocabulary=30, joint=False), sources, targets)
+    tokenizers = train_tokenizers(config.Tokenizer(kind="char", vocabulary=30, joint=False), sources, targets)
     linked = examples.link(examples.build(corpus, tokenizers, 8, tmp_path), corpus, tokenizers, 8)
     pieces = [
         [t.pieces(side) for t, side in zip(tokenizers, linked.example(i), strict=True)] for i in range(len(linked))

@@ -9,13 +9,16 @@ import pytest
 from transformer import api
 from transformer.commands import workflow
 from transformer.config import Attention, Rnn
-from transformer.data.tokenizers.tokenizer import Tokenizers, Word
+from transformer.data.tokenizers.tokenizer import Tokenizers
+from transformer.data.tokenizers.words import WordTokenizer
 from transformer.decoding.unknown import read_lexicon, spell
 from transformer.errors import TransformerError, UsageError
 from transformer.special_tokens import EOS, UNK
 
 SPECIAL_TOKENS = "<pad>\n<unk>\n<s>\n</s>\n"
-WORDS = Tokenizers(Word((SPECIAL_TOKENS + "the\nsees\n").encode()), Word((SPECIAL_TOKENS + "der\nsieht\n").encode()))
+WORDS = Tokenizers(
+    WordTokenizer((SPECIAL_TOKENS + "the\nsees\n").encode()), WordTokenizer((SPECIAL_TOKENS + "der\nsieht\n").encode())
+)
 LINE = "the  Zyx sees Quux"
 SOURCE = [4, UNK, 5, UNK, EOS]
 # Looks at: the, Zyx, sees, the end mark (and next Quux).

@@ -9,7 +9,7 @@ from transformer import check
 from transformer.config import Config, Data, Filter
 from transformer.config import Tokenizer as TokenizerConfig
 from transformer.data.corpora import corpus
-from transformer.data.tokenizers import tokenizer
+from transformer.data.tokenizers.files import load_tokenizers, save_tokenizers
 from transformer.errors import UsageError
 from transformer.tasks.translation import prepare
 
@@ -24,7 +24,7 @@ def refuse(*_: object, **__: object) -> None:
 
 def test_text_tokenizers_and_examples_are_found_again(settings, monkeypatch):
     first = prepare.prepare(settings, None)
-    for module, name in ((corpus, "_make"), (tokenizer, "train"), (prepare.examples.shards, "make")):
+    for module, name in ((corpus, "_make"), (prepare, "train_tokenizers"), (prepare.examples.shards, "make")):
         monkeypatch.setattr(module, name, refuse)
     again = prepare.prepare(settings, None)
     assert again.identity == first.identity
@@ -138,8 +138,8 @@ def test_a_normal_form_is_also_that_of_what_is_translated(settings, tmp_path):
     for tokens in (TokenizerConfig(kind="word"), TokenizerConfig(kind="bpe", vocabulary=70)):
         prepared = prepare.prepare(dataclasses.replace(settings, tokenizer=tokens), None)
         folder = tmp_path / tokens.kind
-        tokenizer.save(prepared.tokenizers, folder)
-        source = tokenizer.load(folder).source
+        save_tokenizers(prepared.tokenizers, folder)
+        source = load_tokenizers(folder).source
         wide = "ｂａ ｂｅ"  # letters of full width
         assert source.encode(wide) == source.encode("ba be") == source.encode_all([wide])[0]
         plain = prepare.prepare(dataclasses.replace(with_data(settings, filter=Filter()), tokenizer=tokens), None)
@@ -169,5 +169,5 @@ def test_drawing_needs_pieces_and_no_links(settings):
         tokenizer=TokenizerConfig(kind="bpe", sampling=0.1),
         task=dataclasses.replace(settings.task, guided=guided),
     )
-    with pytest.raises(UsageError, match=r"--training\.guided\.weight"):
+    with pytest.raises(UsageError, match=r"--task\.guided\.weight"):
         check.everything(settings)

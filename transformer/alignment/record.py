@@ -35,7 +35,7 @@ class Side:
         word as the tokens spell it.
         """
         every = [*tokens, EOS]
-        spans, words = tokenizer.words(every), tokenizer.split(text)
+        spans, words = tokenizer.word_ids(every), tokenizer.split_words(text)
         count = max(spans) + 1
         if len(words) != count:
             of = [[token for token, span in zip(every, spans, strict=True) if span == word] for word in range(count)]

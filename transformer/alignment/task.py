@@ -99,7 +99,7 @@ def read_gold(task: Task, part: Corpus, tokenizers: Tokenizers) -> list[Gold] | 
     if len(gold) != len(part.sources):
         raise TransformerError(f"{task.gold} has {len(gold)} lines for {len(part.sources)} pairs")
     for number, (pair, links) in enumerate(zip(zip(part.sources, part.targets, strict=True), gold, strict=True), 1):
-        counts = [len(side.split(text)) for side, text in zip(tokenizers, pair, strict=True)]
+        counts = [len(side.split_words(text)) for side, text in zip(tokenizers, pair, strict=True)]
         for link in sorted(links.possible):
             if link[0] >= counts[0] or link[1] >= counts[1]:
                 first = task.first_word or 0

@@ -24,8 +24,9 @@ from transformer.data.cache import entry
 from transformer.data.corpora.corpus import Corpus
 from transformer.data.corpora.text import digest
 from transformer.data.shards import SIDES, Plain, Rows, closed
+from transformer.data.tokenizers.files import fingerprint
 from transformer.data.tokenizers.sampling import sampler
-from transformer.data.tokenizers.tokenizer import Tokenizer, Tokenizers, fingerprint
+from transformer.data.tokenizers.tokenizer import Tokenizer, Tokenizers
 from transformer.errors import TransformerError
 from transformer.special_tokens import EOS
 
@@ -222,7 +223,7 @@ def link(examples: Examples, corpus: Corpus, tokenizers: Tokenizers, max_length:
 
 def _tokens_of_words(ids: list[int], tokenizer: Tokenizer) -> dict[int, list[int]]:
     tokens: dict[int, list[int]] = {}
-    for token, word in enumerate(tokenizer.words(ids)):
+    for token, word in enumerate(tokenizer.word_ids(ids)):
         tokens.setdefault(word, []).append(token)
     return tokens
 

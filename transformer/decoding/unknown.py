@@ -50,7 +50,7 @@ def spell(
         tokenizers: of words.
         lexicon: translations of source words; a word that it lacks is copied.
     """
-    words, numbers = tokenizers.source.split(line), np.array(tokenizers.source.words(source))
+    words, numbers = tokenizers.source.split_words(line), np.array(tokenizers.source.word_ids(source))
     # Marks are looked at, too, but stand for no word.
     looked_at = np.where(numbers < 0, -np.inf, weights[:, : len(source)]).argmax(-1)
     said = tokenizers.target.pieces(target)

@@ -55,7 +55,7 @@ def keep(corpus: Corpus, tokenizers: Tokenizers) -> Kept:
     """A held-out set's words and hashes."""
     texts = corpus.sources, corpus.targets
     source, target = (
-        Counter(chain.from_iterable(map(tokenizer.split, text)))
+        Counter(chain.from_iterable(map(tokenizer.split_words, text)))
         for tokenizer, text in zip(tokenizers, texts, strict=True)
     )
     # The training text is in the tokenizers' normal form already.
@@ -80,7 +80,7 @@ def walk(corpus: Corpus, sentences: Ints, tokenizers: Tokenizers, sought: Sequen
             for side, texts in enumerate((corpus.sources, corpus.targets)):
                 block = texts[first : last + 1]
                 chosen = [block[place] for place in (places - first).tolist()]
-                rows = list(map(tokenizers[side].split, chosen))
+                rows = list(map(tokenizers[side].split_words, chosen))
                 words[side] = _sum(words[side], np.bincount(np.fromiter(map(len, rows), np.int64, len(rows))))
                 unmet[side].difference_update(chain.from_iterable(rows))
                 hashes[side][start : start + len(places)] = hash_all(chosen)

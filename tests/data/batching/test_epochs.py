@@ -11,13 +11,13 @@ from transformer.data import examples
 from transformer.data.batching.epochs import BEGINNING, Place, Redrawn, after, pairs_of, stream
 from transformer.data.batching.plan import Share
 from transformer.data.corpora.corpus import Corpus
-from transformer.data.tokenizers import tokenizer
+from transformer.data.tokenizers.train import train_tokenizers
 
 SENTENCES = [
     f"{a} {b} {c}" for a in ("der", "die", "jede") for b in ("alte", "junge") for c in ("frau", "katze", "maus")
 ]
 CORPUS = Corpus(SENTENCES, SENTENCES[::-1], None, "train")
-TOKENIZERS = tokenizer.train(config.Tokenizer(kind="bpe", vocabulary=50), *CORPUS[:2])
+TOKENIZERS = train_tokenizers(config.Tokenizer(kind="bpe", vocabulary=50), *CORPUS[:2])
 
 
 @pytest.fixture

@@ -15,9 +15,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, chisquare
 
-from transformer import config
-from transformer.data.tokenizers import sampling as subwords
-from transformer.data.tokenizers import tokenizer
+from transformer import check, config
+from transformer.data.tokenizers import sampling
+from transformer.data.tokenizers.tokenizer import Tokenizer
+from transformer.data.tokenizers.train import train_tokenizers
 from transformer.errors import UsageError
 from transformer.special_tokens import UNK
 
@@ -30,8 +31,8 @@ TEXTS = [
 DRAWS = 20_000
 
 
-def trained(kind: str, vocabulary: int = 110, **fields: object) -> tokenizer.Tokenizer:
-    return tokenizer.train(config.Tokenizer(kind=kind, vocabulary=vocabulary, **fields), TEXTS, []).source
+def trained(kind: str, vocabulary: int = 110, **fields: object) -> Tokenizer:
+    return train_tokenizers(config.Tokenizer(kind=kind, vocabulary=vocabulary, **fields), TEXTS, []).source
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def unigram():
 @pytest.fixture(scope="module", params=[False, True])
 def undropped(request):
     made = trained("bpe", 370 if request.param else 110, byte_fallback=request.param)
-    return made, subwords.sampler(made, 0.0)
+    return made, sampling.sampler(made, 0.0)
 
 
 LETTERS = st.sampled_from(
@@ -72,7 +73,7 @@ def test_without_dropout_it_is_sentencepiece(undropped, text):
 
 
 def test_all_dropped_gives_characters(bpe):
-    sampler = subwords.sampler(bpe, 1.0)
+    sampler = sampling.sampler(bpe, 1.0)
     for text in TEXTS[:4]:
         pieces = bpe.pieces(sampler.encode(text, 1, 2, 3, 0))
         assert pieces == list("▁" + text.replace(" ", "▁"))
@@ -80,12 +81,12 @@ def test_all_dropped_gives_characters(bpe):
 
 def test_every_draw_spells_its_text(bpe, unigram):
     for made, rate in ((bpe, 0.1), (bpe, 0.7), (unigram, 0.2)):
-        encoded = subwords.sampler(made, rate).encode_all(TEXTS * 20, 1, 2, range(20 * len(TEXTS)), 0)
+        encoded = sampling.sampler(made, rate).encode_all(TEXTS * 20, 1, 2, range(20 * len(TEXTS)), 0)
         assert [made.decode(ids) for ids in encoded] == TEXTS * 20
 
 
-def frequencies(made: tokenizer.Tokenizer, rate: float, word: str) -> Counter[tuple[str, ...]]:
-    encoded = subwords.sampler(made, rate).encode_all([word] * DRAWS, 5, 1, range(DRAWS), 1)
+def frequencies(made: Tokenizer, rate: float, word: str) -> Counter[tuple[str, ...]]:
+    encoded = sampling.sampler(made, rate).encode_all([word] * DRAWS, 5, 1, range(DRAWS), 1)
     return Counter(tuple(made.pieces(ids)) for ids in encoded)
 
 
@@ -104,7 +105,7 @@ def fits(counts: Counter[tuple[str, ...]], expected: dict[tuple[str, ...], float
     return float(chisquare(observed, wanted, sum_check=False).pvalue)
 
 
-def dropout_by_enumeration(made: tokenizer.Tokenizer, rate: Fraction, word: str) -> dict[tuple[str, ...], float]:
+def dropout_by_enumeration(made: Tokenizer, rate: Fraction, word: str) -> dict[tuple[str, ...], float]:
     """Algorithm 1 of Provilkov et al. with every subset of dropped merges at every step."""
     order = {piece: number for number, piece in enumerate(made.pieces(range(made.size)))}
 
@@ -139,7 +140,7 @@ def test_the_test_tells_another_rate(bpe):
     assert fits(frequencies(bpe, 0.1, "lowest"), expected) < 1e-3
 
 
-def unigram_by_enumeration(made: tokenizer.Tokenizer, alpha: float, word: str) -> dict[tuple[str, ...], float]:
+def unigram_by_enumeration(made: Tokenizer, alpha: float, word: str) -> dict[tuple[str, ...], float]:
     """P(x)^alpha over all segmentations, as sentencepiece's own n-best search lists them. (Unknown characters have the
     same score in each of them, which cancels.)"""
     model = sentencepiece.SentencePieceProcessor(model_proto=made.content)
@@ -165,13 +166,13 @@ def test_unknown_characters_of_unigram(unigram):
     expected: Counter[tuple[str, ...]] = Counter()
     for pieces, chance in unigram_by_enumeration(unigram, 0.3, "low☃☃er").items():
         expected[tuple("☃" if "☃" in piece else piece for piece in pieces)] += chance
-    sampler = subwords.sampler(unigram, 0.3)
+    sampler = sampling.sampler(unigram, 0.3)
     encoded = sampler.encode_all(["low☃☃er"] * DRAWS, 5, 1, range(DRAWS), 1)
     assert all(ids.count(UNK) == 1 for ids in encoded)
     assert fits(Counter(tuple(shown(ids)) for ids in encoded), expected) > 1e-3
     spelt = trained("unigram", 370, byte_fallback=True)
     for text in ("low☃☃er", "🙂 größte☃"):
-        ids = subwords.sampler(spelt, 0.3).encode(text, 1, 2, 3, 0)
+        ids = sampling.sampler(spelt, 0.3).encode(text, 1, 2, 3, 0)
         assert spelt.decode(ids) == text
         assert UNK not in ids
 
@@ -179,31 +180,31 @@ def test_unknown_characters_of_unigram(unigram):
 def test_long_words_neither_underflow_nor_hang(bpe, unigram):
     for made, rate in ((bpe, 0.3), (unigram, 0.3), (unigram, 1.0)):
         for word in ("lowest" * 1000, "lo" + "☃" * 3000):
-            ids = subwords.sampler(made, rate).encode(word, 1, 2, 3, 0)
+            ids = sampling.sampler(made, rate).encode(word, 1, 2, 3, 0)
             assert "".join(p for p in made.pieces(ids) if p != "<unk>") == "▁" + word.replace("☃", "")
 
 
 def test_what_is_remembered_changes_nothing(bpe, unigram, monkeypatch):
     texts = TEXTS * 30
     for made, rate in ((bpe, 0.1), (unigram, 0.2)):
-        warm = subwords.sampler(made, rate)
+        warm = sampling.sampler(made, rate)
         warm.encode_all(texts, 8, 8, range(len(texts)), 0)
         encoded = warm.encode_all(texts, 1, 2, range(len(texts)), 0)
         assert encoded == [
-            subwords.sampler(made, rate).encode(text, 1, 2, number, 0) if number % 8 == 0 else encoded[number]
+            sampling.sampler(made, rate).encode(text, 1, 2, number, 0) if number % 8 == 0 else encoded[number]
             for number, text in enumerate(texts)
         ]
-        backwards = subwords.sampler(made, rate).encode_all(texts[::-1], 1, 2, range(len(texts))[::-1], 0)
+        backwards = sampling.sampler(made, rate).encode_all(texts[::-1], 1, 2, range(len(texts))[::-1], 0)
         assert backwards[::-1] == encoded
         with monkeypatch.context() as patch:
             patch.setattr(subwords, "REMEMBERED", 3)
-            assert subwords.sampler(made, rate).encode_all(texts, 1, 2, range(len(texts)), 0) == encoded
+            assert sampling.sampler(made, rate).encode_all(texts, 1, 2, range(len(texts)), 0) == encoded
         copy = pickle.loads(pickle.dumps(warm))
         assert copy.encode_all(texts, 1, 2, range(len(texts)), 0) == encoded
 
 
 def test_each_of_seed_epoch_example_and_side_draws_anew(bpe):
-    sampler = subwords.sampler(bpe, 0.5)
+    sampler = sampling.sampler(bpe, 0.5)
     text = " ".join(TEXTS)
     keys = [(1, 2, 3, 0), (2, 2, 3, 0), (1, 3, 3, 0), (1, 2, 4, 0), (1, 2, 3, 1), (2, 1, 3, 0), (-1, 2, 3, 0)]
     assert len({tuple(sampler.encode(text, *key)) for key in keys}) == len(keys)
@@ -212,7 +213,7 @@ def test_each_of_seed_epoch_example_and_side_draws_anew(bpe):
 
 
 def test_nothing_to_encode(bpe):
-    sampler = subwords.sampler(bpe, 0.5)
+    sampler = sampling.sampler(bpe, 0.5)
     assert sampler.encode_all([], 1, 2, [], 0) == []
     assert sampler.encode_all(["", "low", " "], 1, 2, [0, 1, 2], 0)[::2] == [[], []]
     with pytest.raises(ValueError, match="broadcast"):
@@ -222,10 +223,10 @@ def test_nothing_to_encode(bpe):
 PROGRAM = """
 import hashlib, sys
 from pathlib import Path
-from transformer.data.tokenizers import sampling as subwords
-from transformer.data.tokenizers.tokenizer import SentencePiece
+from transformer.data.tokenizers import sampling
+from transformer.data.tokenizers.subwords import SentencePieceTokenizer
 for file, rate in ((sys.argv[1], 0.1), (sys.argv[2], 0.2)):
-    sampler = subwords.sampler(SentencePiece(Path(file).read_bytes()), rate)
+    sampler = sampling.sampler(SentencePieceTokenizer(Path(file).read_bytes()), rate)
     print(sampler.encode_all(sys.argv[3:], 1, 2, range(len(sys.argv) - 3), 0))
 """
 
@@ -236,7 +237,7 @@ def test_two_fresh_processes_draw_alike(bpe, unigram, tmp_path):
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "bpe"), str(tmp_path / "unigram"), *TEXTS]
     runs = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)]
     here = [
-        subwords.sampler(made, rate).encode_all(TEXTS, 1, 2, range(len(TEXTS)), 0)
+        sampling.sampler(made, rate).encode_all(TEXTS, 1, 2, range(len(TEXTS)), 0)
         for made, rate in ((bpe, 0.1), (unigram, 0.2))
     ]
     assert runs[0] == runs[1] == "".join(f"{ids}\n" for ids in here)
@@ -245,15 +246,15 @@ def test_two_fresh_processes_draw_alike(bpe, unigram, tmp_path):
 def test_splitmix64_is_the_published_one():
     state, drawn = 1234567, []
     for _ in range(3):  # the reference implementation's first outputs under this seed
-        drawn.append(subwords.splitmix64(state))
-        state += subwords.GOLDEN
+        drawn.append(sampling.splitmix64(state))
+        state += sampling.GOLDEN
     assert drawn == [6457827717110365317, 3203168211198807973, 9817491932198370423]
     words = [0, 1, 2**63, 2**64 - 1]
-    assert subwords.splitmix64(np.array(words, np.uint64)).tolist() == [subwords.splitmix64(word) for word in words]
+    assert sampling.splitmix64(np.array(words, np.uint64)).tolist() == [sampling.splitmix64(word) for word in words]
 
 
 def test_draws_are_even_and_distinct():
-    bits = subwords.draws(1, 2, 0, range(2000), [10] * 2000)
+    bits = sampling.draws(1, 2, 0, range(2000), [10] * 2000)
     assert len(set(bits)) == len(bits)
     ones = Counter(place for number in bits for place in range(63) if number >> place & 1)
     assert max(bits) < 2**63
@@ -262,8 +263,8 @@ def test_draws_are_even_and_distinct():
 
 def test_coins_stay_fair_past_the_first_draw():
     heads = Counter()
-    for draw in subwords.draws(1, 2, 0, range(400), [1] * 400):
-        coins = subwords.Coins(draw)
+    for draw in sampling.draws(1, 2, 0, range(400), [1] * 400):
+        coins = sampling.Coins(draw)
         tosses = [coins.flip(2**64 // 4) for _ in range(300)]  # 240 bits' worth
         assert coins.interval() is None
         heads.update(itertools.pairwise(tosses[100:]))
@@ -276,7 +277,7 @@ def test_coins_tell_which_draws_fall_alike():
     draw = random.Random(1).randrange(2**63)
 
     def toss(draw: int) -> tuple[list[bool], tuple[int, int] | None]:
-        coins = subwords.Coins(draw)
+        coins = sampling.Coins(draw)
         return [coins.flip(chance) for chance in (2**62, 2**63, 2**60)], coins.interval()
 
     tosses, interval = toss(draw)
@@ -292,22 +293,22 @@ def test_coins_tell_which_draws_fall_alike():
 def test_one_segmentation_is_refused(kind):
     message = rf"--tokenizer\.sampling=0\.1: --tokenizer\.kind={kind} has one segmentation"
     with pytest.raises(UsageError, match=message):
-        subwords.sampler(trained(kind), 0.1)
+        sampling.sampler(trained(kind), 0.1)
     with pytest.raises(UsageError, match=message):
-        subwords.check(config.Tokenizer(kind=kind, sampling=0.1))
-    subwords.check(config.Tokenizer(kind=kind))
+        config.Tokenizer(kind=kind, sampling=0.1).check()
+    config.Tokenizer(kind=kind).check()
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.5, math.nan, math.inf])
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
 def test_rates_out_of_range_are_refused(kind, rate, request):
     with pytest.raises(UsageError, match=r"--tokenizer\.sampling=.* must be from 0 to 1"):
-        subwords.sampler(request.getfixturevalue(kind), rate)
+        sampling.sampler(request.getfixturevalue(kind), rate)
     with pytest.raises(UsageError, match=r"--tokenizer\.sampling=.* must be from 0 to 1"):
-        subwords.check(config.Tokenizer(kind=kind, sampling=rate))
-    subwords.check(config.Tokenizer(kind=kind, sampling=0.1))
+        check.everything(config.Config(tokenizer=config.Tokenizer(kind=kind, sampling=rate)))
+    check.everything(config.Config(tokenizer=config.Tokenizer(kind=kind, sampling=0.1)))
 
 
 def test_unigram_without_alpha_is_refused(unigram):
     with pytest.raises(UsageError, match=r"--tokenizer\.sampling=0 samples nothing"):
-        subwords.sampler(unigram, 0.0)
+        sampling.sampler(unigram, 0.0)

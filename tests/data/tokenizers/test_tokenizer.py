@@ -8,7 +8,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from transformer import config
-from transformer.data.tokenizers import tokenizer
+from transformer.data.tokenizers import subwords
+from transformer.data.tokenizers.files import fingerprint, load_tokenizers, save_tokenizers
+from transformer.data.tokenizers.tokenizer import Tokenizers
+from transformer.data.tokenizers.train import train_tokenizers
+from transformer.data.tokenizers.words import WordTokenizer
 from transformer.errors import TransformerError
 from transformer.special_tokens import BOS, EOS, PAD, UNK
 
@@ -29,8 +33,8 @@ SENTENCEPIECE = ["bpe", "unigram", "char"]
 KINDS = [*SENTENCEPIECE, "word"]
 
 
-def trained(kind: str, vocabulary: int = 60, **fields: object) -> tokenizer.Tokenizers:
-    return tokenizer.train(config.Tokenizer(kind=kind, vocabulary=vocabulary, **fields), ENGLISH, GERMAN)
+def trained(kind: str, vocabulary: int = 60, **fields: object) -> Tokenizers:
+    return train_tokenizers(config.Tokenizer(kind=kind, vocabulary=vocabulary, **fields), ENGLISH, GERMAN)
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -69,7 +73,7 @@ def test_no_text_becomes_a_mark(joint):
 
 @pytest.mark.parametrize("kind", SENTENCEPIECE)
 def test_round_trip_of_odd_characters(kind):
-    both = tokenizer.train(config.Tokenizer(kind=kind, vocabulary=130), [*ENGLISH, ODD], GERMAN)
+    both = train_tokenizers(config.Tokenizer(kind=kind, vocabulary=130), [*ENGLISH, ODD], GERMAN)
     ids = both.source.encode(ODD)
     assert UNK not in ids
     assert both.source.decode(ids).encode() == ODD.encode()
@@ -132,7 +136,7 @@ def test_too_small_a_vocabulary_names_the_smallest(kind, byte_fallback, wanted):
 def test_no_text(kind):
     for nothing in ([], ["", " "]):
         with pytest.raises(TransformerError, match="no text to train a tokenizer on"):
-            tokenizer.train(config.Tokenizer(kind=kind), nothing, nothing)
+            train_tokenizers(config.Tokenizer(kind=kind), nothing, nothing)
 
 
 def test_training_is_silent(capfd):
@@ -143,19 +147,21 @@ def test_training_is_silent(capfd):
 
 def test_long_sentences_count():
     long = "zebra " * 5000
-    both = tokenizer.train(config.Tokenizer(vocabulary=60), [*ENGLISH, long], [])
+    both = train_tokenizers(config.Tokenizer(vocabulary=60), [*ENGLISH, long], [])
     assert UNK not in both.source.encode("zebra")
 
 
 PROGRAM = """
 import random
 from transformer import config
-from transformer.data import tokenizer
-tokenizer.SAMPLED_SENTENCES = 100
+from transformer.data.tokenizers import subwords
+from transformer.data.tokenizers.files import fingerprint
+from transformer.data.tokenizers.train import train_tokenizers
+subwords.SAMPLED_SENTENCES = 100
 draw = random.Random(1)
 text = [" ".join(str(draw.randrange(100)) for _ in range(9)) for _ in range(400)]
 for kind in ("bpe", "unigram"):
-    print(tokenizer.fingerprint(tokenizer.train(config.Tokenizer(kind=kind, vocabulary=50), text, [])))
+    print(fingerprint(train_tokenizers(config.Tokenizer(kind=kind, vocabulary=50), text, [])))
 """
 
 
@@ -169,29 +175,29 @@ def test_training_is_the_same_in_every_process():
 
 
 def test_sample_is_fair_and_bounded():
-    drawn = [tokenizer._sample(map(str, range(1000)), 500) for _ in range(2)]
+    drawn = [subwords._sample(map(str, range(1000)), 500) for _ in range(2)]
     assert drawn[0] == drawn[1]
     assert len(set(drawn[0])) == 500
     assert 180 < sum(int(number) < 500 for number in drawn[0]) < 320  # 250 expected, sigma 11
-    assert tokenizer._sample(["a", "b"], 500) == ["a", "b"]
+    assert subwords._sample(["a", "b"], 500) == ["a", "b"]
 
 
 def test_words_by_frequency_then_alphabet():
     settings = config.Tokenizer(kind="word", vocabulary=8, min_count=2)
-    word = tokenizer.train(settings, ["b a c c", "b a  c rare"], ["ü ü", "z z"]).source
+    word = train_tokenizers(settings, ["b a c c", "b a  c rare"], ["ü ü", "z z"]).source
     assert word.pieces(range(word.size)) == ["<pad>", "<unk>", "<s>", "</s>", "c", "a", "b", "z"]
     assert word.encode("c rare  a ü") == [4, UNK, 5, UNK]
     assert word.decode(word.encode("c rare a")) == "c <unk> a"
 
 
 def test_words_are_split_at_spaces_only():
-    word = tokenizer.train(config.Tokenizer(kind="word"), ["a\u00a0b\u2028c d"], []).source
+    word = train_tokenizers(config.Tokenizer(kind="word"), ["a\u00a0b\u2028c d"], []).source
     assert word.pieces(range(4, word.size)) == ["a\u00a0b\u2028c", "d"]
-    assert len(tokenizer.Word(word.content).encode("a\u00a0b\u2028c d")) == 2
+    assert len(WordTokenizer(word.content).encode("a\u00a0b\u2028c d")) == 2
 
 
 def test_marks_in_a_text_are_unknown_words():
-    word = tokenizer.train(config.Tokenizer(kind="word"), ["</s> <unk> a"], []).source
+    word = train_tokenizers(config.Tokenizer(kind="word"), ["</s> <unk> a"], []).source
     assert word.encode("<s> </s> <unk> <pad> a") == [UNK] * 4 + [4]
 
 
@@ -199,10 +205,10 @@ def test_marks_in_a_text_are_unknown_words():
 @pytest.mark.parametrize("together", [True, False])
 def test_save_and_load(tmp_path, kind, together):
     before = trained(kind, 40, joint=together)
-    tokenizer.save(before, tmp_path / "run")
-    after = tokenizer.load(tmp_path / "run")
+    save_tokenizers(before, tmp_path / "run")
+    after = load_tokenizers(tmp_path / "run")
     assert (after.source is after.target) == together
-    assert tokenizer.fingerprint(after) == tokenizer.fingerprint(before)
+    assert fingerprint(after) == fingerprint(before)
     for text in (*ENGLISH, ODD):
         assert [t.encode(text) for t in after] == [t.encode(text) for t in before]
     names = {path.stem for path in (tmp_path / "run").iterdir()}
@@ -211,52 +217,52 @@ def test_save_and_load(tmp_path, kind, together):
 
 def test_fingerprint_tells_apart():
     kinds = [trained(kind, 40, joint=together) for kind in KINDS for together in (True, False)]
-    prints = {tokenizer.fingerprint(both) for both in kinds}
+    prints = {fingerprint(both) for both in kinds}
     assert len(prints) == 8
     assert all(len(value) == 64 for value in prints)
     swapped = kinds[1]._replace(source=kinds[1].target, target=kinds[1].source)
-    assert tokenizer.fingerprint(swapped) not in prints
+    assert fingerprint(swapped) not in prints
 
 
 @pytest.mark.parametrize("kind", ["bpe", "word"])
 def test_load_refuses_changed_files(tmp_path, kind):
     both = trained(kind, 40)
-    tokenizer.save(both, tmp_path)
+    save_tokenizers(both, tmp_path)
     model = tmp_path / f"joint{both.source.suffix}"
     content = bytearray(both.source.content)
     content[random.Random(0).randrange(len(content))] ^= 1
     model.write_bytes(content)
     with pytest.raises(TransformerError, match=r"joint.* was changed"):
-        tokenizer.load(tmp_path)
+        load_tokenizers(tmp_path)
     model.unlink()
     with pytest.raises(TransformerError, match=r"joint.* cannot be read"):
-        tokenizer.load(tmp_path)
+        load_tokenizers(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"version": 1, "kind": "pickle", "joint": true, "models": {}}'])
 def test_load_refuses_a_damaged_description(tmp_path, text):
     (tmp_path / "tokenizer.json").write_text(text)
     with pytest.raises(TransformerError, match=r"tokenizer\.json was damaged"):
-        tokenizer.load(tmp_path)
+        load_tokenizers(tmp_path)
 
 
 def test_load_refuses_other_versions_and_nothing(tmp_path):
     with pytest.raises(TransformerError, match=r"tokenizer\.json: the tokenizer cannot be read"):
-        tokenizer.load(tmp_path)
-    tokenizer.save(trained("word"), tmp_path)
+        load_tokenizers(tmp_path)
+    save_tokenizers(trained("word"), tmp_path)
     path = tmp_path / "tokenizer.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 99}))
     with pytest.raises(TransformerError, match="version 99"):
-        tokenizer.load(tmp_path)
+        load_tokenizers(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["bpe", "unigram", "char", "word"])
 def test_words_of_pieces_spell_the_words(kind):
     texts = ["the old man sees the dog", "a", "dog man old"]
-    one = tokenizer.train(config.Tokenizer(kind=kind, vocabulary=40), texts, texts).source
+    one = train_tokenizers(config.Tokenizer(kind=kind, vocabulary=40), texts, texts).source
     for text in [*texts, "the ☃ dog ☃☃man"]:
         ids = [*one.encode(text), EOS]
-        numbers = one.words(ids)
+        numbers = one.word_ids(ids)
         assert numbers[-1] == -1
         assert sorted(set(numbers[:-1])) == list(range(len(text.split())))
         for number, word in enumerate(text.split()):

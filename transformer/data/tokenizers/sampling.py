@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 import numpy as np
 import sentencepiece
 
-from transformer.data.tokenizers.tokenizer import SentencePiece, Tokenizer
+from transformer.data.tokenizers.subwords import SentencePieceTokenizer
+from transformer.data.tokenizers.tokenizer import Tokenizer
 from transformer.errors import UsageError
 from transformer.special_tokens import UNK
 
@@ -37,7 +38,7 @@ the ids that each interval gives. (Arrays, and tuples of numbers: a collector of
 
 
 def sampler(tokenizer: Tokenizer, rate: float) -> "Sampler":
-    """The sampler that belongs to a model which `SentencePiece.train` made.
+    """The sampler that belongs to a model which `SentencePieceTokenizer.train` made.
 
     `rate`: bpe's dropout, 0 to 1 (0: sentencepiece's own segmentation; 1: characters), or unigram's alpha, above 0 and
     at most 1. Raises UsageError for another rate, and for char and word, whose segmentation is the only one.
@@ -60,7 +61,7 @@ def _check(kind: str, rate: float) -> None:
 
 
 def _kind(tokenizer: Tokenizer) -> str:
-    if not isinstance(tokenizer, SentencePiece):
+    if not isinstance(tokenizer, SentencePieceTokenizer):
         return "word"
     # The library tells a model's kind by what it refuses: only unigram has n-best lists, only char cannot sample.
     model = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.content)

@@ -20,8 +20,10 @@ from transformer.data.corpora.corpus import Alignments, Corpora, Corpus
 from transformer.data.corpora.filters import Form
 from transformer.data.corpora.text import digest
 from transformer.data.examples import Examples
-from transformer.data.tokenizers import tokenizer
+from transformer.data.tokenizers.files import VERSION as TOKENIZERS_VERSION
+from transformer.data.tokenizers.files import fingerprint, load_tokenizers, save_tokenizers
 from transformer.data.tokenizers.tokenizer import Tokenizers
+from transformer.data.tokenizers.train import train_tokenizers
 from transformer.errors import TransformerError, UsageError
 from transformer.training.run_directory import Run
 
@@ -65,7 +67,7 @@ def prepare(settings: config.Config, tokenizer_folder: Path | None) -> Prepared:
     if tokenizer_folder is None:
         tokenizers = _tokenizers(settings.tokenizer, data.filter.normalize, corpora.train, cache)
     else:
-        tokenizers = tokenizer.load(tokenizer_folder)
+        tokenizers = load_tokenizers(tokenizer_folder)
     log.info("vocabulary: %d source, %d target entries", tokenizers.source.size, tokenizers.target.size)
     train = examples.build(corpora.train, tokenizers, data.max_length, cache)
     for reason, count in (corpora.skipped | train.dropped).items():
@@ -91,7 +93,7 @@ def prepare(settings: config.Config, tokenizer_folder: Path | None) -> Prepared:
     log.info("batches: %s", plan.describe())
     links = corpora.train.alignments.digest if isinstance(corpora.train.alignments, Alignments) else ""
     identity = {
-        "tokenizer": tokenizer.fingerprint(tokenizers),
+        "tokenizer": fingerprint(tokenizers),
         "train": " ".join([train.key, *map(str, corpora.parts), links]),
         "validation": validation.key,
     }
@@ -101,13 +103,13 @@ def prepare(settings: config.Config, tokenizer_folder: Path | None) -> Prepared:
 def _tokenizers(settings: config.Tokenizer, form: Form, train: Corpus, cache: Path) -> Tokenizers:
     """Trained on the training pairs, or found in the cache, where the same were trained on the same text."""
     told = dataclasses.asdict(settings) | {"sampling": 0.0}
-    text = [digest(train.sources), digest(train.targets), tokenizer.VERSION, form, json.dumps(told)]
+    text = [digest(train.sources), digest(train.targets), TOKENIZERS_VERSION, form, json.dumps(told)]
     folder = cache / "tokenizers" / hashlib.sha256(json.dumps(text).encode()).hexdigest()[:32]
     with suppress(TransformerError):
-        return tokenizer.load(folder)
-    trained = tokenizer.train(settings, train.sources, train.targets, form)
+        return load_tokenizers(folder)
+    trained = train_tokenizers(settings, train.sources, train.targets, form)
     try:
-        tokenizer.save(trained, folder)
+        save_tokenizers(trained, folder)
     except OSError as error:
         raise TransformerError(
             f"--data.cache={cache} cannot be written ({error.strerror or error}): name another folder"
@@ -148,7 +150,7 @@ def _report_reach(reach: int | None, train: Examples) -> None:
 
 def keep(prepared: Prepared, settings: config.Config, run: Run) -> None:
     """Write tokenizers, validation and test text into the run directory, so that later commands need no other."""
-    tokenizer.save(prepared.tokenizers, run.tokenizer)
+    save_tokenizers(prepared.tokenizers, run.tokenizer)
     corpora = prepared.corpora
     for part in (corpora.validation, corpora.test, corpora.unseen):
         if part is not None:

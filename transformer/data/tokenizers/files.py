@@ -1,0 +1,70 @@
+"""Tokenizers on disk: tokenizer.json and a file for each model, protected by hashes."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from transformer.data.tokenizers.subwords import SentencePieceTokenizer
+from transformer.data.tokenizers.tokenizer import Tokenizer, Tokenizers
+from transformer.data.tokenizers.words import WordTokenizer
+from transformer.errors import TransformerError
+
+VERSION = 1
+
+
+def fingerprint(tokenizers: Tokenizers) -> str:
+    """SHA-256 (hex) of both models: equal exactly if they tokenise and number every text alike."""
+    hashes = [_hash(tokenizer) for tokenizer in tokenizers]
+    form = tokenizers.source.form
+    return hashlib.sha256("\n".join(hashes if form == "none" else [*hashes, form]).encode()).hexdigest()
+
+
+def save_tokenizers(tokenizers: Tokenizers, folder: Path) -> None:
+    """Write tokenizer.json and joint.model, or source.model and target.model (`.vocabulary` for words)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {}
+    for name, tokenizer in _named(tokenizers).items():
+        path = folder / f"{name}{tokenizer.suffix}"
+        path.write_bytes(tokenizer.content)
+        files[name] = {"file": path.name, "size": tokenizer.size, "sha256": _hash(tokenizer)}
+    about = {
+        "version": VERSION,
+        "kind": "word" if isinstance(tokenizers.source, WordTokenizer) else "sentencepiece",
+        "joint": tokenizers.source is tokenizers.target,
+        "form": tokenizers.source.form,
+        "models": files,
+        "fingerprint": fingerprint(tokenizers),
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+
+def load_tokenizers(folder: Path) -> Tokenizers:
+    """Read the tokenizers that `save_tokenizers` wrote. Raises TransformerError if a file is missing or was changed."""
+    about = folder / "tokenizer.json"
+    try:
+        values = json.loads(about.read_text(encoding="utf-8"))
+        if values["version"] != VERSION:
+            raise TransformerError(f"{about} is of version {values['version']}; this program reads {VERSION}")
+        kind = {"word": WordTokenizer, "sentencepiece": SentencePieceTokenizer}[values["kind"]]
+        entries = [values["models"][name] for name in (("joint",) if values["joint"] else ("source", "target"))]
+        loaded: list[Tokenizer] = []
+        for entry in entries:
+            content = (folder / entry["file"]).read_bytes()
+            if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+                raise TransformerError(f"{folder / entry['file']} was changed since it was saved")
+            loaded.append(kind(content, values.get("form", "none")))
+    except OSError as error:
+        raise TransformerError(f"{error.filename}: the tokenizer cannot be read ({error.strerror})") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise TransformerError(f"{about} was damaged ({type(error).__name__}: {error})") from None
+    return Tokenizers(loaded[0], loaded[-1])
+
+
+def _named(tokenizers: Tokenizers) -> dict[str, Tokenizer]:
+    if tokenizers.source is tokenizers.target:
+        return {"joint": tokenizers.source}
+    return {"source": tokenizers.source, "target": tokenizers.target}
+
+
+def _hash(tokenizer: Tokenizer) -> str:
+    return hashlib.sha256(tokenizer.content).hexdigest()

@@ -1,0 +1,41 @@
+"""Training of the tokenizers of both sides."""
+
+import logging
+from collections.abc import Iterable
+from itertools import chain
+
+from transformer.data import config
+from transformer.data.corpora.filters import Form
+from transformer.data.tokenizers.subwords import SentencePieceTokenizer
+from transformer.data.tokenizers.tokenizer import Tokenizer, Tokenizers
+from transformer.data.tokenizers.words import WordTokenizer
+
+log = logging.getLogger(__name__)
+
+
+def train_tokenizers(
+    settings: config.Tokenizer, sources: Iterable[str], targets: Iterable[str], form: Form = "none"
+) -> Tokenizers:
+    """Train on both sides (together if `settings.joint`), whose text is in the Unicode normal form `form`.
+
+    Logs a warning if a vocabulary is smaller than requested.
+
+    Raises:
+        TransformerError: the requested vocabulary is too small, or there is no text.
+    """
+    if settings.joint:
+        joint = _train_one(settings, chain(sources, targets), "joint", form)
+        return Tokenizers(joint, joint)
+    return Tokenizers(_train_one(settings, sources, "source", form), _train_one(settings, targets, "target", form))
+
+
+def _train_one(settings: config.Tokenizer, sentences: Iterable[str], name: str, form: Form) -> Tokenizer:
+    kind = WordTokenizer if settings.kind == "word" else SentencePieceTokenizer
+    tokenizer = kind.train(settings, sentences)
+    tokenizer.form = form
+    if tokenizer.size < settings.vocabulary:
+        log.warning(
+            "the %s %s vocabulary has %d entries, not --tokenizer.vocabulary=%d: the corpus has no more",
+            name, settings.kind, tokenizer.size, settings.vocabulary,
+        )  # fmt: skip
+    return tokenizer
