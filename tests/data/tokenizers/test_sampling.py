@@ -197,7 +197,7 @@ def test_what_is_remembered_changes_nothing(bpe, unigram, monkeypatch):
         backwards = sampling.sampler(made, rate).encode_all(texts[::-1], 1, 2, range(len(texts))[::-1], 0)
         assert backwards[::-1] == encoded
         with monkeypatch.context() as patch:
-            patch.setattr(subwords, "REMEMBERED", 3)
+            patch.setattr(sampling, "REMEMBERED", 3)
             assert sampling.sampler(made, rate).encode_all(texts, 1, 2, range(len(texts)), 0) == encoded
         copy = pickle.loads(pickle.dumps(warm))
         assert copy.encode_all(texts, 1, 2, range(len(texts)), 0) == encoded
@@ -304,7 +304,7 @@ def test_one_segmentation_is_refused(kind):
 def test_rates_out_of_range_are_refused(kind, rate, request):
     with pytest.raises(UsageError, match=r"--tokenizer\.sampling=.* must be from 0 to 1"):
         sampling.sampler(request.getfixturevalue(kind), rate)
-    with pytest.raises(UsageError, match=r"--tokenizer\.sampling=.* must be from 0 to 1"):
+    with pytest.raises(UsageError, match=r"--tokenizer\.sampling must be from 0 to 1, not"):
         check.everything(config.Config(tokenizer=config.Tokenizer(kind=kind, sampling=rate)))
     check.everything(config.Config(tokenizer=config.Tokenizer(kind=kind, sampling=0.1)))
 
