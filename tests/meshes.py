@@ -72,8 +72,8 @@ def main(task: dict[str, Any]) -> None:
     recorder = optax.GradientTransformation(zeros, lambda gradients, state, parameters=None: (gradients, gradients))
     optimizer = optax.chain(recorder, optim.optimizer(settings.optimizer, lambda _: 1e-3))
     state = update.begin(parameters, optimizer, mesh)
-    places = parallel.by_rules(mesh, state)
-    own = parallel.own_rows(mesh, ROWS)
+    places = parallel.shardings_for(mesh, state)
+    own = parallel.local_rows(mesh, ROWS)
 
     def batch(number: int) -> Any:
         return parallel.put_batch(mesh, jax.tree.map(lambda x: np.asarray(x)[own], make_batch(ROWS, number)))
@@ -91,7 +91,7 @@ def main(task: dict[str, Any]) -> None:
             whole = jax.jit(lambda x: x, out_shardings=parallel.replicated(mesh))(state["optimizer"][0])
             leaves = jax.tree_util.tree_leaves_with_path(whole)
             gradients = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
-    if cluster.is_first():
+    if cluster.is_main_process():
         np.savez(Path(task["folder"]) / "gradients.npz", **gradients)
         (Path(task["folder"]) / "step.hlo").write_text(program.as_text())
     print(json.dumps({"losses": losses, "parameters": sum(leaf.size for leaf in jax.tree.leaves(parameters))}))

@@ -91,7 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
             code = _tell(error)
             sys.stdout.flush()
             sys.stderr.flush()
-        if code and cluster.joined() and not isinstance(error, InterruptedRunError):
+        if code and cluster.is_distributed() and not isinstance(error, InterruptedRunError):
             # An orderly end waits for the other processes of the job, and they may be waiting for this one.
             os._exit(code)
         sys.exit(code)
@@ -111,14 +111,14 @@ def _tell(error: BaseException) -> int:
         case OSError():
             print(f"transformer: {error.strerror or error}: {error.filename or 'output'}", file=sys.stderr)
             return 1
-        case jax.errors.JaxRuntimeError() if cluster.joined():
+        case jax.errors.JaxRuntimeError() if cluster.is_distributed():
             said = str(error).splitlines()[0][:200]
             print(f"transformer: another process of the job ended or cannot be reached ({said})", file=sys.stderr)
             return 1
         case KeyboardInterrupt():
             print("transformer: interrupted", file=sys.stderr)
             return 130
-        case _ if cluster.joined():
+        case _ if cluster.is_distributed():
             traceback.print_exception(error)
             return 1
         case _:

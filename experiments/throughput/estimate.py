@@ -83,7 +83,7 @@ def estimate(recipe: str, length: int) -> dict[str, float | str | dict[str, floa
         began = jax.tree.map(
             lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
             shapes,
-            parallel.by_rules(mesh, shapes),
+            parallel.shardings_for(mesh, shapes),
         )
         (program,) = update.compile_ahead(
             update.make_step(graph, optimizer, settings, mesh), began, [Bucket(rows, length, length)], mesh, 1

@@ -59,9 +59,9 @@ def test_every_weight_is_the_models_at_that_step(extractor, caplog):
         assert one.target.pieces == (*target.split(), "</s>")
         S, T = len(one.source.pieces), len(one.target.pieces)
         memory = model.encode(jnp.array([[*encode(source), EOS]]), weights=True)
-        fixed, cache = model.start(memory, T)
+        cross_cache, cache = model.init_cache(memory, T)
         for t, token in enumerate([BOS, *encode(target)]):
-            _, cache, attention = step(jnp.array([token]), fixed, cache)
+            _, cache, attention = step(jnp.array([token]), cross_cache, cache)
             assert one.cross.shape[-2:] == (T, S)
             np.testing.assert_allclose(one.cross[:, :, t], attention.cross[0], rtol=1e-5, atol=1e-6)
             if one.decoder is not None:

@@ -78,10 +78,10 @@ def test_others_that_are_not_found(monkeypatch):
 
 
 def test_alone_everything_is_ones_own():
-    assert cluster.is_first()
+    assert cluster.is_main_process()
     assert cluster.gather(["a", ""]) == [["a", ""]]
-    assert cluster.of_first("ä") == "ä"
-    with pytest.raises(ZeroDivisionError), cluster.first_goes_first():
+    assert cluster.from_main_process("ä") == "ä"
+    with pytest.raises(ZeroDivisionError), cluster.main_process_first():
         _ = 1 / 0
 
 
@@ -97,7 +97,7 @@ def test_a_run_of_its_own_whatever_started_it(monkeypatch, asked):
 
 
 def test_processes_that_were_given_other_settings_are_named(monkeypatch):
-    cluster.agree({"training.steps": 5})
+    cluster.require_same({"training.steps": 5})
     monkeypatch.setattr(cluster, "gather", lambda texts: [texts, texts, ['{"training.steps": 6}']])
     with pytest.raises(UsageError, match=r"--training.steps is 5 in process 0 and 6 in process 2"):
-        cluster.agree({"training.steps": 5})
+        cluster.require_same({"training.steps": 5})

@@ -103,7 +103,7 @@ graph, parameters = models.split(models.create(SETTINGS["transformer"], V, V, 3)
 mesh = parallel.make_mesh(Mesh(*map(int, sys.argv[1:])))
 engine = Engine(models.builder(graph), mesh, 32)
 parameters = _louder(parameters, np.random.default_rng(1))
-parameters = parallel.put(parameters, parallel.by_rules(mesh, parameters))
+parameters = parallel.put(parameters, parallel.shardings_for(mesh, parameters))
 found = engine.run(parameters, jobs(50), Decoding(beam=3, batch=16))
 for one in sorted(found, key=lambda one: one.number):
     print(json.dumps([one.number, one.tokens[0][one.tokens[0] != 0].tolist(), float(one.scores[0])]))

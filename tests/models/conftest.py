@@ -31,12 +31,12 @@ class Variant(NamedTuple):
         """Logits, hidden states and attention by teacher forcing."""
         return decode(self.graph, self.parameters, source, target, weights)
 
-    def start(self, length, beam, alone=False):
-        return start(self.graph, self.parameters, length, beam, alone)
+    def init_cache(self, length, beam, independent=False):
+        return init_cache(self.graph, self.parameters, length, beam, independent)
 
-    def stepper(self, fixed, weights=True):
+    def stepper(self, cross_cache, weights=True):
         """(tokens, cache) -> the step of a search."""
-        return partial(step, self.graph, weights, self.parameters, fixed)
+        return partial(step, self.graph, weights, self.parameters, cross_cache)
 
     def reorder(self, cache, parent):
         return reorder(self.graph, self.parameters, cache, parent)
@@ -50,14 +50,14 @@ def decode(graph, parameters, source, target, weights):
 
 
 @partial(jax.jit, static_argnums=(0, 2, 3, 4))
-def start(graph, parameters, length, beam, alone=False):
+def init_cache(graph, parameters, length, beam, independent=False):
     model = nnx.merge(graph, parameters)
-    return model.start(model.encode(SOURCE), length, beam, alone=alone)
+    return model.init_cache(model.encode(SOURCE), length, beam, independent=independent)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def step(graph, weights, parameters, fixed, tokens, cache):
-    return nnx.merge(graph, parameters).step(tokens, fixed, cache, weights=weights)
+def step(graph, weights, parameters, cross_cache, tokens, cache):
+    return nnx.merge(graph, parameters).step(tokens, cross_cache, cache, weights=weights)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -45,9 +45,9 @@ def test_a_step_unrolled_equals_decoding(members):
     assert isinstance(together, Model)
     memory = together.encode(SOURCE)
     hidden, whole = together.decode(memory, INTO, weights=True)
-    fixed, cache = together.start(memory, INTO.shape[1], beam=2)
+    cross_cache, cache = together.init_cache(memory, INTO.shape[1], beam=2)
     for t in range(INTO.shape[1]):
-        row, cache, now = together.step(jnp.repeat(INTO[:, t], 2), fixed, cache, weights=True)
+        row, cache, now = together.step(jnp.repeat(INTO[:, t], 2), cross_cache, cache, weights=True)
         np.testing.assert_allclose(row[::2], hidden[:, t], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(row[1::2], hidden[:, t], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(now.cross[::2], whole.cross[:, :, :, t], rtol=1e-4, atol=1e-5)

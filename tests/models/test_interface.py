@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.models import test_rnn, test_transformer
-from tests.models.conftest import SOURCE, TARGET, Variant, start
+from tests.models.conftest import SOURCE, TARGET, Variant, init_cache
 
 VARIANTS = test_rnn.VARIANTS | test_transformer.VARIANTS
 
@@ -25,14 +25,14 @@ def test_a_row_does_not_depend_on_its_padding(variant):
     np.testing.assert_allclose(wide[:, :5], narrow, atol=1e-5)
 
 
-@pytest.mark.parametrize("alone", [False, True])
-def test_steps_equal_the_whole(variant, alone):
+@pytest.mark.parametrize("independent", [False, True])
+def test_steps_equal_the_whole(variant, independent):
     """Three hypotheses a sentence, one token at a time, equal teacher forcing; so do the attention weights."""
     targets = np.random.default_rng(5).integers(4, 13, (len(SOURCE) * 3, 6)).astype(np.int32)
     targets[:, 0] = 2
-    fixed, cache = variant.start(6, 3, alone)
+    cross_cache, cache = variant.init_cache(6, 3, independent)
     _, hidden, attention = variant.decode(jnp.repeat(SOURCE, 3, 0), jnp.asarray(targets))
-    step = variant.stepper(fixed)
+    step = variant.stepper(cross_cache)
     for t in range(6):
         one, cache, record = step(jnp.asarray(targets[:, t]), cache)
         np.testing.assert_allclose(one, hidden[:, t], atol=1e-5)
@@ -44,8 +44,8 @@ def test_steps_equal_the_whole(variant, alone):
 
 def test_rows_may_stand_at_different_positions(variant):
     """Rows are independent: one may be ahead of another, as when a finished sentence is replaced."""
-    fixed, fresh = variant.start(5, 1)
-    step = variant.stepper(fixed, weights=False)
+    cross_cache, fresh = variant.init_cache(5, 1)
+    step = variant.stepper(cross_cache, weights=False)
     _, ahead, nothing = step(TARGET[:, 0], fresh)
     assert nothing is None
     mixed = jax.tree.map(lambda a, b: jnp.concatenate([a[:1], b[1:]]), ahead, fresh)
@@ -55,8 +55,8 @@ def test_rows_may_stand_at_different_positions(variant):
     np.testing.assert_allclose(hidden[1:], whole[1:, 0], atol=1e-5)
 
 
-def test_every_leaf_of_cache_and_fixed_leads_with_sentences(variant):
-    shapes = jax.eval_shape(lambda parameters: start(variant.graph, parameters, 5, 4), variant.parameters)
+def test_every_leaf_of_cache_and_cross_cache_leads_with_sentences(variant):
+    shapes = jax.eval_shape(lambda parameters: init_cache(variant.graph, parameters, 5, 4), variant.parameters)
     assert {leaf.shape[0] for leaf in jax.tree.leaves(shapes)} == {len(SOURCE)}
 
 
@@ -64,8 +64,8 @@ def test_hypotheses_go_on_from_one_another(variant):
     """After every token they change places; each must still know its own past, and nothing else."""
     beam, random = 3, np.random.default_rng(6)
     B = len(SOURCE)
-    fixed, cache = variant.start(6, beam)
-    step = variant.stepper(fixed)
+    cross_cache, cache = variant.init_cache(6, beam)
+    step = variant.stepper(cross_cache)
     past = np.zeros((B, beam, 6), np.int32)
     for t in range(6):
         past[:, :, t] = random.integers(4, 13, (B, beam)) if t else 2

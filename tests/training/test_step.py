@@ -67,7 +67,7 @@ def test_the_average_is_that_of_a_loop():
 
 def test_the_average_lives_where_the_parameters_do():
     _, state = begun(ema=0.9)
-    places = parallel.by_rules(MESH, state)
+    places = parallel.shardings_for(MESH, state)
     jax.tree.map(lambda a, b: None if a == b else pytest.fail("elsewhere"), places["ema"], places["parameters"])
     assert "ema" not in begun()[1]
 

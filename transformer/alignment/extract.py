@@ -60,7 +60,7 @@ class Extractor:
             if lengths[number] <= self.max_length and pair.source_tokens and pair.target_tokens
         ]
         order = sorted(usable, key=lambda number: lengths[number])
-        rows = parallel.whole_rows(self.mesh, ROWS)
+        rows = parallel.padded_rows(self.mesh, ROWS)
         found: list[Attended | None] = [None] * len(pairs)
         for begin in range(0, len(order), rows):
             numbers = order[begin : begin + rows]

@@ -72,7 +72,7 @@ class Mechanism(nnx.Module):
             return False
         return self.fused == "always" or (self.fused == "auto" and cudnn_serves(query, keys))
 
-    def along(
+    def attend_along_beam(
         self,
         query: Float[Array, "B H N Q"],
         keys: Float[Array, "B H N T P"],

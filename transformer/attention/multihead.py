@@ -48,7 +48,7 @@ class MultiHead(nnx.Module):
         )
         return jnp.einsum("bhtk,hkd->btd", context, self.output[...].astype(x.dtype)), used
 
-    def along(
+    def attend_along_beam(
         self,
         x: Float[Array, "B N D"],
         keys: Float[Array, "B H N T P"],
@@ -56,7 +56,7 @@ class MultiHead(nnx.Module):
         path: Bool[Array, "B N N T"] | None,
         position: Int[Array, "B N"],
     ) -> tuple[Float[Array, "B N D"], Float[Array, "B H N T"]]:
-        """N hypotheses that share their past, one token each; see `Mechanism.along`."""
+        """N hypotheses that share their past, one token each; see `Mechanism.attend_along_beam`."""
         query = jnp.einsum("bnd,dhk->bhnk", x, self.query[...])
-        context, weights = self.mechanism.along(query, keys, values, path, position)
+        context, weights = self.mechanism.attend_along_beam(query, keys, values, path, position)
         return jnp.einsum("bhnk,hkd->bnd", context, self.output[...]), weights

@@ -54,14 +54,16 @@ def train(
     """Prepare the data, train, and say where things are. Nothing is written before all is known to fit."""
     check.everything(settings)
     given = rundir.flatten(to_json(settings)) | {"run": str(folder), "resume": resume, "init_from": str(init_from)}
-    cluster.agree({name: value for name, value in given.items() if name != "data.cache"} | {"profile": profile})
+    cluster.require_same({name: value for name, value in given.items() if name != "data.cache"} | {"profile": profile})
     settings = with_absolute_paths(settings)
     mesh = parallel.make_mesh(settings.mesh)
     run = Run(folder)
     with ExitStack() as held:
-        with cluster.first_goes_first():
+        with cluster.main_process_first():
             # What the first process of a job keeps, the others go on with.
-            prepared, began_from = _begin(settings, run, recipe, init_from, resume or not cluster.is_first(), held)
+            prepared, began_from = _begin(
+                settings, run, recipe, init_from, resume or not cluster.is_main_process(), held
+            )
         held.callback(prepared.supply.close)
         sizes = prepared.tokenizers.source.size, prepared.tokenizers.target.size
         graph, parameters = split(create(settings.model, *sizes, settings.seed))
@@ -71,7 +73,7 @@ def train(
             parameters = _take_over(parameters, given, began_from)
         validate = make_validation(settings, prepared, graph, mesh)
         training.train(settings, run, graph, parameters, prepared, validate, mesh, profile=profile)
-    if cluster.is_first():
+    if cluster.is_main_process():
         print(f"run: {run.folder}   curve: {run.report / 'curve.png'}")
     return run
 
@@ -93,7 +95,7 @@ def _begin(
         prepared = prepare(settings, None if init_from is None else Run(init_from).tokenizer)
     began_from = None if init_from is None else str(init_from.absolute())
     about = about or {"recipe": recipe, "init_from": began_from, "identity": prepared.identity}
-    if cluster.is_first():
+    if cluster.is_main_process():
         try:
             run.folder.mkdir(parents=True, exist_ok=True)
             held.enter_context(rundir.occupied(run))
@@ -220,7 +222,7 @@ def evaluate(
             sets.append(corpus.read(folder, "unseen", languages))
     told = [part.sources for part in sets], [part.targets for part in sets]
     digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
-    cluster.agree(search | {"checkpoint": model.checkpoint, "source": digest, "tokenize": tokenize})
+    cluster.require_same(search | {"checkpoint": model.checkpoint, "source": digest, "tokenize": tokenize})
     for part in sets:
         result = report.evaluate(
             model,
@@ -231,7 +233,7 @@ def evaluate(
             lowercase=lowercase,
             search=search,
         )
-        if cluster.is_first():
+        if cluster.is_main_process():
             print(report.show(result))
         against = ""
 

@@ -159,8 +159,8 @@ class Places:
     def __init__(self, engine: Engine, parameters: Any, waiting: deque[Job], settings: Decoding, prefix: int):
         self._engine, self._parameters, self._waiting = engine, parameters, waiting
         self._settings = _compiled_with(settings)
-        self._rows = parallel.by_rows(engine.mesh)
-        self._prefix, self._sizes = prefix, _sizes(settings.batch, parallel.shares(engine.mesh))
+        self._rows = parallel.row_sharding(engine.mesh)
+        self._prefix, self._sizes = prefix, _sizes(settings.batch, parallel.row_shards(engine.mesh))
         self._jobs: list[Job | None] = [None] * next(
             (size for size in self._sizes if size >= len(waiting)), self._sizes[-1]
         )
@@ -184,7 +184,9 @@ class Places:
     @property
     def _share(self) -> int:
         """Sentences read at once."""
-        return min(len(self._jobs), _round(max(FEWEST, len(self._jobs) // SHARE), parallel.shares(self._engine.mesh)))
+        return min(
+            len(self._jobs), _round(max(FEWEST, len(self._jobs) // SHARE), parallel.row_shards(self._engine.mesh))
+        )
 
     def _fill(self) -> None:
         """Let sentences take the places that are free; or have fewer places."""
@@ -288,7 +290,7 @@ class Places:
     def _lives(self) -> Any:
         """Where the arrays of such a state are."""
         known = self._shapes()
-        make = partial(parallel.by_rules, self._engine.mesh, known, parallel.CACHES)
+        make = partial(parallel.shardings_for, self._engine.mesh, known, parallel.CACHES)
         return self._engine.once(("lives", self._size), make)
 
     def _shapes(self) -> Any:

@@ -49,7 +49,7 @@ class Scorer:
         lengths = np.asarray(examples.target_lengths)
         each = [np.zeros(0)] * len(lengths)
         for bucket, ids in plan:
-            own = parallel.own_rows(self._mesh, parallel.whole_rows(self._mesh, bucket.rows))
+            own = parallel.local_rows(self._mesh, parallel.padded_rows(self._mesh, bucket.rows))
             batch = parallel.put_batch(self._mesh, batches.assemble(examples, bucket, ids, own))
             logp = -np.asarray(self._nll(parameters, batch))
             for row, number in enumerate(ids):

@@ -13,7 +13,7 @@ from transformer.decoding import beam, hypotheses, sampling
 from transformer.decoding.config import Decoding
 from transformer.decoding.hypotheses import Hypotheses
 from transformer.decoding.limits import Limits
-from transformer.models.interface import Cache, Fixed, Model
+from transformer.models.interface import Cache, CrossCache, Model
 from transformer.special_tokens import BOS
 
 
@@ -23,7 +23,7 @@ class State(NamedTuple):
 
     limits: Limits
     hypotheses: Hypotheses
-    fixed: Fixed
+    fixed: CrossCache
     cache: Cache
 
 
@@ -47,7 +47,7 @@ def begin(
     """
     B, K = source.shape[0], settings.rows
     memory = model.encode(source)
-    fixed, cache = model.start(memory, length, K, alone=settings.alone)
+    fixed, cache = model.init_cache(memory, length, K, independent=settings.alone)
     mask = memory.mask if settings.looks else None
     nothing = hypotheses.empty(B, K, length, seed, mask, alike=not settings.alone)
     return State(limits, nothing, fixed, cache)
@@ -74,7 +74,7 @@ def step(model: Model, state: State, settings: Decoding) -> State:
 def advance(model: Model, state: State, enough: Int[Array, ""], settings: Decoding) -> State:
     """Go on until at least `enough` sentences are done, or one that is not has filled its room of T tokens."""
 
-    model.ready()
+    model.prepare_for_decoding()
 
     def going(state: State) -> Bool[Array, ""]:
         known = state.hypotheses

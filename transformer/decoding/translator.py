@@ -50,7 +50,7 @@ class Translator:
 
     def __init__(self, build: Callable[[Any], Model], tokenizers: Tokenizers, model: SequenceToSequence, mesh: Mesh):
         self.tokenizers, self.max_length, self.reach = tokenizers, model.max_length, model.attention.reach
-        self.engine = Engine(build, parallel.own_mesh(mesh), model.max_length)
+        self.engine = Engine(build, parallel.local_mesh(mesh), model.max_length)
 
     def translate(
         self,
@@ -86,7 +86,7 @@ class Translator:
         own = jobs[jax.process_index() :: jax.process_count()]
         found: dict[int, list[Hypothesis]] = {}
         compiled, seconds = self.engine.compiled, self.engine.seconds
-        for one in self.engine.run(parallel.to_own(parameters, self.engine.mesh), own, settings):
+        for one in self.engine.run(parallel.to_local_mesh(parameters, self.engine.mesh), own, settings):
             found[one.number] = self._spell(lines[one.number], sources[one.number], one, settings, lexicon)
         if self.engine.compiled > compiled:
             log.debug(

@@ -69,7 +69,7 @@ def join(settings: config.Cluster) -> None:
         ) from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # JAX takes it for itself, and would do nothing about it
-    if not is_first():
+    if not is_main_process():
         logging.getLogger("transformer").setLevel(logging.ERROR)  # one of them tells what all do
     log.info("%d processes, %d devices", jax.process_count(), jax.device_count())
 
@@ -92,12 +92,12 @@ def _scheduler() -> str | None:
     return None
 
 
-def joined() -> bool:
+def is_distributed() -> bool:
     """Whether this process is part of a job of several."""
     return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
-def agree(own: dict[str, Any]) -> None:
+def require_same(own: dict[str, Any]) -> None:
     """See that all processes were given the same.
 
     Args:
@@ -116,37 +116,37 @@ def agree(own: dict[str, Any]) -> None:
                 )
 
 
-def is_first() -> bool:
+def is_main_process() -> bool:
     """Whether this process writes what the job writes once."""
     return jax.process_index() == 0
 
 
-def wait(where: str) -> None:
+def barrier(where: str) -> None:
     """Until every process is here. `where` is a name for the place, the same in all of them."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(where)
 
 
 @contextmanager
-def first_goes_first() -> Iterator[None]:
+def main_process_first() -> Iterator[None]:
     """What is within is done by the first process, then by the others, who find what it left on the disk.
 
     Raises TransformerError in the others when the first one fails.
     """
-    if is_first():
+    if is_main_process():
         try:
             yield
         except BaseException:
-            of_first("")
+            from_main_process("")
             raise
-        of_first("done")
+        from_main_process("done")
     else:
-        if not of_first("done"):
+        if not from_main_process("done"):
             raise TransformerError("process 0 could not go on, and says why; so this one ends too")
         yield
 
 
-def of_first(text: str) -> str:
+def from_main_process(text: str) -> str:
     """A text of the first process, in all of them."""
     return gather([text])[0][0]
 

@@ -66,7 +66,7 @@ def make_mesh(settings: config.Mesh) -> Mesh:
     return jax.make_mesh(tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices[:count])
 
 
-def shares(mesh: Mesh) -> int:
+def row_shards(mesh: Mesh) -> int:
     """Parts into which the rows of a batch are cut."""
     return _size(mesh, ROWS)
 
@@ -76,12 +76,12 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def by_rows(mesh: Mesh) -> NamedSharding:
+def row_sharding(mesh: Mesh) -> NamedSharding:
     """Axis 0 over the devices: batches, and what belongs to their sentences."""
     return NamedSharding(mesh, PartitionSpec(ROWS))
 
 
-def by_rules(mesh: Mesh, tree: Any, rules: Rules = PARAMETERS) -> Any:
+def shardings_for(mesh: Mesh, tree: Any, rules: Rules = PARAMETERS) -> Any:
     """Where each leaf of parameters, optimizer or training state lives; or, with `CACHES`, of a search."""
 
     def one(path: Any, leaf: Any) -> NamedSharding:
@@ -97,21 +97,21 @@ def _size(mesh: Mesh, axes: str | tuple[str, ...]) -> int:
     return math.prod(mesh.shape[axis] for axis in ([axes] if isinstance(axes, str) else axes))
 
 
-def whole_rows(mesh: Mesh, rows: int, pieces: int = 1) -> int:
+def padded_rows(mesh: Mesh, rows: int, pieces: int = 1) -> int:
     """Rows of a batch that divides over the mesh, and each share into `pieces`; those beyond `rows` are empty."""
-    multiple = shares(mesh) * pieces
+    multiple = row_shards(mesh) * pieces
     return -(-rows // multiple) * multiple
 
 
-def own_rows(mesh: Mesh, rows: int) -> np.ndarray:
+def local_rows(mesh: Mesh, rows: int) -> np.ndarray:
     """Of the rows of a batch those that live on this process' devices, ascending: the ones it has to read."""
-    places = by_rows(mesh).addressable_devices_indices_map((rows,)).values()
+    places = row_sharding(mesh).addressable_devices_indices_map((rows,)).values()
     return np.unique(np.concatenate([np.arange(rows)[place] for place in places if place is not None]))
 
 
 def put_batch(mesh: Mesh, batch: Any) -> Any:
-    """Host arrays to devices, their rows spread over the mesh; each process has its own rows, as `own_rows` says."""
-    own = own_rows(mesh, shares(mesh))
+    """Host arrays to devices, their rows spread over the mesh; each process has its own rows, as `local_rows` says."""
+    own = local_rows(mesh, row_shards(mesh))
 
     def one(part: np.ndarray) -> jax.Array:
         each = len(part) // len(own)
@@ -120,12 +120,12 @@ def put_batch(mesh: Mesh, batch: Any) -> Any:
             first = int(np.searchsorted(own, (place[0].start or 0) // each)) * each
             return part[first : first + each]
 
-        return jax.make_array_from_callback((each * shares(mesh), *part.shape[1:]), by_rows(mesh), share)
+        return jax.make_array_from_callback((each * row_shards(mesh), *part.shape[1:]), row_sharding(mesh), share)
 
     return jax.tree.map(lambda part: one(np.asarray(part)), batch)
 
 
-def put_each(mesh: Mesh, own: np.ndarray) -> jax.Array:
+def put_per_device(mesh: Mesh, own: np.ndarray) -> jax.Array:
     """[N, ...]: a row for each device, which its process gives."""
     sharding = NamedSharding(mesh, PartitionSpec(AXES))
     return jax.make_array_from_callback((mesh.size, *own.shape), sharding, lambda _: own[None])
@@ -141,7 +141,7 @@ def put(tree: Any, shardings: Any) -> Any:
     return jax.tree.map(one, tree, shardings)
 
 
-def own_mesh(mesh: Mesh) -> Mesh:
+def local_mesh(mesh: Mesh) -> Mesh:
     """The devices of this process alone, all of them sharing rows; the mesh itself where there is one process."""
     if jax.process_count() == 1:
         return mesh
@@ -150,7 +150,7 @@ def own_mesh(mesh: Mesh) -> Mesh:
     )
 
 
-def to_own(tree: Any, mesh: Mesh) -> Any:
+def to_local_mesh(tree: Any, mesh: Mesh) -> Any:
     """Arrays of all processes as arrays of this process' own mesh, whole on each of its devices."""
     if jax.process_count() == 1:
         return tree
@@ -173,7 +173,7 @@ def sum_over_rows(
         parameters: what the function will be called with, or its shapes.
         function: (parameters, batch, more) -> (gradients like parameters, other sums), both sums over the batch's rows.
     """
-    specs = jax.tree.map(lambda own: _only(own.spec, ROWS), by_rules(mesh, parameters))
+    specs = jax.tree.map(lambda own: _only(own.spec, ROWS), shardings_for(mesh, parameters))
 
     def whole(leaf: jax.Array, spec: PartitionSpec) -> jax.Array:
         for axis, name in enumerate(spec):

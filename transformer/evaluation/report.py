@@ -58,7 +58,7 @@ def evaluate(
     }
     if against:
         result["against"] = _paired(against, part, hypotheses, tokenize, lowercase)
-    if cluster.is_first():
+    if cluster.is_main_process():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{part.name}.hypotheses").write_text("".join(h + "\n" for h in hypotheses), encoding="utf-8")
         write_json(folder / f"{part.name}.json", result)

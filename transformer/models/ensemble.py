@@ -32,7 +32,7 @@ class Combined(nnx.Module):
 
 
 class Ensemble:
-    """Members side by side; implements `models.contract.Model`, without dropout.
+    """Members side by side; implements `models.interface.Model`, without dropout.
 
     The attention to the source is the mean of those members' that have any, each the mean of its layers and heads.
     """
@@ -57,28 +57,29 @@ class Ensemble:
         """See `Model.decode`."""
         parts = [
             member.decode(own, target_in, weights=weights)
-            for member, own in zip(self.members, memory.final, strict=True)
+            for member, own in zip(self.members, memory.final_state, strict=True)
         ]
         hidden = jnp.concatenate([part[0] for part in parts], -1)
         return hidden, _mean([part[1] for part in parts]) if weights else None
 
-    def start(self, memory: Memory, length: int, beam: int = 1, *, alone: bool = False) -> tuple[Any, Any]:
-        """See `Model.start`."""
-        both = zip(self.members, memory.final, strict=True)
-        parts = [member.start(own, length, beam, alone=alone) for member, own in both]
+    def init_cache(self, memory: Memory, length: int, beam: int = 1, *, independent: bool = False) -> tuple[Any, Any]:
+        """See `Model.init_cache`."""
+        both = zip(self.members, memory.final_state, strict=True)
+        parts = [member.init_cache(own, length, beam, independent=independent) for member, own in both]
         return tuple(part[0] for part in parts), tuple(part[1] for part in parts)
 
-    def ready(self) -> None:
-        """See `Model.ready`."""
+    def prepare_for_decoding(self) -> None:
+        """See `Model.prepare_for_decoding`."""
         for member in self.members:
-            member.ready()
+            member.prepare_for_decoding()
 
     def step(
-        self, tokens: Int[Array, "R"], fixed: Any, cache: Any, *, weights: bool = False
+        self, tokens: Int[Array, "R"], cross_cache: Any, cache: Any, *, weights: bool = False
     ) -> tuple[Float[Array, "R D"], Any, Attentions | None]:
         """See `Model.step`."""
         parts = [
-            member.step(tokens, *own, weights=weights) for member, *own in zip(self.members, fixed, cache, strict=True)
+            member.step(tokens, *own, weights=weights)
+            for member, *own in zip(self.members, cross_cache, cache, strict=True)
         ]
         hidden = jnp.concatenate([part[0] for part in parts], -1)
         return hidden, tuple(part[1] for part in parts), _mean([part[2] for part in parts]) if weights else None

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 Cache: TypeAlias = Any  # a pytree; every leaf leads with [B, ...]
-Fixed: TypeAlias = Any  # a pytree; every leaf leads with [B, ...]
+CrossCache: TypeAlias = Any  # a pytree; every leaf leads with [B, ...]
 
 
 class Memory(NamedTuple):
@@ -18,7 +18,7 @@ class Memory(NamedTuple):
     states: Float[Array, "B S D"]
     mask: Bool[Array, "B S"]
     attention: Float[Array, "B L H S S"] | None = None
-    final: Any = None
+    final_state: Any = None
     """What an encoder leaves beside its states; every leaf leads with [B, ...]."""
 
 
@@ -51,15 +51,18 @@ class Model(Protocol):
     ) -> tuple[Float[Array, "B T D"], Attentions | None]:
         """Teacher forcing: hidden states that predict the token after each of `target_in`."""
 
-    def start(self, memory: Memory, length: int, beam: int = 1, *, alone: bool = False) -> tuple[Fixed, Cache]:
-        """What a search needs: the fixed part (never tiled over the beam, never reordered) and an empty cache
-        for `beam` hypotheses of each sentence, of at most `length` tokens. `alone`: there will be no `reorder`."""
+    def init_cache(
+        self, memory: Memory, length: int, beam: int = 1, *, independent: bool = False
+    ) -> tuple[CrossCache, Cache]:
+        """A search before its first token: what the decoder keeps of the memory (never tiled over the beam, never
+        reordered), and an empty cache for `beam` hypotheses of each sentence, of at most `length` tokens each.
+        `independent`: `reorder` will not be called."""
 
-    def ready(self) -> None:
-        """Many steps will follow: compute once what each of them would compute of the parameters alone."""
+    def prepare_for_decoding(self) -> None:
+        """Compute once what every following step would compute from the parameters only."""
 
     def step(
-        self, tokens: Int[Array, "R"], fixed: Fixed, cache: Cache, *, weights: bool = False
+        self, tokens: Int[Array, "R"], cross_cache: CrossCache, cache: Cache, *, weights: bool = False
     ) -> tuple[Float[Array, "R D"], Cache, Attentions | None]:
         """One token further in every row; unrolled over a target it equals `decode`."""
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 
 from transformer.models.rnn import config
 from transformer.nn.dropout import dropout
@@ -132,7 +132,7 @@ class Encoder(nnx.Module):
         return x, finals
 
 
-def reverse_tokens(x: Float[Array, "B S *D"], mask: Bool[Array, "B S"]) -> Float[Array, "B S *D"]:
+def reverse_tokens(x: Shaped[Array, "B S *D"], mask: Bool[Array, "B S"]) -> Shaped[Array, "B S *D"]:
     """Each sentence backwards, its end mark and its padding where they were; its own inverse."""
     S = mask.shape[1]
     words = mask.sum(-1)[:, None] - 1

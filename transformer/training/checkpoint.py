@@ -27,7 +27,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 from orbax.checkpoint import multihost
 
 from transformer.distributed import processes as cluster
-from transformer.distributed.sharding import by_rules, replicated
+from transformer.distributed.sharding import replicated, shardings_for
 from transformer.errors import TransformerError, UsageError
 from transformer.storage import checksums
 from transformer.training import config
@@ -121,7 +121,7 @@ class Checkpoints:
         """Keep the checksums of what was saved, once it is written."""
         with self._writing(step):
             self._manager.wait_until_finished()
-            if cluster.is_first():
+            if cluster.is_main_process():
                 checksums.write(self.folder / str(step), self._checksums(step))
                 for path in self._checksums(step).parent.glob("*.json"):
                     if not (self.folder / path.stem).is_dir():
@@ -156,10 +156,10 @@ class Checkpoints:
 
         Raises TransformerError when all are damaged, or one cannot be read that is not known to be damaged.
         """
-        steps, known = json.loads(cluster.of_first(json.dumps([self.steps(), self._sealed()])))
+        steps, known = json.loads(cluster.from_main_process(json.dumps([self.steps(), self._sealed()])))
         for step in reversed(steps):
             sealed = step in known
-            damage = cluster.of_first((self._damage(step) or "") if cluster.is_first() else "")
+            damage = cluster.from_main_process((self._damage(step) or "") if cluster.is_main_process() else "")
             if not sealed and jax.process_count() > 1 and any(other in known for other in steps if other < step):
                 # To read it would show it, but to each process by itself, and they would not agree.
                 damage = "it has no checksums: the job was killed when it was written"
@@ -199,12 +199,12 @@ class Checkpoints:
         return self.folder.with_name("damaged")
 
     def _set_aside(self, step: int) -> None:
-        if cluster.is_first():
+        if cluster.is_main_process():
             self._damaged.mkdir(exist_ok=True)
             number = next(n for n in range(1, 10**6) if not (self._damaged / f"{step}-{n}").exists())
             (self.folder / str(step)).rename(self._damaged / f"{step}-{number}")
             self._checksums(step).unlink(missing_ok=True)
-        cluster.wait(f"set aside {step}")
+        cluster.barrier(f"set aside {step}")
         self._manager.reload()
 
     def host(self, step: int) -> dict[str, Any]:
@@ -322,13 +322,13 @@ def _note(path: Path) -> dict[str, Any]:
 def save_average(folder: Path, parameters: Any, about: dict[str, Any]) -> None:
     """Averaged parameters, and of which steps, as `average/` of a run; an older average is replaced."""
     beside = folder.with_name(folder.name + ".new")
-    if cluster.is_first():
+    if cluster.is_main_process():
         shutil.rmtree(beside, ignore_errors=True)
-    cluster.wait("room for the average")
+    cluster.barrier("room for the average")
     try:
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save((beside / "parameters").absolute(), parameters)
-        if cluster.is_first():
+        if cluster.is_main_process():
             checksums.write(beside / "parameters", beside / "checksums.json")
             (beside / "average.json").write_text(json.dumps(about, indent=2) + "\n")
             shutil.rmtree(folder, ignore_errors=True)
@@ -337,7 +337,7 @@ def save_average(folder: Path, parameters: Any, about: dict[str, Any]) -> None:
         raise TransformerError(
             f"the average cannot be written to {folder} ({_first_line(error)}); the checkpoints it is of are untouched"
         ) from error
-    cluster.wait("average")
+    cluster.barrier("average")
 
 
 def about_average(folder: Path) -> dict[str, Any] | None:
@@ -376,7 +376,7 @@ def average(trees: list[Any]) -> Any:
 
 def _abstract(tree: Any, mesh: Mesh) -> Any:
     return jax.tree.map(
-        lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree, by_rules(mesh, tree)
+        lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree, shardings_for(mesh, tree)
     )
 
 

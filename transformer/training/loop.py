@@ -119,13 +119,13 @@ def train(
         wished = update.wishes(mesh, own)
         trace = Trace(run.profile, step) if profile else None
         meter = Meter(mesh.size, flops.peak(jax.devices()[0].device_kind))
-        share = len(parallel.own_rows(mesh, parallel.shares(mesh))) / parallel.shares(mesh)
+        share = len(parallel.local_rows(mesh, parallel.row_shards(mesh))) / parallel.row_shards(mesh)
 
         def rows(wanted: int) -> np.ndarray:
-            return parallel.own_rows(mesh, parallel.whole_rows(mesh, wanted, training.accumulate))
+            return parallel.local_rows(mesh, parallel.padded_rows(mesh, wanted, training.accumulate))
 
         stream = supply.stream(prepared.supply, Place(host.epoch, host.position), own=rows)
-        book = Logbook(run, step, training.steps) if cluster.is_first() else NoLogbook()
+        book = Logbook(run, step, training.steps) if cluster.is_main_process() else NoLogbook()
         try:
             while not host.done(training, step, agreed.late):
                 asked = time.perf_counter()

@@ -35,10 +35,10 @@ def shapes(parameters: Any, optimizer: optax.GradientTransformation, *, ema: boo
 
 def begin(parameters: Any, optimizer: optax.GradientTransformation, mesh: Mesh, *, ema: bool = False) -> State:
     """The state before the first update, every array where it lives; no device ever holds the optimizer whole."""
-    lives = parallel.by_rules(mesh, parameters)
+    lives = parallel.shardings_for(mesh, parameters)
     average = {"ema": parallel.put(parameters, lives)} if ema else {}
     parameters = parallel.put(parameters, lives)
-    places = parallel.by_rules(mesh, jax.eval_shape(optimizer.init, parameters))
+    places = parallel.shardings_for(mesh, jax.eval_shape(optimizer.init, parameters))
     optimizer_state = jax.jit(optimizer.init, out_shardings=places)(parameters)
     step = parallel.put(jnp.int32(0), parallel.replicated(mesh))
     return {"step": step, "parameters": parameters, "optimizer": optimizer_state} | average
@@ -140,17 +140,19 @@ def compile_ahead(
 
     Where the rows of a shape do not divide over the mesh, it has as many more, of weight zero.
     """
-    jitted = jax.jit(step, donate_argnums=0, out_shardings=(parallel.by_rules(mesh, state), parallel.replicated(mesh)))
+    jitted = jax.jit(
+        step, donate_argnums=0, out_shardings=(parallel.shardings_for(mesh, state), parallel.replicated(mesh))
+    )
 
     def shapes(bucket: Bucket) -> Batch:
         rows, S, T = bucket
-        of: Any = partial(jax.ShapeDtypeStruct, sharding=parallel.by_rows(mesh))
+        of: Any = partial(jax.ShapeDtypeStruct, sharding=parallel.row_sharding(mesh))
         alignment = of((rows, T, S), jnp.float32) if aligned else None
         source, target = (of((rows, length), jnp.int32) for length in (S, T))
         return Batch(source, target, target, alignment)
 
     nothing = wishes(mesh, Wishes())
-    buckets = [bucket._replace(rows=parallel.whole_rows(mesh, bucket.rows, pieces)) for bucket in buckets]
+    buckets = [bucket._replace(rows=parallel.padded_rows(mesh, bucket.rows, pieces)) for bucket in buckets]
     lowered = [jitted.lower(state, shapes(bucket), nothing) for bucket in buckets]
     # Most of XLA's work has one thread, so shapes share the cores.
     with ThreadPoolExecutor(min(len(lowered), os.cpu_count() or 1)) as pool:
@@ -160,5 +162,5 @@ def compile_ahead(
 
 def wishes(mesh: Mesh, own: Wishes) -> Array:
     """[N, 3], a row for each device: what its process wishes."""
-    wished: Array = parallel.put_each(mesh, np.array(own, np.float32))
+    wished: Array = parallel.put_per_device(mesh, np.array(own, np.float32))
     return wished

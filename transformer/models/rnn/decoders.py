@@ -22,7 +22,7 @@ Carry: TypeAlias = Any
 _glorot = nnx.initializers.glorot_uniform()
 
 
-class Seen(NamedTuple):
+class CrossCache(NamedTuple):
     """What a decoder sees of the source; every leaf leads with B."""
 
     keys: Float[Array, "B S P"]
@@ -37,18 +37,18 @@ def mechanism(model: config.Rnn, memory: int, *, rngs: nnx.Rngs) -> Mechanism | 
 
 
 def look(
-    attention: Mechanism, query: Float[Array, "R T H"], seen: Seen, position: Int[Array, "R T"]
+    attention: Mechanism, query: Float[Array, "R T H"], source: CrossCache, position: Int[Array, "R T"]
 ) -> tuple[Float[Array, "R T M"], Float[Array, "R T S"]]:
     """Context and weights. The hypotheses of a sentence are its queries, so that no memory is copied for each."""
     R, T, H = query.shape
-    B = seen.mask.shape[0]
+    B = source.mask.shape[0]
     context, weights = attention(
         query.reshape(B, R // B * T, H),
-        seen.keys,
-        seen.values,
-        seen.mask[:, None],
+        source.keys,
+        source.values,
+        source.mask[:, None],
         position.reshape(B, R // B * T),
-        seen.mask.sum(-1),
+        source.mask.sum(-1),
     )
     assert weights is not None
     return context.reshape(R, T, -1), weights.reshape(R, T, -1)
@@ -107,38 +107,38 @@ class Luong(nnx.Module):
         self,
         embedded: Float[Array, "R T X"],
         carry: Carry,
-        seen: Seen,
+        source: CrossCache,
         position: Int[Array, "R T"],
         key: PRNGKeyArray | None,
     ) -> tuple[Carry, Any]:
         """All tokens, one after the other: the carry after the last, and what `readout` needs."""
 
-        def step(seen: Seen, carry: Carry, inputs: Any) -> tuple[Carry, Any]:
+        def step(source: CrossCache, carry: Carry, inputs: Any) -> tuple[Carry, Any]:
             projected, position, key = inputs
             states, feed = carry
             states = self.stack(projected, feed, states, key)
             top = states[-1][0].astype(projected.dtype)
             if not self.feeding:
                 return (states, None), top
-            vector, weights = self._attend(top[:, None], seen, position[:, None])
+            vector, weights = self._attend(top[:, None], source, position[:, None])
             return (states, vector[:, 0].astype(feed.dtype)), (vector[:, 0], weights[:, 0])
 
-        return _over_time(step, seen, carry, self.stack.cells[0].project(embedded), position, key, self.remat)
+        return _over_time(step, source, carry, self.stack.cells[0].project(embedded), position, key, self.remat)
 
     def readout(
-        self, embedded: Float[Array, "R T X"], outputs: Any, seen: Seen, position: Int[Array, "R T"]
+        self, embedded: Float[Array, "R T X"], outputs: Any, source: CrossCache, position: Int[Array, "R T"]
     ) -> tuple[Float[Array, "R T D"], Float[Array, "R T S"] | None]:
         """What the output layer reads, and the attention weights."""
         if self.feeding:
             return outputs
-        return (outputs, None) if self.mechanism is None else self._attend(outputs, seen, position)
+        return (outputs, None) if self.mechanism is None else self._attend(outputs, source, position)
 
     def _attend(
-        self, top: Float[Array, "R T H"], seen: Seen, position: Int[Array, "R T"]
+        self, top: Float[Array, "R T H"], source: CrossCache, position: Int[Array, "R T"]
     ) -> tuple[Float[Array, "R T D"], Float[Array, "R T S"]]:
         assert self.mechanism is not None
         assert self.combine is not None
-        context, weights = look(self.mechanism, top, seen, position)
+        context, weights = look(self.mechanism, top, source, position)
         return jnp.tanh(jnp.concatenate([context, top], -1) @ self.combine[...].astype(top.dtype)), weights
 
 
@@ -164,28 +164,28 @@ class Bahdanau(nnx.Module):
         self,
         embedded: Float[Array, "R T X"],
         carry: Carry,
-        seen: Seen,
+        source: CrossCache,
         position: Int[Array, "R T"],
         key: PRNGKeyArray | None,
     ) -> tuple[Carry, Any]:
         """All tokens, one after the other: the carry after the last, and what `readout` needs."""
-        seen = seen._replace(summary=jnp.repeat(seen.summary, len(embedded) // len(seen.summary), 0))
+        source = source._replace(summary=jnp.repeat(source.summary, len(embedded) // len(source.summary), 0))
 
-        def step(seen: Seen, states: Carry, inputs: Any) -> tuple[Carry, Any]:
+        def step(source: CrossCache, states: Carry, inputs: Any) -> tuple[Carry, Any]:
             projected, position, key = inputs
             before = states[-1][0].astype(projected.dtype)
             if self.mechanism is None:
-                context, weights = seen.summary, None
+                context, weights = source.summary, None
             else:
                 context, weights = jax.tree.map(
-                    lambda x: x[:, 0], look(self.mechanism, before[:, None], seen, position[:, None])
+                    lambda x: x[:, 0], look(self.mechanism, before[:, None], source, position[:, None])
                 )
             return self.stack(projected, context, states, key), (before, context, weights)
 
-        return _over_time(step, seen, carry, self.stack.cells[0].project(embedded), position, key, self.remat)
+        return _over_time(step, source, carry, self.stack.cells[0].project(embedded), position, key, self.remat)
 
     def readout(
-        self, embedded: Float[Array, "R T X"], outputs: Any, seen: Seen, position: Int[Array, "R T"]
+        self, embedded: Float[Array, "R T X"], outputs: Any, source: CrossCache, position: Int[Array, "R T"]
     ) -> tuple[Float[Array, "R T D"], Float[Array, "R T S"] | None]:
         """What the output layer reads, t_i = max of the pairs of t~_i, and the attention weights."""
         before, context, weights = outputs
@@ -194,8 +194,8 @@ class Bahdanau(nnx.Module):
 
 
 def _over_time(
-    step: Callable[[Seen, Carry, Any], tuple[Carry, Any]],
-    seen: Seen,
+    step: Callable[[CrossCache, Carry, Any], tuple[Carry, Any]],
+    source: CrossCache,
     carry: Carry,
     projected: Float[Array, "R T G"],
     position: Int[Array, "R T"],
@@ -206,10 +206,10 @@ def _over_time(
     T = projected.shape[1]
     keys = None if key is None else jax.random.split(key, T)
     # What every token sees has its gradient summed over time: in float32, which is as it is outside of the steps.
-    outside = widened(seen)
+    outside = widened(source)
 
     def one(carry: Carry, inputs: Any) -> tuple[Carry, Any]:
-        return step(jax.tree.map(lambda x, own: x.astype(own.dtype), outside, seen), carry, inputs)
+        return step(jax.tree.map(lambda x, own: x.astype(own.dtype), outside, source), carry, inputs)
 
     last, outputs = jax.lax.scan(remat(one, how), carry, (projected.swapaxes(0, 1), position.T, keys))
     return last, jax.tree.map(lambda x: x.swapaxes(0, 1), outputs)

@@ -1,4 +1,4 @@
-"""Recurrent encoder-decoders with and without attention; implements `models.contract.Model`."""
+"""Recurrent encoder-decoders with and without attention; implements `models.interface.Model`."""
 
 from typing import NamedTuple
 
@@ -10,13 +10,13 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from transformer.attention import masks
 from transformer.models.interface import Attentions, Memory
 from transformer.models.rnn import config
-from transformer.models.rnn.decoders import Bahdanau, Carry, Luong, Seen
+from transformer.models.rnn.decoders import Bahdanau, Carry, CrossCache, Luong
 from transformer.nn import recurrent
 from transformer.nn.dropout import dropout
 from transformer.nn.layers import Embedding, Output, keys_for
 
 
-class Final(NamedTuple):
+class FinalState(NamedTuple):
     """What the encoder leaves beside its states."""
 
     start: tuple[recurrent.State, ...]
@@ -59,7 +59,7 @@ class Rnn(nnx.Module):
         summary = jnp.concatenate([direction[0] for direction in last[-1]], -1).astype(states.dtype)
         if self.reverse:
             states = recurrent.reverse_tokens(states, mask)
-        return Memory(states, mask, None, Final(self.bridge(last), summary))
+        return Memory(states, mask, None, FinalState(self.bridge(last), summary))
 
     def decode(
         self,
@@ -73,31 +73,33 @@ class Rnn(nnx.Module):
         embedding_key, decoder_key, readout_key = keys_for(key, 3)
         B, T = target_in.shape
         embedded = dropout(self.embed_target(target_in), self.dropout, embedding_key)
-        seen, carry = self._begin(memory)
+        source, carry = self._begin(memory)
         position = jnp.broadcast_to(jnp.arange(T)[None], (B, T))
-        _, outputs = self.decoder.unroll(embedded, carry, seen, position, decoder_key)
-        hidden, cross = self.decoder.readout(embedded, outputs, seen, position)
+        _, outputs = self.decoder.unroll(embedded, carry, source, position, decoder_key)
+        hidden, cross = self.decoder.readout(embedded, outputs, source, position)
         return dropout(hidden, self.dropout, readout_key), _record(cross) if weights else None
 
-    def start(self, memory: Memory, length: int, beam: int = 1, *, alone: bool = False) -> tuple[Seen, Cache]:
-        """See `Model.start`."""
-        seen, carry = self._begin(memory)
+    def init_cache(
+        self, memory: Memory, length: int, beam: int = 1, *, independent: bool = False
+    ) -> tuple[CrossCache, Cache]:
+        """See `Model.init_cache`."""
+        source, carry = self._begin(memory)
         carry = jax.tree.map(lambda leaf: jnp.repeat(leaf[:, None], beam, 1), carry)
-        return seen, Cache(carry, jnp.zeros(len(memory.states), jnp.int32))
+        return source, Cache(carry, jnp.zeros(len(memory.states), jnp.int32))
 
-    def ready(self) -> None:
-        """See `Model.ready`: there is nothing."""
+    def prepare_for_decoding(self) -> None:
+        """See `Model.prepare_for_decoding`: there is nothing."""
 
     def step(
-        self, tokens: Int[Array, "R"], fixed: Seen, cache: Cache, *, weights: bool = False
+        self, tokens: Int[Array, "R"], cross_cache: CrossCache, cache: Cache, *, weights: bool = False
     ) -> tuple[Float[Array, "R D"], Cache, Attentions | None]:
         """See `Model.step`."""
         R, B = len(tokens), len(cache.position)
         embedded, position = self.embed_target(tokens[:, None]), jnp.repeat(cache.position, R // B)[:, None]
         carry = jax.tree.map(lambda leaf: leaf.reshape(R, *leaf.shape[2:]), cache.carry)
-        carry, outputs = self.decoder.unroll(embedded, carry, fixed, position, None)
+        carry, outputs = self.decoder.unroll(embedded, carry, cross_cache, position, None)
         carry = jax.tree.map(lambda leaf: leaf.reshape(B, R // B, *leaf.shape[1:]), carry)
-        hidden, cross = self.decoder.readout(embedded, outputs, fixed, position)
+        hidden, cross = self.decoder.readout(embedded, outputs, cross_cache, position)
         record = _record(cross) if weights else None
         if record is not None and record.cross is not None:
             record = record._replace(cross=record.cross[:, :, :, 0])
@@ -108,11 +110,11 @@ class Rnn(nnx.Module):
         sentence = jnp.arange(len(parent))[:, None]
         return cache._replace(carry=jax.tree.map(lambda leaf: leaf[sentence, parent], cache.carry))
 
-    def _begin(self, memory: Memory) -> tuple[Seen, Carry]:
+    def _begin(self, memory: Memory) -> tuple[CrossCache, Carry]:
         mechanism = self.decoder.mechanism
         keys = memory.states[..., :0] if mechanism is None else mechanism.project(memory.states)
-        seen = Seen(keys, memory.states, memory.mask, memory.final.summary)
-        return seen, self.decoder.begin(memory.final.start)
+        source = CrossCache(keys, memory.states, memory.mask, memory.final_state.summary)
+        return source, self.decoder.begin(memory.final_state.start)
 
 
 def _record(cross: Array | None) -> Attentions:

@@ -17,7 +17,7 @@ from transformer.nn import layers
 from transformer.nn.dropout import dropout
 
 
-class Fixed(NamedTuple):
+class CrossCache(NamedTuple):
     """What stays the same while a sentence is decoded: keys and values of the memory, one pair a layer."""
 
     keys: tuple[Float[Array, "B H S P"], ...]
@@ -113,7 +113,7 @@ class DecoderLayer(nnx.Module):
         def own(y: Array) -> tuple[Array, Any]:
             new = self.attention.project(y)
             keys, values = (c.at[sentence, :, :, position].set(n) for c, n in zip(cache, new, strict=True))
-            y, weights = self.attention.along(y, keys, values, path, place)
+            y, weights = self.attention.attend_along_beam(y, keys, values, path, place)
             return y, ((keys, values), weights.swapaxes(1, 2))
 
         def cross(y: Array) -> tuple[Array, Any]:
@@ -139,7 +139,7 @@ class DecoderLayer(nnx.Module):
 
 
 class Transformer(nnx.Module):
-    """Encoder and decoder stacks; implements `models.contract.Model`."""
+    """Encoder and decoder stacks; implements `models.interface.Model`."""
 
     def __init__(self, model: config.Transformer, source_vocabulary: int, target_vocabulary: int, *, rngs: nnx.Rngs):
         D, pre = model.width, model.norm == "pre"
@@ -157,10 +157,11 @@ class Transformer(nnx.Module):
         self.encoder_norm = nnx.LayerNorm(D, rngs=rngs) if pre else None
         self.decoder_norm = nnx.LayerNorm(D, rngs=rngs) if pre else None
         self.dropout, self.unroll, self.remat = model.dropout, model.unroll, "none"
-        self.layer: Any = nnx.data(None)  # what `ready` makes
+        self.layer: Any = nnx.data(None)  # what `prepare_for_decoding` makes
 
-    def ready(self) -> None:
-        """See `Model.ready`: the decoder's layers one by one, which a loop would cut out of their stack every time."""
+    def prepare_for_decoding(self) -> None:
+        """See `Model.prepare_for_decoding`: unstacks the decoder's layers, which a loop would otherwise slice at every
+        step."""
         self.layer = nnx.data(layers.unstack(self.decoder))
 
     def encode(self, source: Int[Array, "B S"], key: PRNGKeyArray | None = None, *, weights: bool = False) -> Memory:
@@ -203,8 +204,10 @@ class Transformer(nnx.Module):
         own, cross = (w.swapaxes(0, 1) for w in attention)
         return x, Attentions(memory.attention, own, cross)
 
-    def start(self, memory: Memory, length: int, beam: int = 1, *, alone: bool = False) -> tuple[Fixed, Cache]:
-        """See `Model.start`."""
+    def init_cache(
+        self, memory: Memory, length: int, beam: int = 1, *, independent: bool = False
+    ) -> tuple[CrossCache, Cache]:
+        """See `Model.init_cache`."""
         B, _, D = memory.states.shape
         tokens = jax.ShapeDtypeStruct((B * beam, length, D), memory.states.dtype)
         fixed, cache = [], []
@@ -213,16 +216,16 @@ class Transformer(nnx.Module):
             own = jax.eval_shape(layer.attention.project, tokens)
             cache.append([jnp.zeros((B, of.shape[1], beam, *of.shape[2:]), of.dtype) for of in own])
         (keys, values), (own_keys, own_values) = (tuple(zip(*pairs, strict=True)) for pairs in (fixed, cache))
-        nobody = None if alone else jnp.zeros((B, beam, length), jnp.int32)
-        return Fixed(keys, values, memory.mask), Cache(own_keys, own_values, nobody, jnp.zeros(B, jnp.int32))
+        nobody = None if independent else jnp.zeros((B, beam, length), jnp.int32)
+        return CrossCache(keys, values, memory.mask), Cache(own_keys, own_values, nobody, jnp.zeros(B, jnp.int32))
 
     def step(
-        self, tokens: Int[Array, "R"], fixed: Fixed, cache: Cache, *, weights: bool = False
+        self, tokens: Int[Array, "R"], cross_cache: CrossCache, cache: Cache, *, weights: bool = False
     ) -> tuple[Float[Array, "R D"], Cache, Attentions | None]:
         """See `Model.step`."""
         B, _, N, T, _ = cache.keys[0].shape
         x = self.target_positions(self.embed_target(tokens[:, None]), jnp.repeat(cache.position, N)).reshape(B, N, -1)
-        mask, caches, attention = fixed.mask[:, None, None], [], []
+        mask, caches, attention = cross_cache.mask[:, None, None], [], []
         writer = path = None
         if cache.writer is not None:
             now = jnp.arange(T)[None] == cache.position[:, None]
@@ -232,7 +235,7 @@ class Transformer(nnx.Module):
         for index, layer in enumerate(self.layer or layers.unstack(self.decoder)):
             x, new, used = layer.step(
                 x,
-                (fixed.keys[index], fixed.values[index]),
+                (cross_cache.keys[index], cross_cache.values[index]),
                 mask,
                 (cache.keys[index], cache.values[index]),
                 path,
