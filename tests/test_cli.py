@@ -110,7 +110,7 @@ def test_a_line_longer_than_the_model_is_cut_and_reported(trained, capsys, stdin
     stdin(b"ba\n" + b"ba be bi " * 400 + b"\n")
     assert run("translate", str(trained)) == 0
     assert len(capsys.readouterr().out.split("\n")) == 3
-    assert "1 line(s) longer than 256 tokens were cut (the first is line 2)" in caplog.text
+    assert "lines truncated to 256 tokens: 1 (first: line 2)" in caplog.text
 
 
 def test_evaluate_prints_and_keeps_the_scores(trained, capsys):

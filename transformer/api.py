@@ -237,9 +237,15 @@ def _trained_model(
         name,
         build,
         mesh,
-        Translator(build, tokenizers, settings.model, mesh),
+        Translator(
+            build,
+            tokenizers,
+            mesh,
+            max_length=settings.model.max_length,
+            reach=settings.model.attention.reach,
+        ),
         Scorer(build, mesh, settings.training.loss_chunk),
-        Extractor(build, tokenizers, settings.model, mesh),
+        Extractor(build, tokenizers, mesh, max_length=settings.model.max_length),
     )
 
 

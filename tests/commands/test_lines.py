@@ -73,8 +73,8 @@ def test_translations_begin_with_their_prefixes(trained_run, source, tmp_path):
 
 def test_what_a_prefix_cannot_say_is_told(trained_model, caplog):
     found = trained_model.translate(["ba", "be", "bi"], prefixes=["DE", "DE ÜÜ", "DE " * 40], max_length=9)
-    assert "1 prefix(es) longer than 8 tokens were cut (the first is of line 3)" in caplog.text
-    assert "1 prefix(es) have words or letters that the model does not know" in caplog.text
+    assert "prefixes truncated to 8 tokens: 1 (first: line 3)" in caplog.text
+    assert "words or letters that the model does not know, written as its unknown token: 1 (" in caplog.text
     assert "(the first is of line 2)" in caplog.text
     assert found[2].startswith("DE DE")
     # What comes after a prefix has room, however short the source is.
@@ -87,7 +87,9 @@ def test_a_translation_has_at_most_so_many_tokens(trained_model):
     for most in (1, 2, 4):
         found = trained_model.search([line for line in LINES if line], max_length=most)
         assert max(len(one.tokens) for one in found) <= most - 1
-    with pytest.raises(UsageError, match=r"--max-length=3 leaves no room for --min-length=3 and the end mark"):
+    with pytest.raises(
+        UsageError, match=r"--max-length=3 includes the end-of-sentence token, so it must exceed --min-length=3"
+    ):
         trained_model.search(["ba"], max_length=3, min_length=3)
 
 
@@ -199,7 +201,7 @@ def test_an_ensemble_looks_where_one_member_does(trained_run, corpora, tmp_path)
         together = api.ensemble(order)
         assert together.settings.model.max_length == 24
         (found,) = together.search(["ba be bi"], attention=True)
-        np.testing.assert_allclose(found.looked.sum(-1), 1, rtol=1e-5)
+        np.testing.assert_allclose(found.attention.sum(-1), 1, rtol=1e-5)
 
 
 def test_an_ensemble_is_evaluated_beside_what_the_run_does_by_itself(trained_run, recurrent_run, tmp_path):

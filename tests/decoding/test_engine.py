@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import tiny
 from transformer.config import Attention, Decoding, Mesh, Rnn
-from transformer.decoding.engine import Engine, Job, Places, _sizes
+from transformer.decoding.engine import BatchSlots, Engine, Request, _sizes
 from transformer.distributed import sharding as parallel
 from transformer.models.build import builder, create, split
 from transformer.models.ensemble import Ensemble
@@ -47,13 +47,13 @@ def _louder(tree, random):
     return jax.tree.map(lambda p: p + 0.4 * random.normal(size=p.shape).astype(np.float32), tree)
 
 
-def jobs(count, seed=0):
+def requests(count, seed=0):
     random = np.random.default_rng(seed)
     found = []
     for number in range(count):
         length = int(random.integers(1, 20))
         source = [*random.integers(4, V, length).tolist(), 3]
-        found.append(Job(number, source, 0, int(random.integers(1, 33)), [], number))
+        found.append(Request(number, source, 0, int(random.integers(1, 33)), [], number))
     return found
 
 
@@ -67,21 +67,21 @@ SEARCHES = [
 @pytest.mark.parametrize("settings", SEARCHES, ids=["beam", "greedy", "samples"])
 def test_refilled_batches_give_what_single_sentences_give(engine, settings):
     machine, parameters = engine
-    todo = jobs(60)
+    todo = requests(60)
     together = {
         one.number: one for one in machine.run(parameters, todo, dataclasses.replace(settings, batch=32, workers=1))
     }
     assert sorted(together) == list(range(60))
-    for job in todo[::6]:
-        (alone,) = machine.run(parameters, [job], settings)
-        np.testing.assert_allclose(alone.scores, together[job.number].scores, rtol=1e-4, atol=1e-4)
-        for a, b in zip(alone.tokens, together[job.number].tokens, strict=True):
+    for request in todo[::6]:
+        (alone,) = machine.run(parameters, [request], settings)
+        np.testing.assert_allclose(alone.scores, together[request.number].scores, rtol=1e-4, atol=1e-4)
+        for a, b in zip(alone.tokens, together[request.number].tokens, strict=True):
             assert a[a != 0].tolist() == b[b != 0].tolist()
 
 
 def test_two_threads_give_what_one_gives(engine):
     machine, parameters = engine
-    todo, settings = jobs(60), Decoding(beam=3, batch=16)
+    todo, settings = requests(60), Decoding(beam=3, batch=16)
     one, two = (
         {f.number: f for f in machine.run(parameters, todo, dataclasses.replace(settings, workers=workers))}
         for workers in (1, 2)
@@ -94,14 +94,14 @@ def test_two_threads_give_what_one_gives(engine):
 def test_a_worker_that_fails_is_heard_of(engine):
     machine, _ = engine
     with pytest.raises((TypeError, ValueError, KeyError, AttributeError)):
-        list(machine.run({}, jobs(60), Decoding(workers=2)))
+        list(machine.run({}, requests(60), Decoding(workers=2)))
 
 
 def test_every_job_is_answered_within_its_limits(engine):
     machine, parameters = engine
-    for one in machine.run(parameters, todo := jobs(40, 2), Decoding(beam=2, batch=16)):
+    for one in machine.run(parameters, todo := requests(40, 2), Decoding(beam=2, batch=16)):
         said = one.tokens[0][one.tokens[0] != 0]
-        assert len(said) <= todo[one.number].most
+        assert len(said) <= todo[one.number].max_length
         assert said[-1] == 3
         assert np.isfinite(one.scores[0])
 
@@ -109,9 +109,9 @@ def test_every_job_is_answered_within_its_limits(engine):
 def test_few_programs_are_compiled(engine):
     machine, parameters = engine
     settings = Decoding(beam=2, batch=32, workers=1, min_length=0)
-    list(machine.run(parameters, jobs(80, 5), settings))
+    list(machine.run(parameters, requests(80, 5), settings))
     known = machine.compiled
-    list(machine.run(parameters, jobs(80, 5), settings))
+    list(machine.run(parameters, requests(80, 5), settings))
     assert machine.compiled == known
     assert machine.run(parameters, [], settings) is not None
     assert list(machine.run(parameters, [], settings)) == []
@@ -121,7 +121,7 @@ def test_prefixes_of_many_lengths_share_programs(engine):
     machine, parameters = engine
     known = []
     for length in (3, 5, 16):
-        todo = [job._replace(prefix=[5] * length, most=20) for job in jobs(40, 5)]
+        todo = [request._replace(prefix=[5] * length, max_length=20) for request in requests(40, 5)]
         for one in machine.run(parameters, todo, Decoding(beam=2, batch=16, workers=1)):
             assert one.tokens[0][:length].tolist() == [5] * length
         known.append(machine.compiled)
@@ -130,21 +130,24 @@ def test_prefixes_of_many_lengths_share_programs(engine):
 
 def test_small_batches_are_refilled_before_all_of_them_is_done(engine, monkeypatch):
     machine, parameters = engine
-    free, read = [], Places._read
+    free, read = [], BatchSlots._read
 
-    def watched(places, new, empty):
-        free.append((len(empty), len(places._jobs)))
-        return read(places, new, empty)
+    def watched(slots, new, empty):
+        free.append((len(empty), len(slots._requests)))
+        return read(slots, new, empty)
 
-    monkeypatch.setattr(Places, "_read", watched)
-    list(machine.run(parameters, jobs(60), Decoding(beam=2, batch=16, workers=1)))
+    monkeypatch.setattr(BatchSlots, "_read", watched)
+    list(machine.run(parameters, requests(60), Decoding(beam=2, batch=16, workers=1)))
     assert any(count < size for count, size in free)
 
 
 def test_a_model_of_few_positions_searches():
     graph, parameters = split(create(tiny(width=8, max_length=9), V, V, 3))
     machine = Engine(builder(graph), parallel.make_mesh(Mesh(1)), 9)
-    todo = [job._replace(source=[*job.source[:-1][:8], 3], most=min(job.most, 9)) for job in jobs(40)]
+    todo = [
+        request._replace(source=[*request.source[:-1][:8], 3], max_length=min(request.max_length, 9))
+        for request in requests(40)
+    ]
     assert len(list(machine.run(parameters, todo, Decoding(beam=2, batch=16)))) == 40
 
 

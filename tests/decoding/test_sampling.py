@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from transformer.config import Decoding
-from transformer.decoding.sampling import draw, pick, truncate
+from transformer.decoding.sampling import inverse_transform, sample, truncate
 
 
 def plain(logits, top_k, top_p, min_p):
@@ -53,7 +53,7 @@ def test_draws_come_as_often_as_they_are_likely():
         logp = jnp.broadcast_to(jnp.asarray(np.log(p), jnp.float32), (1, N, 5))
     for temperature in (1.0, 0.5):
         settings = Decoding(samples=N, temperature=temperature)
-        found = np.bincount(np.asarray(draw(logp, jnp.array([3]), jnp.array([2]), settings))[0], minlength=5) / N
+        found = np.bincount(np.asarray(sample(logp, jnp.array([3]), jnp.array([2]), settings))[0], minlength=5) / N
         expected = p ** (1 / temperature) / (p ** (1 / temperature)).sum()
         # Four standard deviations of a binomial.
         assert (np.abs(found - expected) <= 4 * np.sqrt(expected * (1 - expected) / N)).all()
@@ -67,7 +67,7 @@ def test_a_token_is_picked_where_its_share_of_the_sum_lies(V):
     weights[:, 2] += 1e-3
     uniform = random.random(300)
     uniform[:2] = 0.0, np.nextafter(np.float32(1), np.float32(0))
-    found = np.asarray(pick(jnp.asarray(weights, jnp.float32), jnp.asarray(uniform, jnp.float32)))
+    found = np.asarray(inverse_transform(jnp.asarray(weights, jnp.float32), jnp.asarray(uniform, jnp.float32)))
     shares = np.cumsum(weights, 1) / weights.sum(1, keepdims=True)
     rows = np.arange(300)
     assert (weights[rows, found] > 0).all()
@@ -81,7 +81,7 @@ def test_draws_hang_on_seed_sample_and_position_and_not_on_the_batch():
 
     def tokens(seeds, positions):
         rows = jnp.broadcast_to(logp, (len(seeds), 4, 50))
-        return np.asarray(draw(rows, jnp.array(seeds), jnp.array(positions), settings))
+        return np.asarray(sample(rows, jnp.array(seeds), jnp.array(positions), settings))
 
     both = tokens([7, 8], [3, 5])
     np.testing.assert_array_equal(both[:1], tokens([7], [3]))
@@ -120,8 +120,8 @@ def test_log_probabilities_of_samples_are_those_of_scoring(trained_model):
 
 
 def test_decoding_settings_are_hashable_and_say_their_rows():
-    assert Decoding(beam=5).rows == 5
-    assert Decoding(samples=7).rows == 7
-    assert Decoding(beam=1).alone
-    assert not Decoding(beam=2).alone
+    assert Decoding(beam=5).num_hypotheses == 5
+    assert Decoding(samples=7).num_hypotheses == 7
+    assert Decoding(beam=1).independent
+    assert not Decoding(beam=2).independent
     assert hash(dataclasses.replace(Decoding(), beam=3)) != hash(Decoding())

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.conftest import tiny
 from transformer.config import Attention, Decoding, Rnn
 from transformer.decoding import search
-from transformer.decoding.candidates import likeliest
+from transformer.decoding.candidates import topk
 from transformer.decoding.limits import Limits
 from transformer.decoding.penalties import coverage_penalty, length_penalty
 from transformer.models.build import create, split
@@ -61,21 +61,21 @@ class Sure(NamedTuple):
         return cls(GRAPHS[name], louder)
 
 
-def run_search(model, batch, length, settings, least=0, prefix=None):
-    """Everything that has ended: tokens, scores and log-probabilities."""
+def run_search(model, batch, length, settings, min_length=0, prefix=None):
+    """All finished hypotheses: tokens, scores and log-probabilities."""
     source, limits = batch
     B = len(source)
     prefix = jnp.zeros((B, 0), jnp.int32) if prefix is None else jnp.asarray(prefix, jnp.int32)
-    bounds = Limits(jnp.full(B, least, jnp.int32), limits, prefix)
-    ended = _search(model.graph, model.parameters, source, bounds, length, settings)
-    return np.asarray(ended.tokens), np.asarray(ended.scores), np.asarray(ended.logp)
+    bounds = Limits(jnp.full(B, min_length, jnp.int32), limits, prefix)
+    finished = _search(model.graph, model.parameters, source, bounds, length, settings)
+    return np.asarray(finished.tokens), np.asarray(finished.scores), np.asarray(finished.logp)
 
 
 @partial(jax.jit, static_argnums=(0, 4, 5))
 def _search(graph, parameters, source, limits, length, settings):
     model = nnx.merge(graph, parameters)
-    state = search.begin(model, source, limits, jnp.arange(len(source)), length, settings)
-    return search.advance(model, state, jnp.int32(len(source)), settings).hypotheses.ended
+    state = search.init_state(model, source, limits, jnp.arange(len(source)), length, settings)
+    return search.advance(model, state, jnp.int32(len(source)), settings).hypotheses.finished
 
 
 def beams(beam, alpha=0.0, **changes):
@@ -231,7 +231,7 @@ def test_a_least_length_and_a_prefix_are_kept_and_the_best_of_them_found(name):
     prefix = np.array([[5, 4], [0, 0], [6, 0]])
     for seed in range(3):
         model = Sure.of(name, seed)
-        tokens, scores, _ = run_search(model, BATCH, 4, beams(128, 0.6, n_best=1), least=1, prefix=prefix)
+        tokens, scores, _ = run_search(model, BATCH, 4, beams(128, 0.6, n_best=1), min_length=1, prefix=prefix)
         for row, limit in enumerate(LIMITS):
             begin = [token for token in prefix[row].tolist() if token]
             allowed = [s for s in everything(int(limit)) if s[: len(begin)] == begin and len(s) > 1]
@@ -307,7 +307,7 @@ def test_the_likeliest_continuations_are_those_of_a_plain_search(V, K):
     for count in (K, 2 * K):
         order = np.argsort(-every, axis=1, kind="stable")[:, :count]
         expected = np.take_along_axis(every, order, 1)
-        total, parent, token = likeliest(jnp.asarray(before), jnp.asarray(logits), position, limits, count)
+        total, parent, token = topk(jnp.asarray(before), jnp.asarray(logits), position, limits, count)
         np.testing.assert_allclose(total, expected, rtol=1e-5)
         there = np.isfinite(expected)
         np.testing.assert_array_equal((np.asarray(parent) * V + token)[there], order[there])
@@ -315,7 +315,7 @@ def test_the_likeliest_continuations_are_those_of_a_plain_search(V, K):
 
 def test_equal_continuations_come_in_their_order():
     free = Limits(jnp.zeros(1, jnp.int32), jnp.full(1, 9), jnp.zeros((1, 0), jnp.int32))
-    _, parent, token = likeliest(jnp.zeros((1, 2)), jnp.zeros((1, 2, 200)), jnp.zeros(1, jnp.int32), free, 4)
+    _, parent, token = topk(jnp.zeros((1, 2)), jnp.zeros((1, 2, 200)), jnp.zeros(1, jnp.int32), free, 4)
     assert list(zip(parent[0].tolist(), token[0].tolist(), strict=True)) == [(0, 1), (0, 3), (0, 4), (0, 5)]
 
 

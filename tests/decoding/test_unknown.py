@@ -11,7 +11,7 @@ from transformer.commands import workflow
 from transformer.config import Attention, Rnn
 from transformer.data.tokenizers.tokenizer import Tokenizers
 from transformer.data.tokenizers.words import WordTokenizer
-from transformer.decoding.unknown import read_lexicon, spell
+from transformer.decoding.unknown import read_lexicon, replace_unknown
 from transformer.errors import TransformerError, UsageError
 from transformer.special_tokens import EOS, UNK
 
@@ -29,14 +29,14 @@ WEIGHTS = np.array(
 
 def test_an_unknown_word_is_the_source_word_it_looks_at_most_never_a_mark():
     target = [4, UNK, 5, UNK]
-    assert spell(LINE, SOURCE, target, WEIGHTS, WORDS, {}) == "der Zyx sieht Quux"
+    assert replace_unknown(LINE, SOURCE, target, WEIGHTS, WORDS, {}) == "der Zyx sieht Quux"
     padded = np.pad(WEIGHTS, ((0, 2), (0, 3)))
     padded[:, 5:] = 7  # what lies beyond the sentence is never read
-    assert spell(LINE, SOURCE, target, padded, WORDS, {"Quux": "Kwuks", "the": "x"}) == "der Zyx sieht Kwuks"
+    assert replace_unknown(LINE, SOURCE, target, padded, WORDS, {"Quux": "Kwuks", "the": "x"}) == "der Zyx sieht Kwuks"
 
 
 def test_a_known_word_is_never_replaced():
-    assert spell(LINE, SOURCE, [4, 5], WEIGHTS, WORDS, {"the": "wrong"}) == "der sieht"
+    assert replace_unknown(LINE, SOURCE, [4, 5], WEIGHTS, WORDS, {"the": "wrong"}) == "der sieht"
 
 
 def test_a_lexicon_is_pairs_of_words(tmp_path):
@@ -76,8 +76,8 @@ def test_translations_replace_unknown_words_and_say_what_lies_beyond(copying, tm
     model = api.load(tmp_path / "run")
     lines = ["zz", "qq zz ww", "zz zz zz zz zz zz"]
     plain, replaced = model.translate(lines, beam=1), model.translate(lines, beam=1, replace_unknown=True)
-    assert "1 line(s) are longer than the 5 tokens" in caplog.text
-    assert "the first is line 3" in caplog.text
+    assert "lines longer than the 5 tokens of location attention" in caplog.text
+    assert "(--model.attention.positions): 1 (first: line 3)" in caplog.text
     assert any("<unk>" in text for text in plain)
     lexicon = tmp_path / "lexicon"
     lexicon.write_text("zz\tYY\n")
@@ -96,12 +96,12 @@ def test_what_cannot_be_replaced_is_refused(settings, tmp_path):
         )
 
     run = tmp_path / "run"
-    with pytest.raises(UsageError, match="with bpe no word is unknown"):
+    with pytest.raises(UsageError, match="bpe has no unknown words"):
         workflow.train(searching(tokenizer=dataclasses.replace(settings.tokenizer, kind="bpe")), run, "toy")
     no_attention = Rnn(attention=Attention(score="none"), embedding=8, width=8, max_length=32)
-    with pytest.raises(UsageError, match="score=none has none"):
+    with pytest.raises(UsageError, match="score=none"):
         workflow.train(searching(model=no_attention), run, "toy")
     alone = dataclasses.replace(settings.decoding, lexicon="words")
-    with pytest.raises(UsageError, match="lexicon serves"):
+    with pytest.raises(UsageError, match="lexicon has no effect without"):
         workflow.train(dataclasses.replace(settings, decoding=alone), run, "toy")
     assert not run.exists()

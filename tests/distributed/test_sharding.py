@@ -94,8 +94,9 @@ SEARCH = """
 import json
 import sys
 import numpy as np
-from tests.decoding.test_engine import SETTINGS, V, _louder, jobs
-from transformer import models, parallel
+from tests.decoding.test_engine import SETTINGS, V, _louder, requests
+from transformer.distributed import sharding as parallel
+from transformer.models import build as models
 from transformer.config import Decoding, Mesh
 from transformer.decoding.engine import Engine
 
@@ -104,7 +105,7 @@ mesh = parallel.make_mesh(Mesh(*map(int, sys.argv[1:])))
 engine = Engine(models.builder(graph), mesh, 32)
 parameters = _louder(parameters, np.random.default_rng(1))
 parameters = parallel.put(parameters, parallel.shardings_for(mesh, parameters))
-found = engine.run(parameters, jobs(50), Decoding(beam=3, batch=16))
+found = engine.run(parameters, requests(50), Decoding(beam=3, batch=16))
 for one in sorted(found, key=lambda one: one.number):
     print(json.dumps([one.number, one.tokens[0][one.tokens[0] != 0].tolist(), float(one.scores[0])]))
 """

@@ -1,4 +1,4 @@
-"""The attention weights of given sentence pairs, by teacher forcing: the same as while they were written."""
+"""Attention weights of given sentence pairs by teacher forcing, equal to those of the search that wrote the targets."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -11,20 +11,19 @@ from jax.sharding import Mesh
 
 from transformer.alignment.record import Attended, Side
 from transformer.data.tokenizers.tokenizer import Tokenizers
-from transformer.decoding.engine import padded
+from transformer.decoding.engine import padded_length
 from transformer.distributed import sharding as parallel
-from transformer.models.config import SequenceToSequence
 from transformer.models.interface import Model
 from transformer.special_tokens import BOS, EOS
 
 log = logging.getLogger(__name__)
 
 ROWS = 32
-"""Sentence pairs at a time."""
+"""Sentence pairs in a batch."""
 
 
 class Pair(NamedTuple):
-    """A sentence and its translation, as text and as tokens without marks."""
+    """A sentence and its translation, as text and as tokens without special tokens."""
 
     source: str
     target: str
@@ -33,27 +32,22 @@ class Pair(NamedTuple):
 
 
 class Extractor:
-    """Collects attentions with models that `build` makes of parameters; those come with every call."""
+    """Extracts attention weights with models that `build` makes from parameters; every call passes the parameters."""
 
-    def __init__(self, build: Callable[[Any], Model], tokenizers: Tokenizers, model: SequenceToSequence, mesh: Mesh):
-        self.build, self.tokenizers, self.max_length, self.mesh = build, tokenizers, model.max_length, mesh
+    def __init__(self, build: Callable[[Any], Model], tokenizers: Tokenizers, mesh: Mesh, *, max_length: int):
+        self.build, self.tokenizers, self.max_length, self.mesh = build, tokenizers, max_length, mesh
         self._attend = jax.jit(self._attend_batch)
 
     def extract(self, parameters: Any, pairs: Sequence[Pair], first: int = 1) -> list[Attended | None]:
-        """What the model looks at while it writes each translation, in order.
+        """The attention weights of each pair, in order.
 
-        None for a pair with an empty side, and for one longer than the model's limit; the log says how many of those
-        there are, and which is the first, counted from `first`.
+        None for a pair with an empty side, and for one longer than the model's limit; a warning gives the number of the
+        latter and the first of them. `first` is the line number of the first pair.
         """
         lengths = [max(len(pair.source_tokens), len(pair.target_tokens)) + 1 for pair in pairs]
         long = [number for number, length in enumerate(lengths, first) if length > self.max_length]
         if long:
-            log.warning(
-                "%d pair(s) longer than %d tokens were left out (the first is line %d)",
-                len(long),
-                self.max_length,
-                long[0],
-            )
+            log.warning("omitted pairs longer than %d tokens: %d (first: line %d)", self.max_length, len(long), long[0])
         usable = [
             number
             for number, pair in enumerate(pairs)
@@ -61,12 +55,12 @@ class Extractor:
         ]
         order = sorted(usable, key=lambda number: lengths[number])
         rows = parallel.padded_rows(self.mesh, ROWS)
-        found: list[Attended | None] = [None] * len(pairs)
-        for begin in range(0, len(order), rows):
-            numbers = order[begin : begin + rows]
+        attended: list[Attended | None] = [None] * len(pairs)
+        for start in range(0, len(order), rows):
+            numbers = order[start : start + rows]
             longest = lengths[numbers[-1]]
-            # Both sides of one length: a few shapes, not a few times a few.
-            width = padded(longest, self.max_length)
+            # Both sides are padded to the same length, so that few shapes are compiled.
+            width = padded_length(longest, self.max_length)
             source, target = np.zeros((2, rows, width), np.int32)
             for row, number in enumerate(numbers):
                 pair = pairs[number]
@@ -76,11 +70,11 @@ class Extractor:
                 np.asarray, self._attend(parameters, *parallel.put_batch(self.mesh, (source, target)))
             )
             for row, number in enumerate(numbers):
-                found[number] = self._cut(pairs[number], row, weights, first + number)
-        return found
+                attended[number] = self._record(pairs[number], row, weights, first + number)
+        return attended
 
-    def _cut(self, pair: Pair, row: int, weights: dict[str, np.ndarray], line: int) -> Attended:
-        """The record of one pair: its row without the padding."""
+    def _record(self, pair: Pair, row: int, weights: dict[str, np.ndarray], line: int) -> Attended:
+        """The record of one pair: its row of the batch without padding."""
         S, T = len(pair.source_tokens) + 1, len(pair.target_tokens) + 1
 
         def cut(kind: str, rows: int, columns: int) -> np.ndarray | None:

@@ -213,15 +213,15 @@ def _as_json(model: api.TrainedModel, number: int, line: str, hypotheses: Sequen
 def _links(model: api.TrainedModel, line: str, found: Hypothesis) -> str | None:
     """Words aligned by what was looked at while searching, source first, 0-indexed; None where the source was cut."""
     read = model.tokenizers.source.encode(line)
-    if found.looked is None or not found.tokens:
+    if found.attention is None or not found.tokens:
         return ""
-    if len(read) + 1 != found.looked.shape[1]:
+    if len(read) + 1 != found.attention.shape[1]:
         return None
     sides = (
         Side.of(read, line, model.tokenizers.source),
         Side.of(found.tokens, found.text, model.tokenizers.target),
     )
-    _, links = align(Attended(*sides, found.looked[None, None]), Rule())
+    _, links = align(Attended(*sides, found.attention[None, None]), Rule())
     return formats.pharaoh(links)
 
 

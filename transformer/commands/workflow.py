@@ -180,7 +180,13 @@ def make_validation(settings: Config, prepared: Prepared, graph: Any, mesh: Any)
     )
     build = builder(graph)
     scorer = Scorer(build, mesh, settings.training.loss_chunk)
-    translator = Translator(build, prepared.tokenizers, settings.model, mesh)
+    translator = Translator(
+        build,
+        prepared.tokenizers,
+        mesh,
+        max_length=settings.model.max_length,
+        reach=settings.model.attention.reach,
+    )
     count = settings.task.validate_sentences
     sources, references = prepared.validation.sources[:count], prepared.validation.targets[:count]
     greedy = dataclasses.replace(settings.decoding, beam=1, n_best=1, samples=0, mbr="none")

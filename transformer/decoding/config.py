@@ -11,105 +11,111 @@ from transformer.errors import UsageError
 
 @dataclass(frozen=True)
 class Decoding:
-    """Search for translations: a beam, greedily with a beam of 1, or by drawing samples."""
+    """Search for translations: beam search, greedy search (a beam of 1) or sampling."""
 
     beam: Annotated[int, Ge(1)] = 4
-    """Hypotheses kept a sentence; 1 is greedy."""
+    """Hypotheses kept per sentence; 1 is greedy search."""
     normalize: Literal["gnmt", "average", "none"] = "gnmt"
-    """What log-probabilities are divided by, so that length is no blame: gnmt: ((5 + length) / 6) ** length_penalty
-    (Wu et al. 2016, equation 14). average: length ** length_penalty. none: nothing."""
+    """Length normalisation: scores are log-probabilities divided by this, so that longer hypotheses are not penalised.
+    gnmt: ((5 + length) / 6) ** length_penalty (Wu et al. 2016, equation 14). average: length ** length_penalty.
+    none: 1."""
     length_penalty: Annotated[float, Ge(0)] = 0.6
-    """The exponent alpha."""
+    """Exponent of the length normalisation (alpha)."""
     coverage_penalty: Annotated[float, Ge(0)] = 0.0
-    """beta of Wu et al. 2016, equation 14, added to scores: source tokens that were not looked at cost; 0 is off."""
+    """Weight of the coverage penalty (beta of Wu et al. 2016, equation 14), which lowers the score of hypotheses that
+    leave source tokens without attention; 0 disables it."""
     n_best: Annotated[int, Ge(1)] = 1
-    """Translations given for each sentence, best first; of samples all are given."""
+    """Translations returned per sentence, best first; with samples, all of them are returned."""
     min_length: Annotated[int, Interval(ge=0, le=2**31 - 1)] = 0
-    """Fewest tokens of a translation, the end mark not counted."""
+    """Minimum length of a translation in tokens, without the end-of-sentence token."""
     max_ratio: Annotated[float, Ge(0)] = 2.0
-    """Longest translation, as a multiple of the source's length ..."""
+    """Maximum length of a translation as a multiple of the source length; max_extra is added to it."""
     max_extra: Annotated[int, Ge(1)] = 10
-    """... plus this many tokens ..."""
+    """Tokens by which a translation may exceed max_ratio times the source length."""
     max_length: Annotated[int, Ge(0)] = 0
-    """... and at most this many, the end mark included; 0: as many as the model can."""
+    """Absolute maximum length of a translation in tokens, including the end-of-sentence token; 0: the model's limit."""
     samples: Annotated[int, Ge(0)] = 0
-    """Draw so many translations of each sentence in place of searching with a beam."""
+    """Samples drawn per sentence in place of a beam search; 0 disables sampling."""
     temperature: Annotated[float, Ge(0.001)] = 1.0
-    """samples: log-probabilities are divided by it; below 1 is surer, above 1 is wilder."""
+    """Sampling temperature: logits are divided by it; below 1 the distribution is sharper, above 1 flatter."""
     top_k: Annotated[int, Ge(0)] = 0
-    """samples: only from the k likeliest tokens; 0 is all."""
+    """Sampling is restricted to the k most likely tokens; 0 disables it."""
     top_p: Annotated[float, Interval(ge=1e-06, le=1)] = 1.0
-    """samples: only from the likeliest tokens that together have this probability."""
+    """Sampling is restricted to the most likely tokens with this total probability (nucleus sampling); 1 disables
+    it."""
     min_p: Annotated[float, Interval(ge=0, le=1)] = 0.0
-    """samples: only from tokens with at least this share of the likeliest one's probability."""
+    """Sampling is restricted to tokens with at least this fraction of the largest probability; 0 disables it."""
     seed: Annotated[int, Interval(ge=0, le=2**31 - 1)] = 1
-    """samples: of drawing; a sentence's samples depend on it and on the line's number alone."""
+    """Random seed for sampling. Samples depend only on the seed and the line number."""
     mbr: Literal["none", "chrf", "bleu"] = "none"
-    """Of the samples or the n best, order by expected chrF or BLEU against all others (minimum Bayes risk)."""
+    """Minimum Bayes risk: rank the samples or the n best by their mean chrF or BLEU with all of them as references."""
     batch: Annotated[int, Ge(1)] = 64
     """Sentences searched at once."""
     workers: Annotated[int, Interval(ge=0, le=64)] = 0
-    """Threads that search side by side; 0: two on a CPU with more than one core, otherwise one."""
+    """Threads that search in parallel; 0: two on a CPU with more than one core, otherwise one."""
     attention: bool = False
-    """Give with each translation what it looked at."""
+    """Return the attention to the source with each translation."""
     replace_unknown: bool = False
-    """word tokenizers: an unknown word of a translation becomes that of the source which it looks at most, or what
-    the lexicon has for it (Jean 2015; Luong 2015, "Addressing the Rare Word Problem")."""
+    """Replace each unknown word of a translation by the source word with the most attention, or by its translation in
+    the lexicon (Jean 2015; Luong 2015, "Addressing the Rare Word Problem"); for word tokenizers."""
     lexicon: str = ""
-    """replace_unknown: a file of source words and their translations, a pair a line, parted by a tab."""
+    """File of source words and their translations for replace_unknown: one pair on each line, separated by a tab."""
 
     @property
-    def given(self) -> int:
-        """Translations given for each sentence."""
+    def num_returned(self) -> int:
+        """Translations returned per sentence."""
         return self.samples or self.n_best
 
     @property
-    def rows(self) -> int:
-        """Hypotheses that grow side by side for each sentence."""
+    def num_hypotheses(self) -> int:
+        """K, the hypotheses extended in parallel per sentence."""
         return self.samples or self.beam
 
     @property
-    def alone(self) -> bool:
-        """Each hypothesis grows by itself: samples, or a greedy search."""
+    def independent(self) -> bool:
+        """Hypotheses are extended independently of each other: sampling or greedy search."""
         return self.samples > 0 or self.beam == 1
 
     @property
-    def looks(self) -> bool:
-        """The attention to the source is wanted."""
+    def needs_attention(self) -> bool:
+        """The search needs the attention to the source."""
         return self.attention or self.replace_unknown or self.coverage_penalty > 0
 
 
 def check(search: Decoding, tokenizer: str, attention: Attention | None, flags: str = "--decoding.") -> None:
-    """Refuse a search whose settings do not go together, or not with the model.
+    """Refuse settings of a search that contradict each other, the tokenizer or the model.
 
     Args:
-        search: to be checked.
-        tokenizer: its kind.
-        attention: of the model to the source; None where it has no such setting.
-        flags: what the names of the search's settings begin with where the user gives them.
+        search: the settings to check.
+        tokenizer: kind of the tokenizer.
+        attention: the model's attention to the source; None if the model has no such setting.
+        flags: prefix of the search's flags on the command line.
 
-    Raises UsageError.
+    Raises:
+        UsageError: names the flag to change.
     """
     if search.lexicon and not search.replace_unknown:
-        raise UsageError(f"{flags}lexicon serves {flags}replace-unknown, which is not given")
+        raise UsageError(f"{flags}lexicon has no effect without {flags}replace-unknown: add it or remove the lexicon")
     if search.replace_unknown and tokenizer != "word":
-        raise UsageError(f"{flags}replace-unknown is for --tokenizer.kind=word: with {tokenizer} no word is unknown")
-    if search.looks and attention is not None and attention.score == "none":
+        raise UsageError(f"{flags}replace-unknown needs --tokenizer.kind=word: {tokenizer} has no unknown words")
+    if search.needs_attention and attention is not None and attention.score == "none":
         flag = next(name for name in ("replace_unknown", "coverage_penalty", "attention") if getattr(search, name))
         raise UsageError(
-            f"{flags}{flag.replace('_', '-')} goes by the attention, and --model.attention.score=none has none"
+            f"{flags}{flag.replace('_', '-')} needs attention, but the model has none (--model.attention.score=none)"
         )
-    if search.n_best > search.rows:
+    if search.n_best > search.num_hypotheses:
         flag = "samples" if search.samples else "beam"
-        raise UsageError(f"{flags}n-best={search.n_best} of {flags}{flag}={search.rows}: raise the latter")
-    drawing = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
-    given = next((name for name, off in drawing.items() if getattr(search, name) != off), None)
-    if given is not None and not search.samples:
-        raise UsageError(f"{flags}{given.replace('_', '-')} is of sampling: give {flags}samples too")
+        raise UsageError(
+            f"{flags}n-best={search.n_best} exceeds {flags}{flag}={search.num_hypotheses}: raise {flags}{flag}"
+        )
+    defaults = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
+    changed = next((name for name, default in defaults.items() if getattr(search, name) != default), None)
+    if changed is not None and not search.samples:
+        raise UsageError(f"{flags}{changed.replace('_', '-')} applies to sampling only: add {flags}samples")
     if search.max_length and search.max_length <= search.min_length:
         raise UsageError(
-            f"{flags}max-length={search.max_length} leaves no room for {flags}min-length={search.min_length} and the "
-            "end mark"
+            f"{flags}max-length={search.max_length} includes the end-of-sentence token, so it must exceed "
+            f"{flags}min-length={search.min_length}"
         )
     if search.mbr != "none" and search.samples < 2 and search.n_best < 2:
-        raise UsageError(f"{flags}mbr chooses among several: give {flags}samples or {flags}n-best")
+        raise UsageError(f"{flags}mbr needs at least two candidates: raise {flags}samples or {flags}n-best")

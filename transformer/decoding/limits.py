@@ -1,4 +1,4 @@
-"""What a search may say at each position."""
+"""Constraints on translations: minimum and maximum lengths, and given prefixes."""
 
 from typing import NamedTuple
 
@@ -10,29 +10,29 @@ from transformer.special_tokens import BOS, EOS, PAD
 
 
 class Limits(NamedTuple):
-    """Bounds on the translations of a batch, sentence by sentence."""
+    """Bounds on the translations of a batch, one for each sentence."""
 
-    least: Int[Array, "B"]
-    """Tokens before which the end mark is not said."""
-    most: Int[Array, "B"]
-    """Tokens, the end mark included; the end is forced there."""
+    min_length: Int[Array, "B"]
+    """Fewest tokens before the EOS token."""
+    max_length: Int[Array, "B"]
+    """Most tokens, including the EOS token, which is forced at this length."""
     prefix: Int[Array, "B P"]
-    """Tokens that every translation begins with; padding leaves the choice to the search."""
+    """Tokens that every translation begins with; padding leaves the token free."""
 
 
 def forced(position: Int[Array, "B"], limits: Limits) -> Int[Array, "B"]:
-    """The one token that must be said at a position, or PAD: the limit goes before the prefix."""
+    """The only allowed token at a position, or PAD if the token is free. The maximum length precedes the prefix."""
     token, P = jnp.full_like(position, PAD), limits.prefix.shape[1]
     if P:
-        said = jnp.take_along_axis(limits.prefix, jnp.minimum(position, P - 1)[:, None], 1)[:, 0]
-        token = jnp.where(position < P, said, PAD)
-    return jnp.where(position >= limits.most - 1, EOS, token)
+        given = jnp.take_along_axis(limits.prefix, jnp.minimum(position, P - 1)[:, None], 1)[:, 0]
+        token = jnp.where(position < P, given, PAD)
+    return jnp.where(position >= limits.max_length - 1, EOS, token)
 
 
 def allowed(tokens: Int[Array, "#B N"], position: Int[Array, "B"], limits: Limits) -> Bool[Array, "B N"]:
-    """Which tokens may be said next. Padding and the begin mark never are; a forced token alone, whatever it is."""
+    """Which tokens are allowed at a position: a forced token alone, whatever it is, otherwise all but PAD and BOS."""
     token = forced(position, limits)[:, None]
-    free = (tokens != PAD) & (tokens != BOS) & ((tokens != EOS) | (position >= limits.least)[:, None])
+    free = (tokens != PAD) & (tokens != BOS) & ((tokens != EOS) | (position >= limits.min_length)[:, None])
     return jnp.where(token == PAD, free, tokens == token)
 
 
@@ -41,7 +41,7 @@ def log_probabilities(
 ) -> Float[Array, "B K V"]:
     """Log-probabilities of the next token, -inf where it is not allowed.
 
-    Probabilities are not renormalised over what is allowed.
+    Probabilities are not renormalised over the allowed tokens.
     """
-    may = allowed(jnp.arange(logits.shape[-1])[None], position, limits)
-    return jnp.where(may[:, None], jax.nn.log_softmax(logits.astype(jnp.float32)), -jnp.inf)
+    valid = allowed(jnp.arange(logits.shape[-1])[None], position, limits)
+    return jnp.where(valid[:, None], jax.nn.log_softmax(logits.astype(jnp.float32)), -jnp.inf)

@@ -1,4 +1,4 @@
-"""Minimum Bayes risk: the translation that is most like all others that the model would give."""
+"""Minimum Bayes risk: the candidate with the highest expected utility under the model."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from sacrebleu.metrics.chrf import CHRF
 
 
 def expected_utility(texts: Sequence[str], utility: Literal["chrf", "bleu"]) -> np.ndarray:
-    """Mean utility of each text, all of them being references in turn (Kumar and Byrne 2004; Eikema and Aziz 2020).
+    """Mean utility of each text, with every text as a reference (Kumar and Byrne 2004; Eikema and Aziz 2020).
 
-    Of samples this estimates the expectation under the model; a text that was drawn twice counts twice. Of the n best
-    all count alike.
+    Over samples this estimates the expectation under the model; a text sampled twice counts twice. Over the n best
+    hypotheses, all have equal weight.
 
     Args:
         texts: translations of one sentence.

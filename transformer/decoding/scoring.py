@@ -1,4 +1,4 @@
-"""Log-probabilities of given translations, by teacher forcing: validation loss, perplexity, and scores."""
+"""Log-probabilities of given translations by teacher forcing, for validation loss, perplexity and scores."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -17,24 +17,25 @@ from transformer.nn.losses import cross_entropy
 
 
 class SentenceScores(NamedTuple):
-    """One number a sentence, in the order of the examples."""
+    """Log-probabilities of N sentences, in the order of the examples."""
 
     logp: np.ndarray
-    """[N] log-probability of the target, end mark included, in nats; NaN where the model takes no such length."""
+    """[N] log-probability of the target including its EOS token, in nats; NaN if it exceeds the model's length."""
     tokens: np.ndarray
-    """[N] target tokens, end mark included."""
+    """[N] target tokens, including the EOS token."""
     each: list[np.ndarray]
-    """N arrays: log-probability of every token, the end mark the last."""
+    """N arrays: the log-probability of every token, the EOS token last."""
 
     @property
     def loss(self) -> float:
-        """Mean negative log-likelihood of a scored token, in nats; its exponential is the perplexity."""
+        """Mean negative log-likelihood of the scored tokens, in nats; its exponential is the perplexity."""
         scored = np.isfinite(self.logp)
         return float(-self.logp[scored].sum() / max(1, self.tokens[scored].sum()))
 
 
 class Scorer:
-    """Scores with models that `build` makes of parameters; those come with every call, so training can share it."""
+    """Scores with models that `build` makes from parameters; every call passes the parameters, so training can share
+    it."""
 
     def __init__(self, build: Callable[[Any], Model], mesh: Mesh, chunk: int):
         def nll(parameters: Any, batch: Batch) -> jax.Array:
@@ -45,7 +46,7 @@ class Scorer:
         self._nll, self._mesh = jax.jit(nll, out_shardings=parallel.replicated(mesh)), mesh
 
     def score(self, parameters: Any, examples: Examples, plan: Sequence[tuple[Bucket, np.ndarray]]) -> SentenceScores:
-        """Log-probability of each example; `plan` is what `data.batches.fixed` made of them."""
+        """Log-probability of each example; `plan` is the result of `data.batching.batches.fixed` for the examples."""
         lengths = np.asarray(examples.target_lengths)
         each = [np.zeros(0)] * len(lengths)
         for bucket, ids in plan:
@@ -54,4 +55,4 @@ class Scorer:
             logp = -np.asarray(self._nll(parameters, batch))
             for row, number in enumerate(ids):
                 each[number] = logp[row, : lengths[number]]
-        return SentenceScores(np.array([one.sum(dtype=np.float64) for one in each]), lengths, each)
+        return SentenceScores(np.array([tokens.sum(dtype=np.float64) for tokens in each]), lengths, each)

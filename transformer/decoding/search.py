@@ -1,4 +1,4 @@
-"""The state of a batch of sentences in the middle of a search, and one step further; no model is known here.
+"""The state of a search over a batch of sentences, and its steps, for any model.
 
 Letters: B sentences, K hypotheses of each, T target length, S source length, V vocabulary, R = B x K rows of a model.
 """
@@ -18,8 +18,10 @@ from transformer.special_tokens import BOS
 
 
 class State(NamedTuple):
-    """Sentences being translated, each at its own position. Every leaf leads with B, so that a sentence can take the
-    place of another one that is done."""
+    """Sentences in translation, each at its own position.
+
+    B is the first axis of every leaf, so that a new sentence can replace one that is done.
+    """
 
     limits: Limits
     hypotheses: Hypotheses
@@ -27,7 +29,7 @@ class State(NamedTuple):
     cache: Cache
 
 
-def begin(
+def init_state(
     model: Model,
     source: Int[Array, "B S"],
     limits: Limits,
@@ -35,50 +37,49 @@ def begin(
     length: int,
     settings: Decoding,
 ) -> State:
-    """Sentences read, and nothing said yet.
+    """Encode the sources; all hypotheses are empty.
 
     Args:
         model: any model.
         source: padded sources.
         limits: bounds on the translations.
-        seed: of each sentence's own sampling.
-        length: T, room for so many tokens; `most` may be beyond it, see `going`.
+        seed: random seed of each sentence's samples.
+        length: T, the capacity of the arrays in tokens; `limits.max_length` may exceed it, see `advance`.
         settings: of the search.
     """
-    B, K = source.shape[0], settings.rows
+    B, K = source.shape[0], settings.num_hypotheses
     memory = model.encode(source)
-    fixed, cache = model.init_cache(memory, length, K, independent=settings.alone)
-    mask = memory.mask if settings.looks else None
-    nothing = hypotheses.empty(B, K, length, seed, mask, alike=not settings.alone)
-    return State(limits, nothing, fixed, cache)
+    fixed, cache = model.init_cache(memory, length, K, independent=settings.independent)
+    mask = memory.mask if settings.needs_attention else None
+    return State(limits, hypotheses.empty(B, K, length, seed, mask, independent=settings.independent), fixed, cache)
 
 
 def step(model: Model, state: State, settings: Decoding) -> State:
-    """One token more for every hypothesis of every sentence that is not done."""
-    known = state.hypotheses
-    B, K, _ = known.tokens.shape
-    before = jnp.maximum(known.position - 1, 0)[:, None, None]
-    last = jnp.take_along_axis(known.tokens, before, 2)[:, :, 0]
-    last = jnp.where((known.position == 0)[:, None], BOS, last)
-    hidden, cache, attention = model.step(last.reshape(B * K), state.fixed, state.cache, weights=settings.looks)
+    """Extend every hypothesis of every unfinished sentence by one token."""
+    old = state.hypotheses
+    B, K, _ = old.tokens.shape
+    previous = jnp.maximum(old.position - 1, 0)[:, None, None]
+    last = jnp.take_along_axis(old.tokens, previous, 2)[:, :, 0]
+    last = jnp.where((old.position == 0)[:, None], BOS, last)
+    hidden, cache, weights = model.step(last.reshape(B * K), state.fixed, state.cache, weights=settings.needs_attention)
     logits = model.output(hidden).reshape(B, K, -1)
-    looked = None
-    if attention is not None and attention.cross is not None:
-        looked = attention.cross.mean((1, 2)).reshape(B, K, -1)  # over layers and heads
-    grown, parent = (sampling if settings.alone else beam).grow(known, logits, looked, state.limits, settings)
+    attention = None
+    if weights is not None and weights.cross is not None:
+        attention = weights.cross.mean((1, 2)).reshape(B, K, -1)  # over layers and heads
+    extend = sampling.extend if settings.independent else beam.extend
+    extended, parent = extend(old, logits, attention, state.limits, settings)
     if parent is not None:
         cache = model.reorder(cache, parent)
-    return State(state.limits, grown, state.fixed, cache)
+    return State(state.limits, extended, state.fixed, cache)
 
 
-def advance(model: Model, state: State, enough: Int[Array, ""], settings: Decoding) -> State:
-    """Go on until at least `enough` sentences are done, or one that is not has filled its room of T tokens."""
-
+def advance(model: Model, state: State, target: Int[Array, ""], settings: Decoding) -> State:
+    """Step until at least `target` sentences are done, or an unfinished one fills the capacity of T tokens."""
     model.prepare_for_decoding()
 
-    def going(state: State) -> Bool[Array, ""]:
-        known = state.hypotheses
-        room = jnp.all(known.done | (known.position < known.tokens.shape[2]))
-        return (known.done.sum() < enough) & room
+    def running(state: State) -> Bool[Array, ""]:
+        current = state.hypotheses
+        fits = jnp.all(current.done | (current.position < current.tokens.shape[2]))
+        return (current.done.sum() < target) & fits
 
-    return jax.lax.while_loop(going, lambda state: step(model, state, settings), state)
+    return jax.lax.while_loop(running, lambda state: step(model, state, settings), state)

@@ -1,7 +1,7 @@
-"""Unknown words of a translation, replaced by way of the attention.
+"""Replacement of unknown words in a translation by attention.
 
-Each becomes what a lexicon gives for the source word that was looked at most, or else that word itself (Jean 2015,
-section 3.3; Luong 2015, "Addressing the Rare Word Problem", section 3).
+Each unknown word is replaced by the lexicon's translation of the source word with the most attention, or by that word
+itself (Jean 2015, section 3.3; Luong 2015, "Addressing the Rare Word Problem", section 3).
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,10 @@ from transformer.special_tokens import UNK
 
 
 def read_lexicon(path: Path) -> dict[str, str]:
-    """Words and their translations, a pair a line, parted by a tab.
+    """Words and their translations, one pair on each line, separated by a tab.
 
     Raises:
-        TransformerError: the file cannot be read, a line is no pair, or a word has two translations.
+        TransformerError: the file cannot be read, a line is not a pair, or a word has two translations.
     """
     lexicon: dict[str, str] = {}
     for number, line in enumerate(stream_lines(path), 1):
@@ -32,7 +32,7 @@ def read_lexicon(path: Path) -> dict[str, str]:
     return lexicon
 
 
-def spell(
+def replace_unknown(
     line: str,
     source: Sequence[int],
     target: Sequence[int],
@@ -40,22 +40,22 @@ def spell(
     tokenizers: Tokenizers,
     lexicon: Mapping[str, str],
 ) -> str:
-    """A translation as text, every unknown word replaced.
+    """A translation as text, with every unknown word replaced.
 
     Args:
         line: the source as text.
-        source: its tokens, with the end mark.
-        target: the translation's tokens, without marks.
-        weights: of the attention to the source, for each token of the translation.
-        tokenizers: of words.
-        lexicon: translations of source words; a word that it lacks is copied.
+        source: its tokens, including the EOS token.
+        target: the translation's tokens, without special tokens.
+        weights: attention of each token of the translation to the source.
+        tokenizers: word tokenizers.
+        lexicon: translations of source words; a word without an entry is copied.
     """
     words, numbers = tokenizers.source.split_words(line), np.array(tokenizers.source.word_ids(source))
-    # Marks are looked at, too, but stand for no word.
-    looked_at = np.where(numbers < 0, -np.inf, weights[:, : len(source)]).argmax(-1)
-    said = tokenizers.target.pieces(target)
-    for place, token in enumerate(target):
+    # Special tokens receive attention too, but belong to no word.
+    most_attended = np.where(numbers < 0, -np.inf, weights[:, : len(source)]).argmax(-1)
+    pieces = tokenizers.target.pieces(target)
+    for t, token in enumerate(target):
         if token == UNK:
-            word = words[numbers[looked_at[place]]]
-            said[place] = lexicon.get(word, word)
-    return " ".join(said)
+            word = words[numbers[most_attended[t]]]
+            pieces[t] = lexicon.get(word, word)
+    return " ".join(pieces)
