@@ -22,6 +22,7 @@ from transformer.alignment.select import all_links, name, rank
 from transformer.api import TrainedModel
 from transformer.data.corpora import corpus
 from transformer.data.corpora.corpus import Corpus
+from transformer.data.corpora.load import load_corpora
 from transformer.storage.files import write_json
 from transformer.training.run_directory import Run
 
@@ -66,7 +67,7 @@ def rates(found: list[Links], part: Corpus) -> Rates:
 def baselines(settings: Any, test: Corpus) -> Iterator[tuple[str, list[Links]]]:
     """The diagonal, IBM Model 1 of the models' own training pairs, and what one link a word can reach at all."""
     yield "the diagonal", [diagonal(*pair) for pair in zip(test.sources, test.targets, strict=True)]
-    train = corpus.load(settings.data).train
+    train = load_corpora(settings.data).train
     model = Ibm1(train.sources, train.targets)
     yield "IBM Model 1", [model.align(*pair) for pair in zip(test.sources, test.targets, strict=True)]
     yield (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from transformer.data.corpora import corpus
+from transformer.data.corpora.load import load_corpora
 from transformer.study import variants
 from transformer.study.comparisons import Comparison
 from transformer.study.results import Results, corpus_digest, unpack
@@ -31,7 +31,7 @@ def table(before: str) -> Table:
     study, results = variants.load(HERE), Results(HERE / "results.json")
     names = {f"{before}{name}" for pair in PAIRS for name in (pair.system, pair.baseline)}
     trials = [one for one in variants.trials(study) if one.variant in names]
-    test = corpus.load(trials[0].settings.data).test
+    test = load_corpora(trials[0].settings.data).test
     assert test is not None
     words = np.array([len(source.split()) for source in test.sources])
     counts: dict[str, list[np.ndarray]] = {}

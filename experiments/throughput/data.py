@@ -145,11 +145,11 @@ def measure(pairs: int, folder: Path) -> dict[str, Any]:
     result: dict[str, Any] = {"pairs": pairs, "cores": os.cpu_count()}
     try:
         from transformer.data import examples
-        from transformer.data.corpora import corpus
+        from transformer.data.corpora.load import load_corpora
         from transformer.tasks.translation.prepare import _supply, _tokenizers
 
         with part(result, "text"):
-            corpora = corpus.load(settings.data)
+            corpora = load_corpora(settings.data)
         with part(result, "tokenizer"):
             tokenizers = _tokenizers(settings.tokenizer, "none", corpora.train, cache)
         with part(result, "examples"):

@@ -83,7 +83,7 @@ def pairs(task: Task, settings: Config) -> Corpus:
     """What is to be aligned."""
     if task.files is None:
         folder, languages = Run(task.run).data, settings.data.languages
-        if task.split != "test" and not corpus.there(folder, task.split, languages):
+        if task.split != "test" and not corpus.exists(folder, task.split, languages):
             raise UsageError(f"--split={task.split}: {task.run} has no such set")
         return corpus.read_or_validation(folder, task.split, languages)
     source = task.files[0]

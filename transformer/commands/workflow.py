@@ -20,10 +20,10 @@ from transformer.alignment.task import Task
 from transformer.api import Trained
 from transformer.config import Config, to_json
 from transformer.data.batching import batches
-from transformer.data.corpora import corpus, sources
+from transformer.data.corpora import corpus
 from transformer.data.corpora.corpus import Corpus
 from transformer.data.corpora.files import read_parallel
-from transformer.data.corpora.sources import TFDS, Tfds
+from transformer.data.corpora.sources import TFDS, TfdsSplit, find_sources
 from transformer.decoding.scoring import Scorer
 from transformer.decoding.translator import Translator
 from transformer.distributed import processes as cluster
@@ -158,9 +158,9 @@ def prepare_data(settings: Config) -> None:
     It is kept in the cache, where `train` finds it; downloads and tokenising are gone on with after an interruption."""
     check.everything(settings)
     settings = with_absolute_paths(settings)
-    for source in sources.find(settings.data):
+    for source in find_sources(settings.data):
         for one in source if isinstance(source, list) else [source]:
-            if isinstance(one, Tfds):
+            if isinstance(one, TfdsSplit):
                 one.download()
     began, plain = time.perf_counter(), dataclasses.replace(settings.tokenizer, sampling=0.0)
     prepared = prepare(dataclasses.replace(settings, tokenizer=plain), None)
@@ -224,7 +224,7 @@ def evaluate(
     else:
         folder = Run(run).data
         sets = [corpus.read_or_validation(folder, split, languages)]
-        if split == "test" and corpus.there(folder, "unseen", languages):
+        if split == "test" and corpus.exists(folder, "unseen", languages):
             sets.append(corpus.read(folder, "unseen", languages))
     told = [part.sources for part in sets], [part.targets for part in sets]
     digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()

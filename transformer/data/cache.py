@@ -1,4 +1,4 @@
-"""Folders of the cache: those that processes share, made once by whoever comes first, and those of one process."""
+"""Folders of the cache: shared between processes and made once, or private to a process."""
 
 import shutil
 import uuid
@@ -13,50 +13,51 @@ from transformer.storage.locks import file_lock
 T = TypeVar("T")
 
 
-def entry(
+def cached_folder(
     folder: Path, read: Callable[[Path], T | None], make: Callable[[Path], None], cache: str, *, resumes: bool
 ) -> T:
-    """What a folder holds, which appears whole or not at all.
+    """Read a folder of the cache, which is made first if it does not exist. It appears complete or not at all.
 
     Args:
-        folder: in the cache; its name stands for all that its content was made from.
-        read: gives the content, or None where the folder is missing or damaged; then it is made anew.
-        make: fills a folder, given another name until it is full. Of the processes that want it one does, and the
-            others wait for it.
+        folder: in the cache; its name is a hash of everything that its content is made from.
+        read: returns the content, or None if the folder is missing or damaged; then it is made anew.
+        make: fills a folder, which has a temporary name until it is complete. If several processes need the folder,
+            one makes it and the others wait.
         cache: the cache, for messages.
-        resumes: `make` goes on with what an interrupted one left; otherwise that is removed.
+        resumes: whether `make` resumes from what an interrupted call left; otherwise that is removed.
 
-    Raises TransformerError where the cache cannot be written.
+    Raises:
+        TransformerError: the cache cannot be written.
     """
-    if (found := read(folder)) is not None:
-        return found
+    if (content := read(folder)) is not None:
+        return content
     unfinished = folder.with_name(f".{folder.name}")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # The lock stays: removed, it could be another's that was just made.
+        # The lock file is not removed: another process may just have created and locked it.
         with file_lock(folder.with_name(f"{folder.name}.lock"), wait=True):
-            if (found := read(folder)) is None:
+            if (content := read(folder)) is None:
                 if not resumes:
                     shutil.rmtree(unfinished, ignore_errors=True)
                 unfinished.mkdir(exist_ok=True)
                 make(unfinished)
                 shutil.rmtree(folder, ignore_errors=True)
                 unfinished.rename(folder)
-                found = read(folder)
+                content = read(folder)
     except OSError as error:
         raise TransformerError(
             f"--data.cache={cache} cannot be written ({error.strerror or error}): name another folder"
         ) from error
-    if found is None:
+    if content is None:
         raise TransformerError(f"{folder}: damaged as soon as it was written; name another --data.cache")
-    return found
+    return content
 
 
-class Scratch:
-    """A folder of this process alone, removed when it is closed; if the process is killed, by the next one."""
+class TemporaryFolder:
+    """A folder of this process, removed by `close`, or by a later process if this one is killed."""
 
     def __init__(self, parent: Path) -> None:
-        """Raises OSError where there can be none in `parent`."""
+        """Create a folder in `parent`, and remove those of processes that have ended. Raises OSError."""
         parent.mkdir(parents=True, exist_ok=True)
         with file_lock(parent / "lock", wait=True):
             for other in parent.iterdir():
@@ -66,9 +67,10 @@ class Scratch:
                             shutil.rmtree(other, ignore_errors=True)
             self.path = parent / uuid.uuid4().hex
             self.path.mkdir()
-            self._held = ExitStack()
-            self._held.enter_context(file_lock(self.path))
+            self._lock = ExitStack()
+            self._lock.enter_context(file_lock(self.path))
 
     def close(self) -> None:
+        """Remove the folder."""
         shutil.rmtree(self.path, ignore_errors=True)
-        self._held.close()
+        self._lock.close()

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transformer.data import shards
-from transformer.data.cache import entry
+from transformer.data.cache import cached_folder
 from transformer.data.corpora.corpus import Corpus
 from transformer.data.corpora.text import digest
 from transformer.data.shards import SIDES, Plain, Rows, closed
@@ -112,7 +112,7 @@ def build(
     def make(unfinished: Path) -> None:
         shards.make(unfinished, job, tokenizers, f"tokenising {corpus.name}")
 
-    examples = entry(folder, _open, make, str(cache), resumes=True)
+    examples = cached_folder(folder, _open, make, str(cache), resumes=True)
     reason = f"longer than {flag}={max_length}"
     if examples.dropped:
         examples = replace(examples, dropped={reason: sum(examples.dropped.values())})

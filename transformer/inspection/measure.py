@@ -15,8 +15,8 @@ from transformer.config import Config
 from transformer.data import examples
 from transformer.data.batching.buckets import BLOCK, blocks
 from transformer.data.batching.plan import Plan
-from transformer.data.corpora import sources
 from transformer.data.corpora.corpus import Corpus
+from transformer.data.corpora.sources import find_sources
 from transformer.data.examples import Examples
 from transformer.data.tokenizers.tokenizer import Tokenizers
 from transformer.inspection import text
@@ -193,7 +193,7 @@ def mixture(prepared: Prepared, plan: Plan, settings: Config) -> list[Figures]:
     through them, and their share of it."""
     sizes = _sizes(plan, len(prepared.examples))
     taken = [size * share.passes for size, share in zip(sizes, plan.shares, strict=True)]
-    names = [source.name for source in sources.find(settings.data).train]
+    names = [source.name for source in find_sources(settings.data).train]
     parts = zip(names, prepared.corpora.parts, sizes, plan.shares, taken, strict=True)
     return [
         {"name": name, "pairs": pairs, "examples": size, "passes": share.passes, "share": _share(count, sum(taken))}

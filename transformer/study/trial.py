@@ -79,7 +79,7 @@ def _result(trial: Trial, folder: Path) -> dict[str, Any]:
     languages = trial.settings.data.languages
     rule = best_rule(model, run)
     found = {}
-    for part in (corpus.read(run.data, s, languages) for s in SETS if corpus.there(run.data, s, languages)):
+    for part in (corpus.read(run.data, s, languages) for s in SETS if corpus.exists(run.data, s, languages)):
         found[part.name] = evaluated = report.evaluate(model, part, run.report, tokenize=trial.tokenize)
         print(report.show(evaluated))
         hypotheses = evaluated.pop("hypotheses")

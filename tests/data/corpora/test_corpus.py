@@ -7,6 +7,7 @@ import pytest
 from transformer import config
 from transformer.data.corpora import corpus
 from transformer.data.corpora import files as text_files
+from transformer.data.corpora.load import load_corpora
 from transformer.errors import TransformerError, UsageError
 
 
@@ -94,7 +95,7 @@ def test_missing_language_names_what_was_tried_and_found(tmp_path):
     (tmp_path / "train.fr").write_bytes(b"")
     (tmp_path / "other.de").write_bytes(b"")
     with pytest.raises(TransformerError) as info:
-        corpus.load(files(train=str(tmp_path / "train"), languages=("de", "en")))
+        load_corpora(files(train=str(tmp_path / "train"), languages=("de", "en")))
     message = str(info.value)
     assert f"{tmp_path}/train.de or {tmp_path}/train.de.gz" in message
     assert "found: train.en.gz, train.fr)" in message
@@ -102,7 +103,7 @@ def test_missing_language_names_what_was_tried_and_found(tmp_path):
 
 def test_missing_prefix(tmp_path):
     with pytest.raises(TransformerError, match="found: nothing like it"):
-        corpus.load(files(train=str(tmp_path / "no" / "such")))
+        load_corpora(files(train=str(tmp_path / "no" / "such")))
 
 
 def test_lang_anywhere_in_the_path(tmp_path):
@@ -111,23 +112,23 @@ def test_lang_anywhere_in_the_path(tmp_path):
         folder.mkdir()
         (folder / "set.txt").write_text(text)
     pattern = str(tmp_path / "{lang}" / "set.txt")
-    loaded = corpus.load(files(train=pattern, validation=pattern))
+    loaded = load_corpora(files(train=pattern, validation=pattern))
     assert (loaded.train.sources, loaded.train.targets) == (["a house"], ["ein Haus"])
     with pytest.raises(TransformerError, match=r"fr.set\.txt.*found: .*de.set\.txt, .*en.set\.txt"):
-        corpus.load(files(train=pattern, languages=("en", "fr")))
+        load_corpora(files(train=pattern, languages=("en", "fr")))
 
 
 def test_unequal_and_empty_files(tmp_path):
     with pytest.raises(TransformerError, match=r"a\.en has 2 lines but .*a\.de has 3"):
-        corpus.load(files(train=put(tmp_path, "a", ["1", "2"], ["1", "2", "3"])))
+        load_corpora(files(train=put(tmp_path, "a", ["1", "2"], ["1", "2", "3"])))
     with pytest.raises(TransformerError, match=r"b\.de: the file is empty"):
-        corpus.load(files(train=put(tmp_path, "b", ["1"], [])))
+        load_corpora(files(train=put(tmp_path, "b", ["1"], [])))
 
 
 def test_empty_sides_leave_training_only(tmp_path):
     train = put(tmp_path, "train", ["a", "", "c", " "], ["x", "y", "", ""])
     other = put(tmp_path, "other", ["a", ""], ["", "y"])
-    loaded = corpus.load(files(train=train, validation=other, test=other))
+    loaded = load_corpora(files(train=train, validation=other, test=other))
     assert loaded.train == corpus.Corpus(["a"], ["x"], None, "train")
     assert loaded.skipped == {"empty side": 3}
     assert loaded.test is not None
@@ -141,8 +142,8 @@ def test_held_out_shares_no_side_with_training(tmp_path, most, drawn):
     english[50:60], german[70:80] = english[:10], german[10:20]
     prefix = put(tmp_path, "train", english, german)
     first, second = (
-        corpus.load(files(train=prefix, held_out=most)),
-        corpus.load(files(train=prefix, held_out=most)),
+        load_corpora(files(train=prefix, held_out=most)),
+        load_corpora(files(train=prefix, held_out=most)),
     )
     assert first == second
     assert len(first.validation.sources) == drawn
@@ -155,7 +156,7 @@ def test_held_out_shares_no_side_with_training(tmp_path, most, drawn):
 
 def test_held_out_counts_repetitions(tmp_path):
     english, german = numbered(10)
-    loaded = corpus.load(files(train=put(tmp_path, "train", english * 3, german * 3), held_out=1))
+    loaded = load_corpora(files(train=put(tmp_path, "train", english * 3, german * 3), held_out=1))
     assert len(loaded.validation.sources) == 1
     assert loaded.skipped == {"also in the held-out set": 2}
     assert len(loaded.train.sources) == 27
@@ -163,20 +164,20 @@ def test_held_out_counts_repetitions(tmp_path):
 
 def test_limit_cuts_training_only(tmp_path):
     prefix = put(tmp_path, "train", *numbered(50))
-    every = corpus.load(files(train=prefix))
-    some = corpus.load(files(train=prefix, limit=20))
+    every = load_corpora(files(train=prefix))
+    some = load_corpora(files(train=prefix, limit=20))
     assert some.train.sources == every.train.sources[:20]
     assert some.train.targets == every.train.targets[:20]
     assert some.validation == every.validation
     assert some.skipped == {}
     assert some.cut
-    assert corpus.load(files(train=prefix, limit=45)) == every
+    assert load_corpora(files(train=prefix, limit=45)) == every
 
 
 def test_what_shares_a_held_out_side_is_counted_under_a_limit_too(tmp_path):
     english, german = numbered(40)
     prefix = put(tmp_path, "train", [*english, *english], [*german, *(f"anders {n}" for n in range(40))])
-    loaded = corpus.load(files(train=prefix, limit=38, held_out=4))
+    loaded = load_corpora(files(train=prefix, limit=38, held_out=4))
     assert loaded.cut
     assert len(loaded.train.sources) == 38
     held = set(loaded.validation.sources)
@@ -191,14 +192,14 @@ def test_what_shares_a_held_out_side_is_counted_under_a_limit_too(tmp_path):
 def test_a_cache_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(TransformerError, match=r"--data\.cache=.*file cannot be written \(Not a directory\)"):
-        corpus.load(files(train=put(tmp_path, "a", *numbered(30)), cache=str(tmp_path / "file")))
+        load_corpora(files(train=put(tmp_path, "a", *numbered(30)), cache=str(tmp_path / "file")))
 
 
 def test_held_out_that_takes_everything(tmp_path):
     with pytest.raises(TransformerError, match="no pairs are left to train on"):
-        corpus.load(files(train=put(tmp_path, "a", ["one"] * 5, ["eins"] * 5)))
+        load_corpora(files(train=put(tmp_path, "a", ["one"] * 5, ["eins"] * 5)))
     with pytest.raises(TransformerError, match="no pairs are left to train on"):
-        corpus.load(files(train=put(tmp_path, "b", ["", "one"], ["eins", ""])))
+        load_corpora(files(train=put(tmp_path, "b", ["", "one"], ["eins", ""])))
 
 
 @pytest.mark.parametrize(
@@ -215,7 +216,7 @@ def test_held_out_that_takes_everything(tmp_path):
 )
 def test_impossible_settings(data, message):
     with pytest.raises(UsageError, match=message):
-        corpus.load(data)
+        load_corpora(data)
 
 
 ROUND_TRIP = corpus.Corpus(
@@ -251,7 +252,7 @@ GRAMMAR = config.Grammar(train=30, validation=10, test=5)
 
 
 def test_grammar_splits():
-    loaded = corpus.load(config.Data(grammar=GRAMMAR))
+    loaded = load_corpora(config.Data(grammar=GRAMMAR))
     assert loaded.test is not None
     assert loaded.unseen is not None
     assert [len(c.sources) for c in loaded[:4]] == [30, 10, 5, 5]
@@ -262,17 +263,17 @@ def test_grammar_splits():
 
 
 def test_grammar_the_other_way_round():
-    there = corpus.load(config.Data(grammar=GRAMMAR)).test
-    back = corpus.load(config.Data(grammar=GRAMMAR, languages=("de", "en"))).test
+    there = load_corpora(config.Data(grammar=GRAMMAR)).test
+    back = load_corpora(config.Data(grammar=GRAMMAR, languages=("de", "en"))).test
     assert (there.sources, there.targets) == (back.targets, back.sources)
     assert [set(links) for links in there.alignments] == [{(t, s) for s, t in links} for links in back.alignments]
 
 
 def test_grammar_refuses():
     with pytest.raises(UsageError, match="speaks en and de only"):
-        corpus.load(config.Data(languages=("en", "fr")))
+        load_corpora(config.Data(languages=("en", "fr")))
     with pytest.raises(UsageError, match="validation must be at least 1"):
-        corpus.load(config.Data(grammar=config.Grammar(validation=0)))
+        load_corpora(config.Data(grammar=config.Grammar(validation=0)))
 
 
 def test_alignments_follow_their_pairs(tmp_path):
@@ -283,14 +284,14 @@ def test_alignments_follow_their_pairs(tmp_path):
         (tmp_path / f"all.{language}").write_text("".join(f"{pair[side]}\n" for pair in pairs))
     (tmp_path / "all.align").write_text("".join(f"{n}-0\n" for n in range(30)))
     data = config.Data(source="files", train=str(tmp_path / "all"), alignments=str(tmp_path / "all.align"))
-    loaded = corpus.load(data)
+    loaded = load_corpora(data)
     for part in (loaded.train, loaded.validation):
         assert [links[0][0] for links in part.alignments] == [int(source[1:]) for source in part.sources]
-    without = corpus.load(dataclasses.replace(data, alignments=""))
+    without = load_corpora(dataclasses.replace(data, alignments=""))
     assert without.validation.sources == loaded.validation.sources, "alignments change nothing about what is held out"
     (tmp_path / "all.align").write_text("0-0\n")
     with pytest.raises(TransformerError, match=r"all\.en has 30 lines but .*all\.align has 1:"):
-        corpus.load(data)
+        load_corpora(data)
     (tmp_path / "all.align").write_text("0-0\n" * 29 + "0:0\n")
     with pytest.raises(TransformerError, match="line 30: not an alignment"):
-        corpus.load(data)
+        load_corpora(data)

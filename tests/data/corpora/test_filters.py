@@ -21,11 +21,11 @@ from transformer.data.corpora.filters import (
     INVALID_UNICODE,
     UNPRINTABLES,
     Cleaner,
-    Seen,
-    broken,
+    HashSet,
+    filter_pairs,
     hash_pairs,
     normalize,
-    sift,
+    violated_rule,
 )
 from transformer.errors import UsageError
 
@@ -66,8 +66,8 @@ LONG, UNEQUAL = "longer than --data.filter.max-words=8", "lengths further apart 
     ],
 )
 def test_rules_by_hand(source, target, reason):
-    assert broken(source, target, FULL) == reason
-    assert broken(source, target, Filter()) == (reason if reason == EMPTY else None)
+    assert violated_rule(source, target, FULL) == reason
+    assert violated_rule(source, target, Filter()) == (reason if reason == EMPTY else None)
 
 
 def test_each_rule_is_on_its_own():
@@ -77,14 +77,16 @@ def test_each_rule_is_on_its_own():
         (Filter(max_ratio=2), ("w " * 9, "w"), UNEQUAL),
         (Filter(drop_copies=True), ("a\x01", "A\x01"), COPY),
     ):
-        assert broken(*pair, settings) == reason
-        assert broken("w " * 9, "x " * 9, settings) == (LONG if settings.max_words else None)
+        assert violated_rule(*pair, settings) == reason
+        assert violated_rule("w " * 9, "x " * 9, settings) == (LONG if settings.max_words else None)
 
 
 def test_a_fractional_ratio_is_named_as_it_was_given():
     settings = Filter(max_ratio=1.5)
-    assert broken("1 2 3 4 5 6", "a b c d", settings) is None
-    assert broken("1 2 3 4 5 6 7", "a b c d", settings) == "lengths further apart than --data.filter.max-ratio=1.5"
+    assert violated_rule("1 2 3 4 5 6", "a b c d", settings) is None
+    assert (
+        violated_rule("1 2 3 4 5 6 7", "a b c d", settings) == "lengths further apart than --data.filter.max-ratio=1.5"
+    )
 
 
 def test_what_is_unprintable_and_invalid():
@@ -95,7 +97,7 @@ def test_what_is_unprintable_and_invalid():
         unprintable = (kind == "Cc" and not character.isspace()) or (kind == "Co" and not invalid)
         expected = INVALID_UNICODE if invalid else UNPRINTABLES if unprintable else None
         if expected or code < 0x3000:
-            found = broken(f"a{character}", "b", Filter(drop_unprintable=True))
+            found = violated_rule(f"a{character}", "b", Filter(drop_unprintable=True))
             assert found == expected, hex(code)
 
 
@@ -190,9 +192,9 @@ def test_chunks_of_workers_are_as_one_process(pairs, settings):
     one, parent = Cleaner(settings), Cleaner(settings)
     kept = []
     for start in range(0, len(pairs), 7):
-        sent = pickle.loads(pickle.dumps(sift(pairs[start : start + 7], settings)))
-        fresh = parent.fresh(sent)
-        kept += [(start + sent.places[i], *sent.pairs[i]) for i in np.flatnonzero(fresh)]
+        sent = pickle.loads(pickle.dumps(filter_pairs(pairs[start : start + 7], settings)))
+        fresh = parent.accept(sent)
+        kept += [(start + sent.positions[i], *sent.pairs[i]) for i in np.flatnonzero(fresh)]
     assert kept == list(one.clean(pairs))
     assert (parent.counts, parent.read) == (one.counts, one.read)
 
@@ -207,7 +209,7 @@ def test_cleaning_reads_no_further_than_a_chunk(monkeypatch):
 
 @given(st.lists(st.lists(st.integers(0, 40), max_size=30), max_size=30))
 def test_hashes_seen_are_as_a_set(chunks):
-    seen, known = Seen(), set()
+    seen, known = HashSet(), set()
     for chunk in chunks:
         expected = []
         for one in chunk:
@@ -219,7 +221,7 @@ def test_hashes_seen_are_as_a_set(chunks):
 def test_many_hashes_take_eight_bytes_each():
     draw = np.random.default_rng(1)
     hashes = draw.permutation(np.arange(2**64 - 60_000, 2**64, dtype=np.uint64))  # beyond what a float can tell apart
-    seen = Seen()
+    seen = HashSet()
     for chunk in np.array_split(hashes, 200):
         assert seen.add(chunk).all()
     assert not seen.add(draw.permutation(hashes)).any()

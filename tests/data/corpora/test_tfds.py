@@ -17,6 +17,7 @@ import tensorflow_datasets.translate
 
 from tests.tfds import TRAIN, VALIDATION, prepare, wmt14
 from transformer.data.corpora import tfds
+from transformer.data.corpora.tfds_checks import DATASETS, check_known
 from transformer.errors import TransformerError, UsageError
 
 NAME = "wmt14_translate/de-en"
@@ -273,9 +274,8 @@ def test_downloading_runs_the_builder(tmp_path, monkeypatch, capsys):
             print("TFDS prints this")
             made.append({"file_format": file_format})
 
-    check = tfds._check_known
     monkeypatch.setattr(tfds, "find_spec", lambda name: ModuleSpec(name, None))
-    monkeypatch.setattr(tfds, "_check_known", lambda *arguments: check(*arguments) and local)
+    monkeypatch.setattr(tfds, "check_known", lambda *arguments: check_known(*arguments) and local)
     assert tfds.download(NAME, tmp_path) == Path(Ready.data_dir)
     assert [options["file_format"] for options in made] == ["array_record"] * 2
     assert capsys.readouterr().out == ""
@@ -315,8 +315,8 @@ def test_every_translation_dataset_of_tfds_is_known():
         if not path.name.startswith("_") and "test" not in path.name
     }
     assert {"wmt14.py", "opus.py"} <= names
-    for name in tfds.DATASETS:
+    for name in DATASETS:
         assert tensorflow_datasets.builder_cls(name).name == name
     every = {"flores", "opus", "para_crawl", "ted_hrlr_translate", "ted_multi_translate", "wmt_t2t_translate"}
     every |= {f"{name[:-3]}_translate" for name in names if name.startswith("wmt1")}
-    assert set(tfds.DATASETS) == every
+    assert set(DATASETS) == every

@@ -22,7 +22,7 @@ from transformer.data import examples as made
 from transformer.data.batching.batches import Batch, assemble
 from transformer.data.batching.buckets import Bucket, choose_buckets
 from transformer.data.batching.plan import Plan, Share, make_plan
-from transformer.data.cache import Scratch
+from transformer.data.cache import TemporaryFolder
 from transformer.data.corpora.corpus import Corpus
 from transformer.data.examples import Examples
 from transformer.data.tokenizers.tokenizer import Tokenizers
@@ -108,7 +108,7 @@ class Redrawn:
         Raises TransformerError where they cannot be written.
         """
         try:
-            self._scratch = Scratch(cache / "drawn")
+            self._scratch = TemporaryFolder(cache / "drawn")
         except OSError as error:
             raise TransformerError(f"--data.cache={cache} cannot be written ({error.strerror or error})") from error
         self._stop, self._background = Event(), ThreadPoolExecutor(1, "draw")

@@ -1,7 +1,7 @@
-"""Files of text, a sentence a line, plain or .gz.
+"""Text files with one sentence per line, plain or .gz.
 
-A line ends at "\n" and nowhere else: U+2028, form feeds and the like are part of a sentence. Text is UTF-8; a byte
-order mark, a "\r" before the end of the line and whitespace at either end of a sentence are stripped.
+Only "\n" ends a line: U+2028, form feeds and the like are part of a sentence. Text is UTF-8; a byte order mark, a "\r"
+before the end of the line, and whitespace at either end of a sentence are stripped.
 """
 
 import glob
@@ -16,9 +16,11 @@ from typing import IO, cast
 from transformer.errors import TransformerError
 
 
-def find(prefix: str, language: str) -> Path:
-    """The file of a language: `prefix.en`, or `prefix` with `{lang}` in it; else the same with .gz. Raises
-    TransformerError, with what there is, where there is none."""
+def find_file(prefix: str, language: str) -> Path:
+    """The file of a language: `prefix.en`, or `prefix` with `{lang}` replaced; else the same with .gz.
+
+    Raises TransformerError, which lists similar files, if neither exists.
+    """
     pattern = prefix if "{lang}" in prefix else prefix + ".{lang}"
     pattern = str(Path(pattern).expanduser())
     plain = Path(pattern.replace("{lang}", language))
@@ -26,15 +28,17 @@ def find(prefix: str, language: str) -> Path:
     for path in (plain, zipped):
         if path.exists():
             return path
-    every = glob.escape(pattern).replace("{lang}", "*")
-    beside = {found for end in ("", ".gz") for found in glob.glob(every + end)}  # noqa: PTH207
-    names = sorted(Path(found).name if "{lang}" in Path(pattern).name else found for found in beside)
+    wildcard = glob.escape(pattern).replace("{lang}", "*")
+    similar = {path for suffix in ("", ".gz") for path in glob.glob(wildcard + suffix)}  # noqa: PTH207
+    names = sorted(Path(path).name if "{lang}" in Path(pattern).name else path for path in similar)
     raise TransformerError(f"no such file: {plain} or {zipped} (found: {', '.join(names) or 'nothing like it'})")
 
 
 def stream_lines(path: Path | None) -> Iterator[str]:
-    """Sentences of a text file, plain or .gz, or of standard input (None), one by one. Raises TransformerError with
-    the file and the line."""
+    """Iterate over the sentences of a text file, plain or .gz, or of standard input (None).
+
+    Raises TransformerError with the file and the line.
+    """
     number = 0
     try:
         with _open(path) as file:
@@ -55,24 +59,28 @@ def stream_lines(path: Path | None) -> Iterator[str]:
 
 def _open(path: Path | None) -> IO[bytes]:
     if path is None:
-        return os.fdopen(os.dup(0), "rb")  # a copy, so that closing it closes no one else's
+        return os.fdopen(os.dup(0), "rb")  # a copy, so that standard input itself stays open
     return cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
 
 
 def read_lines(path: Path) -> list[str]:
-    """All sentences of a text file, plain or .gz; an empty file gives an empty list. Errors as
-    `stream_lines`."""
+    """All sentences of a text file, plain or .gz; an empty file gives an empty list. Raises as `stream_lines`."""
     return list(stream_lines(path))
 
 
 def read_parallel(*paths: Path) -> list[list[str]]:
-    """The sentences of files that go together line by line. Errors as `stream_lines`, and TransformerError for an empty
-    file and for different numbers of lines."""
+    """The sentences of parallel files.
+
+    Raises as `stream_lines`, and TransformerError for an empty file and for different numbers of lines.
+    """
     return [list(side) for side in zip(*stream_parallel(*paths), strict=True)]
 
 
 def stream_parallel(*paths: Path) -> Iterator[tuple[str, ...]]:
-    """The same sentence of every file, one by one. Errors as `read_parallel`, at the end of the shorter file."""
+    """Iterate over parallel files, one sentence of each at a time.
+
+    Raises as `read_parallel`, at the end of the shorter file.
+    """
     counts = [0] * len(paths)
     for lines in zip_longest(*map(stream_lines, paths)):
         for number, line in enumerate(lines):
@@ -84,5 +92,5 @@ def stream_parallel(*paths: Path) -> Iterator[tuple[str, ...]]:
             raise TransformerError(f"{path}: the file is empty")
         if count != counts[0]:
             raise TransformerError(
-                f"{paths[0]} has {counts[0]} lines but {path} has {count}: they must go together line by line"
+                f"{paths[0]} has {counts[0]} lines but {path} has {count}: they must correspond line by line"
             )

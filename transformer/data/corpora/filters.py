@@ -1,20 +1,20 @@
-"""Cleaning of sentence pairs: what a rule leaves out is counted, and by the first rule it breaks alone.
+"""Cleaning of sentence pairs: a pair that violates a rule is left out and counted under the first rule it violates.
 
-The rules, in their order (`config.Filter` says which are on; the first always is):
+The rules, in order (`config.Filter` switches them on; the first always applies):
 
 1. empty side;
 2. invalid Unicode: surrogates, the replacement character U+FFFD that a wrong decoding leaves, noncharacters;
 3. unprintable characters: control characters that are not whitespace, private-use characters. Format characters (soft
-   hyphen, joiners, marks of direction) are part of how languages are written and may stay; unassigned characters may
-   too, as what is unassigned differs between versions of Python;
+   hyphen, joiners, direction marks) are part of how languages are written and are allowed; so are unassigned
+   characters, as these differ between versions of Python;
 4. more than `max_words` words on a side;
-5. lengths that differ by more than `max_ratio`, unless the longer side has at most SHORT words: "Thanks" may well have
-   five words elsewhere;
-6. a target that is a copy of the source, but for case;
-7. duplicate: the pair came before among those that were kept.
+5. lengths whose ratio exceeds `max_ratio`, unless the longer side has at most SHORT words: "Thanks" may well have five
+   words in another language;
+6. a target that equals the source except for case;
+7. duplicate: the pair equals an earlier one that was kept.
 
-Before the rules both sides are brought into a normal form, if one is set, and stripped. Whitespace inside a sentence is
-not collapsed.
+Before the rules apply, both sides are converted to a Unicode normal form, if one is set, and stripped. Whitespace
+inside a sentence is not collapsed.
 """
 
 import hashlib
@@ -34,79 +34,83 @@ Pair = tuple[str, str]
 Form = Literal["none", "nfc", "nfkc"]
 
 SHORT = 5
-"""Words of a longer side up to which any ratio passes."""
+"""Any ratio is allowed if the longer side has at most this many words."""
 CHUNK = 16_384
-"""Pairs sifted at once; bounds the memory."""
+"""Pairs filtered at a time; bounds the memory."""
 
-LAST = "".join(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
-"""The last two of each plane are no characters."""
-INVALID = re.compile(f"[\ud800-\udfff\ufffd\ufdd0-\ufdef{LAST}]")
+NONCHARACTERS = "".join(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
+"""The last two code points of each plane."""
+INVALID = re.compile(f"[\ud800-\udfff\ufffd\ufdd0-\ufdef{NONCHARACTERS}]")
 UNPRINTABLE = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ue000-\uf8ff\U000f0000-\U000ffffd\U00100000-\U0010fffd]"
 )
 
 
-class Sifted(NamedTuple):
-    """What the rules but the last left of a chunk of pairs. Small to send from a worker but for the text."""
+class FilteredChunk(NamedTuple):
+    """The pairs of a chunk that pass all rules but the last. Apart from the text, cheap to send from a worker."""
 
     pairs: list[Pair]
-    """Kept, N of them, normalised."""
-    places: NDArray[np.int64]
-    """[N] which pair of the chunk each is."""
+    """The N pairs that passed, normalised."""
+    positions: NDArray[np.int64]
+    """[N] the position of each in the chunk."""
     hashes: NDArray[np.uint64] | None
-    """[N] of the pairs' text; None where duplicates are kept."""
+    """[N] of the pairs' text; None if duplicates are kept."""
     counts: Counter[str]
     """Pairs left out, by reason."""
     read: int
-    """Pairs of the chunk."""
+    """Number of pairs in the chunk."""
 
 
 class Cleaner:
     """Cleans a corpus and counts what it leaves out.
 
-    In one process: `clean`. In several: workers `sift` chunks, and the parent asks `fresh` of each in order; that alone
-    needs to know the chunks before.
+    In one process: `clean`. In several: workers call `filter_pairs` on chunks, and the parent calls `accept` on the
+    results in order, as only the search for duplicates depends on earlier chunks.
     """
 
     def __init__(self, settings: Filter):
-        """Raises UsageError for settings that cannot be."""
+        """Raises UsageError for impossible settings."""
         settings.check()
         self.settings = settings
         self.read = 0
-        """Pairs so far, left out or not."""
+        """Number of pairs so far, left out or not."""
         self._counts: Counter[str] = Counter()
-        self._seen = Seen()
+        self._seen = HashSet()
 
     @property
     def counts(self) -> dict[str, int]:
-        """Pairs left out so far by reason, in the order of the rules; no reason is there with a count of 0."""
+        """Pairs left out so far by reason, in the order of the rules; every count is above 0."""
         return {reason: self._counts[reason] for reason in reasons(self.settings) if self._counts[reason]}
 
     def clean(self, pairs: Iterable[Pair]) -> Iterator[tuple[int, str, str]]:
-        """The pairs that are kept, normalised, each with its place among all."""
+        """Iterate over the pairs that are kept, normalised, each with its position in the corpus."""
         stream = iter(pairs)
         while chunk := list(islice(stream, CHUNK)):
-            first, sifted = self.read, sift(chunk, self.settings)
-            for fresh, place, pair in zip(self.fresh(sifted), sifted.places.tolist(), sifted.pairs, strict=True):
-                if fresh:
-                    yield first + place, *pair
+            first, passed = self.read, filter_pairs(chunk, self.settings)
+            for new, position, pair in zip(self.accept(passed), passed.positions.tolist(), passed.pairs, strict=True):
+                if new:
+                    yield first + position, *pair
 
-    def fresh(self, sifted: Sifted) -> NDArray[np.bool_]:
-        """[N] which of a chunk's pairs are no duplicates, of one another or of chunks before; all are counted."""
-        self.read += sifted.read
-        self._counts += sifted.counts
-        if sifted.hashes is None:
-            return np.ones(len(sifted.pairs), np.bool_)
-        new = self._seen.add(sifted.hashes)
+    def accept(self, chunk: FilteredChunk) -> NDArray[np.bool_]:
+        """Count the next chunk.
+
+        Returns:
+            [N] which of its pairs duplicate no earlier pair, of this chunk or of those before.
+        """
+        self.read += chunk.read
+        self._counts += chunk.counts
+        if chunk.hashes is None:
+            return np.ones(len(chunk.pairs), np.bool_)
+        new = self._seen.add(chunk.hashes)
         self._counts[DUPLICATE] += int(len(new) - new.sum())
         return new
 
 
-class Seen:
-    """The 64-bit hashes met so far, in sorted arrays, each more than twice as long as the next.
+class HashSet:
+    """A set of 64-bit hashes, as sorted arrays, each more than twice as long as the next.
 
-    8 bytes a hash; 20 for the moment when the longest arrays are joined (0.8 GB for 40 million pairs). n different
-    pairs have about n^2 / 2^65 collisions, so that among 40 million the chance that a single one is taken for a
+    It takes 8 bytes per hash, and 20 while the longest arrays are merged (0.8 GB for 40 million pairs). n different
+    pairs have about n^2 / 2^65 collisions: among 40 million, the probability that any pair is wrongly taken for a
     duplicate is 4 in 100,000.
     """
 
@@ -114,24 +118,28 @@ class Seen:
         self._runs: list[NDArray[np.uint64]] = []
 
     def add(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """[N] which of them came neither before nor earlier among themselves."""
+        """Add hashes.
+
+        Returns:
+            [N] which of them are new: neither in the set before, nor earlier in `hashes`.
+        """
         unique, first = np.unique(hashes, return_index=True)
         new = np.ones(len(unique), np.bool_)
         for run in self._runs:
             new &= run[np.minimum(np.searchsorted(run, unique), len(run) - 1)] != unique
-        fresh = np.zeros(len(hashes), np.bool_)
-        fresh[first[new]] = True
+        is_new = np.zeros(len(hashes), np.bool_)
+        is_new[first[new]] = True
         latest = unique[new]
         while self._runs and len(self._runs[-1]) <= 2 * len(latest):
             latest = np.concatenate([self._runs.pop(), latest])
-            latest.sort(kind="stable")  # which joins two sorted arrays in linear time
+            latest.sort(kind="stable")  # merges two sorted arrays in linear time
         if len(latest):
             self._runs.append(latest)
-        return fresh
+        return is_new
 
 
 def reasons(settings: Filter) -> list[str]:
-    """Why pairs may be left out, in the order of the rules."""
+    """The reasons for leaving out pairs, in the order of the rules."""
     return [EMPTY, INVALID_UNICODE, UNPRINTABLES, _too_long(settings), _unequal(settings), COPY, DUPLICATE]
 
 
@@ -150,46 +158,46 @@ def _unequal(settings: Filter) -> str:
     return f"lengths further apart than --data.filter.max-ratio={settings.max_ratio:g}"
 
 
-def sift(pairs: Iterable[Pair], settings: Filter) -> Sifted:
-    """Normalise pairs and leave out those that break a rule, all but the last, which is `Cleaner.fresh`'s."""
-    kept: list[Pair] = []
-    places: list[int] = []
+def filter_pairs(pairs: Iterable[Pair], settings: Filter) -> FilteredChunk:
+    """Normalise pairs and apply all rules but the last, which `Cleaner.accept` applies."""
+    passed: list[Pair] = []
+    positions: list[int] = []
     counts: Counter[str] = Counter()
     form, read = settings.normalize, 0
     for pair in pairs:
         if form != "none":
             pair = normalize(pair[0], form), normalize(pair[1], form)
-        reason = broken(*pair, settings)
+        reason = violated_rule(*pair, settings)
         if reason is None:
-            kept.append(pair)
-            places.append(read)
+            passed.append(pair)
+            positions.append(read)
         else:
             counts[reason] += 1
         read += 1
-    hashes = hash_pairs(kept) if settings.drop_duplicates else None
-    return Sifted(kept, np.array(places, np.int64), hashes, counts, read)
+    hashes = hash_pairs(passed) if settings.drop_duplicates else None
+    return FilteredChunk(passed, np.array(positions, np.int64), hashes, counts, read)
 
 
 def normalize(text: str, form: Form) -> str:
-    """A sentence in a normal form of Unicode, stripped, as nfkc turns an accent of its own into a space and an accent;
-    with `none` as it is."""
+    """A sentence in a Unicode normal form, stripped (nfkc turns a spacing accent into a space and an accent); unchanged
+    for `none`."""
     if form == "none":
         return text
     return unicodedata.normalize(cast(Any, form.upper()), text).strip()
 
 
-def broken(source: str, target: str, settings: Filter) -> str | None:
-    """Why a pair is left out by the rules that need no other pair: the first that it breaks; None where it is kept."""
+def violated_rule(source: str, target: str, settings: Filter) -> str | None:
+    """The reason for leaving out a pair: the first rule that it violates, of those that need no other pair; or None."""
     if not source or not target or source.isspace() or target.isspace():
         return EMPTY
-    if settings.drop_unprintable and not (_plain(source) and _plain(target)):
+    if settings.drop_unprintable and not (_is_printable(source) and _is_printable(target)):
         if INVALID.search(source) or INVALID.search(target):
             return INVALID_UNICODE
         if UNPRINTABLE.search(source) or UNPRINTABLE.search(target):
             return UNPRINTABLES
     if settings.max_words or settings.max_ratio:
-        one, other = len(source.split()), len(target.split())
-        longer, shorter = (one, other) if one > other else (other, one)
+        lengths = len(source.split()), len(target.split())
+        longer, shorter = max(lengths), min(lengths)
         if settings.max_words and longer > settings.max_words:
             return _too_long(settings)
         if settings.max_ratio and longer > SHORT and longer > settings.max_ratio * shorter:
@@ -199,8 +207,8 @@ def broken(source: str, target: str, settings: Filter) -> str | None:
     return None
 
 
-def _plain(text: str) -> bool:
-    """Nothing that the patterns could find; most text, and quicker than they."""
+def _is_printable(text: str) -> bool:
+    """Whether the patterns cannot match, as in most text; faster than they are."""
     return text.isprintable() and "\ufffd" not in text
 
 

@@ -1,11 +1,11 @@
-"""Where sentence pairs come from: parallel files, TFDS datasets, the embedded grammar. Each is a stream of pairs, read
-from its beginning as often as it is asked for, and has an identity that changes when the pairs may have.
+"""Sources of sentence pairs: parallel files, TFDS datasets, the embedded grammar.
+
+Each can be read any number of times, and has an identity that changes whenever its pairs may have changed.
 """
 
 import difflib
 import hashlib
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 
 from transformer.data import config
 from transformer.data.corpora import files, tfds
+from transformer.data.corpora.alignments import check_alignment
 from transformer.errors import TransformerError, UsageError
 
 KINDS = ("grammar", "files", "tfds:NAME")
@@ -28,7 +29,7 @@ class Pair(NamedTuple):
     source: str
     target: str
     links: str = ""
-    """Word alignment in the Pharaoh format ("0-0 1-2"), checked; empty where the source has none."""
+    """Word alignment in the Pharaoh format ("0-0 1-2"), checked; empty if the source has none."""
 
 
 class Source(Protocol):
@@ -39,19 +40,19 @@ class Source(Protocol):
         """For messages."""
 
     @property
-    def aligned(self) -> bool:
-        """Whether its pairs bring word alignments."""
+    def has_alignments(self) -> bool:
+        """Whether its pairs come with word alignments."""
 
     def identity(self) -> str:
-        """Equal for sources that give equal pairs."""
+        """A hash: sources with equal identities have equal pairs."""
 
     def pairs(self) -> Iterator[Pair]:
-        """All of them, in their order. Raises TransformerError."""
+        """Iterate over all pairs, in order. Raises TransformerError."""
 
 
 @dataclass(frozen=True)
-class Files:
-    """Two files, line by line, and perhaps a file of their alignments."""
+class ParallelFiles:
+    """Two parallel files, and optionally a file with their alignments."""
 
     prefix: str
     languages: tuple[str, str]
@@ -62,12 +63,12 @@ class Files:
         return self.prefix
 
     @property
-    def aligned(self) -> bool:
+    def has_alignments(self) -> bool:
         return bool(self.alignments)
 
     def _paths(self) -> list[Path]:
-        given = [Path(self.alignments).expanduser()] if self.alignments else []
-        return [*(files.find(self.prefix, language) for language in self.languages), *given]
+        alignments = [Path(self.alignments).expanduser()] if self.alignments else []
+        return [*(files.find_file(self.prefix, language) for language in self.languages), *alignments]
 
     def identity(self) -> str:
         digest = hashlib.sha256(b"files")
@@ -76,14 +77,11 @@ class Files:
         return digest.hexdigest()
 
     def pairs(self) -> Iterator[Pair]:
-        source, target, *given = self._paths()
-        if not given:
-            for one, other in files.stream_parallel(source, target):
-                yield Pair(one, other)
-            return
-        for number, (one, other, links) in enumerate(files.stream_parallel(source, target, given[0]), 1):
-            check_links(links, given[0], number)
-            yield Pair(one, other, links)
+        paths = self._paths()
+        for number, line in enumerate(files.stream_parallel(*paths), start=1):
+            if self.alignments:
+                check_alignment(line[2], paths[2], number)
+            yield Pair(*line)
 
 
 def _digest(path: Path) -> bytes:
@@ -97,27 +95,18 @@ def _digest(path: Path) -> bytes:
     return digest.digest()
 
 
-LINKS = re.compile(r"(\d+-\d+(\s+\d+-\d+)*)?")
-
-
-def check_links(line: str, path: Path, number: int) -> None:
-    """Raises TransformerError with the file and the line for what is not in the Pharaoh format."""
-    if not LINKS.fullmatch(line.strip()):
-        raise TransformerError(f'{path}, line {number}: not an alignment such as "0-0 1-2": {line!r}')
-
-
 @dataclass(frozen=True)
-class Tfds:
-    """A split of a dataset of TFDS."""
+class TfdsSplit:
+    """A split of a TFDS dataset."""
 
     dataset: str
     split: str
     languages: tuple[str, str]
     folder: str
-    """Of all datasets; empty: where TFDS has them."""
+    """Folder of all datasets; empty: TFDS's own."""
     flag: str = "--data.train"
-    """What names the split."""
-    aligned: bool = False
+    """The setting that names the split."""
+    has_alignments: bool = False
 
     @property
     def name(self) -> str:
@@ -129,13 +118,13 @@ class Tfds:
         return tfds.open_split(self.dataset, self.split, self.languages, folder, flag=self.flag)
 
     def download(self) -> None:
-        """Have the dataset, downloaded and prepared if need be. Raises TransformerError."""
+        """Download and prepare the dataset, if necessary. Raises TransformerError."""
         tfds.download(self.dataset, Path(self.folder) if self.folder else None)
 
     def identity(self) -> str:
-        info = _digest(self._opened.folder / "dataset_info.json")  # has the sizes of all shards
-        told = json.dumps(["tfds", self.dataset, self.split, self.languages, len(self._opened), info.hex()])
-        return hashlib.sha256(told.encode()).hexdigest()
+        info = _digest(self._opened.folder / "dataset_info.json")  # contains the sizes of all shards
+        values = json.dumps(["tfds", self.dataset, self.split, self.languages, len(self._opened), info.hex()])
+        return hashlib.sha256(values.encode()).hexdigest()
 
     def pairs(self) -> Iterator[Pair]:
         for source, target in self._opened:
@@ -143,15 +132,15 @@ class Tfds:
 
 
 @dataclass(frozen=True)
-class Sentences:
-    """Pairs of the embedded grammar: the first so many of a split."""
+class GrammarSplit:
+    """The first `count` pairs of a split of the embedded grammar."""
 
     split: str
     count: int
     settings: config.Grammar
     swapped: bool
-    """German to English."""
-    aligned: bool = True
+    """Whether the direction is German to English."""
+    has_alignments: bool = True
 
     @property
     def name(self) -> str:
@@ -167,8 +156,8 @@ class Sentences:
         from transformer.data.grammar import generate
 
         grammar, count = self.settings, 0
-        made = generate(self.split, seed=grammar.seed, max_words=grammar.max_words, max_depth=grammar.max_depth)
-        for pair in islice(made, self.count):
+        generated = generate(self.split, seed=grammar.seed, max_words=grammar.max_words, max_depth=grammar.max_depth)
+        for pair in islice(generated, self.count):
             count += 1
             sides = (pair.target, pair.source) if self.swapped else (pair.source, pair.target)
             links = sorted((t, s) if self.swapped else (s, t) for s, t in pair.alignment)
@@ -184,15 +173,15 @@ class Sources(NamedTuple):
     """The sources of every split that the settings name."""
 
     train: list[Source]
-    """The corpora that are mixed."""
+    """The corpora of the mixture."""
     validation: Source | None
-    """None: pairs are to be set aside from the training pairs."""
+    """None: pairs are held out of the training pairs."""
     test: Source | None
     unseen: Source | None
 
 
-def find(data: config.Data) -> Sources:
-    """What `data` describes. Raises UsageError on impossible settings; nothing is read yet."""
+def find_sources(data: config.Data) -> Sources:
+    """The sources that `data` describes. Raises UsageError for impossible settings; nothing is read yet."""
     if data.languages[0] == data.languages[1]:
         raise UsageError(f"--data.languages: source and target are both {data.languages[0]!r}")
     if data.source == "grammar":
@@ -208,26 +197,26 @@ def find(data: config.Data) -> Sources:
         raise UsageError("--data.alignments goes with --data.source=files and a single corpus")
     if data.alignments and data.filter.normalize != "none":
         raise UsageError(
-            "--data.alignments numbers the words of the text as it is; --data.filter.normalize may part it otherwise"
+            "--data.alignments numbers the words of the original text; --data.filter.normalize may split it differently"
         )
 
-    def one(given: str, flag: str) -> Source:
+    def main(name: str, flag: str) -> Source:
         if data.source == "files":
-            return Files(given, data.languages)
-        return Tfds(data.source.removeprefix(TFDS), given, data.languages, data.folder, flag)
+            return ParallelFiles(name, data.languages)
+        return TfdsSplit(data.source.removeprefix(TFDS), name, data.languages, data.folder, flag)
 
-    def other(given: str) -> Source:
-        if given.startswith(TFDS):
-            return Tfds(given.removeprefix(TFDS), "train", data.languages, data.folder, "--data.also")
-        return Files(given, data.languages)
+    def additional(name: str) -> Source:
+        if name.startswith(TFDS):
+            return TfdsSplit(name.removeprefix(TFDS), "train", data.languages, data.folder, "--data.also")
+        return ParallelFiles(name, data.languages)
 
-    first = one(data.train or "train", "--data.train")
+    train = main(data.train or "train", "--data.train")
     if data.alignments:
-        first = Files(data.train, data.languages, data.alignments)
+        train = ParallelFiles(data.train, data.languages, data.alignments)
     return Sources(
-        train=[first, *map(other, data.also)],
-        validation=one(data.validation, "--data.validation") if data.validation else None,
-        test=one(data.test, "--data.test") if data.test else None,
+        train=[train, *map(additional, data.also)],
+        validation=main(data.validation, "--data.validation") if data.validation else None,
+        test=main(data.test, "--data.test") if data.test else None,
         unseen=None,
     )
 
@@ -238,14 +227,14 @@ def _grammar(data: config.Data) -> Sources:
         raise UsageError(f"--data.languages={' '.join(data.languages)}: the grammar speaks en and de only")
     if data.also:
         raise UsageError("--data.also goes with --data.source=files or tfds:NAME")
-    wanted = (("train", grammar.train, 1), ("validation", grammar.validation, 1), ("test", grammar.test, 0))
-    for flag, value, least in wanted:
-        if value < least:
-            raise UsageError(f"--data.grammar.{flag} must be at least {least}, not {value}")
+    counts = (("train", grammar.train, 1), ("validation", grammar.validation, 1), ("test", grammar.test, 0))
+    for name, count, smallest in counts:
+        if count < smallest:
+            raise UsageError(f"--data.grammar.{name} must be at least {smallest}, not {count}")
     swapped = data.languages == ("de", "en")
 
     def split(name: str, count: int) -> Source | None:
-        return Sentences(name, count, grammar, swapped) if count else None
+        return GrammarSplit(name, count, grammar, swapped) if count else None
 
-    train, validation = (Sentences(name, count, grammar, swapped) for name, count, _ in wanted[:2])
+    train, validation = (GrammarSplit(name, count, grammar, swapped) for name, count, _ in counts[:2])
     return Sources([train], validation, split("test", grammar.test), split("unseen", grammar.test))

@@ -1,7 +1,7 @@
-"""Sentences on disk, memory-mapped: a corpus of any size costs no memory but the pages that are read.
+"""Sentences on disk, memory-mapped: a corpus of any size takes no memory but the pages that are read.
 
-A text is three files: `<name>.text`, the sentences in UTF-8 end to end; `<name>.offsets`, where each of them starts
-(raw int64, one more than there are sentences); and `<name>.digest`, a hash of both.
+A text is three files: `<name>.text`, the concatenated sentences in UTF-8; `<name>.offsets`, the start of each sentence
+and the end of the last (raw int64); and `<name>.digest`, a hash of both.
 """
 
 import hashlib
@@ -16,22 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 CHUNK = 16_384
-"""Sentences decoded at once when a text is walked through."""
+"""Sentences that are decoded or written at a time."""
 
 
 class Text(Sequence[str]):
-    """N sentences that `TextWriter` wrote, as a sequence of str. Travels between processes as its path."""
+    """N sentences that `TextWriter` wrote, as a sequence of str. Pickled as its path."""
 
     def __init__(self, path: Path) -> None:
-        """`path` without the ending. Raises ValueError where the files do not fit, OSError where they cannot be
-        read."""
+        """`path` is without suffix. Raises ValueError if the files are inconsistent, OSError if they cannot be read."""
         self.path = path
         size = path.with_suffix(".text").stat().st_size
         self._offsets: NDArray[Any] = np.memmap(path.with_suffix(".offsets"), np.int64, mode="r").view(np.ndarray)
         if self._offsets[0] != 0 or self._offsets[-1] != size:
             raise ValueError(f"{path}: wrong size")
         self.digest = path.with_suffix(".digest").read_text()
-        """Equal for equal sentences; see `digest`."""
+        """Equal for equal sentences; see the function `digest`."""
         self._bytes: NDArray[Any] = (
             np.memmap(path.with_suffix(".text"), np.uint8, mode="r").view(np.ndarray) if size else np.zeros(0, np.uint8)
         )
@@ -51,10 +50,10 @@ class Text(Sequence[str]):
             start, stop, step = index.indices(len(self))
             if step != 1:
                 return [self[i] for i in range(start, stop, step)]
-            return self._run(start, max(start, stop))
+            return self._decode(start, max(start, stop))
         if not -len(self) <= index < len(self):
             raise IndexError(f"sentence {index} of {len(self)}")
-        return self._run(index % len(self), index % len(self) + 1)[0]
+        return self._decode(index % len(self), index % len(self) + 1)[0]
 
     def __iter__(self) -> Iterator[str]:
         for start in range(0, len(self), CHUNK):
@@ -65,7 +64,7 @@ class Text(Sequence[str]):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def _run(self, start: int, stop: int) -> list[str]:
+    def _decode(self, start: int, stop: int) -> list[str]:
         edges = self._offsets[start : stop + 1].tolist()
         block = self._bytes[edges[0] : edges[-1]].tobytes()
         first = edges[0]
@@ -73,7 +72,7 @@ class Text(Sequence[str]):
 
 
 class TextWriter:
-    """Writes the files of a text, sentence by sentence; they are whole when its context ends."""
+    """Writes the files of a text sentence by sentence; they are complete when the context ends without an error."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -82,27 +81,27 @@ class TextWriter:
     def __enter__(self) -> "TextWriter":
         self._file = self._path.with_suffix(".text").open("wb")
         self._index = self._path.with_suffix(".offsets").open("wb")
-        self._waiting: list[bytes] = []
+        self._buffer: list[bytes] = []
         self._end, self._digest = 0, hashlib.blake2b(digest_size=16)
         np.zeros(1, np.int64).tofile(self._index)
         return self
 
     def append(self, sentence: str) -> None:
-        """One more sentence. Raises OSError where it cannot be written."""
-        self._waiting.append(sentence.encode("utf-8"))
-        if len(self._waiting) == CHUNK:
+        """Append a sentence. Raises OSError if it cannot be written."""
+        self._buffer.append(sentence.encode("utf-8"))
+        if len(self._buffer) == CHUNK:
             self._flush()
 
     def _flush(self) -> None:
         assert self._file is not None
-        sizes = np.fromiter(map(len, self._waiting), np.int64, len(self._waiting))
+        sizes = np.fromiter(map(len, self._buffer), np.int64, len(self._buffer))
         ends = self._end + np.cumsum(sizes)
-        block = b"".join(self._waiting)
+        block = b"".join(self._buffer)
         _update(self._digest, sizes, block)
         self._file.write(block)
         self._index.write(ends.tobytes())
         self._end = int(ends[-1]) if len(ends) else self._end
-        self._waiting.clear()
+        self._buffer.clear()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -115,17 +114,17 @@ class TextWriter:
 
 
 def digest(sentences: Sequence[str]) -> str:
-    """Equal for equal sentences, whether they are a Text or a list."""
+    """A hash of sentences, equal for a Text and a list with equal sentences."""
     if isinstance(sentences, Text):
         return sentences.digest
-    digested = hashlib.blake2b(digest_size=16)
+    hasher = hashlib.blake2b(digest_size=16)
     for start in range(0, len(sentences), CHUNK):
         block = [sentence.encode("utf-8") for sentence in sentences[start : start + CHUNK]]
-        _update(digested, np.fromiter(map(len, block), np.int64, len(block)), b"".join(block))
-    return digested.hexdigest()
+        _update(hasher, np.fromiter(map(len, block), np.int64, len(block)), b"".join(block))
+    return hasher.hexdigest()
 
 
-def _update(digested: "hashlib.blake2b", sizes: NDArray[Any], block: bytes) -> None:
+def _update(hasher: "hashlib.blake2b", sizes: NDArray[Any], block: bytes) -> None:
     if len(sizes):
-        digested.update(sizes.tobytes())
-        digested.update(block)
+        hasher.update(sizes.tobytes())
+        hasher.update(block)

@@ -16,8 +16,10 @@ from transformer.data.batching.buckets import choose_buckets
 from transformer.data.batching.epochs import Redrawn, Same, Supply
 from transformer.data.batching.plan import Plan, make_plan, shares_of
 from transformer.data.corpora import corpus
-from transformer.data.corpora.corpus import Alignments, Corpora, Corpus
+from transformer.data.corpora.alignments import Alignments
+from transformer.data.corpora.corpus import Corpora, Corpus
 from transformer.data.corpora.filters import Form
+from transformer.data.corpora.load import load_corpora
 from transformer.data.corpora.text import digest
 from transformer.data.examples import Examples
 from transformer.data.tokenizers.files import VERSION as TOKENIZERS_VERSION
@@ -58,7 +60,7 @@ def prepare(settings: config.Config, tokenizer_folder: Path | None) -> Prepared:
             new ones.
     """
     data, cache = settings.data, Path(settings.data.cache).expanduser()
-    corpora = corpus.load(data)
+    corpora = load_corpora(data)
     log.info(
         "corpus: %d training pairs, %d validation pairs", len(corpora.train.sources), len(corpora.validation.sources)
     )
