@@ -20,7 +20,7 @@ from transformer.alignment.links import Links, Rule
 from transformer.alignment.measure import Measured, all_sure, measure
 from transformer.alignment.record import Attended
 from transformer.alignment.select import all_links
-from transformer.alignment.symmetrize import SYMMETRIZATIONS, turned
+from transformer.alignment.symmetrize import SYMMETRIZATIONS, transpose
 from transformer.data.corpora.files import read_lines, read_parallel
 
 HERE = Path(__file__).parent
@@ -49,7 +49,7 @@ def ibm1(train: Pairs, test: Pairs) -> Iterator[tuple[str, list[Links]]]:
     english, french = train
     there, back = Ibm1(english, french), Ibm1(french, english)
     pairs = list(zip(*test, strict=True))
-    yield from both_ways([there.align(en, fr) for en, fr in pairs], turned([back.align(fr, en) for en, fr in pairs]))
+    yield from both_ways([there.align(en, fr) for en, fr in pairs], transpose([back.align(fr, en) for en, fr in pairs]))
 
 
 def transformers(runs: Path, dev: Pairs, test: Pairs) -> Iterator[tuple[str, str, list[Links]]]:
@@ -64,7 +64,7 @@ def transformers(runs: Path, dev: Pairs, test: Pairs) -> Iterator[tuple[str, str
         ways[f"layers that agree: {layers}"] = chosen
     ways["mean, one step late"] = (Rule(shift=1), Rule(shift=1))
     for how, (rule, backward) in ways.items():
-        for direction, links in both_ways(all_links(there, rule), turned(all_links(here, backward))):
+        for direction, links in both_ways(all_links(there, rule), transpose(all_links(here, backward))):
             yield f"transformer, {how}", direction, links
 
 
@@ -73,7 +73,7 @@ def agreed(ahead: Sequence[Attended | None], back: Sequence[Attended | None]) ->
     layers = next(one for one in ahead if one is not None).matrix("cross").shape[0]
     rules = [Rule(), *(Rule(layer=layer) for layer in range(layers if layers > 1 else 0))]
     there = {rule: all_links(ahead, rule) for rule in rules}
-    here = {rule: all_sure(turned(all_links(back, rule))) for rule in rules}
+    here = {rule: all_sure(transpose(all_links(back, rule))) for rule in rules}
 
     def apart(pair: tuple[Rule, Rule]) -> float:
         return measure(there[pair[0]], here[pair[1]], bootstrap=0).aer

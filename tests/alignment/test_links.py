@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from transformer.alignment.links import Rule, align, by_word, choose, links
+from transformer.alignment.links import Rule, align, by_word, links, select_heads
 from transformer.alignment.record import Attended, Side
 from transformer.config import Tokenizer
 from transformer.data.tokenizers.subwords import SentencePieceTokenizer
@@ -84,16 +84,16 @@ def test_a_shifted_rule_reads_the_row_of_the_next_token():
 
 def test_choose_is_a_mean_over_what_is_not_named():
     weights = np.random.default_rng(0).random((3, 2, 4, 5)).astype(np.float32)
-    np.testing.assert_allclose(choose(weights), weights.reshape(6, 4, 5).mean(0), rtol=1e-6)
-    np.testing.assert_allclose(choose(weights, 1), weights[1].mean(0), rtol=1e-6)
-    np.testing.assert_allclose(choose(weights, head=1), weights[:, 1].mean(0), rtol=1e-6)
-    np.testing.assert_array_equal(choose(weights, 2, 0), weights[2, 0])
+    np.testing.assert_allclose(select_heads(weights), weights.reshape(6, 4, 5).mean(0), rtol=1e-6)
+    np.testing.assert_allclose(select_heads(weights, 1), weights[1].mean(0), rtol=1e-6)
+    np.testing.assert_allclose(select_heads(weights, head=1), weights[:, 1].mean(0), rtol=1e-6)
+    np.testing.assert_array_equal(select_heads(weights, 2, 0), weights[2, 0])
 
 
 @pytest.mark.parametrize(("layer", "head"), [(3, None), (-1, None), (None, 2), (0, -1)])
 def test_there_is_no_such_layer_or_head(layer, head):
     with pytest.raises(UsageError, match="the attention has"):
-        choose(np.ones((3, 2, 4, 5), np.float32), layer, head)
+        select_heads(np.ones((3, 2, 4, 5), np.float32), layer, head)
 
 
 def test_words_are_those_that_the_tokenizer_numbers():

@@ -11,7 +11,7 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.alignment.test_links import softmax
 from tests.browser import Page, assert_apart, browser, data_of, four_digits, luminance, needs_browser
-from transformer.alignment.links import by_word, choose
+from transformer.alignment.links import by_word, select_heads
 from transformer.alignment.page import write_page
 from transformer.alignment.record import KINDS, Attended, Side
 
@@ -65,7 +65,7 @@ def expected(sentence, kind, layer, head, unit):
     read = Side(target.words, ("<s>", *target.pieces[:-1]), (-1, *target.spans[:-1]))
     rows = source if kind == "encoder" else target
     columns = read if kind == "decoder" else source
-    found = choose(sentence.matrix(kind), *(None if n == "mean" else int(n) for n in (layer, head)))
+    found = select_heads(sentence.matrix(kind), *(None if n == "mean" else int(n) for n in (layer, head)))
     if unit == "pieces":
         return rows.pieces, columns.pieces, found
     return rows.words, columns.words, by_word(found, rows.spans, columns.spans)

@@ -1,4 +1,4 @@
-"""Attention as pictures: the source across, the target down, as in Bahdanau 2015, Figure 3."""
+"""Plots of attention: the source on the horizontal axis, the target on the vertical, as in Bahdanau 2015, Figure 3."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,14 +11,14 @@ from transformer.alignment.links import Links, Rule, align, by_word
 from transformer.alignment.record import Attended
 
 CELL = 0.27
-"""Inches a word of a heatmap; a label of 9 points is half of that."""
+"""Inches per word of a heatmap, twice the height of a label of 9 points."""
 SMALL_CELL = 0.135
-"""The same in a grid, for labels of 7 points."""
+"""Inches per word of a grid, for labels of 7 points."""
 GOLD = "#D55E00"
 
 
 def heatmap(attended: Attended, rule: Rule, path: Path, gold: Links | None = None) -> None:
-    """The weights between words under a rule, as PNG; circles are gold links, if there are any."""
+    """Plot the weights between words under a rule as PNG; circles mark gold links, if given."""
     weights, _ = align(attended, rule)
     rows, columns = attended.target.words, attended.source.words
     width, height = len(columns) * CELL, len(rows) * CELL
@@ -32,9 +32,9 @@ def heatmap(attended: Attended, rule: Rule, path: Path, gold: Links | None = Non
 
 
 def grid(attended: Attended, path: Path, kind: str = "cross") -> None:
-    """Every layer (down) and head (across) of one kind of attention, between words, as PNG.
+    """Plot one kind of attention between words as PNG: a row for each layer, a column for each head.
 
-    Raises KeyError where the model has no such attention.
+    Raises KeyError if the model has no such attention.
     """
     weights, (target, source) = attended.matrix(kind), attended.sides(kind)
     L, H = weights.shape[:2]
@@ -61,7 +61,7 @@ def _figure(width: float, height: float) -> Any:
 
 
 def _axes(figure: Any, left: float, bottom: float, width: float, height: float) -> Any:
-    """Axes of a size in inches, so that every word has its room; labels hang outside and are kept when saved."""
+    """Axes of a size in inches, so that every word fits; labels lie outside the axes and are saved too."""
     across, down = figure.get_size_inches()
     return figure.add_axes((left / across, bottom / down, width / across, height / down))
 
@@ -69,7 +69,7 @@ def _axes(figure: Any, left: float, bottom: float, width: float, height: float) 
 def _matrix(
     axes: Any, weights: Float[np.ndarray, "U W"], rows: Sequence[str] | None, columns: Sequence[str] | None, points: int
 ) -> Any:
-    # A window's gain can leave less than one; nothing is stretched, so that pictures compare.
+    # The colour scale is fixed, so that plots compare; a window's gain can leave less than 1 in a row.
     image = axes.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="equal", interpolation="nearest")
     axes.tick_params(length=0, top=False, bottom=False, labeltop=columns is not None, labelbottom=False)
     axes.set_xticks(range(weights.shape[1]) if columns is not None else [])
@@ -80,7 +80,7 @@ def _matrix(
     if rows is not None:
         axes.set_yticklabels(rows, fontsize=points)
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
-        label.set_parse_math(False)  # a word may hold dollar signs
+        label.set_parse_math(False)  # a word may contain dollar signs
     axes.set_xticks(np.arange(-0.5, weights.shape[1]), minor=True)
     axes.set_yticks(np.arange(-0.5, weights.shape[0]), minor=True)
     axes.grid(which="minor", color="#00000014", lw=0.5)

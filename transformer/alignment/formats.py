@@ -1,8 +1,8 @@
-"""Alignments as files: full matrices as npz or JSON, links in the Pharaoh format; each with its reader.
+"""File formats of alignments: full matrices as npz or JSON, links in the Pharaoh format, and their readers.
 
-A file of matrices holds `about` (the model, the checkpoint, the rule by which words and links were made) and, for each
+A file of matrices holds `about` (the model, the checkpoint, the rule by which links were extracted) and, for each
 sentence, both sides (words, pieces, spans) and the weights of every kind, layer and head. It is written sentence by
-sentence, so that no corpus is too large, and read back equal, bit for bit.
+sentence, so the corpus need not fit in memory. Weights are preserved bit for bit.
 """
 
 import dataclasses
@@ -52,7 +52,7 @@ def npz_writer(path: Path, about: dict[str, Any]) -> Iterator[Add]:
 
 
 def read_npz(path: str | Path) -> Dump:
-    """What `npz_writer` wrote; nothing is unpickled. Raises TransformerError for a file that is not such."""
+    """Reads a file of `npz_writer`; nothing is unpickled. Raises TransformerError for any other file."""
     try:
         with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             about, sides = (json.loads(bytes(archive[name])) for name in ("about", "sides"))
@@ -65,14 +65,14 @@ def read_npz(path: str | Path) -> Dump:
                 ],
             )
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise TransformerError(f"{path} is no npz file of alignments: {error}") from None
+        raise TransformerError(f"{path} is not an npz file of alignments: {error}") from None
 
 
 @contextmanager
 def json_writer(path: Path, about: dict[str, Any]) -> Iterator[Add]:
     """One object: {"about": ..., "sentences": [{"source": ..., "target": ..., "cross": [L][H][T][S], ...}]}.
 
-    Nine digits say each float32 exactly.
+    Nine digits determine each float32 exactly.
     """
     with path.open("w", encoding="utf-8") as file:
         comma = "\n"
@@ -89,38 +89,38 @@ def json_writer(path: Path, about: dict[str, Any]) -> Iterator[Add]:
 
 
 def read_json(path: str | Path) -> Dump:
-    """What `json_writer` wrote. Raises TransformerError for a file that is not such."""
+    """Reads a file of `json_writer`. Raises TransformerError for any other file."""
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
         return Dump(
-            found["about"],
+            content["about"],
             [
                 _sentence(entry, {kind: np.array(entry[kind], np.float32) for kind in KINDS if kind in entry})
-                for entry in found["sentences"]
+                for entry in content["sentences"]
             ],
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TransformerError(f"{path} is no JSON file of alignments: {error}") from None
+        raise TransformerError(f"{path} is not a JSON file of alignments: {error}") from None
 
 
 WRITERS = {"npz": npz_writer, "json": json_writer}
-"""By name: with WRITERS["npz"](path, about) as add, each add(sentence) writes one."""
+"""By name: `with WRITERS["npz"](path, about) as add:`, then `add(sentence)` for each sentence."""
 
 
 def pharaoh(links: Links) -> str:
-    """A line such as "0-0 1-2", source first, 0-indexed, by target word."""
+    """A line such as "0-0 1-2": source word first, 0-indexed, sorted by target word."""
     return " ".join(f"{s}-{t}" for s, t in sorted(links, key=lambda link: link[::-1]))
 
 
 def read_gold(path: Path, first: int) -> list[Gold]:
-    """Gold links, a line a sentence: "1-1" is sure, "1p2" possible.
+    """Gold links, one line for each sentence: "1-1" is sure, "1p2" possible.
 
     Args:
         path: plain or .gz.
-        first: the number of a sentence's first word, 0 or 1: no file says it, and guessing spoils a measurement.
+        first: the number of a sentence's first word, 0 or 1; the file does not record it.
 
     Raises:
-        TransformerError: with the file and the line.
+        TransformerError: names the file and the line.
     """
     return [_gold(line, first, path, number) for number, line in enumerate(stream_lines(path), 1)]
 
@@ -141,8 +141,8 @@ def _gold(line: str, first: int, path: Path, number: int) -> Gold:
 
 
 def _kinds(sentence: Attended) -> Iterator[str]:
-    there = {"cross": sentence.cross, "encoder": sentence.encoder, "decoder": sentence.decoder}
-    return (kind for kind in KINDS if there[kind] is not None)
+    weights = {"cross": sentence.cross, "encoder": sentence.encoder, "decoder": sentence.decoder}
+    return (kind for kind in KINDS if weights[kind] is not None)
 
 
 def _sides(sentence: Attended) -> dict[str, Any]:

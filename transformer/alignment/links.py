@@ -1,4 +1,4 @@
-"""From the weights of tokens to those of words, and from those to links."""
+"""Attention weights between tokens, converted to weights between words and to alignment links."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,33 +16,38 @@ Links = frozenset[tuple[int, int]]
 
 @dataclass(frozen=True)
 class Rule:
-    """How weights become links; it is kept with them."""
+    """How links are extracted from weights; the output records it."""
 
     layer: int | None = None
-    """Layer of the attention, from 0; None: the mean of all."""
+    """Layer of the attention, from 0; None: the mean over layers."""
     head: int | None = None
-    """Its head, from 0; None: the mean of all."""
+    """Head of the attention, from 0; None: the mean over heads."""
     threshold: float | None = None
-    """Links are all words with at least this weight; None: the one with the most."""
+    """Each target word is linked to all source words with at least this weight; None: to the one with the largest."""
     shift: int = 0
-    """Rows are read so many tokens later: 1 takes for the alignment of a token what was looked at one step after it was
-    written (Chen 2020, "Accurate Word Alignment Induction from Neural Machine Translation")."""
+    """Steps by which rows are shifted: 1 aligns a token by the attention of the step that reads it, one after the step
+    that predicts it (Chen 2020, "Accurate Word Alignment Induction from Neural Machine Translation")."""
 
     def describe(self) -> dict[str, Any]:
-        """Its values, and what it always does, in words."""
+        """The fields, and a description of the fixed parts of the rule."""
         return asdict(self) | {
             "words": "weights are summed over the pieces of a source word and averaged over those of a target word; "
-            "columns of marks are dropped and the rest of a row scaled to its sum before; rows of marks are dropped",
-            "links": "most weight, the first of equals"
+            "columns of special tokens are dropped and rows rescaled to their sum before; rows of special tokens are "
+            "dropped",
+            "links": "largest weight, ties broken by position"
             if self.threshold is None
             else "weight at or above the threshold",
         }
 
 
-def choose(
+def select_heads(
     weights: Float[np.ndarray, "L H T S"], layer: int | None = None, head: int | None = None
 ) -> Float[np.ndarray, "T S"]:
-    """One layer's, one head's, or the mean over those that are not named. Raises UsageError for one there is not."""
+    """The weights of one layer and head; the mean over layers or heads where none is given.
+
+    Raises:
+        UsageError: the attention has no such layer or head.
+    """
     for what, number, count in (("layer", layer, len(weights)), ("head", head, weights.shape[1])):
         if number is not None and not 0 <= number < count:
             raise UsageError(f"{what} {number}: the attention has {what}s 0 to {count - 1}")
@@ -54,21 +59,24 @@ def choose(
 def by_word(
     weights: Float[np.ndarray, "*B T S"], target: Sequence[int], source: Sequence[int]
 ) -> Float[np.ndarray, "*B U W"]:
-    """Weights between words. A row keeps its sum though marks are dropped; one that looked at marks alone is zero.
+    """Weights between words: summed over the tokens of a source word, averaged over those of a target word.
+
+    Special tokens are dropped, and each row is rescaled to its former sum. A row with weight on special tokens only is
+    zero.
 
     Args:
         weights: between tokens, of any number of layers and heads.
-        target: the word of each row, -1 for a mark; words are numbered from 0 in order.
-        source: the same of each column.
+        target: the word of each row, numbered from 0 in order; -1 for a special token.
+        source: the word of each column, likewise.
     """
     rows, columns = (_membership(spans) for spans in (target, source))
     total = weights.sum(-1, keepdims=True)
-    onto = weights @ columns
-    kept = onto.sum(-1, keepdims=True)
-    onto = onto * np.divide(total, kept, out=np.zeros_like(kept), where=kept > 0)
+    summed = weights @ columns
+    kept = summed.sum(-1, keepdims=True)
+    summed = summed * np.divide(total, kept, out=np.zeros_like(kept), where=kept > 0)
     mean = rows / np.maximum(rows.sum(0, keepdims=True), 1)
-    found: np.ndarray = np.swapaxes(mean, 0, 1) @ onto
-    return found
+    between_words: np.ndarray = np.swapaxes(mean, 0, 1) @ summed
+    return between_words
 
 
 def _membership(spans: Sequence[int]) -> Float[np.ndarray, "N W"]:
@@ -78,19 +86,19 @@ def _membership(spans: Sequence[int]) -> Float[np.ndarray, "N W"]:
 
 def align(attended: Attended, rule: Rule) -> tuple[Float[np.ndarray, "U W"], Links]:
     """The weights between the words of a pair under a rule, and the links."""
-    chosen = choose(attended.matrix("cross"), rule.layer, rule.head)
+    selected = select_heads(attended.matrix("cross"), rule.layer, rule.head)
     if rule.shift:
-        last = len(chosen) - 1
-        chosen = chosen[np.clip(np.arange(len(chosen)) + rule.shift, 0, last)]
-    weights = by_word(chosen, attended.target.spans, attended.source.spans)
+        last = len(selected) - 1
+        selected = selected[np.clip(np.arange(len(selected)) + rule.shift, 0, last)]
+    weights = by_word(selected, attended.target.spans, attended.source.spans)
     return weights, links(weights, rule.threshold)
 
 
 def links(weights: Float[np.ndarray, "U W"], threshold: float | None = None) -> Links:
-    """Each target word with the source word it looked at most, or with all at or above a threshold.
+    """Links of each target word to the source word with the largest weight, or to all at or above a threshold.
 
-    A target word without any weight has no link.
+    A target word without any weight has no link. Ties are broken by position.
     """
     if threshold is None:
-        return frozenset((int(row.argmax()), place) for place, row in enumerate(weights) if row.any())
+        return frozenset((int(row.argmax()), t) for t, row in enumerate(weights) if row.any())
     return frozenset((int(s), int(t)) for t, s in zip(*np.nonzero(weights >= threshold), strict=True))

@@ -10,19 +10,20 @@ from transformer.alignment.links import Links
 
 
 class Gold(NamedTuple):
-    """Links of a sentence pair by hand; every sure one is possible."""
+    """Manual links of a sentence pair; every sure link is also possible."""
 
     sure: Links
     possible: Links
 
 
 def all_sure(alignments: Sequence[Iterable[tuple[int, int]]]) -> list[Gold]:
-    """Gold links of which none is doubtful, such as the grammar's."""
+    """Gold links that are all sure, such as the grammar's."""
     return [Gold(frozenset(links), frozenset(links)) for links in alignments]
 
 
 class Measured(NamedTuple):
-    """Of a corpus: shares from 0 to 1; `interval` is the error rate's, 95% by bootstrap over sentences."""
+    """Error rate, precision and recall of a corpus, from 0 to 1; `interval` is the 95% bootstrap interval of the error
+    rate, resampled over sentences."""
 
     aer: float
     precision: float
@@ -55,8 +56,11 @@ def measure(found: Sequence[Links], gold: Sequence[Gold], bootstrap: int = 1000,
 
 
 def link_counts(found: Sequence[Links], gold: Sequence[Gold]) -> Int[np.ndarray, "N 4"]:
-    """Of each sentence: links, sure gold links, links that are sure, links that are possible. The error rate of any of
-    the sentences together is that of their sum. Raises ValueError for lists of unequal length."""
+    """For each sentence the numbers of links, sure gold links, links that are sure, and links that are possible.
+
+    The error rate of a set of sentences is that of the sum of their counts. Raises ValueError for lists of unequal
+    length.
+    """
     rows = [
         (len(links), len(g.sure), len(links & g.sure), len(links & (g.possible | g.sure)))
         for links, g in zip(found, gold, strict=True)
@@ -65,6 +69,6 @@ def link_counts(found: Sequence[Links], gold: Sequence[Gold]) -> Int[np.ndarray,
 
 
 def error_rate(counts: Float[np.ndarray, "... 4"] | Int[np.ndarray, "... 4"]) -> np.ndarray:
-    """Alignment error rate in 0..1 of summed counts as `link_counts` has them."""
+    """Alignment error rate, from 0 to 1, of counts as `link_counts` returns them, or of their sums."""
     links, sure, of_sure, of_possible = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
     return np.asarray(1 - (of_sure + of_possible) / np.maximum(links + sure, 1))

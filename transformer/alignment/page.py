@@ -1,4 +1,4 @@
-"""Attention weights as one page for a browser: the data that it shows."""
+"""The data of the HTML page of attention weights."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,15 +12,15 @@ from transformer.html import page
 
 
 def write_page(path: Path, about: dict[str, Any], sentences: Sequence[Attended]) -> None:
-    """A page that shows the weights of every sentence, kind, layer and head; it needs no network and no other file.
+    """Write a self-contained page of the weights of every sentence, kind, layer and head; it needs no network.
 
     Args:
         path: the file to write, UTF-8.
-        about: JSON values that say where the weights are from; shown as they are.
-        sentences: pairs whose weights are written with four digits: 8 bytes or so for each.
+        about: JSON values that describe the origin of the weights, shown unchanged.
+        sentences: pairs; weights are written with four digits, about 8 bytes each.
 
     Raises:
-        ValueError: for a number that is not finite, and for a sentence without any weights.
+        ValueError: a number is not finite, or a sentence has no weights.
     """
     data = {"about": about, "sentences": [_entry(sentence) for sentence in sentences]}
     page.write(path, "transformer.alignment", data)
@@ -34,12 +34,12 @@ def _entry(sentence: Attended) -> dict[str, Any]:
     return {
         "line": sentence.line,
         **{name: asdict(side) for name, side in sides.items()},
-        **{kind: _rounded(found) for kind, found in weights.items()},
+        **{kind: _rounded(matrix) for kind, matrix in weights.items()},
     }
 
 
 def _rounded(weights: np.ndarray) -> Any:
-    """Four significant digits, not four decimals: where most of a row is on a mark, words share what little is left."""
+    """Four significant digits, not decimals: words have small weights if special tokens hold most of a row."""
     if weights.ndim == 1:
         return [float(f"{value:.4g}") for value in weights.tolist()]
     return [_rounded(part) for part in weights]

@@ -1,6 +1,6 @@
-"""What a model looked at while it wrote one translation.
+"""The attention weights of one sentence pair.
 
-Letters: L layers, H heads, S and T tokens of source and target, the end marks included.
+Letters: L layers, H heads, S and T tokens of source and target, including the EOS tokens.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from transformer.data.tokenizers.tokenizer import Tokenizer
 from transformer.special_tokens import BOS, EOS, SPECIAL_TOKENS
 
 KINDS = ("cross", "encoder", "decoder")
-"""The attentions of a model: of the target to the source, and of each to itself."""
+"""Kinds of attention: target to source, and the self-attention of each side."""
 
 
 @dataclass(frozen=True)
@@ -21,34 +21,36 @@ class Side:
     """A sentence as words and as the tokens that a model reads or writes."""
 
     words: tuple[str, ...]
-    """Parted by plain spaces."""
+    """Separated by plain spaces."""
     pieces: tuple[str, ...]
-    """One string a token; the end mark is the last."""
+    """One string for each token; the EOS token is the last."""
     spans: tuple[int, ...]
-    """For each token the number of its word; -1 for a mark."""
+    """For each token the number of its word; -1 for a special token."""
 
     @classmethod
     def of(cls, tokens: Sequence[int], text: str, tokenizer: Tokenizer) -> "Side":
-        """A text and its tokens, to which the end mark is added.
+        """A text and its tokens, to which the EOS token is added.
 
-        A text that has not as many words as its tokens (an unknown token within one is spelled apart) is shown word by
-        word as the tokens spell it.
+        If the text has not as many words as the tokens (an unknown token within a word is decoded separately), the
+        words are those that the tokens decode to.
         """
         every = [*tokens, EOS]
         spans, words = tokenizer.word_ids(every), tokenizer.split_words(text)
         count = max(spans) + 1
         if len(words) != count:
-            of = [[token for token, span in zip(every, spans, strict=True) if span == word] for word in range(count)]
-            words = [tokenizer.decode(own).strip() for own in of]
+            groups = [
+                [token for token, span in zip(every, spans, strict=True) if span == word] for word in range(count)
+            ]
+            words = [tokenizer.decode(group).strip() for group in groups]
         return cls(tuple(words), tuple(tokenizer.pieces(every)), tuple(spans))
 
 
 @dataclass(frozen=True)
 class Attended:
-    """One sentence pair with all its attention weights. A model may lack one kind or another.
+    """One sentence pair with all its attention weights; None for kinds that the model lacks.
 
-    Row t of `cross` and of `decoder` is what the model looked at when it wrote target token t. Columns of `decoder` are
-    what it had read by then: the begin mark, and then the target but its last token.
+    Row t of `cross` and of `decoder` holds the weights of the step that predicts target token t. The columns of
+    `decoder` are its inputs: the BOS token, then the target without its last token.
     """
 
     source: Side
@@ -57,17 +59,17 @@ class Attended:
     encoder: Float[np.ndarray, "L H S S"] | None = None
     decoder: Float[np.ndarray, "L H T T"] | None = None
     line: int = 0
-    """Where the pair comes from, from 1; 0: unknown."""
+    """Line number of the pair, from 1; 0: unknown."""
 
     def matrix(self, kind: str) -> Float[np.ndarray, "L H Q N"]:
-        """The weights of one kind. Raises KeyError where the model has no such attention."""
-        found = {"cross": self.cross, "encoder": self.encoder, "decoder": self.decoder}[kind]
-        if found is None:
+        """The weights of one kind. Raises KeyError if the model has no such attention."""
+        weights = {"cross": self.cross, "encoder": self.encoder, "decoder": self.decoder}[kind]
+        if weights is None:
             raise KeyError(kind)
-        return found
+        return weights
 
     def sides(self, kind: str) -> tuple[Side, Side]:
-        """What the rows and the columns of one kind are."""
+        """The sides of the rows and of the columns of one kind."""
         if kind == "cross":
             return self.target, self.source
         if kind == "encoder":

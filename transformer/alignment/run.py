@@ -16,7 +16,7 @@ from transformer.alignment.measure import Gold, Measured, all_sure, measure
 from transformer.alignment.page import write_page
 from transformer.alignment.record import Attended
 from transformer.alignment.select import THRESHOLDS, all_links, name, rank
-from transformer.alignment.symmetrize import SYMMETRIZATIONS, turned
+from transformer.alignment.symmetrize import SYMMETRIZATIONS, transpose
 from transformer.alignment.task import Task, check, check_folder, check_model, pairs, read_gold
 from transformer.api import TrainedModel
 from transformer.config import Config
@@ -174,7 +174,7 @@ def _attended(model: TrainedModel, part: Corpus, *, own: bool) -> Iterator[list[
 def _backward(by: Aligner, part: Corpus) -> list[Links]:
     """Links of the other direction's run, turned round."""
     backward = Corpus(part.targets, part.sources, None, part.name)
-    return turned(links for chunk in _attended(by.model, backward, own=False) for links in all_links(chunk, by.rule))
+    return transpose(links for chunk in _attended(by.model, backward, own=False) for links in all_links(chunk, by.rule))
 
 
 def _about(task: Task, by: Aligner, reverse: Aligner | None, part: Corpus) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which layer, head and threshold align best, found on a development set with gold links."""
+"""Selection of the layer, head and threshold that align best, on a development set with gold links."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ from transformer.alignment.measure import Gold, Measured, measure
 from transformer.alignment.record import Attended
 
 THRESHOLDS = (None, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
-"""Tried for every place; None: each word's most weight, the first of equally good ones."""
+"""Candidates for every layer and head; None: the largest weight of each word. Ties are broken by position."""
 
 
 class Choice(NamedTuple):
-    """A rule, and what it reached on the development set."""
+    """A rule, and its measures on the development set."""
 
     rule: Rule
     measured: Measured
@@ -33,25 +33,25 @@ def rank(
     base: Rule,
     thresholds: Sequence[float | None] = THRESHOLDS,
 ) -> list[Choice]:
-    """Every head, every layer's mean and the mean of all, each with its best threshold.
+    """Every head, the mean of every layer, and the mean over layers, each with its best threshold.
 
-    The lowest error rate comes first, ties in that order.
+    Sorted by error rate, the lowest first; ties are in that order.
 
     Args:
-        found: development pairs; None counts as a pair without links.
+        found: the development pairs; None counts as a pair without links.
         gold: their links.
-        base: shift of all of them.
-        thresholds: which to try.
+        base: the rule whose shift is used.
+        thresholds: candidates.
     """
-    there = next((one for one in found if one is not None), None)
-    if there is None:
+    example = next((one for one in found if one is not None), None)
+    if example is None:
         return []
-    L, H = there.matrix("cross").shape[:2]
-    places: list[tuple[int | None, int | None]] = [(layer, head) for layer in range(L) for head in range(H)]
-    places += [(layer, None) for layer in range(L)] if H > 1 else []
-    places += [(None, None)] if L > 1 else []
+    L, H = example.matrix("cross").shape[:2]
+    candidates: list[tuple[int | None, int | None]] = [(layer, head) for layer in range(L) for head in range(H)]
+    candidates += [(layer, None) for layer in range(L)] if H > 1 else []
+    candidates += [(None, None)] if L > 1 else []
     choices = []
-    for layer, head in places:
+    for layer, head in candidates:
         rule = dataclasses.replace(base, layer=layer, head=head)
         weights = [None if one is None else align(one, rule)[0] for one in found]
         tried = [
@@ -66,5 +66,5 @@ def rank(
 
 
 def all_links(found: Sequence[Attended | None], rule: Rule) -> list[Links]:
-    """Links of every pair; none where there is no attention."""
+    """Links of every pair; an empty set for None."""
     return [frozenset() if one is None else align(one, rule)[1] for one in found]

@@ -1,59 +1,59 @@
-"""Two alignments of a pair, one from each direction, made into one (Och and Ney 2003; Koehn 2003).
+"""Symmetrisation: the alignments of both directions combined into one (Och and Ney 2003; Koehn 2003).
 
-Both are given as (source word, target word) of the first direction.
+Links of both are (source word, target word) of the first direction.
 """
 
 from collections.abc import Callable, Iterable
 
 from transformer.alignment.links import Links
 
-AROUND = ((-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
+NEIGHBOURS = ((-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
 
-def turned(every: Iterable[Links]) -> list[Links]:
-    """Links of the other direction, as of this one."""
+def transpose(every: Iterable[Links]) -> list[Links]:
+    """Links of each pair with source and target swapped."""
     return [frozenset((s, t) for t, s in links) for links in every]
 
 
 def intersection(forward: Links, backward: Links) -> Links:
-    """Links that both directions have: precise, and few."""
+    """Links in both directions: high precision."""
     return forward & backward
 
 
 def union(forward: Links, backward: Links) -> Links:
-    """Links that either has: many."""
+    """Links in either direction: high recall."""
     return forward | backward
 
 
 def grow_diag_final_and(forward: Links, backward: Links) -> Links:
-    """From the intersection out to the union (Koehn 2005, "Edinburgh System Description").
+    """Grow the intersection towards the union (Koehn 2005, "Edinburgh System Description").
 
-    grow-diag: a link of the union that neighbours one already taken, diagonally too, is taken where one of its words
-    has none yet, until nothing more is. final-and: then links of the union of which both words have none yet.
+    grow-diag: add links of the union that neighbour an added one, diagonals included, and have a word without links,
+    until none is left. final-and: then add links of the union of which both words have no links.
     """
-    either, taken = forward | backward, set(forward & backward)
-    sources, targets = {s for s, _ in taken}, {t for _, t in taken}
-    # Word by word, as it has always been done: which link is taken first decides over others.
-    places = sorted(either, key=lambda link: link[::-1])
+    either, added = forward | backward, set(forward & backward)
+    sources, targets = {s for s, _ in added}, {t for _, t in added}
+    # Target word by target word, as in the original: the result depends on the order.
+    candidates = sorted(either, key=lambda link: link[::-1])
 
-    def take(link: tuple[int, int]) -> None:
-        taken.add(link)
+    def add(link: tuple[int, int]) -> None:
+        added.add(link)
         sources.add(link[0])
         targets.add(link[1])
 
     before = -1
-    while len(taken) != before:
-        before = len(taken)
-        for s, t in places:
-            for down, right in AROUND if (s, t) in taken else ():
+    while len(added) != before:
+        before = len(added)
+        for s, t in candidates:
+            for down, right in NEIGHBOURS if (s, t) in added else ():
                 link = (s + down, t + right)
-                if link in either and link not in taken and not (link[0] in sources and link[1] in targets):
-                    take(link)
+                if link in either and link not in added and not (link[0] in sources and link[1] in targets):
+                    add(link)
     for direction in (forward, backward):
-        for link in places:
+        for link in candidates:
             if link in direction and link[0] not in sources and link[1] not in targets:
-                take(link)
-    return frozenset(taken)
+                add(link)
+    return frozenset(added)
 
 
 SYMMETRIZATIONS: dict[str, Callable[[Links, Links], Links]] = {
@@ -61,4 +61,4 @@ SYMMETRIZATIONS: dict[str, Callable[[Links, Links], Links]] = {
     "union": union,
     "grow-diag-final-and": grow_diag_final_and,
 }
-"""Every way by name."""
+"""All methods by name."""
