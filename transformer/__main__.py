@@ -5,11 +5,10 @@ import sys
 
 
 def main() -> None:
-    """Run the command line under huge pages."""
-    ask_for_huge_pages()
+    """Run the command line; commands that compute run under huge pages."""
     from transformer.cli import main as command_line
 
-    command_line()
+    command_line(before_computing=ask_for_huge_pages)
 
 
 def ask_for_huge_pages() -> None:

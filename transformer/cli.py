@@ -1,104 +1,204 @@
-"""The command line: `transformer COMMAND ...`. Exit codes: 2 usage, 1 failure, 130 stopped (Ctrl-C, SIGTERM)."""
+"""The command line: `transformer COMMAND ...`. Exit codes: 2 usage, 1 failure, 130 stopped (Ctrl-C, SIGTERM).
 
+Importing this module imports no JAX. Only the module of the command that was named is imported, and what computes is
+imported when the command is executed.
+"""
+
+import difflib
+import importlib
 import logging
 import os
 import sys
 import traceback
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
-import tyro
-
-from transformer import recipes
-from transformer.commands.data import Data, Inspect, Prepare
-from transformer.commands.seeing import Align, Explain
-from transformer.commands.training import Demo, Report, Study, Train
-from transformer.commands.using import Evaluate, Score, Translate
-from transformer.config import Config
-from transformer.distributed import processes as cluster
+from transformer import plugins
 from transformer.errors import InterruptedRunError, TransformerError, UsageError
+
+if TYPE_CHECKING:
+    from transformer.commands.options import Command
 
 log = logging.getLogger("transformer")
 
 
+class Entry(NamedTuple):
+    """Where a command is, and what can be said of it without importing it."""
+
+    options: str
+    """Its options, `module:class` in `transformer.commands`."""
+    summary: str
+    computes: bool = True
+    """Whether it runs a model for long, so that huge pages matter."""
+
+
 COMMANDS = {
-    "train": Train,
-    "data": Data,
-    "translate": Translate,
-    "score": Score,
-    "evaluate": Evaluate,
-    "align": Align,
-    "explain": Explain,
-    "study": Study,
-    "report": Report,
-    "demo": Demo,
+    "train": Entry("train:Train", "Train a model."),
+    "data inspect": Entry("data:Inspect", "Show what a recipe's data look like.", computes=False),
+    "data prepare": Entry("data:Prepare", "Download, clean and tokenise what a recipe trains on.", computes=False),
+    "translate": Entry("translate:Translate", "Translate text."),
+    "predict": Entry("predict:Predict", "Answer each line as the run's task has it."),
+    "score": Entry("score:Score", "Score given translations."),
+    "evaluate": Entry("evaluate:Evaluate", "Score a run on its test set."),
+    "align": Entry("align:Align", "Align words by the attention."),
+    "explain": Entry("explain:Explain", "Explain self-attention step by step."),
+    "study": Entry("study:Study", "Run what is missing of a study."),
+    "report": Entry("report:Report", "Make tables and figures of a study.", computes=False),
+    "demo": Entry("demo:Demo", "Train on the embedded grammar and show the results."),
 }
 
-Command: TypeAlias = Train | Data | Translate | Score | Evaluate | Align | Explain | Study | Report | Demo
+RECIPE_FIRST = ("train", "data inspect", "data prepare")
+"""Commands whose options are the settings of the recipe that follows them."""
+
+HELP, VERSION = ("-h", "--help"), "--version"
+
+PLUGIN_HELP = """\
+--plugin FILE (any number of times): a Python file with scores, windows, model families or tasks of your own."""
 
 
-def parse(arguments: list[str]) -> Command:
-    """The command of these arguments; exits with 2 and a message where they are wrong, with 0 for --help."""
-    # Where a recipe is named, its settings are the defaults of the options.
-    train = tyro.conf.subcommand(name="train")
-    if settings := _named(arguments, "train"):
-        train = tyro.conf.subcommand(name="train", default=Train(tyro.MISSING, config=settings))
-    data = tyro.conf.subcommand(name="data")
-    for name, kind in (("inspect", Inspect), ("prepare", Prepare)):
-        if settings := _named(arguments, "data", name):
-            data = tyro.conf.subcommand(name="data", default=Data(kind(tyro.MISSING, config=settings)))
-    given = {"train": train, "data": data}
-    union: Any = Annotated[Train, train]
-    for name, command in list(COMMANDS.items())[1:]:
-        union = union | Annotated[command, given.get(name, tyro.conf.subcommand(name=name))]
-    return tyro.cli(
-        union,
-        args=arguments,
-        prog="transformer",
-        description="Attention in translation: train, translate, evaluate.",
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
+def main(arguments: Sequence[str] | None = None, before_computing: Callable[[], None] | None = None) -> None:
+    """Run a command and exit.
 
-
-def _named(arguments: list[str], *words: str) -> Config | None:
-    """Settings of the recipe that follows these words; None where they are other ones or ask for help. Raises
-    UsageError."""
-    command, rest = " ".join(words), arguments[len(words) :]
-    if arguments[: len(words)] != list(words) or not rest or rest[0] in ("-h", "--help"):
-        return None
-    if rest[0].startswith("-"):
-        raise UsageError(f"the recipe comes first: transformer {command} RECIPE [options]")
-    return recipes.find(rest[0])[1]
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Run a command and exit."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    Args:
+        arguments: those of the process by default.
+        before_computing: called once it is known that a command computes, before anything heavy is imported.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
-    logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax tells what it does; what fails it raises too
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs what it does; its failures are raised too
     try:
-        command = parse(arguments)
+        files, rest = plugins.split(given)
+        name = command_name(rest)
+        computes = before_computing is not None and COMMANDS[name].computes
+        if before_computing and computes and files and not set(HELP) & set(rest):
+            before_computing()  # a plugin may import JAX
+        plugins.load(files)
+        command = parse(rest)
+        command.check()
+        if before_computing and computes:
+            before_computing()
         _set_up_jax()
-        if isinstance(command, Train | Evaluate):
-            cluster.join(command.cluster)
-        command()
+        if (cluster := getattr(command, "cluster", None)) is not None:
+            from transformer.distributed import processes
+
+            processes.join(cluster)
+        command.execute()
     except BaseException as error:
         code = 1
         with suppress(OSError):  # standard error may be a file on the disk that is full
             code = _tell(error)
             sys.stdout.flush()
             sys.stderr.flush()
-        if code and cluster.is_distributed() and not isinstance(error, InterruptedRunError):
+        if code and _joined() and not isinstance(error, InterruptedRunError):
             # An orderly end waits for the other processes of the job, and they may be waiting for this one.
             os._exit(code)
         sys.exit(code)
 
 
+def parse(arguments: Sequence[str]) -> "Command":
+    """The command of these arguments, its plugins loaded.
+
+    Prints and exits with 0 for --help and --version; prints and exits with 2 where options are wrong. Raises UsageError
+    for an unknown command, recipe or plugin.
+    """
+    files, rest = plugins.split(list(arguments))
+    plugins.load(files)
+    name = command_name(rest)
+    rest = rest[len(name.split()) :]
+
+    import tyro
+
+    module, options = COMMANDS[name].options.split(":")
+    command: Any = getattr(importlib.import_module(f"transformer.commands.{module}"), options)
+    chosen: dict[str, Any] = {}
+    if name in RECIPE_FIRST and rest and rest[0] not in HELP:
+        chosen["default"] = command(tyro.MISSING, config=_settings(name, rest[0]))
+    parsed: Command = tyro.cli(
+        command,
+        args=rest,
+        prog=f"transformer {name}",
+        description=f"{command.__doc__}\n\n{PLUGIN_HELP}",
+        config=(tyro.conf.FlagCreatePairsOff,),
+        **chosen,
+    )
+    return parsed
+
+
+def command_name(arguments: Sequence[str]) -> str:
+    """The command that these arguments begin with. Prints and exits with 0 for --help and --version; raises UsageError
+    where there is no such command."""
+    for count in (2, 1):
+        if " ".join(arguments[:count]) in COMMANDS:
+            return " ".join(arguments[:count])
+    group = [name for name in COMMANDS if arguments and name.startswith(f"{arguments[0]} ")]
+    word = next(iter(arguments[1:] if group else arguments), "")
+    if word == VERSION:
+        print(version())
+        sys.exit(0)
+    if word in HELP:
+        print(usage(group or list(COMMANDS)))
+        sys.exit(0)
+    if not word:
+        raise UsageError(f"a command is missing\n\n{usage(group or list(COMMANDS))}")
+    if word.startswith("-"):
+        raise UsageError(f"the command comes first, not {word}: see transformer --help")
+    words = [name.removeprefix(f"{arguments[0]} ") if group else name for name in group or COMMANDS]
+    near = difflib.get_close_matches(word, words, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise UsageError(f"unknown command {word!r}: {hint}there are {', '.join(words)}")
+
+
+def usage(names: Sequence[str]) -> str:
+    """What `transformer --help` says of these commands."""
+    width = max(map(len, names)) + 2
+    return "\n".join(
+        [
+            "usage: transformer COMMAND [options]",
+            "",
+            "Attention in translation: train, translate, evaluate.",
+            "",
+            "commands:",
+            *(f"  {name:{width}}{COMMANDS[name].summary}" for name in names),
+            "",
+            "options of every command:",
+            "  --help         Show the options of the command.",
+            "  --plugin FILE  A Python file with scores, windows, model families or tasks of your own; may be repeated.",
+            "",
+            "`transformer --version` prints the version. A trained run is a directory; every command after train needs",
+            "only that.",
+        ]
+    )
+
+
+def version() -> str:
+    """Name and version of the package, and of the libraries that its results depend on most."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    package = "attention-transformer"
+    versions = {}
+    for name in (package, "jax", "flax"):
+        try:
+            versions[name] = installed(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    return f"{package} {versions.pop(package)} ({', '.join(f'{name} {value}' for name, value in versions.items())})"
+
+
+def _settings(name: str, recipe: str) -> Any:
+    """The settings of a recipe: the defaults of a command's options. Raises UsageError."""
+    from transformer import recipes
+
+    if recipe.startswith("-"):
+        raise UsageError(f"the recipe comes first: transformer {name} RECIPE [options]")
+    return recipes.find(recipe)[1]
+
+
 def _tell(error: BaseException) -> int:
-    """Say what ended the command, in a line; its exit code."""
+    """Say what ended the command, in one line; returns its exit code."""
     match error:
         case SystemExit():
             return error.code if isinstance(error.code, int) else 0
@@ -111,22 +211,30 @@ def _tell(error: BaseException) -> int:
         case OSError():
             print(f"transformer: {error.strerror or error}: {error.filename or 'output'}", file=sys.stderr)
             return 1
-        case jax.errors.JaxRuntimeError() if cluster.is_distributed():
-            said = str(error).splitlines()[0][:200]
-            print(f"transformer: another process of the job ended or cannot be reached ({said})", file=sys.stderr)
+        case RuntimeError() if _joined() and isinstance(error, sys.modules["jax"].errors.JaxRuntimeError):
+            reason = str(error).splitlines()[0][:200]
+            print(f"transformer: another process of the job ended or cannot be reached ({reason})", file=sys.stderr)
             return 1
         case KeyboardInterrupt():
             print("transformer: interrupted", file=sys.stderr)
             return 130
-        case _ if cluster.is_distributed():
+        case _ if _joined():
             traceback.print_exception(error)
             return 1
         case _:
             raise error
 
 
+def _joined() -> bool:
+    """Whether this process is one of several in a job."""
+    processes = sys.modules.get("transformer.distributed.processes")
+    return processes is not None and bool(processes.is_distributed())
+
+
 def _set_up_jax() -> None:
     """Settings of the whole process, made here alone and never on import."""
+    import jax
+
     if not jax.config.values["jax_compilation_cache_dir"]:  # JAX_COMPILATION_CACHE_DIR
         # Never where a run's settings say: what is in there is executed, and a run may be a stranger's.
         jax.config.update("jax_compilation_cache_dir", str(Path("~/.cache/transformer/xla").expanduser()))

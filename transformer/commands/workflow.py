@@ -1,11 +1,8 @@
 """What each command does, from settings and paths to files and printed lines."""
 
 import dataclasses
-import hashlib
-import json
 import logging
 import math
-import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,22 +11,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from transformer import api, check, recipes
-from transformer.alignment.run import align
-from transformer.alignment.task import Task
-from transformer.api import Trained
+from transformer import api, check
 from transformer.config import Config, to_json
 from transformer.data.batching import batches
-from transformer.data.corpora import corpus
-from transformer.data.corpora.corpus import Corpus
-from transformer.data.corpora.files import read_parallel
 from transformer.data.corpora.sources import TFDS, TfdsSplit, find_sources
 from transformer.decoding.scoring import Scorer
 from transformer.decoding.translator import Translator
 from transformer.distributed import processes as cluster
 from transformer.distributed import sharding as parallel
 from transformer.errors import TransformerError, UsageError
-from transformer.evaluation import report
 from transformer.evaluation.metrics import bleu
 from transformer.models.build import builder, create, split
 from transformer.tasks.translation.prepare import Prepared, check_identity, keep, prepare
@@ -201,71 +191,3 @@ def make_validation(settings: Config, prepared: Prepared, graph: Any, mesh: Any)
         return values | {"seconds": time.perf_counter() - began}
 
     return validate
-
-
-def evaluate(
-    trained: Trained,
-    split: str,
-    files: tuple[Path, Path] | None,
-    against: str,
-    tokenize: str,
-    lowercase: bool,
-    search: dict[str, Any],
-) -> None:
-    """Translate a set, score it, print the scores and keep them in report/."""
-    run, model = Path(trained.run), trained.load()
-    languages = model.settings.data.languages
-    reports = Run(run).report
-    if trained.ensemble:  # what the run does by itself stays
-        reports /= "with-" + "-".join(Path(other).name for other in trained.ensemble)
-    if files is not None:
-        sources, references = read_parallel(*files)
-        sets = [Corpus(sources, references, None, files[0].name)]
-    else:
-        folder = Run(run).data
-        sets = [corpus.read_or_validation(folder, split, languages)]
-        if split == "test" and corpus.exists(folder, "unseen", languages):
-            sets.append(corpus.read(folder, "unseen", languages))
-    told = [part.sources for part in sets], [part.targets for part in sets]
-    digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
-    cluster.require_same(search | {"checkpoint": model.checkpoint, "source": digest, "tokenize": tokenize})
-    for part in sets:
-        result = report.evaluate(
-            model,
-            part,
-            reports,
-            against=against,
-            tokenize=tokenize,
-            lowercase=lowercase,
-            search=search,
-        )
-        if cluster.is_main_process():
-            print(report.show(result))
-        against = ""
-
-
-def demo(folder: Path) -> None:
-    """Train the recipe `demo`, then show what came of it: scores, translations, and what they looked at."""
-    began = time.perf_counter()
-    if folder.exists():
-        if not rundir.is_run(folder):
-            raise UsageError(f"{folder} is no run directory: give another --run")
-        number = next(n for n in range(1, 10**6) if not folder.with_name(f"{folder.name}-{n}").exists())
-        aside = folder.with_name(f"{folder.name}-{number}")
-        folder.rename(aside)
-        print(f"an older demo was moved to {aside}")
-    _, settings = recipes.find("demo")
-    run = train(settings, folder, "demo")
-    model = api.load(folder)
-    languages = settings.data.languages
-    for name in ("test", "unseen"):
-        part = corpus.read(run.data, name, languages)
-        result = report.evaluate(model, part, run.report)
-        print(report.show(result))
-        if name == "test":
-            print(report.examples(part, result["hypotheses"], 5))
-    print("\nwords aligned by attention, beside the grammar's gold links (AER is the error rate: 0 is perfect)")
-    align(Task(folder, best=True, formats=("page", "png"), show=1, output=run.report / "alignment"))
-    minutes = (time.perf_counter() - began) / 60
-    print(f"run: {run.folder}   curve: {run.report / 'curve.png'}   time: {minutes:.1f} minutes")
-    print(f"try: echo 'the old man who sold the house sleeps .' | {sys.argv[0]} translate {run.folder}")

@@ -1,0 +1,254 @@
+"""`transformer align`: from a run and sentence pairs to links, matrices, pictures and error rates."""
+
+import dataclasses
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from transformer.commands.options import Checkpoint, Command, RunFolder
+from transformer.config import Config
+from transformer.errors import UsageError
+from transformer.storage.files import write_json
+from transformer.training import run_directory as rundir
+from transformer.training.run_directory import Run
+
+if TYPE_CHECKING:
+    from transformer.alignment.export import Aligner
+    from transformer.alignment.links import Rule
+    from transformer.alignment.measure import Gold
+    from transformer.api import TrainedModel
+    from transformer.data.corpora.corpus import Corpus
+
+SYMMETRIZE = "grow-diag-final-and"
+"""How both directions are joined by default."""
+RANKED = 5
+"""Candidates that are shown when the best is chosen."""
+
+
+@dataclass(frozen=True)
+class Align(Command):
+    """Align words by the attention: links, full matrices, pictures, a page, and the error rate against gold links.
+
+    Of the run's own test set, of other pairs (--source, --target), or of sentences and the model's own translations
+    (--translate).
+    """
+
+    run: RunFolder
+    split: Literal["test", "validation", "unseen"] = "test"
+    """Which of the run's own sets."""
+    source: str = ""
+    """A source file (with --target or --translate) instead of the run's own sets."""
+    target: str = ""
+    """Its translations."""
+    translate: bool = False
+    """Align the model's own translations."""
+    layer: int | None = None
+    """Layer of the attention, from 0; the default is the mean of all."""
+    head: int | None = None
+    """Its head, from 0; the default is the mean of all."""
+    best: bool = False
+    """Take the layer, the head and (where --threshold is not given) the threshold with the lowest error rate on the
+    run's validation set, which must have gold links."""
+    shift: int = 0
+    """Align a token by the attention this many steps after it was written."""
+    threshold: float | None = None
+    """Link all words with at least this weight; the default is the word with the most, or what --best chooses."""
+    gold: str = ""
+    """Gold links, one line per pair: 1-2 is sure, 1p2 possible. The grammar's sets have their own."""
+    first_word: Literal[0, 1] | None = None
+    """--gold: the number of a sentence's first word in it."""
+    reverse: str = ""
+    """A run of the other direction, whose links are combined with these."""
+    symmetrize: Literal["intersection", "union", "grow-diag-final-and"] | None = None
+    """--reverse: how; the default is grow-diag-final-and."""
+    reverse_checkpoint: Checkpoint = "auto"
+    """--reverse: which of its checkpoints."""
+    output: str = ""
+    """An empty or new folder; the default is report/align-SET in the run."""
+    formats: tuple[Literal["pharaoh", "npz", "json", "page", "png"], ...] = ("pharaoh", "page")
+    """What to write: links; full matrices; an interactive page; pictures."""
+    show: int = 8
+    """Number of pairs on the page and in pictures, from the first."""
+    checkpoint: Checkpoint = "auto"
+
+    def check(self) -> None:
+        if (bool(self.source) != bool(self.target)) if not self.translate else bool(self.target):
+            raise UsageError("--source goes with --target, or with --translate alone")
+        threshold = self.threshold
+        if threshold is not None and not 0 < threshold <= 1:
+            raise UsageError(f"--threshold={threshold}: a weight is above 0 and at most 1")
+        if self.shift < 0:
+            raise UsageError(f"--shift={self.shift}: later by 0 or more tokens")
+        if not self.formats:
+            raise UsageError("--formats names nothing to write")
+        if self.show < 1 and {"page", "png"} & set(self.formats):
+            raise UsageError(f"--show={self.show}: a page and pictures need at least one pair")
+        if self.best and (self.layer is not None or self.head is not None):
+            raise UsageError("--best chooses layer and head: leave out --layer and --head")
+        if self.gold and self.first_word is None:
+            raise UsageError("--gold needs --first-word 0 or 1: the number of a sentence's first word in that file")
+        if self.first_word is not None and not self.gold:
+            raise UsageError("--first-word says how --gold counts, which is not given")
+        if self.symmetrize is not None and not self.reverse:
+            raise UsageError("--symmetrize joins two directions: give the other one with --reverse")
+        if self.translate and (self.gold or self.reverse):
+            raise UsageError("--translate aligns the model's own words: --gold and --reverse need given translations")
+        self._check_run(self.run)
+
+    def _check_run(self, run: str) -> None:
+        """Refuse a run without the attention that is asked for."""
+        model: Any = rundir.read_config(Path(run)).model
+        if model.attention.score == "none":
+            raise UsageError(f"{run} has no attention (--model.attention.score=none): nothing can be aligned")
+        layers, heads = model.cross
+        for flag, value, count in (("layer", self.layer, layers), ("head", self.head, heads)):
+            if value is not None and not 0 <= value < count:
+                raise UsageError(f"--{flag}={value}: the attention of {run} to the source has {flag}s 0 to {count - 1}")
+
+    @property
+    def rule(self) -> "Rule":
+        """By which weights become links, unless --best chooses another one."""
+        from transformer.alignment.links import Rule
+
+        return Rule(self.layer, self.head, self.threshold, self.shift)
+
+    def execute(self) -> None:
+        """Align, write the requested files, and print the agreement with gold links, where there are any.
+
+        The folder appears under its name when it is complete.
+        """
+        from transformer import api
+        from transformer.alignment import export
+        from transformer.alignment.measure import measure
+        from transformer.alignment.select import name
+        from transformer.alignment.symmetrize import SYMMETRIZATIONS
+
+        model = api.load(self.run, self.checkpoint)
+        part = _pairs(self, model.settings)
+        gold = _gold(self, part, model)
+        folder = Path(self.output) if self.output else Run(Path(self.run)).report / f"align-{part.name}"
+        _check_folder(folder, given=bool(self.output))
+        reverse = _reverse(self, model.settings)
+        forward = export.Aligner(model, _best(self, self.run, model) if self.best else self.rule)
+        about = _about(self, forward, reverse, part)
+
+        unfinished = folder.with_name(folder.name + ".part")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        aligned = export.align(forward, part, unfinished, about, self.formats, self.show, own=self.translate)
+        if reverse is not None:
+            combine = SYMMETRIZATIONS[about["symmetrized"]["how"]]
+            both = zip(aligned.links, export.backward(reverse, part), strict=True)
+            aligned = aligned._replace(links=[combine(ahead, back) for ahead, back in both])
+        export.write(unfinished, about, aligned, forward.rule, gold, self.formats)
+        print(f"{len(aligned.links)} pairs, {name(forward.rule)}" + _with_reverse(about))
+        if gold is not None:
+            measured = measure(aligned.links, gold)
+            write_json(unfinished / "aer.json", {"about": about} | measured._asdict())
+            print(export.show(measured))
+        unfinished.rename(folder)
+        print("\n".join(f"  {path}" for path in sorted(folder.iterdir())))
+
+
+def _pairs(options: Align, settings: Config) -> "Corpus":
+    """What is to be aligned."""
+    from transformer.data.corpora import corpus
+    from transformer.data.corpora.files import read_parallel
+
+    if not options.source:
+        folder, languages = Run(Path(options.run)).data, settings.data.languages
+        if options.split != "test" and not corpus.exists(folder, options.split, languages):
+            raise UsageError(f"--split={options.split}: {options.run} has no such set")
+        return corpus.read_or_validation(folder, options.split, languages)
+    source = Path(options.source)
+    sources, *rest = read_parallel(source, *([] if options.translate else [Path(options.target)]))
+    return corpus.Corpus(sources, rest[0] if rest else [""] * len(sources), None, source.stem)
+
+
+def _gold(options: Align, part: "Corpus", model: "TrainedModel") -> "list[Gold] | None":
+    """Gold links, if there are any."""
+    from transformer.alignment import gold
+    from transformer.alignment.measure import all_sure
+
+    if options.gold:
+        return gold.read(Path(options.gold), options.first_word or 0, part, model.tokenizers)
+    return None if part.alignments is None or options.translate else all_sure(part.alignments)
+
+
+def _check_folder(folder: Path, *, given: bool) -> None:
+    """Raises UsageError where anything would be overwritten."""
+    flag = f"--output={folder}" if given else str(folder)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{flag} is no folder: give another one")
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{flag} is not empty: give another --output, or remove it")
+
+
+def _best(options: Align, run: str, model: "TrainedModel") -> "Rule":
+    """The rule with the lowest error rate on the validation set of a run."""
+    from transformer.alignment.measure import all_sure
+    from transformer.alignment.select import THRESHOLDS, name, rank
+    from transformer.data.corpora import corpus
+
+    folder = Run(Path(run)).data
+    if not (folder / "validation.align").is_file():
+        raise UsageError(f"--best needs gold links of the validation set, and {run} has none: give --layer and --head")
+    validation = corpus.read(folder, "validation", model.settings.data.languages)
+    gold = all_sure(validation.alignments or [])
+    thresholds = THRESHOLDS if options.threshold is None else (options.threshold,)
+    ranked = rank(model.attend(validation.sources, validation.targets), gold, options.rule, thresholds)
+    print(f"{run}, on {len(gold)} validation pairs:")
+    for choice in ranked[:RANKED]:
+        print(f"  AER {choice.measured.aer:.3f}   {name(choice.rule)}")
+    return ranked[0].rule if ranked else options.rule
+
+
+def _reverse(options: Align, settings: Config) -> "Aligner | None":
+    """The run of the other direction."""
+    from transformer import api
+    from transformer.alignment.export import Aligner
+
+    if not options.reverse:
+        return None
+    model = api.load(options.reverse, options.reverse_checkpoint)
+    options._check_run(options.reverse)
+    ahead, back = settings.data.languages, model.settings.data.languages
+    if back != ahead[::-1]:
+        raise UsageError(
+            f"--reverse={options.reverse} translates {back[0]} to {back[1]}, and the other direction is {ahead[1]} to "
+            f"{ahead[0]}"
+        )
+    return Aligner(model, _best(options, options.reverse, model) if options.best else options.rule)
+
+
+def _about(options: Align, by: "Aligner", reverse: "Aligner | None", part: "Corpus") -> dict[str, Any]:
+    """What the files say of themselves."""
+    from transformer.alignment.select import name
+
+    model: Any = by.model
+    settings = model.settings.model
+    about = {
+        "model": type(settings).__name__.lower(),
+        "attention": dataclasses.asdict(settings.attention),
+        "run": Path(options.run).name,
+        "checkpoint": model.checkpoint,
+        "pairs": part.name,
+        "target": "the model's own" if options.translate else "given",
+        "chosen": name(by.rule),
+        "rule": by.rule.describe(),
+    }
+    if reverse is not None:
+        other: Any = reverse.model
+        about["symmetrized"] = {
+            "how": options.symmetrize or SYMMETRIZE,
+            "run": Path(options.reverse).name,
+            "checkpoint": other.checkpoint,
+            "chosen": name(reverse.rule),
+        }
+    return about
+
+
+def _with_reverse(about: dict[str, Any]) -> str:
+    joined = about.get("symmetrized")
+    return f", {joined['how']} with {joined['run']} ({joined['chosen']})" if joined else ""

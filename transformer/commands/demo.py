@@ -1,0 +1,57 @@
+"""`transformer demo`."""
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformer import recipes
+from transformer.commands.align import Align
+from transformer.commands.options import Command
+from transformer.errors import UsageError
+from transformer.training import run_directory as rundir
+
+
+@dataclass(frozen=True)
+class Demo(Command):
+    """Train on the embedded grammar, then show the scores, some translations, and where everything is."""
+
+    run: str = "runs/demo"
+    """Directory of the run; an older demo in it is moved aside, not deleted."""
+
+    def check(self) -> None:
+        if Path(self.run).exists() and not rundir.is_run(Path(self.run)):
+            raise UsageError(f"{self.run} is no run directory: give another --run")
+
+    def execute(self) -> None:
+        """Train the recipe `demo`, then print scores, translations, and how well words are aligned."""
+        from transformer import api
+        from transformer.commands.workflow import train
+        from transformer.data.corpora import corpus
+        from transformer.evaluation import report
+
+        began, folder = time.perf_counter(), Path(self.run)
+        _move_aside(folder)
+        _, settings = recipes.find("demo")
+        run = train(settings, folder, "demo")
+        model = api.load(folder)
+        for name in ("test", "unseen"):
+            part = corpus.read(run.data, name, settings.data.languages)
+            result = report.evaluate(model, part, run.report)
+            print(report.show(result))
+            if name == "test":
+                print(report.examples(part, result["hypotheses"], 5))
+        print("\nwords aligned by attention, compared with the grammar's gold links (AER is the error rate: 0 is perfect)")
+        Align(str(folder), best=True, formats=("page", "png"), show=1, output=str(run.report / "alignment"))()
+        minutes = (time.perf_counter() - began) / 60
+        print(f"run: {run.folder}   curve: {run.report / 'curve.png'}   time: {minutes:.1f} minutes")
+        print(f"try: echo 'the old man who sold the house sleeps .' | {sys.argv[0]} translate {run.folder}")
+
+
+def _move_aside(folder: Path) -> None:
+    """Rename an older run to the first free NAME-NUMBER."""
+    if folder.exists():
+        number = next(n for n in range(1, 10**6) if not folder.with_name(f"{folder.name}-{n}").exists())
+        aside = folder.with_name(f"{folder.name}-{number}")
+        folder.rename(aside)
+        print(f"an older demo was moved to {aside}")

@@ -1,0 +1,104 @@
+"""`transformer score`: log-probabilities of given translations as JSON lines, and a summary on standard error."""
+
+import json
+import logging
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from transformer.commands.options import Command, Model, RunFolder, refuse_existing
+from transformer.training import run_directory as rundir
+
+if TYPE_CHECKING:
+    from transformer.api import TrainedModel
+    from transformer.decoding.scoring import SentenceScores
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Score(Command):
+    """Score given translations: one JSON object per line, with every token's log-probability in nats.
+
+    With --against, which of two translations of each sentence the model prefers, and how often the first (contrastive
+    pairs). Perplexities go to standard error.
+    """
+
+    run: RunFolder
+    source: str
+    """A file of sources, plain or .gz."""
+    target: str
+    """Their translations."""
+    against: str = ""
+    """Other translations of the same sources."""
+    output: str = "-"
+    """A new file; - is standard output."""
+    model: Annotated[Model, tyro.conf.arg(name="")] = field(default_factory=Model)
+
+    def check(self) -> None:
+        refuse_existing("--output", self.output)
+        rundir.read_config(Path(self.run))
+
+    def execute(self) -> None:
+        from transformer.data.corpora.files import read_parallel
+
+        paths = [Path(path) for path in (self.source, self.target, self.against) if path]
+        sides = read_parallel(*paths)
+        model = self.model.load(self.run)
+        scored = [model.score(sides[0], side) for side in sides[1:]]
+        rows = [json.dumps(row, ensure_ascii=False) + "\n" for row in _rows(model, sides, scored)]
+        if self.output == "-":
+            sys.stdout.writelines(rows)
+        else:
+            Path(self.output).write_text("".join(rows), encoding="utf-8")
+        _summarize(paths[1:], scored)
+
+
+def _rows(model: "TrainedModel", sides: list[list[str]], scored: "list[SentenceScores]") -> list[dict[str, Any]]:
+    rows = []
+    for number, (source, target) in enumerate(zip(sides[0], sides[1], strict=True)):
+        row: dict[str, Any] = {"line": number + 1, "source": source}
+        row |= _tokens(model, target, scored[0], number)
+        if len(scored) == 2:
+            row["against"] = _tokens(model, sides[2][number], scored[1], number)
+            row["prefers"] = _preferred(*(float(scores.logp[number]) for scores in scored))
+        rows.append(row)
+    return rows
+
+
+def _tokens(model: "TrainedModel", text: str, scores: "SentenceScores", number: int) -> dict[str, Any]:
+    import numpy as np
+
+    logp = scores.logp[number]
+    if not np.isfinite(logp):
+        return {"target": text, "logp": None, "tokens": None}
+    pieces = [*model.tokenizers.target.pieces(model.tokenizers.target.encode(text)), "</s>"]
+    tokens = [[piece, round(float(value), 6)] for piece, value in zip(pieces, scores.each[number], strict=True)]
+    return {"target": text, "logp": round(float(logp), 6), "tokens": tokens}
+
+
+def _preferred(target: float, against: float) -> str | None:
+    import numpy as np
+
+    if not np.isfinite(target + against):
+        return None
+    return "target" if target > against else "against" if against > target else "neither"
+
+
+def _summarize(paths: list[Path], scored: "list[SentenceScores]") -> None:
+    import numpy as np
+
+    for path, scores in zip(paths, scored, strict=True):
+        count = int(np.isfinite(scores.logp).sum())
+        if count:
+            log.info("%s: %d pairs, perplexity %.3f (per token of this tokenizer)", path, count, np.exp(scores.loss))
+        else:
+            log.warning("%s: no pair has a score", path)
+    if len(scored) == 2:
+        both = np.isfinite(scored[0].logp) & np.isfinite(scored[1].logp)
+        won = scored[0].logp[both] > scored[1].logp[both]
+        share = 100 * won.mean() if len(won) else 0
+        log.info("prefers %s in %d of %d: %.1f%%", paths[0], won.sum(), len(won), share)

@@ -1,0 +1,140 @@
+"""`transformer translate`: lines to their translations, as text or as JSON."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from transformer.commands.options import Command, Model, RunFolder, Search
+from transformer.errors import UsageError
+
+if TYPE_CHECKING:
+    from transformer.api import TrainedModel
+    from transformer.commands.stream import Pair, Streams
+    from transformer.decoding.translator import Hypothesis
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Translate(Command):
+    """Translate text: one line out for each line in, in order; empty lines stay empty.
+
+    Reads standard input, or --input; writes standard output, or --output.
+    """
+
+    run: RunFolder
+    input: str = "-"
+    """A file, plain or .gz; - is standard input."""
+    output: str = "-"
+    """A new file; - is standard output."""
+    format: Literal["text", "json"] = "text"
+    """text: the best translation; json: one object per line, with all requested translations, their scores, and with
+    --alignments their links."""
+    alignments: bool = False
+    """--format json: the source word with the most attention for each word, as "0-0 1-2", source first."""
+    prefix: str = ""
+    """A file: the words that each translation begins with, one prefix per line; an empty line constrains nothing."""
+    resume: bool = False
+    """Resume an --output that was interrupted, exactly where it stopped; start it when there is none."""
+    model: Annotated[Model, tyro.conf.arg(name="")] = field(default_factory=Model)
+    search: Annotated[Search, tyro.conf.arg(name="")] = field(default_factory=Search)
+
+    @property
+    def streams(self) -> "Streams":
+        from transformer.commands.stream import Streams
+
+        return Streams(self.input, self.output, self.prefix)
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """The settings of the search that differ from the run's own."""
+        return self.search.overrides() | ({"attention": True} if self.alignments else {})
+
+    def check(self) -> None:
+        search = self.overrides
+        if self.format == "text":
+            if self.alignments:
+                raise UsageError("--alignments needs --format json")
+            if max(search.get("n_best", 1), search.get("samples", 1)) > 1 and search.get("mbr", "none") == "none":
+                raise UsageError("several translations per line need --format json; or give --mbr to choose one")
+        self.streams.check(resume=self.resume)
+        self.search.check(self.run, alone=not self.model.ensemble)
+
+    def execute(self) -> None:
+        model = self.model.load(self.run)
+        self.streams.write(lambda pairs, first: translations(self, model, pairs, first), _made_of(self, model))
+
+
+def _made_of(options: Translate, model: "TrainedModel") -> dict[str, Any]:
+    """What must be the same to resume a translation."""
+    settings = dataclasses.replace(model.settings.decoding, **options.overrides)
+    return {
+        "model": options.model.describe(options.run),
+        "checkpoint": model.checkpoint,
+        "search": dataclasses.asdict(settings),
+        "lexicon": hashlib.sha256(Path(settings.lexicon).read_bytes()).hexdigest() if settings.lexicon else "",
+        "format": options.format,
+        "input": options.input,
+        "prefix": options.prefix,
+    }
+
+
+def translations(options: Translate, model: "TrainedModel", pairs: "Iterator[Pair]", first: int) -> Iterator[str]:
+    """The lines to write, as many at a time as are translated together."""
+    from transformer.commands import stream
+
+    began, number = time.perf_counter(), first
+    for piece in options.streams.pieces(pairs, stream.SOME if options.alignments else 0):
+        sources = [source for source, _ in piece]
+        prefixes = [prefix or "" for _, prefix in piece] if options.prefix else None
+        found = model.hypotheses(sources, number, prefixes, **options.overrides)
+        yield "".join(
+            (best[0].text if options.format == "text" else _as_json(model, n, line, best, links=options.alignments))
+            + "\n"
+            for n, (line, best) in enumerate(zip(sources, found, strict=True), number)
+        )
+        number += len(piece)
+    seconds, engine = time.perf_counter() - began, model.engine
+    log.info("%d lines in %.1f s; %d programs compiled (%.1f s)",
+             number - first, seconds, engine.compiled, engine.seconds)  # fmt: skip
+
+
+def _as_json(model: "TrainedModel", number: int, line: str, hypotheses: "Sequence[Hypothesis]", *, links: bool) -> str:
+    rows = []
+    for hypothesis in hypotheses:
+        row: dict[str, Any] = {
+            "text": hypothesis.text,
+            "score": round(hypothesis.score, 6),
+            "logp": round(hypothesis.logp, 6),
+        }
+        if links:
+            row["links"] = _links(model, line, hypothesis)
+        rows.append(row)
+    return json.dumps({"line": number, "source": line, "hypotheses": rows}, ensure_ascii=False)
+
+
+def _links(model: "TrainedModel", line: str, hypothesis: "Hypothesis") -> str | None:
+    """Words aligned by the attention of the search, source first, 0-indexed; None where the source was cut."""
+    from transformer.alignment import formats
+    from transformer.alignment.links import Rule, align
+    from transformer.alignment.record import Attended, Side
+
+    tokens = model.tokenizers.source.encode(line)
+    if hypothesis.attention is None or not hypothesis.tokens:
+        return ""
+    if len(tokens) + 1 != hypothesis.attention.shape[1]:
+        return None
+    sides = (
+        Side.of(tokens, line, model.tokenizers.source),
+        Side.of(hypothesis.tokens, hypothesis.text, model.tokenizers.target),
+    )
+    _, links = align(Attended(*sides, hypothesis.attention[None, None]), Rule())
+    return formats.pharaoh(links)
