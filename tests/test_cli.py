@@ -10,6 +10,7 @@ import pytest
 
 import transformer
 from transformer import check, cli, recipes
+from transformer.commands.demo import Demo
 from transformer.config import Config, from_json, to_json
 from transformer.errors import UsageError
 from transformer.training import run_directory as rundir
@@ -217,7 +218,7 @@ def test_damaged_config_of_a_run(tmp_path, capsys):
 
 
 def test_interrupt_before_training_is_no_traceback(monkeypatch, capsys):
-    monkeypatch.setattr(cli.Demo, "__call__", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(Demo, "execute", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
     assert run("demo") == 130
     assert "interrupted" in capsys.readouterr().err
 

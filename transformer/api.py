@@ -206,22 +206,6 @@ def ensemble(members: Sequence[TrainedModel], average: Average = "probability") 
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Trained:
-    """Which model: a run, or several as one."""
-
-    run: str
-    checkpoint: str = "auto"
-    ensemble: tuple[str, ...] = ()
-    """Further runs."""
-    average: Average = "probability"
-
-    def load(self) -> TrainedModel:
-        """Read it. Raises UsageError and TransformerError as `load` and `ensemble` do."""
-        members = [load(run, self.checkpoint) for run in (self.run, *self.ensemble)]
-        return members[0] if len(members) == 1 else ensemble(members, self.average)
-
-
 def _trained_model(
     settings: config.Config,
     tokenizers: Tokenizers,

@@ -39,7 +39,6 @@ COMMANDS = {
     "data inspect": Entry("data:Inspect", "Show what a recipe's data look like.", computes=False),
     "data prepare": Entry("data:Prepare", "Download, clean and tokenise what a recipe trains on.", computes=False),
     "translate": Entry("translate:Translate", "Translate text."),
-    "predict": Entry("predict:Predict", "Answer each line as the run's task has it."),
     "score": Entry("score:Score", "Score given translations."),
     "evaluate": Entry("evaluate:Evaluate", "Score a run on its test set."),
     "align": Entry("align:Align", "Align words by the attention."),
@@ -55,7 +54,7 @@ RECIPE_FIRST = ("train", "data inspect", "data prepare")
 HELP, VERSION = ("-h", "--help"), "--version"
 
 PLUGIN_HELP = """\
---plugin FILE (any number of times): a Python file with scores, windows, model families or tasks of your own."""
+--plugin FILE (repeatable): a Python file with scores, windows, model families or tasks of your own."""
 
 
 def main(arguments: Sequence[str] | None = None, before_computing: Callable[[], None] | None = None) -> None:
@@ -165,7 +164,7 @@ def usage(names: Sequence[str]) -> str:
             "",
             "options of every command:",
             "  --help         Show the options of the command.",
-            "  --plugin FILE  A Python file with scores, windows, model families or tasks of your own; may be repeated.",
+            "  --plugin FILE  A Python file with scores, windows, model families or tasks of your own; repeatable.",
             "",
             "`transformer --version` prints the version. A trained run is a directory; every command after train needs",
             "only that.",

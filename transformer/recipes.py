@@ -1,12 +1,12 @@
-"""Finding a recipe: a file, a name in `configs/`, or a run directory whose settings serve again."""
+"""Finding a recipe: a file, a name in `configs/`, or a run directory whose settings are used again."""
 
 import dataclasses
 import difflib
-import runpy
 from pathlib import Path
 
+from transformer import plugins
 from transformer.config import Config
-from transformer.errors import UsageError
+from transformer.errors import TransformerError, UsageError
 from transformer.training import run_directory as rundir
 
 
@@ -21,13 +21,23 @@ def names() -> list[str]:
     return sorted(path.stem for path in folder().glob("*.py"))
 
 
+def is_run(recipe: str) -> bool:
+    """Whether it is the directory of a run."""
+    return (Path(recipe) / "config.json").is_file()
+
+
+def name_of(recipe: str) -> str:
+    """The name by which its runs are called."""
+    return Path(recipe).name if is_run(recipe) else Path(recipe).stem
+
+
 def find(recipe: str) -> tuple[str, Config]:
     """Name and settings of a recipe. A .py file is executed; a run directory only read.
 
     Raises UsageError with the nearest name when there is none, or when the file defines no `config`.
     """
     path = Path(recipe)
-    if (path / "config.json").is_file():
+    if is_run(recipe):
         return path.name, rundir.read_config(path)
     if path.suffix != ".py":
         path = folder() / f"{recipe}.py"
@@ -36,7 +46,9 @@ def find(recipe: str) -> tuple[str, Config]:
         hint = f"did you mean {near[0]}? " if near else ""
         raise UsageError(f"no recipe or run {recipe!r}: {hint}there are {', '.join(names())}, or give a .py file")
     try:
-        found = runpy.run_path(str(path)).get("config")
+        found = getattr(plugins.execute(path), "config", None)
+    except TransformerError as error:
+        raise UsageError(f"recipe {path}: {error}") from error
     except Exception as error:
         raise UsageError(f"recipe {path} cannot be read: {type(error).__name__}: {error}") from error
     if not isinstance(found, Config):
@@ -45,7 +57,7 @@ def find(recipe: str) -> tuple[str, Config]:
 
 
 def smoke(settings: Config) -> Config:
-    """The same recipe shrunk to seconds: little data, a tiny model, ten updates. The shape of it stays."""
+    """The same recipe shrunk to seconds: little data, a tiny model, ten updates; its shape stays."""
     grammar = dataclasses.replace(settings.data.grammar, train=500, validation=20, test=20)
     training = dataclasses.replace(
         settings.training,

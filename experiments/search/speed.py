@@ -17,7 +17,7 @@ import tyro
 
 import transformer
 from transformer.__main__ import ask_for_huge_pages
-from transformer.commands.using import Search
+from transformer.commands.options import Search
 from transformer.data.corpora.files import read_lines
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 
 from transformer import recipes
-from transformer.commands import workflow
+from transformer.commands.demo import Demo
 
 
 def test_the_demo_ends_with_scores_translations_and_what_they_looked_at(settings, tmp_path, monkeypatch, capsys):
@@ -13,7 +13,7 @@ def test_the_demo_ends_with_scores_translations_and_what_they_looked_at(settings
     monkeypatch.setattr(recipes, "find", lambda name: (name, tiny))
     run = tmp_path / "demo"
     for again in range(2):
-        workflow.demo(run)
+        Demo(str(run))()
         printed = capsys.readouterr().out
         for expected in ("test: 5 sentences", "unseen (constructions", "translation  ", "AER 0.", "precision"):
             assert expected in printed

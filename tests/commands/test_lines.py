@@ -8,9 +8,11 @@ import pytest
 
 from tests.conftest import toy, untrained
 from transformer import api
-from transformer.api import Trained
-from transformer.commands import lines, workflow
-from transformer.commands.lines import Scoring, Task
+from transformer.commands import stream
+from transformer.commands.evaluate import Evaluate
+from transformer.commands.options import Model, Search
+from transformer.commands.score import Score
+from transformer.commands.translate import Translate
 from transformer.config import Attention, Rnn, Tokenizer
 from transformer.errors import TransformerError, UsageError
 
@@ -24,14 +26,14 @@ def source(tmp_path):
     return path
 
 
-def task(run, source, target, **changes):
-    values = {"search": {"beam": 2}} | changes
-    return Task(Trained(str(run)), str(source), str(target), **values)
+def translate(run, source, target, **changes):
+    values = {"search": Search(beam=2)} | changes
+    Translate(str(run), str(source), str(target), **values)()
 
 
 def test_json_has_n_best_with_scores_and_alignments(trained_run, trained_model, source, tmp_path):
-    search = {"beam": 4, "n_best": 3, "attention": True}
-    lines.translate(task(trained_run, source, tmp_path / "out", search=search, form="json"))
+    search = Search(beam=4, n_best=3)
+    translate(trained_run, source, tmp_path / "out", search=search, format="json", alignments=True)
     rows = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
     assert [row["source"] for row in rows] == LINES
     assert [row["line"] for row in rows] == list(range(1, len(LINES) + 1))
@@ -55,8 +57,8 @@ def test_json_has_n_best_with_scores_and_alignments(trained_run, trained_model, 
 
 def test_translations_begin_with_their_prefixes(trained_run, source, tmp_path):
     (tmp_path / "prefix").write_text("".join("DE GE\n" if i % 2 else "\n" for i in range(len(LINES))))
-    lines.translate(task(trained_run, source, tmp_path / "out", prefix=str(tmp_path / "prefix")))
-    lines.translate(task(trained_run, source, tmp_path / "free"))
+    translate(trained_run, source, tmp_path / "out", prefix=str(tmp_path / "prefix"))
+    translate(trained_run, source, tmp_path / "free")
     found, free = ((tmp_path / name).read_text().split("\n") for name in ("out", "free"))
     for number, line in enumerate(LINES):
         if line and number % 2:
@@ -67,7 +69,7 @@ def test_translations_begin_with_their_prefixes(trained_run, source, tmp_path):
         (tmp_path / "prefix").write_text("DE\n" * count)
         first = min(count, len(LINES)) + 1
         with pytest.raises(TransformerError, match=f"{ends} ends before line {first}: there must be as many prefixes"):
-            lines.translate(task(trained_run, source, tmp_path / "other", prefix=str(tmp_path / "prefix")))
+            translate(trained_run, source, tmp_path / "other", prefix=str(tmp_path / "prefix"))
         (tmp_path / "other.part").unlink()
 
 
@@ -105,15 +107,15 @@ def interrupted(run, source, out, pieces, monkeypatch, **changes):
     with monkeypatch.context() as patched:
         patched.setattr(api.TrainedModel, "hypotheses", until)
         with pytest.raises(KeyboardInterrupt):
-            lines.translate(task(run, source, out, **changes))
+            translate(run, source, out, **changes)
 
 
 @pytest.mark.parametrize("cut", [0, 1, 7, 20, None])
 def test_an_interrupted_translation_goes_on_where_it_stopped(trained_run, source, tmp_path, cut, monkeypatch):
-    monkeypatch.setattr(lines, "FIRST", 4)
-    monkeypatch.setattr(lines, "PIECE", 4)
-    search = {"samples": 1}
-    lines.translate(task(trained_run, source, tmp_path / "whole", search=search))
+    monkeypatch.setattr(stream, "FIRST", 4)
+    monkeypatch.setattr(stream, "PIECE", 4)
+    search = Search(samples=1)
+    translate(trained_run, source, tmp_path / "whole", search=search)
     out, part, about = (tmp_path / name for name in ("out", "out.part", "out.part.json"))
     interrupted(trained_run, source, out, 2, monkeypatch, search=search)
     assert json.loads(about.read_text())["lines"] == 8
@@ -121,41 +123,41 @@ def test_an_interrupted_translation_goes_on_where_it_stopped(trained_run, source
     assert part.read_bytes() == b"".join(whole.splitlines(keepends=True)[:8])
     part.write_bytes(part.read_bytes()[:cut])
     if cut != 0:
-        with pytest.raises(UsageError, match="interrupted: go on with --resume"):
-            lines.translate(task(trained_run, source, out, search=search))
-    lines.translate(task(trained_run, source, out, search=search, resume=True))
+        with pytest.raises(UsageError, match="interrupted: resume it with --resume"):
+            translate(trained_run, source, out, search=search)
+    translate(trained_run, source, out, search=search, resume=True)
     assert out.read_bytes() == whole
     assert not part.exists()
     assert not about.exists()
 
 
 def test_what_differs_is_not_gone_on_with(trained_run, source, tmp_path, monkeypatch):
-    monkeypatch.setattr(lines, "FIRST", 4)
+    monkeypatch.setattr(stream, "FIRST", 4)
     out, part, about = (tmp_path / name for name in ("out", "out.part", "out.part.json"))
     part.write_text("BA\n")
     with pytest.raises(UsageError, match="missing or damaged"):
-        lines.translate(task(trained_run, source, out, resume=True))
+        translate(trained_run, source, out, resume=True)
     part.unlink()
     interrupted(trained_run, source, out, 1, monkeypatch)
     begun, made_of = part.read_bytes(), json.loads(about.read_text())
-    with pytest.raises(UsageError, match="begun with another search"):
-        lines.translate(task(trained_run, source, out, search={"beam": 3}, resume=True))
+    with pytest.raises(UsageError, match="made with another search"):
+        translate(trained_run, source, out, search=Search(beam=3), resume=True)
     about.write_text(json.dumps(made_of | {"checkpoint": "step 1"}))  # the run was trained further
-    with pytest.raises(UsageError, match="begun with another checkpoint"):
-        lines.translate(task(trained_run, source, out, resume=True))
+    with pytest.raises(UsageError, match="made with another checkpoint"):
+        translate(trained_run, source, out, resume=True)
     about.write_text(json.dumps(made_of))
     text = source.read_text()
     source.write_text(text.replace("ba be", "ba bi", 1))
-    with pytest.raises(UsageError, match="begun with other lines"):
-        lines.translate(task(trained_run, source, out, resume=True))
+    with pytest.raises(UsageError, match="made from other lines"):
+        translate(trained_run, source, out, resume=True)
     source.write_text(text)
     assert part.read_bytes() == begun
     part.write_text("BA\n" * 50)
-    with pytest.raises(UsageError, match="50 lines, more than there are to translate"):
-        lines.translate(task(trained_run, source, out, resume=True))
+    with pytest.raises(UsageError, match="50 lines, more than the input"):
+        translate(trained_run, source, out, resume=True)
     assert part.read_text() == "BA\n" * 50
     with pytest.raises(UsageError, match="give --input and --output"):
-        lines.translate(task(trained_run, "-", out, resume=True))
+        translate(trained_run, "-", out, resume=True)
 
 
 def test_scores_of_given_translations(trained_run, trained_model, tmp_path, capsys, caplog):
@@ -164,7 +166,7 @@ def test_scores_of_given_translations(trained_run, trained_model, tmp_path, caps
     other = ["BI BE", "", "BU BO"]
     for name, side in (("s", sources), ("t", good), ("a", other)):
         (tmp_path / name).write_text("".join(line + "\n" for line in side))
-    lines.score(Scoring(Trained(str(trained_run)), tmp_path / "s", tmp_path / "t", tmp_path / "a"))
+    Score(str(trained_run), str(tmp_path / "s"), str(tmp_path / "t"), str(tmp_path / "a"))()
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     expected, against = trained_model.score(sources, good), trained_model.score(sources, other)
     for number, row in enumerate(rows):
@@ -177,17 +179,17 @@ def test_scores_of_given_translations(trained_run, trained_model, tmp_path, caps
     assert f"in {first} of 3" in caplog.text
     (tmp_path / "t").write_text("DE\n")
     with pytest.raises(TransformerError, match="3 lines but"):
-        lines.score(Scoring(Trained(str(trained_run)), tmp_path / "s", tmp_path / "t"))
+        Score(str(trained_run), str(tmp_path / "s"), str(tmp_path / "t"))()
 
 
 def test_an_ensemble_of_two_families_translates_and_scores(trained_run, recurrent_run, source, tmp_path):
-    both = Trained(str(trained_run), ensemble=(str(recurrent_run),))
-    lines.translate(Task(both, str(source), str(tmp_path / "out"), {"beam": 3}))
+    both = Model(ensemble=(str(recurrent_run),))
+    translate(trained_run, source, tmp_path / "out", search=Search(beam=3), model=both)
     assert len((tmp_path / "out").read_text().splitlines()) == len(LINES)
     members = [api.load(run) for run in (trained_run, recurrent_run)]
     sources, targets = ["ba be bi", "de"], ["BI BE BA", "DE"]
     each = [member.score(sources, targets).each for member in members]
-    found = both.load().score(sources, targets).each
+    found = both.load(str(trained_run)).score(sources, targets).each
     for row in range(2):
         mean = np.log(np.mean([np.exp(own[row]) for own in each], 0))
         np.testing.assert_allclose(found[row], mean, rtol=1e-4, atol=1e-4)
@@ -206,10 +208,9 @@ def test_an_ensemble_looks_where_one_member_does(trained_run, corpora, tmp_path)
 
 def test_an_ensemble_is_evaluated_beside_what_the_run_does_by_itself(trained_run, recurrent_run, tmp_path):
     (tmp_path / "s").write_text("ba\nbe\n")
-    files = (tmp_path / "s", tmp_path / "s")
-    both = Trained(str(trained_run), ensemble=(str(recurrent_run),))
-    for trained in (Trained(str(trained_run)), both):
-        workflow.evaluate(trained, "test", files, "", "none", False, {})
+    files = {"source": str(tmp_path / "s"), "reference": str(tmp_path / "s")}
+    for model in (Model(), Model(ensemble=(str(recurrent_run),))):
+        Evaluate(str(trained_run), **files, tokenize="none", model=model)()
     report = trained_run / "report"
     alone, together = (json.loads((path / "s.json").read_text()) for path in (report, report / "with-recurrent"))
     assert together["checkpoint"].startswith(alone["checkpoint"] + " + ")
@@ -219,4 +220,4 @@ def test_an_ensemble_needs_one_tokenizer(trained_run, corpora, tmp_path):
     settings = dataclasses.replace(toy(corpora, tmp_path), tokenizer=Tokenizer(kind="word", vocabulary=20))
     untrained(settings, tmp_path / "run")
     with pytest.raises(UsageError, match="another tokenizer"):
-        Trained(str(trained_run), ensemble=(str(tmp_path / "run"),)).load()
+        Model(ensemble=(str(tmp_path / "run"),)).load(str(trained_run))

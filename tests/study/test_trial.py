@@ -8,11 +8,9 @@ import pytest
 
 from tests.conftest import untrained
 from transformer import api, cli
-from transformer.alignment.links import Rule
 from transformer.alignment.measure import error_rate
-from transformer.alignment.run import align
-from transformer.alignment.task import Task as Align
 from transformer.commands import workflow
+from transformer.commands.align import Align
 from transformer.config import Data
 from transformer.data.corpora import corpus
 from transformer.errors import UsageError
@@ -83,7 +81,7 @@ def test_the_attention_is_measured_where_there_are_gold_links(settings, tmp_path
     places |= {(layer, None): rate for layer, rate in enumerate(found["layers"])} | {(None, None): found["mean"]}
     assert found["aer"] == places[rule.layer, rule.head]
     # `transformer align` has the same, from the run alone.
-    align(Align(folder, rule=Rule(L - 1, H - 1), formats=("pharaoh",), output=tmp_path / "out"))
+    Align(str(folder), layer=L - 1, head=H - 1, formats=("pharaoh",), output=str(tmp_path / "out"))()
     assert json.loads((tmp_path / "out" / "aer.json").read_text())["aer"] == pytest.approx(places[L - 1, H - 1])
     # Without attention, or without gold links, there is nothing to measure.
     (Run(folder).data / "validation.align").unlink()

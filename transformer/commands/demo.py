@@ -41,7 +41,7 @@ class Demo(Command):
             print(report.show(result))
             if name == "test":
                 print(report.examples(part, result["hypotheses"], 5))
-        print("\nwords aligned by attention, compared with the grammar's gold links (AER is the error rate: 0 is perfect)")
+        print("\nwords aligned by attention against the grammar's gold links (AER is the error rate: 0 is perfect)")
         Align(str(folder), best=True, formats=("page", "png"), show=1, output=str(run.report / "alignment"))()
         minutes = (time.perf_counter() - began) / 60
         print(f"run: {run.folder}   curve: {run.report / 'curve.png'}   time: {minutes:.1f} minutes")

@@ -23,9 +23,7 @@ Recipe: TypeAlias = Annotated[
         metavar="RECIPE", help=f"One of {', '.join(recipes.names())}; or a .py file; or the directory of a run."
     ),
 ]
-Settings: TypeAlias = Annotated[
-    tyro.conf.AvoidSubcommands[tyro.conf.FlagConversionOff[Config]], tyro.conf.arg(name="")
-]
+Settings: TypeAlias = Annotated[tyro.conf.AvoidSubcommands[tyro.conf.FlagConversionOff[Config]], tyro.conf.arg(name="")]
 """Every setting of a recipe as an option; the recipe's values are the defaults."""
 RunFolder: TypeAlias = Annotated[
     tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN", help="The directory of a trained run.")
