@@ -9,16 +9,17 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge
 
 from transformer.errors import UsageError
+from transformer.plugins import NameIn
 
 
 @dataclass(frozen=True)
 class Attention:
     """How each attention of a model works."""
 
-    score: str = "scaled_dot"
+    score: Annotated[str, NameIn("score")] = "scaled_dot"
     """Compatibility of query and key: scaled_dot, dot, general, additive, concat, location, cosine, or one of your own
     in `transformer.attention.scores.SCORES`."""
-    window: str = "global"
+    window: Annotated[str, NameIn("window")] = "global"
     """Where a query looks: global, local_m (in step with the target) or local_p (about a predicted place)."""
     half_width: Annotated[int, Ge(1)] = 10
     """local_m, local_p: tokens on either side of the window's centre (Luong 2015's D)."""

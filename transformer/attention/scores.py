@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from transformer.nn.precision import summed, widened
+from transformer.plugins import Table
 
 Weights: TypeAlias = Mapping[str, Array]
 Start: TypeAlias = Callable[[PRNGKeyArray], Array]
@@ -178,7 +179,7 @@ def _unit(x: Float[Array, "*B N D"]) -> Float[Array, "*B N D"]:
     return (wide * jax.lax.rsqrt(jnp.maximum(jnp.sum(wide * wide, -1, keepdims=True), 1e-12))).astype(x.dtype)
 
 
-SCORES: dict[str, Score] = {
+SCORES: Table[Score] = Table("score", {
     "dot": Score(dot, equal_widths=True, pointwise=True),
     "scaled_dot": Score(scaled_dot, equal_widths=True, pointwise=True),
     "general": Score(dot, general_weights, general_keys, pointwise=True),
@@ -186,5 +187,5 @@ SCORES: dict[str, Score] = {
     "concat": Score(concat, concat_weights, concat_keys, pointwise=True),
     "location": Score(location, location_weights, location_keys),
     "cosine": Score(cosine, cosine_weights, cosine_keys, equal_widths=True, pointwise=True),
-}
+})  # fmt: skip
 """Every score by name. One of your own is a function and an entry here."""

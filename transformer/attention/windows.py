@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from transformer.attention.scores import Sizes, Start, Weights, matrix, none, vector
 from transformer.nn.precision import summed
+from transformer.plugins import Table
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,9 @@ def predictive(
     return jnp.abs(distance) <= half_width, jnp.exp(-(distance**2) / (2 * (half_width / 2) ** 2))
 
 
-WINDOWS: dict[str, Window] = {
+WINDOWS: Table[Window] = Table("window", {
     "global": Window(everywhere),
     "local_m": Window(monotonic),
     "local_p": Window(predictive, predictive_weights, needs_lengths=True),
-}
-"""Every window by name."""
+})  # fmt: skip
+"""Every window by name. A plugin adds its own here."""

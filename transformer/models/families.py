@@ -3,6 +3,7 @@
 from transformer.models.config import ModelConfig
 from transformer.models.rnn.config import Rnn
 from transformer.models.transformer.config import Transformer
+from transformer.plugins import Table
 
-FAMILIES: dict[str, type[ModelConfig]] = {"transformer": Transformer, "rnn": Rnn}
+FAMILIES: Table[type[ModelConfig]] = Table("model family", {"transformer": Transformer, "rnn": Rnn})
 """A plugin adds its own family here."""

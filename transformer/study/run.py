@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from transformer import plugins
 from transformer.errors import TransformerError, UsageError
 from transformer.study import report, slurm, trial, variants, workers
 from transformer.study.results import Results
@@ -99,6 +100,7 @@ def run_study(
         print(slurm.script(study, runs, folder, missing, smoke=smoke), end="")
         return
     command = ["study", str(study), *["--runs", str(runs)] * (runs is not None), *["--smoke"] * smoke]
+    command += plugins.arguments()
     runner = Runner(results, folder, command, resources, progress_seconds)
     reasons = runner.run(missing, len(wanted)) if missing else {}
     unread = collect(results, folder)

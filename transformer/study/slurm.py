@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from transformer import plugins
 from transformer.study.variants import Trial, folder_of
 
 
@@ -23,6 +24,7 @@ def script(study: Path, runs: Path | None, directory: Path, trials: Sequence[Tri
     """
     name = folder_of(study).resolve().name
     command = ["transformer", "study", str(study), *(["--runs", str(runs)] if runs else []), *["--smoke"] * smoke]
+    command += plugins.arguments()
     tasks = "".join(f"    {trial.key}\n" for trial in trials)
     module = [sys.executable, "-m", *command]
     return f"""#!/bin/bash

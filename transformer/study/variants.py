@@ -4,14 +4,13 @@ import dataclasses
 import difflib
 import json
 import re
-import runpy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from transformer import check as settings
-from transformer import config, recipes
+from transformer import config, plugins, recipes
 from transformer.config import Config
 from transformer.errors import UsageError
 from transformer.storage import checksums
@@ -160,7 +159,7 @@ def load(path: Path) -> Study:
             f"figures; move it to {path.with_suffix('')}/study.py"
         )
     try:
-        study = runpy.run_path(str(file)).get("study")
+        study = getattr(plugins.execute(file), "study", None)
     except (Exception, SystemExit) as error:
         raise UsageError(f"study {file} cannot be read: {type(error).__name__}: {error}") from error
     if not isinstance(study, Study):

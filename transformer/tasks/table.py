@@ -1,7 +1,8 @@
 """The tasks by the name under which config.json keeps them."""
 
+from transformer.plugins import Table
 from transformer.tasks.task import Task
 from transformer.tasks.translation.config import Translation
 
-TASKS: dict[str, type[Task]] = {"translation": Translation}
+TASKS: Table[type[Task]] = Table("task", {"translation": Translation})
 """A plugin adds its own task here."""

@@ -19,11 +19,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from transformer import config
+from transformer import config, plugins
 from transformer.errors import TransformerError, UsageError
 from transformer.storage.files import write_json
 from transformer.storage.locks import file_lock
@@ -96,14 +95,20 @@ class Run:
 
 
 def read_config(folder: Path) -> config.Config:
-    """The settings of a run. Raises UsageError for no run directory, TransformerError for a damaged one."""
+    """The settings of a run.
+
+    Raises UsageError for no run directory, MissingPluginError for one whose plugins are not loaded, TransformerError
+    for a damaged one.
+    """
     path = Run(folder).config
     if not folder.is_dir():
         raise UsageError(f"no run directory at {folder}")
     if not path.is_file():
         raise UsageError(f"{folder} is not a run directory: it has no config.json")
     try:
-        return config.from_json(json.loads(path.read_text(encoding="utf-8"))["config"])
+        about = json.loads(path.read_text(encoding="utf-8"))
+        plugins.require(about.get("plugins", []), folder)
+        return config.from_json(about["config"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise TransformerError(f"{path} is damaged or no run's: {error}") from error
 
@@ -151,15 +156,19 @@ def occupied(run: Run) -> Iterator[None]:
 
 
 def keep(run: Run, settings: config.Config, about: dict[str, Any]) -> None:
-    """Write config.json: the settings, this sitting's provenance, and `about`, which `check` gives back."""
+    """Write config.json: the settings and their plugins, this sitting's provenance, and `about`, which `check`
+    returns."""
     sittings = [*about.get("sittings", []), provenance()]
-    write_json(run.config, {**about, "sittings": sittings, "config": config.to_json(settings)})
+    needed = {"plugins": plugins.needed(settings)}
+    write_json(run.config, {**about, **needed, "sittings": sittings, "config": config.to_json(settings)})
 
 
 def is_run(folder: Path) -> bool:
     """Whether a folder is a run directory of ours."""
     try:
         read_config(folder)
+    except plugins.MissingPluginError:
+        return True
     except TransformerError:
         return False
     return True
@@ -202,6 +211,8 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def provenance() -> dict[str, Any]:
     """Version of the package and, in a checkout, its git commit (with "+changes" when files were edited)."""
+    from importlib.metadata import version  # slow to import, and needed by few commands
+
     here = Path(__file__).parent
 
     def git(*arguments: str) -> str:

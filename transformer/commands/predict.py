@@ -1,0 +1,67 @@
+"""`transformer predict`: the answer of any task to each line."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from transformer.commands.options import Checkpoint, Command, RunFolder
+from transformer.training import run_directory as rundir
+
+if TYPE_CHECKING:
+    from transformer.commands.stream import Pair, Streams
+
+
+@dataclass(frozen=True)
+class Predict(Command):
+    """Predict with a trained run of any task: one line out for each line in, in order.
+
+    A sentence gives its translation, a text its label. Reads standard input, or --input; writes standard output, or
+    --output.
+    """
+
+    run: RunFolder
+    input: str = "-"
+    """A file, plain or .gz; - is standard input."""
+    output: str = "-"
+    """A new file; - is standard output."""
+    format: Literal["text", "json"] = "text"
+    """text: the prediction; json: one object per line, with what else the task says of it."""
+    resume: bool = False
+    """Resume an --output that was interrupted, exactly where it stopped; start it when there is none."""
+    checkpoint: Checkpoint = "auto"
+
+    @property
+    def streams(self) -> "Streams":
+        from transformer.commands.stream import Streams
+
+        return Streams(self.input, self.output)
+
+    def check(self) -> None:
+        self.streams.check(resume=self.resume)
+        rundir.read_config(Path(self.run))
+
+    def execute(self) -> None:
+        from transformer import api
+
+        model = api.load_predictor(self.run, self.checkpoint)
+        made_of = {"run": self.run, "checkpoint": model.checkpoint, "format": self.format, "input": self.input}
+        self.streams.write(lambda pairs, first: predictions(self, model, pairs, first), made_of)
+
+
+def predictions(options: Predict, model: Any, pairs: "Iterator[Pair]", first: int) -> Iterator[str]:
+    """The lines to write, as many at a time as are predicted together."""
+    number = first
+    for piece in options.streams.pieces(pairs):
+        lines = [line for line, _ in piece]
+        found = model.predict(lines, number)
+        if options.format == "text":
+            yield "".join(prediction.text + "\n" for prediction in found)
+        else:
+            rows = (
+                {"line": n, "source": line, "text": prediction.text} | prediction.fields
+                for n, (line, prediction) in enumerate(zip(lines, found, strict=True), number)
+            )
+            yield "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        number += len(piece)
