@@ -2,6 +2,7 @@
 
 import json
 import sys
+from typing import Any
 
 import pytest
 
@@ -178,7 +179,7 @@ def test_options_are_those_of_the_recipes_family_and_task(tmp_path, capsys):
         for flag in ("--model.colour", "--model.embedding", "--model.attention.score", "--task.label-smoothing"):
             assert flag in out
         assert "--model.encoder-heads" not in out
-        command = cli.parse(["train", str(recipe), *plugin, "--model.colour", "7", "--model.width", "16"])
+        command: Any = cli.parse(["train", str(recipe), *plugin, "--model.colour", "7", "--model.width", "16"])
         assert type(command.config.model) is FAMILIES["small"]
         assert (command.config.model.colour, command.config.model.width) == (7, 16)
         assert plugins.needed(command.config)[0]["registers"] == ["model family small"]
