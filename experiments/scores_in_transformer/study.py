@@ -6,16 +6,18 @@ Every attention of the model (encoder, decoder, cross) has the variant's score; 
 import dataclasses
 
 from transformer import recipes
-from transformer.config import Batching, Config, Training, Translation
+from transformer.config import Batching, Config, Training, Transformer, Translation
 from transformer.study.variants import Study, Variant
 
 _, demo = recipes.find("demo")
 _, captions = recipes.find("multi30k_ende")
 UPDATES = 1_200
+assert isinstance(demo.model, Transformer)
+ATTENTION = demo.model.attention
 
 
 def config(corpus: Config, score: str, dropout: float) -> Config:
-    attention = dataclasses.replace(demo.model.attention, score=score)
+    attention = dataclasses.replace(ATTENTION, score=score)
     return dataclasses.replace(
         corpus,
         model=dataclasses.replace(demo.model, attention=attention, dropout=dropout),

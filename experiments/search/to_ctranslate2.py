@@ -33,9 +33,15 @@ class Export:
     def __call__(self) -> None:
         model = transformer.load(self.run)
         settings, folder = model.settings.model, Path(self.folder)
-        plain = isinstance(settings, Transformer) and settings.attention.score == "scaled_dot"
-        if not plain or settings.positions != "sinusoidal" or settings.activation == "swiglu":
-            raise UsageError("only Transformers with scaled dot-product attention and sinusoidal positions go over")
+        if not (
+            isinstance(settings, Transformer)
+            and settings.attention.score == "scaled_dot"
+            and settings.positions == "sinusoidal"
+            and settings.activation != "swiglu"
+        ):
+            raise UsageError(
+                "only Transformers with scaled dot-product attention and sinusoidal positions can be exported"
+            )
         network: Any = model.build(model.parameters)
         spec = convert(network, settings)
         source, target = ([side.pieces([id_])[0] for id_ in range(side.size)] for side in model.tokenizers)

@@ -9,12 +9,14 @@ import dataclasses
 from typing import Any
 
 from transformer import recipes
-from transformer.config import Batching, Config, Training, Translation
+from transformer.config import Batching, Config, Training, Transformer, Translation
 from transformer.study.variants import Study, Variant
 
 UPDATES = 1_200
 _, demo = recipes.find("demo")
 _, captions = recipes.find("multi30k_ende")
+assert isinstance(demo.model, Transformer)
+ATTENTION = demo.model.attention
 base = dataclasses.replace(
     captions,
     model=dataclasses.replace(demo.model, dropout=0.1),
@@ -30,7 +32,7 @@ def model(**changes: Any) -> Config:
 
 
 def heads(number: int) -> Config:
-    return model(attention=dataclasses.replace(base.model.attention, heads=number))
+    return model(attention=dataclasses.replace(ATTENTION, heads=number))
 
 
 def smoothing(share: float) -> Config:

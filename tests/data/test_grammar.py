@@ -4,7 +4,7 @@ from functools import cache
 from itertools import islice, pairwise
 
 import pytest
-from sacrebleu.metrics import BLEU
+from sacrebleu.metrics.bleu import BLEU
 
 from transformer.data import grammar
 from transformer.data.grammar import SPLITS, UNSEEN, Pair, generate, lexicon, numbers, word_for_word

@@ -1,5 +1,6 @@
 """Which job a process belongs to, by flags and by what schedulers put into its environment."""
 
+import jax
 import pytest
 
 from transformer.config import Cluster
@@ -21,7 +22,7 @@ def plain(monkeypatch):
 def asked(monkeypatch):
     """What JAX was asked for."""
     calls = []
-    monkeypatch.setattr(cluster.jax.distributed, "initialize", lambda *of, **named: calls.append((*of, named)))
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *of, **named: calls.append((*of, named)))
     return calls
 
 
@@ -72,7 +73,7 @@ def test_others_that_are_not_found(monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("deadline exceeded\nmore")
 
-    monkeypatch.setattr(cluster.jax.distributed, "initialize", fail)
+    monkeypatch.setattr(jax.distributed, "initialize", fail)
     with pytest.raises(TransformerError, match=r"do not find each other \(deadline exceeded\)"):
         cluster.join(Cluster("host:1", 2, 1))
 

@@ -71,7 +71,7 @@ def test_a_worker_does_not_outlive_its_runner(tmp_path):
 
 def test_nothing_is_asked_of_a_worker_as_long_as_its_runner_lives(monkeypatch):
     asked = []
-    monkeypatch.setattr(workers.os, "kill", lambda *given: asked.append(given))
+    monkeypatch.setattr(os, "kill", lambda *given: asked.append(given))
     for environment, wanted in (({}, 0), ({workers.RUNNER: str(os.getppid())}, 0), ({workers.RUNNER: "1"}, 1)):
         before = threading.active_count()
         with workers.stop_with_runner(environment, every=0.01):
