@@ -126,7 +126,7 @@ def test_a_grid_shows_every_layer_and_head(kind, rows, columns, pair, saved, tmp
         for head in range(3):
             image = axes[layer * 3 + head].images[0].get_array()
             assert image.shape == (len(rows), len(columns))
-    if kind == "decoder":  # the first word is written from the begin mark alone, so it looked at no word
+    if kind == "decoder":  # the first word is predicted from the BOS token, so it attends to no word
         assert not image[0].any()
         assert image[1, 0] > 0
         assert not image[1, 1:].any()

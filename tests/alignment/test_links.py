@@ -47,7 +47,7 @@ def test_words_of_tokens_equal_loops(seed):
     np.testing.assert_allclose(found.sum(-1), sums, rtol=1e-4)
 
 
-def test_a_row_that_looked_at_marks_alone_is_zero_and_has_no_link():
+def test_a_row_that_attends_to_special_tokens_only_is_zero_and_has_no_link():
     weights = np.array([[0.0, 0.0, 1.0], [0.25, 0.5, 0.25]], np.float32)
     found = by_word(weights, (0, 1), (0, 1, -1))
     np.testing.assert_allclose(found, [[0, 0], [1 / 3, 2 / 3]], rtol=1e-6)
@@ -78,11 +78,11 @@ def test_a_pair_by_hand():
 def test_a_shifted_rule_reads_the_row_of_the_next_token():
     weights, _ = align(by_hand(), Rule(layer=0, shift=1))
     np.testing.assert_allclose(weights[0], [0, 1 / 3, 2 / 3], rtol=1e-5)
-    # The rows of "hou" and "se" are now those of "se" and of the end mark, which looked at the end mark alone.
+    # The rows of "hou" and "se" are now those of "se" and of the EOS token, which attends to the EOS token only.
     np.testing.assert_allclose(weights[2], np.array([0, 0.6, 0.4]) / 2, rtol=1e-5)
 
 
-def test_choose_is_a_mean_over_what_is_not_named():
+def test_selection_averages_over_layers_and_heads_that_are_not_given():
     weights = np.random.default_rng(0).random((3, 2, 4, 5)).astype(np.float32)
     np.testing.assert_allclose(select_heads(weights), weights.reshape(6, 4, 5).mean(0), rtol=1e-6)
     np.testing.assert_allclose(select_heads(weights, 1), weights[1].mean(0), rtol=1e-6)

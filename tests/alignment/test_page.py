@@ -44,7 +44,7 @@ def weights(random, L, H, Q, N):
 
 
 def sentences():
-    """A long pair of a Transformer's, whose last head looks at the end mark; a hostile one; and an RNN's."""
+    """A long pair of a Transformer's, whose last head attends to the EOS token; a hostile one; and an RNN's."""
     random = np.random.default_rng(0)
     found = []
     for source, target in (map(side, pair) for pair in (LONG, STRANGE)):
@@ -125,8 +125,8 @@ def test_the_matrix_and_what_a_hover_says_are_what_python_computes(shown, case):
     assert shown.all("#column button") == shown.all("thead th[scope]") == list(columns)
     np.testing.assert_allclose(shown.matrix(), matrix, atol=2e-4)
     for hovered, other, place, heading, labels, values in (
-        ("row", "column", 4, f"{rows[4]} looks at", columns, matrix[4]),
-        ("column", "row", 3, f"{columns[3]} is looked at by", rows, matrix[:, 3]),
+        ("row", "column", 4, f"{rows[4]} attends to", columns, matrix[4]),
+        ("column", "row", 3, f"{columns[3]} is attended to by", rows, matrix[:, 3]),
     ):
         shown.hover(f"#{hovered} :nth-child({place + 1})")
         shown.says(heading, labels, values)
@@ -142,10 +142,10 @@ def test_a_cell_has_its_value_and_is_linked_with_the_words(shown):
     rows, columns, matrix = expected(sentences()[0], "cross", 1, 2, "words")
     assert not shown.one("#tip").is_displayed()
     shown.hover('td[data-row="6"][data-column="9"]')
-    assert shown.tip() == [f"{matrix[6, 9]:.4f}", f"{rows[6]} looks at {columns[9]}"]
+    assert shown.tip() == [f"{matrix[6, 9]:.4f}", f"{rows[6]} attends to {columns[9]}"]
     assert shown.all(".words .on") == shown.all("th.on") == [columns[9], rows[6]]
     assert len(shown.all(".frame")) == 2
-    shown.says(f"{rows[6]} looks at", columns, matrix[6])
+    shown.says(f"{rows[6]} attends to", columns, matrix[6])
     shown.hover("h1")
     assert not shown.one("#tip").is_displayed()
     assert shown.all(".on, .frame, .large") == []
@@ -163,10 +163,10 @@ def test_a_click_on_a_small_heatmap_chooses_it_and_a_pin_stays(shown):
     rows, columns, matrix = expected(sentences()[0], "cross", 2, 1, "words")
     np.testing.assert_allclose(shown.matrix(), matrix, atol=2e-4)
     shown.hover("#row :nth-child(8)")
-    shown.says(f"{rows[2]} looks at", columns, matrix[2])
+    shown.says(f"{rows[2]} attends to", columns, matrix[2])
     shown.one("#row :nth-child(3)").click()
     shown.hover("#row :nth-child(8)")
-    shown.says(f"{rows[7]} looks at", columns, matrix[7])
+    shown.says(f"{rows[7]} attends to", columns, matrix[7])
 
 
 @needs_browser
@@ -177,12 +177,12 @@ def test_the_keyboard_reaches_everything(shown):
         shown.press(Keys.TAB)
         assert len(shown.all(f"{stop}:focus")) == 1, stop
     shown.press(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
-    shown.says(f"{columns[2]} is looked at by", rows, matrix[:, 2])
+    shown.says(f"{columns[2]} is attended to by", rows, matrix[:, 2])
     shown.press(Keys.TAB, Keys.END)
-    shown.says(f"{rows[-1]} looks at", columns, matrix[-1])
+    shown.says(f"{rows[-1]} attends to", columns, matrix[-1])
     for keys in ((Keys.TAB, Keys.ARROW_DOWN, Keys.ARROW_RIGHT, " "), (Keys.ARROW_DOWN,)):  # the second finds it pinned
         shown.press(*keys)
-        assert shown.tip() == [f"{matrix[1, 1]:.4f}", f"{rows[1]} looks at {columns[1]}"]
+        assert shown.tip() == [f"{matrix[1, 1]:.4f}", f"{rows[1]} attends to {columns[1]}"]
     shown.press(Keys.ESCAPE)
     assert not shown.one("#tip").is_displayed()
     shown.press(Keys.TAB, Keys.ARROW_UP, Keys.ENTER)
@@ -224,8 +224,8 @@ def test_hostile_text_is_text(shown):
     before = shown.run(heights)
     shown.hover('td[data-row="0"][data-column="1"]')
     assert shown.run(heights) == before  # nothing moves from under the pointer
-    assert shown.tip()[1] == "<script>alert(2)</script> looks at <b>bold</b>"
-    assert shown.all("#says h2") == ["<script>alert(2)</script> looks at"]
+    assert shown.tip()[1] == "<script>alert(2)</script> attends to <b>bold</b>"
+    assert shown.all("#says h2") == ["<script>alert(2)</script> attends to"]
     assert shown.all("img, b, main script") == []
     shown.open("#sentence=2&unit=pieces", width=390)
     assert shown.width() <= 390

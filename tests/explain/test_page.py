@@ -99,7 +99,7 @@ def says_the_row(shown, steps, focus, heads):
         shares = shown.all(within + "tbody i", "e.getBoundingClientRect().width / e.parentNode.clientWidth")
         assert np.argmax(shares) == np.argmax(head.weights[focus][seen])
         (said,) = shown.all(within + ".largest")
-        most, total, share = re.fullmatch(r"Looks most at .*: exp\((.*)\) / (.*) = (.*)", said, re.DOTALL).groups()
+        most, total, share = re.fullmatch(r"Attends most to .*: exp\((.*)\) / (.*) = (.*)", said, re.DOTALL).groups()
         assert_allclose(float(share), head.weights[focus].max(), atol=6e-4)
         assert_allclose(float(most), head.masked[focus].max(), atol=0.006)
         assert_allclose(float(total), np.exp(head.masked[focus]).sum(), rtol=1e-2)
@@ -255,7 +255,7 @@ def test_hostile_text_is_text(shown, steps, width):
     assert shown.all("#about > dd")[0] == shown.all("#about > dt")[2] == well(HOSTILE)
     assert shown.all("#tokens button") == [well(piece) for piece in steps["hostile"].pieces]
     shown.point("left-weights", 0, 1)
-    assert shown.tip()[1] == f"{steps['hostile'].pieces[0]} looks at <b>bold</b>"
+    assert shown.tip()[1] == f"{steps['hostile'].pieces[0]} attends to <b>bold</b>"
     assert shown.all("main img, main script, #row b, #tip b, header img") == []
     assert shown.width() <= width
 

@@ -1,4 +1,4 @@
-"""The steps of self-attention come to what the model does, and the text says them."""
+"""The steps of self-attention equal the model's, and the text prints them."""
 
 import dataclasses
 import re
@@ -35,14 +35,14 @@ def model(request):
 
 
 @pytest.mark.parametrize("layer", [0, 1])
-def test_encoder_steps_come_to_the_models_weights_and_output(model, layer):
+def test_encoder_steps_equal_the_models_weights_and_output(model, layer):
     tokens = [5, 6, 7, 3, 0]
     steps = encoder_steps(model, tokens, PIECES, layer)
     theirs = model.encode(jnp.array([tokens]), weights=True).attention[0, layer]
     ours = np.stack([head.weights for head in steps.heads])
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(ours.sum(-1), 1, rtol=1e-5)
-    assert not ours[:, :, 4].any(), "no one looks at padding"
+    assert not ours[:, :, 4].any(), "no token attends to padding"
     for head in steps.heads:
         assert np.isinf(head.masked[:, 4]).all()
         ratio = np.sqrt(8) if steps.is_scaled else 1
@@ -61,7 +61,7 @@ def test_encoder_steps_come_to_the_models_weights_and_output(model, layer):
 
 
 @pytest.mark.parametrize("layer", [0, 1])
-def test_decoder_steps_look_back_only(model, layer):
+def test_decoder_steps_attend_to_the_past_only(model, layer):
     source, target = [5, 6, 3], [2, 7, 8, 9]
     steps = decoder_steps(model, source, target, ["<s>", "x", "y", "z"], layer)
     memory = model.encode(jnp.array([source]))
@@ -71,7 +71,7 @@ def test_decoder_steps_look_back_only(model, layer):
     assert not np.triu(ours, 1).any()
 
 
-def test_the_text_says_the_numbers(model):
+def test_the_text_prints_the_numbers(model):
     steps = encoder_steps(model, [5, 6, 7, 3, 0], PIECES, 1)
     said = text(steps, 2, [0, 1])
     for number in (0, 1):

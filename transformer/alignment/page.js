@@ -1,11 +1,11 @@
 const { sentences } = data;
 const state = { sentence: "1", kind: "cross", layer: "mean", head: "mean", unit: "words" };
 let shown = {}; // what is drawn: the labels of both axes, the matrix, its largest weight
-let point = {}, pinned = false; // {row, column}, one or both: the word or the cell that is looked into
+let point = {}, pinned = false; // {row, column}, one or both: the selected word or cell
 
 const table = document.querySelector("table");
 
-/** [looking, looked at]: the name of each, its labels, and the word of each of its tokens, -1 for a mark. */
+/** [attending, attended]: the name of each, its labels, and the word of each of its tokens, -1 for a special token. */
 function sides({ source, target, read }) {
   const side = (name, { words, pieces, spans }) =>
     ({ name, spans, labels: state.unit === "pieces" ? pieces : range(count(spans)).map(n => words[n] ?? "") });
@@ -13,13 +13,13 @@ function sides({ source, target, read }) {
     state.kind === "decoder" ? side("target so far", read) : side("source", source)];
 }
 const count = spans => Math.max(-1, ...spans) + 1;
-/** [layers][heads][T][S] -> [T][S]: one, or the mean over those that are not named. */
-function choose(weights, layer, head) {
+/** [layers][heads][T][S] -> [T][S]: one layer and head, or the mean where "mean" is given. */
+function selectHeads(weights, layer, head) {
   const layers = layer === "mean" ? weights : [weights[layer]];
   const chosen = layers.flatMap(heads => head === "mean" ? heads : [heads[head]]);
   return chosen[0].map((row, t) => row.map((_, s) => sum(chosen.map(one => one[t][s])) / chosen.length));
 }
-/** Summed over the pieces of a column's word, averaged over a row's; marks dropped, a row keeping its sum. */
+/** Summed over the pieces of a column's word, averaged over a row's; without special tokens, rows keep their sum. */
 function byWord(weights, rows, columns) {
   const words = range(count(rows)).map(() => range(count(columns)).fill(0));
   weights.forEach((row, t) => {
@@ -39,7 +39,7 @@ function shade(weight) {
   return `background: rgb(${rgb}); color: ${light > .18 ? "#000" : "#fff"}`;
 }
 
-/** Takes the state that is asked for, or the nearest there is, and draws it. */
+/** Draws the requested state, or the nearest valid one. */
 function go(changes = {}) {
   Object.assign(state, changes);
   const settle = (name, values) => { if (!values.includes(state[name])) state[name] = values[0]; return values; };
@@ -52,7 +52,7 @@ function go(changes = {}) {
 
   const [rows, columns] = sides(pair), focused = document.activeElement.id;
   const of = (layer, head) => {
-    const chosen = choose(weights, layer, head);
+    const chosen = selectHeads(weights, layer, head);
     return state.unit === "pieces" ? chosen : byWord(chosen, rows.spans, columns.spans);
   };
   const matrix = of(state.layer, state.head), same = [state.sentence, state.kind, state.unit].join();
@@ -81,24 +81,24 @@ function drawControls(segments, selects) {
   }
 }
 function drawWords(rows, columns) {
-  $("columns").textContent = `${columns.name}, looked at`;
-  $("rows").textContent = `${rows.name}, looking`;
+  $("columns").textContent = `${columns.name}, attended to`;
+  $("rows").textContent = `${rows.name}, attending`;
   for (const [axis, { labels }] of [["column", columns], ["row", rows]])
     $(axis).replaceChildren(...labels.map((text, n) =>
       make("button", { type: "button", tabIndex: n ? -1 : 0, data: { [axis]: n } }, text)));
 }
-function drawTable(looking, at) {
+function drawTable(attending, attended) {
   const { matrix, most, rows, columns } = shown;
   const which = ["layer", "head"].filter(name => $(name).length > 1)
     .map(name => state[name] === "mean" ? `mean of ${name}s` : `${name} ${state[name]}`);
-  $("title").textContent = [`${looking} to ${at}`, ...which].join(", ");
+  $("title").textContent = [`${attending} to ${attended}`, ...which].join(", ");
   $("most").textContent = most.toFixed(3);
   table.style.setProperty("--columns", columns.length);
   table.dataset.rove = columns.length;
   const cell = (row, column) => make("td", { tabIndex: row + column ? -1 : 0, data: { row, column },
     ariaLabel: matrix[row][column].toFixed(4), style: `background: rgb(${colour(matrix[row][column] / most)})` });
   table.replaceChildren(
-    make("thead", {}, make("tr", {}, make("th", { className: "corner" }, `${at} →`, make("br"), `${looking} ↓`),
+    make("thead", {}, make("tr", {}, make("th", { className: "corner" }, `${attended} →`, make("br"), `${attending} ↓`),
       ...columns.map((text, column) =>
         make("th", { scope: "col", data: { column } }, make("span", { dir: "auto" }, text))))),
     make("tbody", {}, ...rows.map((text, row) => make("tr", {},
@@ -125,11 +125,11 @@ function drawHeads(of, layers, heads) {
     [name("layer", layer), ...heads.map((head, j) => button(maps[i][j], layer, head))]));
 }
 
-/** Shows a word or a cell in every view: what a row looks at, or else what looks at a column. */
+/** Shows a word or a cell in every view: what a row attends to, or what attends to a column. */
 function show(next) {
   point = next;
   const { row, column } = point, { matrix, rows, columns } = shown, byRow = row !== undefined;
-  const weights = byRow ? matrix[row] : column !== undefined ? matrix.map(looking => looking[column]) : [];
+  const weights = byRow ? matrix[row] : column !== undefined ? matrix.map(weights => weights[column]) : [];
   document.body.classList.toggle("pinned", pinned);
   for (const item of document.querySelectorAll(".words button, th[scope]")) {
     const place = item.dataset, weight = weights[byRow ? place.column : place.row];
@@ -139,7 +139,7 @@ function show(next) {
   for (const frame of document.querySelectorAll(".frame")) frame.remove();
   if (byRow) frame(`td[data-row="${row}"]`);
   if (column !== undefined) frame(`td[data-column="${column}"]`);
-  say(byRow ? rows[row] : columns[column], byRow ? columns : rows, weights, byRow ? "looks at" : "is looked at by");
+  say(byRow ? rows[row] : columns[column], byRow ? columns : rows, weights, byRow ? "attends to" : "is attended to by");
   tip(byRow && column !== undefined);
 }
 /** A frame about a row or a column of the table. */
@@ -155,19 +155,19 @@ function say(word, others, weights, does) {
   const order = range(weights.length).filter(n => weights[n] > 0).sort((a, b) => weights[b] - weights[a]).slice(0, 3);
   const large = order.map(n => make("div", { className: "large" }, weights[n].toFixed(3),
     make("i", { style: `--rest: ${100 - 100 * weights[n] / shown.most}%` }), make("bdi", {}, others[n])));
-  const hint = pinned ? "Pinned: click it again, or press Esc, to let go." : word !== undefined ? "Click to pin."
+  const hint = pinned ? "Pinned: click it again, or press Esc, to unpin." : word !== undefined ? "Click to pin."
     : "Point at a word or a cell to see its weights. A click or a tap pins it.";
   $("says").replaceChildren(
     ...(word === undefined ? [] : [make("h2", {}, make("bdi", {}, word), ` ${does}${order.length ? "" : " no word"}`)]),
     ...large, make("p", { className: "hint" }, hint));
 }
-/** The value of a cell, beside it and within the page. */
-function tip(there) {
-  $("tip").hidden = !there;
-  if (!there) return;
+/** The value of a cell, next to it and within the page. */
+function tip(visible) {
+  $("tip").hidden = !visible;
+  if (!visible) return;
   const { row, column } = point;
   showTip(table.rows[row + 1].cells[column + 1], make("strong", {}, shown.matrix[row][column].toFixed(4)),
-    make("bdi", {}, shown.rows[row]), " looks at ", make("bdi", {}, shown.columns[column]));
+    make("bdi", {}, shown.rows[row]), " attends to ", make("bdi", {}, shown.columns[column]));
 }
 
 /** What an element stands for: {row}, {column}, both for a cell, {} for anything else. */

@@ -3,7 +3,7 @@ const N = pieces.length, D = steps.read[0].length, K = heads[0].query[0].length;
 const limits = { focus: N, left: heads.length, right: heads.length };
 const standard = { focus: N >> 1, left: 0, right: Math.min(1, heads.length - 1) }, state = { ...standard };
 const sides = heads.length > 1 ? ["left", "right"] : ["left"], cell = make("div", { id: "cell" });
-const drawn = {}; // by the id of a canvas: its numbers, what to say of one, and where the keys have walked to
+const drawn = {}; // by the id of a canvas: its numbers, what to say of one, and the position of the keyboard cursor
 
 const all = selector => [...document.querySelectorAll(selector)];
 const added = (a, b) => a.map((row, i) => row.map((value, j) => value + b[i][j]));
@@ -33,7 +33,7 @@ function heatmap(id, name, values, { kind = "", rows = pieces, columns, on = [],
         make("div", { className: "rows" }, ...rows.map(label(n => n === at || rows.length === 1))),
         make("div", { className: "cells" }, canvas))));
 }
-/** The way of the focus through step 4: a row for each token. */
+/** Step 4 for the focus: a row for each token. */
 function table(head) {
   const [scores, scaled, weights] = [head.scores, head.scaled, head.weights].map(matrix => matrix[state.focus]);
   const cells = (tag, ...texts) => texts.map(each => make(tag, {}, each));
@@ -56,11 +56,11 @@ function table(head) {
 function largest({ masked, weights }) {
   const energies = masked[state.focus], shares = weights[state.focus], n = shares.indexOf(Math.max(...shares));
   const total = sum(energies.map(energy => energy === null ? 0 : Math.exp(energy)));
-  return make("p", { className: "largest" }, "Looks most at ", make("bdi", {}, pieces[n]),
+  return make("p", { className: "largest" }, "Attends most to ", make("bdi", {}, pieces[n]),
     `: exp(${energies[n].toFixed(2)}) / ${text(total)} = ${shares[n].toFixed(3)}`);
 }
 
-/** Takes the choices that are asked for, where there are none such the first ones, and draws everything. */
+/** Draws the requested state; invalid choices are replaced by the defaults. */
 function go(changes = {}) {
   for (const [name, asked] of Object.entries(changes))
     state[name] = range(limits[name]).find(n => `${n}` === `${asked}`) ?? standard[name];
@@ -89,9 +89,9 @@ function drawInput() {
   $("sum").replaceChildren(heatmap("embedding", "embedding × √D", embedding), operator("+"),
     heatmap("positions", "positional encoding", positions), operator("="),
     heatmap("total", "sum", added(embedding, positions), { say }));
-  $("read").replaceChildren(heatmap("x", `X, read by layer ${steps.layer}`, read));
+  $("read").replaceChildren(heatmap("x", `X, input of layer ${steps.layer}`, read));
 }
-/** Both heads side by side, in each of the steps that are a head's own. */
+/** Both heads side by side, in each step that differs by head. */
 function drawHeads() {
   const { focus } = state, rows = [pieces[focus]];
   const panels = (place, draw) => $(place).replaceChildren(...sides.map(side => {
@@ -123,13 +123,13 @@ function drawHeads() {
 function drawOutput() {
   const rows = [pieces[state.focus]], joined = heads.flatMap(head => head.context[state.focus]);
   $("output").replaceChildren(
-    heatmap("joined", "contexts of all heads, side by side", [joined], { kind: "strip joined", rows,
+    heatmap("joined", "contexts of all heads, concatenated", [joined], { kind: "strip joined", rows,
       columns: heads.map(head => `${head.number}`), on: sides.map(side => state[side]),
       say: (_, column) => `head ${Math.floor(column / K)}` }),
     heatmap("mixed", "output", [steps.output[state.focus]], { kind: "strip", rows }));
 }
 
-/** The number of a cell, beside it and within the page; of none, nothing. */
+/** The number of a cell, next to it and within the page; hidden without a cell. */
 function tip(canvas, row, column) {
   $("tip").hidden = cell.hidden = !canvas;
   if (!canvas) return;
@@ -137,7 +137,7 @@ function tip(canvas, row, column) {
   cell.style = `left: ${100 * column / across}%; top: ${100 * row / values.length}%; ` +
     `width: ${100 / across}%; height: ${100 / values.length}%`;
   canvas.after(cell);
-  const where = columns && !strip ? [" looks at ", make("bdi", {}, columns[column])] : [`, number ${column}`];
+  const where = columns && !strip ? [" attends to ", make("bdi", {}, columns[column])] : [`, number ${column}`];
   showTip(cell, make("strong", {}, text(values[row][column])), make("bdi", {}, rows[row]), ...where,
     ...(say ? [make("div", {}, say(row, column))] : []));
 }
@@ -150,7 +150,7 @@ function onPoint({ target, clientX, clientY, type }) {
   if (type === "click" && !shown.strip) go({ focus: shown.at[0] });
   tip($(target.id), ...shown.at);
 }
-/** The arrows walk through the heatmap that has the keyboard, and elsewhere from token to token. */
+/** The arrow keys move through the focused heatmap, and elsewhere from token to token. */
 function onKey(event) {
   const { target, key } = event, shown = drawn[target.id];
   const across = { ArrowLeft: -1, ArrowRight: 1 }[key] ?? 0, down = { ArrowUp: -1, ArrowDown: 1 }[key] ?? 0;

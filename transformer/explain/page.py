@@ -1,4 +1,4 @@
-"""Self-attention step by step as one page for a browser: the numbers that it shows."""
+"""The data of the HTML page that explains self-attention step by step."""
 
 import dataclasses
 from pathlib import Path
@@ -11,23 +11,23 @@ from transformer.html import page
 
 
 def write_page(path: Path, steps: Steps, sentence: str, about: dict[str, Any]) -> None:
-    """A page that leads through the steps of one sentence; it needs no network and no other file.
+    """Write a self-contained page that explains the steps for one sentence; it needs no network.
 
     Args:
         path: the file to write, UTF-8.
-        steps: whose numbers are written with four digits; a megabyte for 30 tokens and a model of 8 heads.
-        sentence: what was read, shown at the top.
-        about: JSON values that say where the numbers are from; shown as they are.
+        steps: written with four digits; a megabyte for 30 tokens and a model of 8 heads.
+        sentence: the input, shown at the top.
+        about: JSON values that describe the origin of the numbers, shown unchanged.
 
     Raises:
-        ValueError: for a number that is not finite, but for the mask's -inf.
+        ValueError: a number other than the mask's -inf is not finite.
     """
     data = {"sentence": sentence, "about": about, "steps": _plain(steps)}
     page.write(path, "transformer.explain", data)
 
 
 def _plain(value: Any) -> Any:
-    """As JSON: dataclasses by field, arrays as lists of four significant digits, -inf as null, which JSON has."""
+    """JSON values: dataclasses by field, arrays as lists of four significant digits, -inf as null."""
     if dataclasses.is_dataclass(value):
         return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, np.ndarray):

@@ -1,7 +1,7 @@
-"""The numbers of one self-attention layer, each step by itself, from a trained Transformer's own parameters.
+"""Every intermediate result of one self-attention layer, from the parameters of a trained Transformer.
 
-Letters: N tokens, D width of the model, H heads, K width of a head. What the model does for all heads at once is done
-here in NumPy, head by head, as the lectures do it; that it comes to the same is checked each time.
+Letters: N tokens, D width of the model, H heads, K width of a head. The heads are computed one by one in NumPy, as in a
+textbook; the weights are compared with the model's own every time.
 """
 
 from collections.abc import Sequence
@@ -24,50 +24,50 @@ class Head:
 
     number: int
     query: Float[np.ndarray, "N K"]
-    """Q = X W_Q: what each token asks."""
+    """Q = X W_Q: what each token searches for."""
     key: Float[np.ndarray, "N K"]
-    """K = X W_K: what each token answers to."""
+    """K = X W_K: what each token is matched by."""
     value: Float[np.ndarray, "N K"]
-    """V = X W_V: what each token has to say."""
+    """V = X W_V: what each token contributes."""
     scores: Float[np.ndarray, "N N"]
     """Q K^T."""
     scaled: Float[np.ndarray, "N N"]
-    """Q K^T / sqrt(K); the scores themselves where the model does not scale."""
+    """Q K^T / sqrt(K); the unscaled scores if the model does not scale."""
     masked: Float[np.ndarray, "N N"]
-    """The same with -inf where a token may not look."""
+    """The scaled scores, with -inf where the mask forbids attention."""
     weights: Float[np.ndarray, "N N"]
-    """softmax of each row."""
+    """The softmax of each row."""
     context: Float[np.ndarray, "N K"]
-    """The values, weighed: weights V."""
+    """weights V: the weighted sum of the values."""
 
 
 @dataclass(frozen=True)
 class Steps:
-    """One layer's self-attention on one sentence."""
+    """The self-attention of one layer on one sentence."""
 
     kind: str
     """encoder or decoder."""
     layer: int
     pieces: tuple[str, ...]
     embedding: Float[np.ndarray, "N D"]
-    """Of each token, times sqrt(D)."""
+    """Token embeddings, times sqrt(D)."""
     positions: Float[np.ndarray, "N D"]
-    """What is added for its place."""
+    """Positional encodings, added to the embeddings."""
     normed: bool
-    """Whether the layer reads its input through a LayerNorm (pre-norm)."""
+    """Whether the layer normalises its input (pre-norm)."""
     read: Float[np.ndarray, "N D"]
-    """X: what the attention reads."""
+    """X: the input of the attention."""
     mask: Bool[np.ndarray, "N N"]
-    """Where each token (row) may look."""
+    """Tokens (columns) to which each token (row) may attend."""
     is_scaled: bool
     heads: tuple[Head, ...]
-    """All of the layer's."""
+    """All heads of the layer."""
     output: Float[np.ndarray, "N D"]
-    """The contexts of all heads side by side, times W_O."""
+    """The concatenated contexts of all heads, times W_O."""
 
 
 def encoder_steps(model: Transformer, tokens: Sequence[int], pieces: Sequence[str], layer: int) -> Steps:
-    """Self-attention of an encoder layer; padding at the end of `tokens` is there for its mask to be seen."""
+    """Self-attention of an encoder layer; padding at the end of `tokens` shows the effect of the mask."""
     source = jnp.asarray(tokens, jnp.int32)[None]
     mask = masks.padding(source)
     embedding = model.embed_source(source)
@@ -76,14 +76,14 @@ def encoder_steps(model: Transformer, tokens: Sequence[int], pieces: Sequence[st
     for before in stack[:layer]:
         x, _ = before(x, mask, None)
     _, weights = stack[layer](x, mask, None)
-    everyone = jnp.broadcast_to(mask[0, 0], (source.shape[1],) * 2)
-    return _steps("encoder", stack[layer], layer, pieces, embedding, model.source_positions, x, everyone, weights)
+    square = jnp.broadcast_to(mask[0, 0], (source.shape[1],) * 2)
+    return _steps("encoder", stack[layer], layer, pieces, embedding, model.source_positions, x, square, weights)
 
 
 def decoder_steps(
     model: Transformer, source: Sequence[int], target_in: Sequence[int], pieces: Sequence[str], layer: int
 ) -> Steps:
-    """Masked self-attention of a decoder layer over what was written so far."""
+    """Masked self-attention of a decoder layer over the target so far."""
     memory = model.encode(jnp.asarray(source, jnp.int32)[None])
     target = jnp.asarray(target_in, jnp.int32)[None]
     future = masks.future(target.shape[1])
@@ -109,13 +109,15 @@ def _steps(
 ) -> Steps:
     residual, attention = block.attention_residual, block.attention
     read = np.asarray(residual.norm(x) if residual.pre else x)[0]
-    seen = np.asarray(mask)
+    allowed = np.asarray(mask)
     is_scaled = attention.mechanism.score == "scaled_dot"
-    heads = tuple(_head(number, attention, read, seen, scaled=is_scaled) for number in range(attention.query.shape[1]))
-    theirs = np.asarray(weights)[0]
+    heads = tuple(
+        _head(number, attention, read, allowed, scaled=is_scaled) for number in range(attention.query.shape[1])
+    )
+    expected = np.asarray(weights)[0]
     for head in heads:
-        if not np.allclose(head.weights, theirs[head.number], atol=1e-4):
-            raise TransformerError(f"head {head.number}: the steps do not come to the model's own weights")
+        if not np.allclose(head.weights, expected[head.number], atol=1e-4):
+            raise TransformerError(f"head {head.number}: the computed weights differ from the model's")
     joined = np.concatenate([head.context for head in heads], -1)
     output = joined @ np.asarray(attention.output[...]).reshape(joined.shape[-1], -1)
     return Steps(
@@ -126,7 +128,7 @@ def _steps(
         np.asarray(positions(jnp.zeros_like(embedding)))[0],
         residual.pre,
         read,
-        seen,
+        allowed,
         is_scaled,
         heads,
         output,

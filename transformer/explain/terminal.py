@@ -1,4 +1,4 @@
-"""The steps as text for a terminal: one token's way through one or more heads, and the whole matrix in shades."""
+"""The steps as text for a terminal: the computation of one token in some heads, and the whole matrix as shades."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from transformer.explain.steps import Head, Steps
 
 SHADES = " ░▒▓█"
 SHOWN = 4
-"""Numbers of a vector that are printed."""
+"""Printed numbers of a vector."""
 
 
 def text(steps: Steps, focus: int, heads: Sequence[int]) -> str:
@@ -16,8 +16,8 @@ def text(steps: Steps, focus: int, heads: Sequence[int]) -> str:
 
     Args:
         steps: of one layer.
-        focus: the token whose row is followed, from 0.
-        heads: which of the heads, one after the other.
+        focus: the token whose computation is shown, from 0.
+        heads: the heads to show.
     """
     D, K = steps.read.shape[-1], steps.heads[0].query.shape[-1]
     token = steps.pieces[focus]
@@ -27,18 +27,19 @@ def text(steps: Steps, focus: int, heads: Sequence[int]) -> str:
         "",
         f"1. Tokens    {'  '.join(steps.pieces)}",
         "",
-        f'2. Embedding of "{token}" times sqrt(D), plus its place (number {focus}); the sum goes into the first layer',
+        f'2. Embedding of "{token}" times sqrt(D), plus the encoding of position {focus}; the sum is the input of '
+        "layer 0",
         f"   embedding {_vector(steps.embedding[focus])}",
-        f"   place     {_vector(steps.positions[focus])}",
+        f"   position  {_vector(steps.positions[focus])}",
         "",
-        f"3. Read by layer {steps.layer}" + (", through its LayerNorm" if steps.normed else ""),
+        f"3. Input of layer {steps.layer}" + (", after its LayerNorm" if steps.normed else ""),
         f"   x         {_vector(steps.read[focus])}",
     ]
     for number in heads:
         lines += ["", *_head(steps, steps.heads[number], focus)]
     lines += [
         "",
-        f"8. Output: the contexts of all {len(steps.heads)} heads side by side, times W_O",
+        f"8. Output: the concatenated contexts of all {len(steps.heads)} heads, times W_O",
         f"   output    {_vector(steps.output[focus])}",
     ]
     return "\n".join(lines)
@@ -50,21 +51,21 @@ def _head(steps: Steps, head: Head, focus: int) -> list[str]:
     lines = [
         f"== Head {head.number} " + "=" * 60,
         f"4. Its query q = x W_Q   {_vector(head.query[focus])}",
-        "5. Each token's key k = x W_K, the score q·k, scaled, where it may look, and the softmax of the row",
+        "5. Each token's key k = x W_K, the score q·k, scaled, the mask, and the softmax of the row",
         f"   {'':{width}}  {'key':{8 * SHOWN + 2}} {'q·k':>8} {root:>10} {'mask':>8} {'softmax':>8}",
     ]
-    for place, piece in enumerate(steps.pieces):
-        seen = steps.mask[focus, place]
+    for n, piece in enumerate(steps.pieces):
+        allowed = steps.mask[focus, n]
         lines.append(
-            f"   {piece:{width}}  {_vector(head.key[place]):{8 * SHOWN + 2}} {head.scores[focus, place]:8.2f} "
-            f"{head.scaled[focus, place]:10.2f} {'' if seen else '-inf':>8} {head.weights[focus, place]:8.3f} "
+            f"   {piece:{width}}  {_vector(head.key[n]):{8 * SHOWN + 2}} {head.scores[focus, n]:8.2f} "
+            f"{head.scaled[focus, n]:10.2f} {'' if allowed else '-inf':>8} {head.weights[focus, n]:8.3f} "
             + "█"
-            * round(20 * float(head.weights[focus, place]))
+            * round(20 * float(head.weights[focus, n]))
         )
     return [
         *lines,
-        f"6. Context: the values v = x W_V, weighed and summed   {_vector(head.context[focus])}",
-        "7. The whole matrix: each row is a token that looks, darker is more",
+        f"6. Context: the weighted sum of the values v = x W_V   {_vector(head.context[focus])}",
+        "7. The whole matrix: each row holds the weights of one token; darker is larger",
         *(f"   {piece:>{width}} {_shades(row)}" for piece, row in zip(steps.pieces, head.weights, strict=True)),
     ]
 

@@ -1,4 +1,4 @@
-"""A page for a browser in one file: a package's page.html, page.css and page.js with the data that they show."""
+"""Self-contained HTML pages: a package's page.html, page.css and page.js joined with their data."""
 
 import json
 import re
@@ -8,10 +8,11 @@ from typing import Any
 
 
 def write(path: Path, package: str, data: Any) -> None:
-    """Joins page.html of a package, its style, its script and the data; the page needs no network and no other file.
+    """Write page.html of a package with its style, its script and the data; the page needs no network and no other
+    file.
 
-    `{{style}}`, `{{script}}` and `{{data}}` in page.html say where each goes. The style and the script that all pages
-    share, which are beside this file, come before the package's own.
+    `{{style}}`, `{{script}}` and `{{data}}` in page.html are replaced. The style and the script that all pages share,
+    in this folder, precede the package's own.
 
     Args:
         path: the file to write, UTF-8.
@@ -19,20 +20,20 @@ def write(path: Path, package: str, data: Any) -> None:
         data: JSON values, for an element `<script id="data" type="application/json">`.
 
     Raises:
-        ValueError: for a number that is not finite; nothing is written then.
+        ValueError: a number is not finite; nothing is written.
     """
     content = json.dumps(data, allow_nan=False, separators=(",", ":"))
     parts = {
         "style": _text("page.css", "transformer.html", package),
         "script": _text("page.js", "transformer.html", package),
-        # Without "<" no text can end the script element it stands in, or open a comment there.
+        # Without "<" no text can end the script element or open a comment in it.
         "data": content.replace("<", "\\u003c"),
     }
-    # All at once: what looks like a place within one of the parts stays as it is.
-    page = re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], _text("page.html", package))
+    # In one pass, so that placeholders within the parts are not replaced.
+    page = re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _text("page.html", package))
     path.write_text(page, encoding="utf-8")
 
 
 def _text(name: str, *packages: str) -> str:
-    """What the files of this name in each of the packages hold, one after the other."""
+    """The concatenated files of this name of the packages."""
     return "".join(resources.files(package).joinpath(name).read_text(encoding="utf-8") for package in packages)
