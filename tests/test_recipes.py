@@ -11,7 +11,7 @@ import pytest
 from tests import tfds
 from transformer import recipes
 from transformer.config import Config
-from transformer.data.grammar import generate
+from transformer.data.grammar.pairs import generate
 
 
 def sentences(count: int) -> list[tuple[str, str]]:

@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 from transformer import check
 from transformer.config import Batching, Config, Data, Tokenizer, Training
 from transformer.data.batching import epochs as supply
-from transformer.data.grammar import generate
+from transformer.data.grammar.pairs import generate
 from transformer.tasks.translation import prepare
 
 HERE = Path(__file__).parent / "results"

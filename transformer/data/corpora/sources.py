@@ -153,7 +153,7 @@ class GrammarSplit:
         return digest.hexdigest()
 
     def pairs(self) -> Iterator[Pair]:
-        from transformer.data.grammar import generate
+        from transformer.data.grammar.pairs import generate
 
         grammar, count = self.settings, 0
         generated = generate(self.split, seed=grammar.seed, max_words=grammar.max_words, max_depth=grammar.max_depth)

@@ -1,4 +1,4 @@
-"""Clauses: what a verb takes, the order of the German middle field, and clauses within clauses.
+"""Clauses: complements of verbs, the order of the German middle field, and nested clauses.
 
 English order decides every attachment: a phrase that ends in a clause ("heavy") ends its own clause too, so
 that what follows can never be read as part of either.
@@ -54,7 +54,7 @@ class Field:
     late: Words = field(default_factory=list)  # place, goal, prepositional object, predicate
     tail: Words = field(default_factory=list)  # clauses after the verbal bracket
     heavy: bool = False
-    negated: bool = False  # kein took up the negation
+    negated: bool = False  # "kein" expresses the negation
 
     @property
     def de(self) -> Words:
@@ -70,13 +70,13 @@ class Field:
         ]
 
     def end_with(self, pair: Pair) -> None:
-        """A clause that ends this one, after a German comma."""
+        """Add a clause that ends this one, after a German comma."""
         self.en += pair.en
         self.tail += [COMMA, *pair.de]
         self.heavy = True
 
     def add(self, phrase: Nominal, slot: Words) -> None:
-        """An object, its relative clause inside the bracket if it is short and else after it."""
+        """Add an object; its relative clause is inside the verbal bracket if it is short, and after it otherwise."""
         if len(phrase.tail) <= _SHORT:
             phrase = phrases.in_place(phrase)
         elif phrase.tail:
@@ -101,7 +101,7 @@ def clause(
     tense: str = "",
     timed: bool = False,
 ) -> Pair:
-    """An active clause. With a `gap` its object stands in `front`; `timed` says the front holds the time."""
+    """An active clause. With a `gap` its object stands in `front`; `timed`: it already has an adverbial of time."""
     verb = verb or d.pick(lexicon.VERBS[d.pick(_NESTING if level < d.max_depth else _FRAMES)])
     if front.en and verb.frame == "ditransitive" and context == "main" and shape == "main":
         d.used.add("fronted with ditransitive")
@@ -117,7 +117,7 @@ def clause(
             tense = "present"
     if tense == "perfect":
         if front.en and not gap:
-            tense = "past"  # "yesterday he has slept" is no English
+            tense = "past"  # "yesterday he has slept" is not English
         timed = True
     closed = tense == "perfect"  # no clause of time either
     inverted = shape == "question"
@@ -142,50 +142,50 @@ def _assemble(
     closed: bool,
 ) -> Pair:
     negation = d.unit() if negated else 0
-    spread = Field()
+    parts = Field()
     if verb.german.reflexive:
-        spread.reflexive.append((REFLEXIVE[subject.person], group.unit))
-    # gern and nicht need each other: "liest nicht gern Bücher", never "liest keine Bücher gern".
-    complements(d, verb, spread, level, sphere, subject.person, 0 if group.gern else negation, gap, group.unit)
+        parts.reflexive.append((REFLEXIVE[subject.person], group.unit))
+    # "gern" requires "nicht": "liest nicht gern Bücher", never "liest keine Bücher gern".
+    complements(d, verb, parts, level, sphere, subject.person, 0 if group.gern else negation, gap, group.unit)
     if gap and verb.preposition[1] and not verb.preposition[0]:
         front.de[0] = (front.de[0][0], group.unit)
     elif gap and verb.preposition[0]:
-        # English strands the preposition after the verb, German takes it along to the front.
-        spread.en.append((verb.preposition[0], front.de[0][1]))
+        # English strands the preposition after the verb; German fronts it.
+        parts.en.append((verb.preposition[0], front.de[0][1]))
     before: Words = []
     if negated:
         before.append(("not", negation))
         d.used.add("negation")
-        if not spread.negated:
-            spread.middle.append(("nicht", negation))
+        if not parts.negated:
+            parts.middle.append(("nicht", negation))
     elif group.gern is None and not timed and subject.en[0][0] != "no" and d.draw() < 0.12:
         often = phrases.pieces(d, d.pick(lexicon.FREQUENCY))
         before += often.en
-        spread.middle += often.de
+        parts.middle += often.de
         timed = True
     if group.gern:
-        spread.middle += group.gern
-    adverbials(d, verb, spread, level, sphere, timed=timed, negated=negated, closed=closed)
-    free = not spread.heavy and level < d.max_depth and verb.frame in _ADVERBIAL
+        parts.middle += group.gern
+    adverbials(d, verb, parts, level, sphere, timed=timed, negated=negated, closed=closed)
+    free = not parts.heavy and level < d.max_depth and verb.frame in _ADVERBIAL
     human = subject.noun is None or subject.noun.human
     if free and human and not verb.state and d.draw() < 0.06:
-        spread.end_with(purpose(d, subject.person, level))
-    return arrange(shape, subject, front, group, before, spread)
+        parts.end_with(purpose(d, subject.person, level))
+    return arrange(shape, subject, front, group, before, parts)
 
 
-def arrange(shape: Shape, subject: Nominal, front: Pair, group: verbs.Group, before: Words, spread: Field) -> Pair:
+def arrange(shape: Shape, subject: Nominal, front: Pair, group: verbs.Group, before: Words, parts: Field) -> Pair:
     """Put the parts in order: English subject-verb, German verb-second, verb-first or verb-final."""
     if shape == "question":
-        en = [*front.en, *group.en_finite, *subject.en, *before, *group.en_rest, *spread.en]
+        en = [*front.en, *group.en_finite, *subject.en, *before, *group.en_rest, *parts.en]
     else:
-        en = [*front.en, *subject.en, *group.en_finite, *before, *group.en_rest, *spread.en]
+        en = [*front.en, *subject.en, *group.en_finite, *before, *group.en_rest, *parts.en]
     if shape == "sub":
-        return Pair(en, [*front.de, *subject.de, *spread.reflexive, *spread.de, *group.final, *spread.tail])
+        return Pair(en, [*front.de, *subject.de, *parts.reflexive, *parts.de, *group.final, *parts.tail])
     if front.de or shape == "question":
         # "gestern hat er sich erinnert", but "gestern hat sich der Mann erinnert"
-        order = [*subject.de, *spread.reflexive] if subject.pronoun else [*spread.reflexive, *subject.de]
-        return Pair(en, [*front.de, group.finite, *order, *spread.de, *group.right, *spread.tail])
-    return Pair(en, [*subject.de, group.finite, *spread.reflexive, *spread.de, *group.right, *spread.tail])
+        order = [*subject.de, *parts.reflexive] if subject.pronoun else [*parts.reflexive, *subject.de]
+        return Pair(en, [*front.de, group.finite, *order, *parts.de, *group.right, *parts.tail])
+    return Pair(en, [*subject.de, group.finite, *parts.reflexive, *parts.de, *group.right, *parts.tail])
 
 
 def _subject(d: Draft, verb: Verb, level: int, negated: bool) -> Nominal:
@@ -220,53 +220,53 @@ def _coordination(d: Draft, nouns: Sequence[Noun]) -> Nominal:
 
 
 def complements(
-    d: Draft, verb: Verb, spread: Field, level: int, sphere: str, person: Person, negation: int, gap: bool, unit: int
+    d: Draft, verb: Verb, parts: Field, level: int, sphere: str, person: Person, negation: int, gap: bool, unit: int
 ) -> None:
-    """Fill the clause with what the frame of the verb, whose words are in `unit`, asks for."""
+    """Add the complements that the frame of the verb requires; its words are in `unit`."""
     frame = verb.frame
     if frame == "intransitive":
         return
     if frame in ("transitive", "dative", "prepositional"):
-        _object(d, verb, spread, level, negation, gap, unit)
+        _object(d, verb, parts, level, negation, gap, unit)
     elif frame == "ditransitive":
         d.used.add("ditransitive")
-        _person(d, spread, Case.DAT, spread.dative)
+        _person(d, parts, Case.DAT, parts.dative)
         thing = phrases.noun_phrase(
             d, verb.objects, Case.ACC, level, relative=relative, only=phrases.OVERT, negation=negation
         )
-        spread.add(thing, spread.definite if thing.definite else spread.indefinite)
+        parts.add(thing, parts.definite if thing.definite else parts.indefinite)
     elif frame == "position":
         d.used.add("position")
         if gap:
             return
         at_place = verb.objects[0].kind == "place"
         here = phrases.place(d, goal=False) if at_place else _site(d, Case.DAT)
-        spread.en += here.en
-        spread.late += here.de
+        parts.en += here.en
+        parts.late += here.de
     elif frame == "placing":
         d.used.add("placing")
         thing = phrases.noun_phrase(d, verb.objects, Case.ACC, level, only=phrases.OVERT, negation=negation)
-        spread.add(thing, spread.definite if thing.definite else spread.indefinite)
+        parts.add(thing, parts.definite if thing.definite else parts.indefinite)
         goal = _site(d, Case.ACC)
-        spread.en += goal.en
-        spread.late += goal.de
+        parts.en += goal.en
+        parts.late += goal.de
     elif frame == "motion":
         d.used.add("direction")
         how = phrases.pieces(d, verb.how)
         goal = EMPTY if gap else phrases.place(d, goal=True)
-        spread.en += goal.en + how.en
-        spread.late += how.de + goal.de
+        parts.en += goal.en + how.en
+        parts.late += how.de + goal.de
     elif frame == "control":
         d.used.add("control")
-        agent = _person(d, spread, verb.preposition[2], spread.dative)
-        spread.end_with(infinitive(d, agent, d.descend(level)))
+        agent = _person(d, parts, verb.preposition[2], parts.dative)
+        parts.end_with(infinitive(d, agent, d.descend(level)))
     elif frame == "infinitive":
-        spread.end_with(infinitive(d, person, d.descend(level)))
+        parts.end_with(infinitive(d, person, d.descend(level)))
     else:
-        _content(d, verb, spread, level, sphere)
+        _content(d, verb, parts, level, sphere)
 
 
-def _object(d: Draft, verb: Verb, spread: Field, level: int, negation: int, gap: bool, unit: int) -> None:
+def _object(d: Draft, verb: Verb, parts: Field, level: int, negation: int, gap: bool, unit: int) -> None:
     english, german, case = verb.preposition
     if german:
         d.used.add("prepositional verb")
@@ -277,7 +277,7 @@ def _object(d: Draft, verb: Verb, spread: Field, level: int, negation: int, gap:
         else:
             only = phrases.NEGATABLE if negation else phrases.DETERMINERS
             phrase = phrases.noun_phrase(d, verb.objects, case, level, relative=relative, only=only)
-        spread.add(phrases.with_preposition(d, english, german, phrase, unit), spread.late)
+        parts.add(phrases.with_preposition(d, english, german, phrase, unit), parts.late)
         return
     case = Case.ACC
     if verb.frame == "dative":
@@ -288,24 +288,24 @@ def _object(d: Draft, verb: Verb, spread: Field, level: int, negation: int, gap:
     chance = d.draw()
     human = verb.objects[0].human and not _PARTICLES_APART.intersection(verb.particle)
     if chance > 0.85 and verb.objects[-1].kind == "part":
-        spread.add(phrases.of_phrase(d, case), spread.definite)
+        parts.add(phrases.of_phrase(d, case), parts.definite)
     elif human and chance < 0.3:
-        spread.add(phrases.pronoun(d, d.pick(lexicon.THIRD), case), spread.pronouns)
+        parts.add(phrases.pronoun(d, d.pick(lexicon.THIRD), case), parts.pronouns)
     elif chance < 0.07:
-        spread.add(phrases.possessive(d, verb.objects, case), spread.definite)
+        parts.add(phrases.possessive(d, verb.objects, case), parts.definite)
     else:
         noun_phrase = phrases.noun_phrase(d, verb.objects, case, level, relative=relative, negation=negation)
         definite = noun_phrase.definite or case == Case.DAT
-        spread.add(noun_phrase, spread.definite if definite else spread.indefinite)
+        parts.add(noun_phrase, parts.definite if definite else parts.indefinite)
 
 
-def _person(d: Draft, spread: Field, case: Case, slot: Words) -> Person:
+def _person(d: Draft, parts: Field, case: Case, slot: Words) -> Person:
     if d.draw() < 0.3:
         phrase = phrases.pronoun(d, d.pick(lexicon.PRONOUNS), case)
-        spread.add(phrase, spread.pronouns)
+        parts.add(phrase, parts.pronouns)
     else:
         phrase = phrases.noun_phrase(d, lexicon.PEOPLE, case, 0, only=_INDIRECT, singular=True)
-        spread.add(phrase, slot)
+        parts.add(phrase, slot)
     return phrase.person
 
 
@@ -315,7 +315,7 @@ def _site(d: Draft, case: Case) -> Pair:
     return Pair(phrase.en, phrase.de)
 
 
-def _content(d: Draft, verb: Verb, spread: Field, level: int, sphere: str) -> None:
+def _content(d: Draft, verb: Verb, parts: Field, level: int, sphere: str) -> None:
     """The clause that a verb of saying or asking takes."""
     unit = d.unit()
     if verb.frame == "that":
@@ -327,7 +327,7 @@ def _content(d: Draft, verb: Verb, spread: Field, level: int, sphere: str) -> No
     d.used.add(word)
     level = d.descend(level)
     content = subordinate(d, level, inner, word)
-    spread.end_with(Pair([(word, unit), *content.en], [(german, unit), *content.de]))
+    parts.end_with(Pair([(word, unit), *content.en], [(german, unit), *content.de]))
 
 
 def subordinate(d: Draft, level: int, sphere: str, context: str, tense: str = "") -> Pair:
@@ -355,7 +355,7 @@ def adverbial_clause(d: Draft, level: int, sphere: str) -> Pair:
 def adverbials(
     d: Draft,
     verb: Verb,
-    spread: Field,
+    parts: Field,
     level: int,
     sphere: str,
     *,
@@ -363,42 +363,42 @@ def adverbials(
     negated: bool = False,
     closed: bool = False,
 ) -> None:
-    """Manner, place and time in English order, each in its German slot; then perhaps a clause."""
-    if spread.heavy:
+    """Manner, place and time in English order, each in its German slot; then optionally a clause."""
+    if parts.heavy:
         return
     if verb.frame in _ADVERBIAL and not verb.state:
         if verb.frame != "intransitive" and not verb.german.reflexive and d.draw() < 0.13:
             manner = phrases.pieces(d, d.pick(lexicon.MANNER))
-            spread.en += manner.en
-            spread.middle += manner.de
+            parts.en += manner.en
+            parts.middle += manner.de
         if verb.frame != "motion" and d.draw() < 0.2:
             here = phrases.place(d, goal=False)
             d.used.add("place")
-            spread.en += here.en
-            spread.late += here.de
+            parts.en += here.en
+            parts.late += here.de
     if not timed and d.draw() < 0.3:
         when = phrases.time(d, sphere, negated=negated)
         d.used.add("time")
-        spread.en += when.en
-        spread.early += when.de
+        parts.en += when.en
+        parts.early += when.de
     if not closed and level < d.max_depth and d.draw() < 0.12:
-        spread.end_with(adverbial_clause(d, level, sphere))
+        parts.end_with(adverbial_clause(d, level, sphere))
 
 
 def infinitive(d: Draft, person: Person, level: int) -> Pair:
-    """An infinitive with its complements; `person` is who acts."""
+    """An infinitive with its complements; `person` is its agent."""
     d.used.add("infinitive")
     verb = d.pick(lexicon.VERBS[d.pick(_FRAMES)])
     while not verb.subjects[0].human or verb.state:
         verb = d.pick(lexicon.VERBS[d.pick(_FRAMES)])
     en, de = verbs.zu_infinitive(d, verb)
-    spread = Field()
+    parts = Field()
     if verb.german.reflexive:
-        spread.reflexive.append((REFLEXIVE[person], en[-1][1]))
-    complements(d, verb, spread, level, "now", person, 0, False, en[-1][1])
+        parts.reflexive.append((REFLEXIVE[person], en[-1][1]))
+    complements(d, verb, parts, level, "now", person, 0, False, en[-1][1])
     if verb.frame != "motion":
-        adverbials(d, verb, spread, d.max_depth, "now", timed=True)
-    return Pair(en + spread.en, [*spread.reflexive, *spread.de, *de, *spread.tail])
+        adverbials(d, verb, parts, d.max_depth, "now", timed=True)
+    return Pair(en + parts.en, [*parts.reflexive, *parts.de, *de, *parts.tail])
 
 
 def purpose(d: Draft, person: Person, level: int) -> Pair:
@@ -410,7 +410,7 @@ def purpose(d: Draft, person: Person, level: int) -> Pair:
 
 
 def passive(d: Draft, shape: Shape, level: int, sphere: str, *, front: Pair = EMPTY, context: str = "main") -> Pair:
-    """A passive clause, perhaps with its agent."""
+    """A passive clause, optionally with its agent."""
     verb = d.pick(lexicon.PASSIVE)
     negated = d.draw() < 0.12
     only = phrases.NEGATABLE if negated else phrases.WITH_NO
@@ -422,20 +422,20 @@ def passive(d: Draft, shape: Shape, level: int, sphere: str, *, front: Pair = EM
         d.used.add("because with modal")
     support = negated or shape == "question"
     group = verbs.passive(d, verb, tense, sphere, subject.person, support=support, negated=negated)
-    spread, before = Field(), list[tuple[str, int]]()
+    parts, before = Field(), list[tuple[str, int]]()
     if negated:
         negation = d.unit()
         d.used.add("negation")
         before.append(("not", negation))
-        spread.middle.append(("nicht", negation))
+        parts.middle.append(("nicht", negation))
     if d.draw() < 0.5:
         agent = phrases.prepositional(d, "by", "von", Case.DAT, lexicon.PEOPLE, level, relative=relative)
-        spread.add(agent, spread.late)
-    if not spread.heavy and not front.en and tense != "perfect" and d.draw() < 0.3:
+        parts.add(agent, parts.late)
+    if not parts.heavy and not front.en and tense != "perfect" and d.draw() < 0.3:
         when = phrases.time(d, sphere, negated=negated)
-        spread.en += when.en
-        spread.early += when.de
-    return arrange(shape, subject, front, group, before, spread)
+        parts.en += when.en
+        parts.early += when.de
+    return arrange(shape, subject, front, group, before, parts)
 
 
 def predication(
@@ -459,27 +459,27 @@ def predication(
         subject = phrases.in_place(phrase)
     assert subject.noun is not None
     group = verbs.copula(d, sphere, subject.person, perfect=sphere == "past" and not front.en and d.draw() < 0.1)
-    spread, before = Field(), list[tuple[str, int]]()
+    parts, before = Field(), list[tuple[str, int]]()
     if negated:
         negation = d.unit()
         d.used.add("negation")
         before.append(("not", negation))
-        spread.middle.append(("nicht", negation))
+        parts.middle.append(("nicht", negation))
     adjective, unit = adjective or d.pick(subject.noun.adjectives), d.unit()
     if d.draw() < 0.25:
         d.used.add("comparative")
         than = d.unit()
         other = phrases.noun_phrase(d, lexicon.CLASSES_OF[subject.noun], Case.NOM, 0, only=_OVERT)
-        spread.en += [*((word, unit) for word in adjective.more), ("than", than), *other.en]
-        spread.late += [(adjective.comparative, unit), ("als", than), *other.de]
+        parts.en += [*((word, unit) for word in adjective.more), ("than", than), *other.en]
+        parts.late += [(adjective.comparative, unit), ("als", than), *other.de]
     else:
-        spread.en.append((adjective.english, unit))
-        spread.late.append((adjective.german, unit))
-    return arrange(shape, subject, front, group, before, spread)
+        parts.en.append((adjective.english, unit))
+        parts.late.append((adjective.german, unit))
+    return arrange(shape, subject, front, group, before, parts)
 
 
 def relative(d: Draft, noun: Noun, gender: Gender, level: int) -> Pair:
-    """The clause that modifies a noun: it is the subject or the object there, or the owner of something."""
+    """The clause that modifies a noun, which is its subject, its object or a possessor in it."""
     person = Person.PLURAL if gender == Gender.PLURAL else Person.SINGULAR
     sphere = "past" if d.draw() < 0.5 else "now"
     chance = d.draw()

@@ -1,11 +1,11 @@
-"""The vocabulary with every form precomputed, and the pools of words that the syntax draws from."""
+"""The vocabulary with every form precomputed, and the sets of words that the syntax chooses from."""
 
 from dataclasses import dataclass, replace
 
 from transformer.data.grammar import english, german, vocabulary
 from transformer.data.grammar.german import Case, Gender, Person, Strength, Table
 
-Segments = tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]  # pieces that are linked each as a unit
+Segments = tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]  # each piece is a link unit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,13 +32,13 @@ class Noun:
 
     @property
     def human(self) -> bool:
-        """People are who, he and she; all else is which and it."""
+        """Whether its pronouns are "who", "he" and "she", not "which" and "it"."""
         return self.kind == "person"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Place:
-    """A noun that locates, with its prepositions: English, German of rest, German of motion ("-": no goal)."""
+    """A place noun with its prepositions: English, German for rest, German for motion ("-": no goal)."""
 
     noun: Noun
     english: str
@@ -58,8 +58,8 @@ class Verb:
     subjects: tuple[Noun, ...]
     objects: tuple[Noun, ...]
     preposition: tuple[str, str, Case]  # English, German, its case; empty strings without one
-    polysemous: bool  # the object decides between several German verbs, so it must be a noun
-    how: Segments = ()  # a phrase that decides between several German verbs
+    polysemous: bool  # the object determines the German verb, so it must be a noun
+    how: Segments = ()  # a phrase that determines the German verb
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,7 +122,7 @@ CLASSES: dict[str, tuple[Noun, ...]] = {
 def _places() -> tuple[Place, ...]:
     lines = _lines(vocabulary.PLACES)
     words = [line[0] for line in lines]
-    # Only its preposition tells the meaning of a place word that occurs twice: verbs may not take it alone.
+    # A place word that occurs twice is ambiguous without its preposition: verbs may not take it alone.
     kinds = ["spot" if words.count(word) > 1 else "place" for word in words]
     return tuple(
         Place(_noun(line[:4], kind, ADJECTIVES["place"]), *line[4:]) for line, kind in zip(lines, kinds, strict=True)

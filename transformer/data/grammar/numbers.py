@@ -84,4 +84,4 @@ def _unit(number: int) -> str:
 
 def _check(number: int) -> None:
     if not 1 <= number <= 999:
-        raise ValueError(f"{number} has no word here: numbers run from 1 to 999")
+        raise ValueError(f"{number} is out of range: numbers run from 1 to 999")

@@ -1,7 +1,7 @@
 """Noun phrases and the other parts of a clause, in both languages at once.
 
 A word is a token with the number of its link unit: every English word of a unit is linked to every German
-word of it, however far the two orders drift apart. Unit 0 is linked to nothing.
+word of it, however much the two orders differ. Words of unit 0 are not linked.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ COMMA: tuple[str, int] = (",", 0)  # a German comma that has no English counterp
 
 
 class Draft:
-    """State of one derivation: the source of chance, the units given out, and what was used."""
+    """State of one derivation: the random source, the number of link units, and the constructions used."""
 
     __slots__ = ("deepest", "draw", "max_depth", "units", "used")
 
@@ -35,7 +35,7 @@ class Draft:
         return self.units
 
     def pick(self, words: Sequence[T]) -> T:
-        """One of the words, all equally likely."""
+        """Choose one of the words, all with equal probability."""
         return words[int(self.draw() * len(words))]
 
     def descend(self, level: int) -> int:
@@ -62,9 +62,9 @@ class Nominal(NamedTuple):
     gender: Gender = Gender.PLURAL
     definite: bool = True
     pronoun: bool = False
-    negated: bool = False  # kein took up the negation of the clause
+    negated: bool = False  # "kein" expresses the negation of the clause
     heavy: bool = False  # ends in a clause, so nothing may follow it in English
-    tail: Words = []  # noqa: RUF012 - never changed
+    tail: Words = []  # noqa: RUF012 - never modified
 
 
 Relative = Callable[[Draft, Noun, Gender, int], Pair]  # builds the clause that modifies a noun
@@ -85,7 +85,7 @@ _SINGLE = (*_DEFINITE, *(lexicon.A,) * 4)
 
 
 def pieces(d: Draft, segments: Segments) -> Pair:
-    """Words of a fixed phrase, each of its pieces a unit."""
+    """Words of a fixed phrase; each of its pieces is a link unit."""
     en: Words = []
     de: Words = []
     for english, german in segments:
@@ -120,9 +120,9 @@ def noun_phrase(
     only: Sequence[Determiner] = DETERMINERS,
     singular: bool = False,
 ) -> Nominal:
-    """A noun with determiner, number, adjectives and perhaps a relative clause.
+    """A noun with determiner, number, adjectives and optionally a relative clause.
 
-    `negation` is the unit of an English "not" that a German kein may take up.
+    `negation` is the unit of an English "not" that a German "kein" may express.
     """
     noun = d.pick(nouns)
     determiner = d.pick(NEGATABLE if negation else only)
@@ -203,7 +203,7 @@ def _number(d: Draft) -> int:
     if d.draw() < 0.5:
         return 2 + int(d.draw() * 11)
     number = 13 + int(d.draw() * 987)
-    # "hundertein Häuser" and its like have rival spellings.
+    # "hundertein Häuser" and the like have several spellings.
     return number + 1 if number % 100 == 1 else number
 
 
@@ -266,7 +266,7 @@ def prepositional(
     relative: Relative | None = None,
     only: Sequence[Determiner] = _SINGLE,
 ) -> Nominal:
-    """A preposition with its noun phrase in the singular, contracted where German contracts."""
+    """A preposition with its noun phrase in the singular, contracted if German contracts it."""
     phrase = noun_phrase(d, nouns, case, level, relative=relative, only=only, singular=True)
     return with_preposition(d, english, german, phrase)
 
@@ -274,10 +274,10 @@ def prepositional(
 def with_preposition(d: Draft, english: str, german: str, phrase: Nominal, verb: int = 0) -> Nominal:
     """Put a preposition before a noun phrase; underscores join the words of an English one.
 
-    Where English has none, the German one belongs to the unit of the verb.
+    If English has none, the German one belongs to the unit of the verb.
     """
     first, article = phrase.de[0]
-    # An uncontracted pronoun or determiner has a table of its own: only the definite article contracts.
+    # Only the definite article contracts, not other determiners or pronouns that look like it.
     joined = contract(german, first) if phrase.en[0][0] == "the" else None
     unit = article if joined else d.unit() if english else verb
     before: Words = [(word, unit) for word in english.split("_")] if english else []

@@ -32,12 +32,12 @@ def derive(draw: Callable[[], float], max_depth: int) -> Derivation:
 
 
 def finish(d: Draft, pair: Pair) -> Derivation:
-    """Settle the German commas and turn link units into links."""
+    """Resolve the German commas and convert link units to links."""
     target: list[str] = []
     units: dict[int, list[int]] = {}
     for word, unit in pair.de:
         if target and target[-1] == "," and word in ",.?":
-            target.pop()  # two clauses that end together share the comma, and the sentence's end replaces it
+            target.pop()  # clauses that end together share a comma, and the end of the sentence replaces it
         if unit:
             units.setdefault(unit, []).append(len(target))
         target.append(word)
@@ -156,9 +156,9 @@ def _with_object(d: Draft, shape: clauses.Shape, sphere: str, verb: lexicon.Verb
     person = clauses.agent(d)
     tense = "future" if sphere == "future" else "past" if sphere == "past" else "present"
     group = verbs.group(d, verb, tense, sphere, person.person, support=False, negated=False)
-    spread = Field()
-    spread.add(thing, spread.pronouns if thing.pronoun else spread.definite)
-    return arrange(shape, person, front, group, [], spread)
+    parts = Field()
+    parts.add(thing, parts.pronouns if thing.pronoun else parts.definite)
+    return arrange(shape, person, front, group, [], parts)
 
 
 def _reason(d: Draft) -> Pair:

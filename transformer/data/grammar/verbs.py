@@ -12,7 +12,7 @@ TENSES = {
     "now": ("present",) * 7 + ("progressive",) * 2 + ("modal",) * 5 + ("modal perfect",) + ("gern",),
     "future": ("future",) * 3 + ("modal",),
 }
-# Things and animals neither want nor like to.
+# For subjects that are not human: no modals, no "gern".
 PLAIN = {"past": ("past",) * 4 + ("pluperfect",), "now": ("present",) * 3 + ("progressive",), "future": ("future",)}
 PASSIVE = {
     "past": ("past",) * 4 + ("perfect", "pluperfect", "modal"),
@@ -125,7 +125,7 @@ def group(d: Draft, verb: Verb, tense: str, sphere: str, person: Person, *, supp
         if support:
             return Group(unit, [("did", unit)], [(forms.base, unit), *particle], finite, [], german.prefix)
         return Group(unit, [], [(forms.past, unit), *particle], finite, [], german.prefix)
-    # What is left is made of haben or sein and the participle.
+    # The other tenses consist of haben or sein and the participle.
     d.used.add("pluperfect" if tense == "pluperfect" else "perfect")
     auxiliary = german.auxiliary or german
     rest = [(german.participle, unit)]
@@ -200,4 +200,4 @@ def zu_infinitive(d: Draft, verb: Verb) -> tuple[Words, Words]:
 
 _MUST = next(modal for modal in lexicon.MODALS["now"] if modal.english[0] == ("must",)).german
 _SHOULD = next(modal for modal in lexicon.MODALS["now"] if modal.english[0] == ("should",)).german
-assert HABEN.auxiliary is None  # the auxiliaries are their own
+assert HABEN.auxiliary is None  # an auxiliary is its own auxiliary

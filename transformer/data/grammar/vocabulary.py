@@ -1,4 +1,4 @@
-"""The words, one a line, as `lexicon` parses them.
+"""The words, one per line, in the format that `lexicon` parses.
 
 Nouns: English[/irregular plural], German, gender, German plural ("-": no plural, a mass noun). A trailing
 `weak` marks a noun of the n-declension. A noun belongs to one class, which verbs and adjectives select.
@@ -642,7 +642,7 @@ PREPOSITIONAL = """
     argue+with streiten::gestritten mit:dat person
     dance+with tanzen mit:dat person"""
 
-# a person in the dative, classes of the thing
+# classes of the thing; the person is in the dative
 DITRANSITIVE = """
     give/gave/given geben:gibt:gegeben handy|garment|food
     show/showed/shown zeigen handy|animal|picture
@@ -670,7 +670,7 @@ MOTION = """
     return zurück|kehren+
     move um|ziehen::gezogen+"""
 
-# "go ... by train": the vehicle chooses the verb
+# "go ... by train": the vehicle determines the German verb
 TRANSPORT = """
     by=mit_dem train=Zug fahren:fährt:gefahren+
     by=mit_dem car=Auto fahren:fährt:gefahren+
@@ -717,7 +717,7 @@ INFINITIVE = """
     intend~ vor|haben:hat/hast:gehabt
     offer an|bieten::geboten"""
 
-# "acc" or "dat" of the person who shall act
+# case of the person who acts
 CONTROL = """
     ask bitten::gebeten acc
     persuade überreden::überredet acc
@@ -729,7 +729,7 @@ CONTROL = """
     forbid/forbade/forbidden verbieten::verboten dat
     help helfen:hilft:geholfen dat"""
 
-# English=German pieces, each linked as a unit, then the spheres of time the phrase may stand in.
+# English=German pieces, each linked as a unit, then the time spheres in which the phrase may occur.
 TIMES = """
     yesterday=gestern past
     last=letzte week=Woche past
@@ -787,7 +787,7 @@ MODALS = {
         wanted_to wollte wolltest wollte wollten""",
 }
 
-# What the nouns of the class "part" belong to.
+# The wholes of the nouns of the class "part".
 WHOLES = """
     roof house|castle|tower|school|church|hotel
     owner ware|organisation|house|castle|restaurant|hotel
