@@ -1,9 +1,11 @@
 """Commands as a person types them: what they print, where, and the exit code. Never a traceback."""
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,8 @@ import pytest
 import transformer
 from transformer import check, cli, recipes
 from transformer.commands.demo import Demo
-from transformer.config import Config, from_json, to_json
+from transformer.commands.options import Search
+from transformer.config import Config, Decoding, from_json, to_json
 from transformer.errors import UsageError
 from transformer.training import run_directory as rundir
 
@@ -221,6 +224,82 @@ def test_interrupt_before_training_is_no_traceback(monkeypatch, capsys):
     monkeypatch.setattr(Demo, "execute", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
     assert run("demo") == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_the_version_names_the_package_and_what_its_results_depend_on(capsys):
+    assert run("--version") == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"attention-transformer {rundir.provenance()['version']} (jax ")
+    assert "flax " in out
+
+
+def test_help_lists_every_command(capsys):
+    for arguments, words in ((["--help"], cli.COMMANDS), (["data", "-h"], ("data inspect", "data prepare"))):
+        assert run(*arguments) == 0
+        out = capsys.readouterr().out
+        for word in words:
+            assert f"  {word} " in out
+        assert "--plugin FILE" in out
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_the_help_of_a_command_begins_with_its_summary(name, capsys):
+    assert run(*name.split(), "--help") == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert out.startswith(f"usage: transformer {name} ")
+    assert cli.COMMANDS[name].summary.removesuffix(".") in out
+    assert "--plugin FILE" in out
+
+
+def test_options_of_the_search_are_its_settings():
+    given, settings = typing.get_type_hints(Search), typing.get_type_hints(Decoding)
+    assert given.keys() == {field.name for field in dataclasses.fields(Decoding)} - {"attention"}
+    for name, hint in given.items():
+        assert hint in (settings[name], settings[name] | None)
+    assert Search().overrides() == {}
+    assert Search(beam=2, length_penalty=0.0, replace_unknown=True).overrides() == {
+        "beam": 2,
+        "length_penalty": 0.0,
+        "replace_unknown": True,
+    }
+
+
+def test_only_what_computes_starts_the_process_anew(trained, tmp_path, capsys):
+    class StartedAnew(Exception):  # noqa: N818
+        pass
+
+    def start():
+        raise StartedAnew
+
+    def code(*arguments):
+        with pytest.raises((SystemExit, StartedAnew)) as stop:
+            cli.main(arguments, before_computing=start)
+        return getattr(stop.value, "code", "started anew")
+
+    run_folder, exists = str(trained), str(tmp_path)
+    assert code("translate", run_folder) == code("train", "demo", "--run", str(tmp_path / "run")) == "started anew"
+    assert code("align", run_folder) == code("explain", run_folder, "ba") == "started anew"
+    for arguments in (
+        ["--help"],
+        ["--version"],
+        ["translate", "--help"],
+        ["data", "inspect", "demo", "--help"],
+    ):
+        assert code(*arguments) == 0
+    for arguments in (
+        [],
+        ["trian"],
+        ["data"],
+        ["translate", exists],
+        ["translate", run_folder, "--output", exists],
+        ["translate", run_folder, "--beam", "0"],
+        ["train", "demo", "--model.width", "0"],
+        ["evaluate", run_folder, "--source", "x"],
+        ["align", run_folder, "--head", "9"],
+        ["report", str(tmp_path / "none")],
+    ):
+        assert code(*arguments) == 2
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_module_and_console_script_are_the_same():

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import transformer
+from transformer import cli
 
 PACKAGE = Path(transformer.__file__).parent
 SETTINGS = [
@@ -17,7 +18,13 @@ SETTINGS = [
 HEAVY = {"jax", "flax", "optax", "orbax", "grain", "matplotlib", "scipy", "tensorflow_datasets"}
 
 
-@pytest.mark.parametrize("modules", [["transformer"], SETTINGS], ids=["package", "settings"])
+COMMANDS = [
+    "transformer.cli",
+    *(f"transformer.commands.{entry.options.split(':')[0]}" for entry in cli.COMMANDS.values()),
+]
+
+
+@pytest.mark.parametrize("modules", [["transformer"], SETTINGS, COMMANDS], ids=["package", "settings", "commands"])
 def test_an_import_loads_no_heavy_package(modules):
     script = f"import sys, {', '.join(modules)}; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()

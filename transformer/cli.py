@@ -43,9 +43,9 @@ COMMANDS = {
     "evaluate": Entry("evaluate:Evaluate", "Score a run on its test set."),
     "align": Entry("align:Align", "Align words by the attention."),
     "explain": Entry("explain:Explain", "Explain self-attention step by step."),
-    "study": Entry("study:Study", "Run what is missing of a study."),
-    "report": Entry("report:Report", "Make tables and figures of a study.", computes=False),
-    "demo": Entry("demo:Demo", "Train on the embedded grammar and show the results."),
+    "study": Entry("study:Study", "Run the trials of a study that have no result yet."),
+    "report": Entry("report:Report", "Make tables (Markdown, LaTeX) and figures of a study.", computes=False),
+    "demo": Entry("demo:Demo", "Train on the embedded grammar, then show the scores."),
 }
 
 RECIPE_FIRST = ("train", "data inspect", "data prepare")

@@ -58,7 +58,7 @@ def align(
         folder: for the matrices.
         about: what the files say of themselves.
         wanted: names of `formats.WRITERS`; others are ignored.
-        show: number of pairs that are retranspose with their weights.
+        show: number of pairs that are returned with their weights.
         own: align the model's own translations instead of the given ones.
     """
     aligned = Aligned([], [])
@@ -76,7 +76,7 @@ def align(
 
 
 def backward(by: Aligner, part: Corpus) -> list[Links]:
-    """Links by a model of the other direction, transpose round."""
+    """Links by a model of the other direction, with source and target exchanged."""
     other = Corpus(part.targets, part.sources, None, part.name)
     return transpose(links for chunk in _attended(by.model, other, own=False) for links in all_links(chunk, by.rule))
 

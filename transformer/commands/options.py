@@ -84,44 +84,43 @@ class Search:
     beam: OfTheRun[int] = None
     """Hypotheses kept per sentence; 1 is greedy search."""
     normalize: OfTheRun[Literal["gnmt", "average", "none"]] = None
-    """Length penalty: ((5 + length) / 6) ^ alpha, length ^ alpha, or none."""
+    """Length normalisation: scores are divided by ((5 + length) / 6) ^ alpha, length ^ alpha, or 1."""
     length_penalty: OfTheRun[float] = None
-    """Its alpha."""
+    """Exponent of the length normalisation (alpha)."""
     coverage_penalty: OfTheRun[float] = None
-    """The beta of the penalty for source tokens that got no attention."""
+    """Weight of the penalty for source tokens without attention; 0 disables it."""
     min_length: OfTheRun[int] = None
-    """Fewest tokens of a translation."""
+    """Minimum length of a translation in tokens, without the end-of-sentence token."""
     max_ratio: OfTheRun[float] = None
-    """Most tokens, as a multiple of the source's length ..."""
+    """Maximum length as a multiple of the source length; --max-extra is added to it."""
     max_extra: OfTheRun[int] = None
-    """... plus this many tokens ..."""
+    """Tokens by which a translation may exceed --max-ratio times the source length."""
     max_length: OfTheRun[int] = None
-    """... and at most this many."""
+    """Absolute maximum length in tokens, including the end-of-sentence token; 0: the model's limit."""
     samples: OfTheRun[int] = None
-    """Draw this many samples per sentence instead of searching."""
+    """Samples drawn per sentence in place of a beam search; 0 disables sampling."""
     temperature: OfTheRun[float] = None
-    """--samples: below 1 sharpens the distribution, above 1 flattens it."""
+    """Sampling temperature: below 1 the distribution is sharper, above 1 flatter."""
     top_k: OfTheRun[int] = None
-    """--samples: only the k most probable tokens."""
+    """Sampling is restricted to the k most likely tokens; 0 disables it."""
     top_p: OfTheRun[float] = None
-    """--samples: only the most probable tokens that together have this probability."""
+    """Sampling is restricted to the most likely tokens with this total probability; 1 disables it."""
     min_p: OfTheRun[float] = None
-    """--samples: only tokens with at least this fraction of the most probable token's probability."""
+    """Sampling is restricted to tokens with at least this fraction of the largest probability; 0 disables it."""
     seed: OfTheRun[int] = None
-    """Random seed for sampling."""
+    """Random seed for sampling. Samples depend only on the seed and the line number."""
     n_best: OfTheRun[int] = None
-    """Translations per sentence (translate: with --format json)."""
+    """Translations returned per sentence, best first (translate: with --format json)."""
     mbr: OfTheRun[Literal["none", "chrf", "bleu"]] = None
-    """Choose among samples or the n best by expected chrF or BLEU against the others (minimum Bayes risk)."""
+    """Minimum Bayes risk: rank the samples or the n best by their mean chrF or BLEU with all of them."""
     batch: OfTheRun[int] = None
     """Sentences searched at once."""
     workers: OfTheRun[int] = None
-    """Threads that search in parallel."""
+    """Threads that search in parallel; 0: two on a CPU with more than one core, otherwise one."""
     replace_unknown: bool = False
-    """Word tokenizers: replace each unknown word by the source word with the most attention."""
+    """Replace each unknown word by the source word with the most attention; for word tokenizers."""
     lexicon: OfTheRun[str] = None
-    """--replace-unknown: a file of translations to use instead where it has the word: a word, a tab, its translation
-    per line."""
+    """File of source words and their translations for --replace-unknown: one pair on each line, separated by a tab."""
 
     def overrides(self) -> dict[str, Any]:
         """The settings of the search that were given."""
