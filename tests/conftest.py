@@ -21,11 +21,11 @@ from transformer.config import (
     Translation,
 )
 from transformer.models.build import create, split
-from transformer.tasks.translation.prepare import keep, prepare
+from transformer.storage.run import Run
+from transformer.tasks.translation.prepare import prepare
 from transformer.training import run_directory as rundir
 from transformer.training.checkpoint import Checkpoints
-from transformer.training.loop import Host
-from transformer.training.run_directory import Run
+from transformer.training.loop import LoopState
 
 os.environ.setdefault("MPLBACKEND", "agg")
 # Thousands of small programs are compiled and hardly run: what they compute is tested, not how fast. (Read by XLA when
@@ -110,15 +110,14 @@ def toy(corpora: Path, cache: Path) -> Config:
 def untrained(settings: Config, folder: Path) -> Path:
     """A run directory of a model that never learned: all that the commands after `train` read, without the training."""
     run, prepared = Run(folder), prepare(settings, None)
-    sizes = prepared.tokenizers.source.size, prepared.tokenizers.target.size
-    _, parameters = split(create(settings.model, *sizes, settings.seed))
+    _, parameters = split(prepared.build_model())
     folder.mkdir()
-    keep(prepared, settings, run)
+    prepared.save(folder)
     rundir.keep(run, settings, {"recipe": "toy", "init_from": None, "identity": prepared.identity})
     checkpoints = Checkpoints(run.checkpoints, settings.training)
     checkpoints.save(
         {"step": jax.numpy.int32(1), "parameters": parameters, "optimizer": {"none": jax.numpy.int32(0)}},
-        vars(Host()),
+        LoopState().to_json(),
         0.0,
     )
     checkpoints.close()

@@ -53,9 +53,10 @@ def main(task: dict[str, Any]) -> None:
     from transformer.config import Attention, Mesh, Rnn
     from transformer.distributed import sharding as parallel
     from transformer.models.build import create, split
+    from transformer.tasks.translation.loss import TranslationLoss
     from transformer.training import optimizer as optim
     from transformer.training import step as update
-    from transformer.training.metrics import Wishes
+    from transformer.training.signals import StopFlags, put_flags
 
     jax.config.update("jax_numpy_rank_promotion", "raise")
     model = {
@@ -71,22 +72,23 @@ def main(task: dict[str, Any]) -> None:
 
     recorder = optax.GradientTransformation(zeros, lambda gradients, state, parameters=None: (gradients, gradients))
     optimizer = optax.chain(recorder, optim.optimizer(settings.optimizer, lambda _: 1e-3))
-    state = update.begin(parameters, optimizer, mesh)
+    state = update.init_state(parameters, optimizer, mesh)
     places = parallel.shardings_for(mesh, state)
     own = parallel.local_rows(mesh, ROWS)
 
     def batch(number: int) -> Any:
         return parallel.put_batch(mesh, jax.tree.map(lambda x: np.asarray(x)[own], make_batch(ROWS, number)))
 
-    nothing = update.wishes(mesh, Wishes())
+    nothing = put_flags(mesh, StopFlags())
     jitted = jax.jit(
-        update.make_step(graph, optimizer, settings, mesh), out_shardings=(places, parallel.replicated(mesh))
+        update.make_step(graph, TranslationLoss.of(settings), optimizer, settings, mesh),
+        out_shardings=(places, parallel.replicated(mesh)),
     )
     program = jitted.lower(state, batch(0), nothing).compile()
     losses, gradients = [], {}
     for number in range(UPDATES):
         state, metrics = program(state, batch(number), nothing)
-        losses.append(float(metrics["loss"]))
+        losses.append(float(metrics.values()["loss"]))
         if number == 0:
             whole = jax.jit(lambda x: x, out_shardings=parallel.replicated(mesh))(state["optimizer"][0])
             leaves = jax.tree_util.tree_leaves_with_path(whole)

@@ -11,14 +11,15 @@ import pytest
 from tests.conftest import tiny
 from transformer import api
 from transformer.attention.scores import SCORES, Score
-from transformer.commands import workflow
 from transformer.config import Attention, Data, Grammar, Guided, Mesh, Rnn, from_json, to_json
-from transformer.data.batching.batches import Batch
+from transformer.data.batching.pairs import Batch
 from transformer.distributed import sharding as parallel
 from transformer.errors import UsageError
 from transformer.models.build import create, split
+from transformer.storage.run import Run
+from transformer.tasks.translation.loss import TranslationLoss
 from transformer.training import logger as logbook
-from transformer.training.run_directory import Run
+from transformer.training.run import train
 from transformer.training.step import make_step
 
 
@@ -48,10 +49,10 @@ SLOW = "luong", "no attention", "transformer, location across"
 )
 def test_a_model_trains_resumes_and_translates(name, settings, tmp_path):
     settings = dataclasses.replace(settings, model=MODELS[name])
-    workflow.train(settings, tmp_path / "whole", "toy")
+    train(settings, tmp_path / "whole", "toy")
     short = dataclasses.replace(settings.training, steps=5)
-    workflow.train(dataclasses.replace(settings, training=short), tmp_path / "cut", "toy")
-    workflow.train(settings, tmp_path / "cut", "toy", resume=True)
+    train(dataclasses.replace(settings, training=short), tmp_path / "cut", "toy")
+    train(settings, tmp_path / "cut", "toy", resume=True)
     losses = [
         [r["loss"] for r in logbook.read(Run(tmp_path / run).metrics) if r["kind"] == "train" and r["step"] > 6]
         for run in ("whole", "cut")
@@ -82,13 +83,15 @@ def test_guided_alignment_pulls_the_attention(model, settings):
     optimizer, mesh = optax.adam(1e-2), parallel.make_mesh(Mesh(data=1))
     found = {}
     for weight in (1e-6, 1.0):
-        guided = dataclasses.replace(settings.task, guided=Guided(weight=weight))
-        step = jax.jit(make_step(graph, optimizer, dataclasses.replace(settings, model=model, task=guided), mesh))
+        task = dataclasses.replace(settings.task, guided=Guided(weight=weight))
+        given = dataclasses.replace(settings, model=model, task=task)
+        step = jax.jit(make_step(graph, TranslationLoss.of(given), optimizer, given, mesh))
         state = {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)}
         for _ in range(80):
             state, metrics = step(state, batch, jnp.zeros((1, 3)))
-        found[weight] = float(metrics["guiding"])
-        assert metrics["loss"] > metrics["nll"]
+        values = metrics.values()
+        found[weight] = float(values["guiding"])
+        assert values["loss"] > values["nll"]
     assert found[1.0] < 0.3 < found[1e-6]
 
 
@@ -99,16 +102,16 @@ def test_a_guided_run_on_the_grammar_and_its_resume(settings, tmp_path):
     training = dataclasses.replace(settings.training, steps=4, validate_every=4)
     guided = dataclasses.replace(settings.task, guided=Guided(weight=0.5))
     settings = dataclasses.replace(settings, data=grammar, task=guided, training=training)
-    workflow.train(settings, tmp_path / "run", "toy")
+    train(settings, tmp_path / "run", "toy")
     more = dataclasses.replace(settings, training=dataclasses.replace(training, steps=8))
-    workflow.train(more, tmp_path / "run", "toy", resume=True)
+    train(more, tmp_path / "run", "toy", resume=True)
     records = [r for r in logbook.read(Run(tmp_path / "run").metrics) if r["kind"] == "train"]
     assert [r["step"] for r in records] == [2, 4, 6, 8]
     for record in records:
         assert record["guiding"] > 0
     without = dataclasses.replace(more.task, guided=Guided())
     with pytest.raises(UsageError, match=r"task\.guided"):
-        workflow.train(dataclasses.replace(more, task=without), tmp_path / "run", "toy", resume=True)
+        train(dataclasses.replace(more, task=without), tmp_path / "run", "toy", resume=True)
 
 
 @pytest.mark.parametrize(
@@ -130,14 +133,14 @@ def test_a_guided_run_on_the_grammar_and_its_resume(settings, tmp_path):
 def test_what_cannot_work_is_refused(changes, guided, message, settings, tmp_path):
     wrong = dataclasses.replace(settings, **changes, task=dataclasses.replace(settings.task, guided=guided))
     with pytest.raises(UsageError, match=message):
-        workflow.train(wrong, tmp_path / "run", "toy")
+        train(wrong, tmp_path / "run", "toy")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_resume_as_another_kind_of_model_is_refused(settings, tmp_path):
-    workflow.train(settings, tmp_path / "run", "toy")
+    train(settings, tmp_path / "run", "toy")
     with pytest.raises(UsageError, match="another kind of model"):
-        workflow.train(dataclasses.replace(settings, model=rnn()), tmp_path / "run", "toy", resume=True)
+        train(dataclasses.replace(settings, model=rnn()), tmp_path / "run", "toy", resume=True)
 
 
 def test_runs_of_the_first_version_have_no_kind_of_model(settings):
@@ -153,7 +156,7 @@ def test_a_score_of_ones_own_is_a_function_and_an_entry(settings, tmp_path, monk
 
     monkeypatch.setitem(SCORES, "nearness", Score(nearness, equal_widths=True))
     for name, model in {"rnn": rnn("nearness"), "tiny": tiny(attention=Attention(heads=2, score="nearness"))}.items():
-        workflow.train(dataclasses.replace(settings, model=model), tmp_path / name, "toy")
+        train(dataclasses.replace(settings, model=model), tmp_path / name, "toy")
         records = [r["loss"] for r in logbook.read(Run(tmp_path / name).metrics) if r["kind"] == "train"]
         assert records[-1] < records[0]
         assert len(api.load(tmp_path / name).translate(["ba de"])) == 1

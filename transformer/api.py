@@ -13,9 +13,9 @@ from jax.sharding import Mesh
 from transformer import check, config
 from transformer.alignment.extract import Extractor, Pair
 from transformer.alignment.record import Attended
-from transformer.data import examples
-from transformer.data.batching import batches
+from transformer.data.batching.batches import each_once
 from transformer.data.batching.buckets import choose_buckets
+from transformer.data.pairs import in_memory
 from transformer.data.tokenizers.files import fingerprint, load_tokenizers
 from transformer.data.tokenizers.tokenizer import Tokenizers
 from transformer.decoding.engine import Engine
@@ -26,10 +26,9 @@ from transformer.errors import UsageError
 from transformer.models.build import builder, create, split
 from transformer.models.ensemble import Average, Ensemble
 from transformer.models.interface import Model
-from transformer.training import checkpoint
+from transformer.storage.run import Run
 from transformer.training import run_directory as rundir
-from transformer.training.checkpoint import Checkpoints
-from transformer.training.run_directory import Run
+from transformer.training.restore import restore
 
 log = logging.getLogger(__name__)
 
@@ -125,21 +124,20 @@ class TrainedModel:
             raise UsageError(f"{len(sources)} sources but {len(targets)} targets")
         if not sources:
             return SentenceScores(np.zeros(0), np.zeros(0, np.int64), [])
-        pairs = examples.in_memory(sources, targets, self.tokenizers)
+        pairs = in_memory(sources, targets, self.tokenizers)
         limit, batching = self.settings.model.max_length, self.settings.batching
         if limit % batching.length_multiple:  # no bucket may be longer than the model
             batching = dataclasses.replace(batching, length_multiple=1)
-        fits = np.flatnonzero(np.maximum(pairs.source_lengths, pairs.target_lengths) <= limit)
+        fits = np.flatnonzero(np.maximum(*pairs.lengths.values()) <= limit)
         nothing = np.zeros(0)
-        scores = SentenceScores(np.full(len(sources), np.nan), pairs.target_lengths, [nothing] * len(sources))
+        scores = SentenceScores(np.full(len(sources), np.nan), pairs.lengths["target"], [nothing] * len(sources))
         if len(fits) < len(sources):
             log.warning("%d pair(s) longer than %d tokens have no score", len(sources) - len(fits), limit)
             kept = fits.tolist()
-            pairs = examples.in_memory([sources[i] for i in kept], [targets[i] for i in kept], self.tokenizers)
+            pairs = in_memory([sources[i] for i in kept], [targets[i] for i in kept], self.tokenizers)
         if len(fits):
-            lengths = pairs.source_lengths, pairs.target_lengths
-            buckets = choose_buckets(*lengths, batching, batching.batch_multiple)
-            plan = batches.fixed(*lengths, batching, buckets, batching.batch_multiple)
+            buckets = choose_buckets(pairs.lengths, batching, batching.batch_multiple)
+            plan = each_once(pairs.lengths, batching, buckets, batching.batch_multiple)
             known = self._scorer.score(self.parameters, pairs, plan)
             scores.logp[fits] = known.logp
             for number, each in zip(fits, known.each, strict=True):
@@ -231,22 +229,3 @@ def _trained_model(
         Scorer(build, mesh, settings.training.loss_chunk),
         Extractor(build, tokenizers, mesh, max_length=settings.model.max_length),
     )
-
-
-def restore(run: Run, name: str, like: Any, training: config.Training, mesh: Mesh) -> tuple[str, Any]:
-    """The name of the checkpoint that `name` chose, and its parameters."""
-    about = checkpoint.about_average(run.average)
-    checkpoints = Checkpoints(run.checkpoints, training, read_only=True)
-    try:
-        # An average made before the run was gone on with is still there, but no longer the first choice.
-        if name == "average" or (name == "auto" and about is not None and about["until"] == checkpoints.latest()):
-            if about is None:
-                raise UsageError(f"--checkpoint=average: {run.folder} has none (--training.average makes one)")
-            return "average", checkpoint.load_average(run.average, like, mesh)
-        step = checkpoints.choose("best" if name == "auto" else name)
-        latest = checkpoints.latest()
-        if name == "auto" and latest is not None and latest != step and latest not in checkpoints.ranked():
-            log.warning("using step %d, the best validated; step %d is newer: --checkpoint last", step, latest)
-        return f"step {step}", checkpoints.parameters(step, like, mesh)
-    finally:
-        checkpoints.close()

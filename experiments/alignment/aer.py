@@ -24,7 +24,7 @@ from transformer.data.corpora import corpus
 from transformer.data.corpora.corpus import Corpus
 from transformer.data.corpora.load import load_corpora
 from transformer.storage.files import write_json
-from transformer.training.run_directory import Run
+from transformer.storage.run import Run
 
 HERE = Path(__file__).parent
 MODELS = {

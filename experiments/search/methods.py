@@ -16,7 +16,7 @@ import transformer
 from transformer import api
 from transformer.data.corpora import corpus
 from transformer.evaluation.metrics import scores
-from transformer.training.run_directory import Run
+from transformer.storage.run import Run
 
 HERE = Path(__file__).parent
 WAYS: dict[str, dict[str, Any]] = {

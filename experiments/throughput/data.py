@@ -29,7 +29,8 @@ from matplotlib.figure import Figure
 
 from transformer import check
 from transformer.config import Batching, Config, Data, Tokenizer, Training
-from transformer.data.batching import epochs as supply
+from transformer.data.batching import epochs
+from transformer.data.batching.pairs import assemble
 from transformer.data.grammar.pairs import generate
 from transformer.tasks.translation import prepare
 
@@ -144,23 +145,23 @@ def measure(pairs: int, folder: Path) -> dict[str, Any]:
     check.everything(settings)
     result: dict[str, Any] = {"pairs": pairs, "cores": os.cpu_count()}
     try:
-        from transformer.data import examples
+        from transformer.data import pairs
         from transformer.data.corpora.load import load_corpora
-        from transformer.tasks.translation.prepare import _supply, _tokenizers
+        from transformer.tasks.translation.prepare import _epochs, _tokenizers
 
         with part(result, "text"):
             corpora = load_corpora(settings.data)
         with part(result, "tokenizer"):
             tokenizers = _tokenizers(settings.tokenizer, "none", corpora.train, cache)
         with part(result, "examples"):
-            train = examples.build(corpora.train, tokenizers, settings.data.max_length, cache)
+            train = pairs.build(corpora.train, tokenizers, settings.data.max_length, cache)
         with part(result, "plan"):
-            given, plan = _supply(settings, corpora, train, tokenizers, cache)
+            given, plan = _epochs(settings, corpora, train, tokenizers, cache)
             plan.batch(0)
         with part(result, "again"):  # everything is found
             prepare.prepare(settings, None)
         result |= {"examples": len(train), "batches_per_epoch": plan.batches_per_epoch}
-        opened = supply.stream(given)
+        opened = epochs.stream(given, lambda examples, bucket, ids, _: assemble(examples, bucket, ids))
         with part(result, "stream"):
             for _ in islice(opened, 1_000):
                 pass

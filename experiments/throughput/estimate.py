@@ -22,10 +22,11 @@ from flax import nnx
 
 from transformer import recipes
 from transformer.config import Rnn
-from transformer.data.batching.batches import Batch
 from transformer.data.batching.buckets import Bucket
+from transformer.data.batching.pairs import Batch
 from transformer.distributed import sharding as parallel
 from transformer.models.build import create, split
+from transformer.tasks.translation.loss import TranslationLoss
 from transformer.training import flops
 from transformer.training import optimizer as optim
 from transformer.training import step as update
@@ -86,7 +87,10 @@ def estimate(recipe: str, length: int) -> dict[str, float | str | dict[str, floa
             parallel.shardings_for(mesh, shapes),
         )
         (program,) = update.compile_ahead(
-            update.make_step(graph, optimizer, settings, mesh), began, [Bucket(rows, length, length)], mesh, 1
+            update.make_step(graph, TranslationLoss.of(settings), optimizer, settings, mesh),
+            began,
+            {Bucket(rows, (length, length)): Batch(tokens, tokens, tokens)},
+            mesh,
         ).values()
         analysis, memory = program.cost_analysis(), program.memory_analysis()
         result |= {"xla_flops": analysis["flops"], "cpu_temporary_gib": memory.temp_size_in_bytes / 2**30}

@@ -20,16 +20,15 @@ import tyro
 from transformer import recipes
 from transformer.__main__ import ask_for_huge_pages
 from transformer.config import Config
-from transformer.data.batching import epochs as supply
-from transformer.data.batching.batches import Batch
+from transformer.data.batching import epochs
 from transformer.data.batching.buckets import Bucket
+from transformer.data.batching.pairs import Batch
 from transformer.distributed import sharding as parallel
-from transformer.models.build import create, split
+from transformer.models.build import split
 from transformer.tasks.translation.prepare import prepare
 from transformer.training import optimizer as optim
-from transformer.training.flops import useful_flops
-from transformer.training.metrics import Wishes
-from transformer.training.step import begin, compile_ahead, make_step, wishes
+from transformer.training.signals import StopFlags, put_flags
+from transformer.training.step import compile_ahead, init_state, make_step
 
 
 @dataclass(frozen=True)
@@ -48,26 +47,21 @@ class Measure:
     def __call__(self) -> dict[str, Any]:
         settings = self.config
         prepared = prepare(settings, None)
-        sizes = (prepared.tokenizers.source.size, prepared.tokenizers.target.size)
-        graph, parameters = split(create(settings.model, *sizes, settings.seed))
+        graph, parameters = split(prepared.build_model())
         rate = optim.schedule(settings.schedule, settings.model.width, settings.training.steps)
         optimizer = optim.optimizer(settings.optimizer, rate)
         mesh = parallel.make_mesh(settings.mesh)
-        state, nothing = begin(parameters, optimizer, mesh), wishes(mesh, Wishes())
+        state, nothing = init_state(parameters, optimizer, mesh), put_flags(mesh, StopFlags())
         began = time.perf_counter()
-        programs = compile_ahead(
-            make_step(graph, optimizer, settings, mesh),
-            state,
-            prepared.supply.buckets,
-            mesh,
-            settings.training.accumulate,
-        )
+        step = make_step(graph, prepared, optimizer, settings, mesh)
+        programs = compile_ahead(step, state, {bucket: empty(bucket) for bucket in prepared.epochs.buckets}, mesh)
         compiling = time.perf_counter() - began
 
-        stream = supply.stream(prepared.supply)
+        stream = epochs.stream(
+            prepared.epochs, lambda examples, bucket, ids, epoch: prepared.batch(examples, bucket, ids, epoch=epoch)
+        )
         unseen, tokens, flops, padded = set(programs), 0, 0.0, 0
-        for number, (_, batch) in enumerate(stream, -self.warm):
-            bucket = Bucket.of(batch)
+        for number, (_, bucket, batch) in enumerate(stream, -self.warm):
             if number < 0:
                 unseen.discard(bucket)
             for other in sorted(unseen) if number == 0 else ():
@@ -81,9 +75,9 @@ class Measure:
             if number >= 0:
                 tokens += int((batch.target_out != 0).sum())
                 padded += batch.target_out.size
-                flops += useful_flops(settings, batch, sizes[1])
+                flops += prepared.operations(batch)
             if number % 2:
-                float(metrics["loss"])  # as the log of `train` does: the host stays within two updates of the device
+                float(metrics.values()["loss"])  # as the log of `train`: at most two updates behind the device
         jax.block_until_ready(state)
         seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
         stream.close()
@@ -104,7 +98,7 @@ class Measure:
             "system_share": round((after.ru_stime - before.ru_stime) / cpu, 3),
             "compile_s": round(compiling, 1),
             "shapes": len(programs),
-            "loss": round(float(metrics["loss"]), 3),
+            "loss": round(float(metrics.values()["loss"]), 3),
             "peak_rss_mib": after.ru_maxrss // 1024,
             "peak_device_mib": memory["peak_bytes_in_use"] // 2**20 if memory else None,
         }
@@ -112,7 +106,7 @@ class Measure:
 
 def empty(bucket: Bucket) -> Batch:
     """A batch of one token a row."""
-    source, target = (jnp.zeros((bucket.rows, length), jnp.int32).at[:, 0].set(3) for length in bucket[1:])
+    source, target = (jnp.zeros((bucket.rows, length), jnp.int32).at[:, 0].set(3) for length in bucket.lengths)
     return Batch(source, target, target)
 
 

@@ -11,7 +11,6 @@ from flax import nnx
 from tests.conftest import tiny
 from transformer import api
 from transformer.alignment.extract import Extractor, Pair
-from transformer.commands.workflow import train
 from transformer.config import Attention, Mesh, Rnn
 from transformer.data.tokenizers.tokenizer import Tokenizers
 from transformer.data.tokenizers.words import WordTokenizer
@@ -19,6 +18,7 @@ from transformer.distributed import sharding as parallel
 from transformer.errors import UsageError
 from transformer.models.build import builder, create, split
 from transformer.special_tokens import BOS, EOS
+from transformer.training.run import train
 
 WORDS = ["<pad>", "<unk>", "<s>", "</s>", "a", "b", "c", "d", "e", "f", "g"]
 TOKENIZERS = Tokenizers(*[WordTokenizer("\n".join([*WORDS, ""]).encode())] * 2)

@@ -7,8 +7,8 @@ import pytest
 
 import transformer
 from tests.conftest import tiny, toy
-from transformer.commands import workflow
 from transformer.config import Attention, Config, Rnn, Schedule
+from transformer.training.run import train
 
 
 def learned(corpora: Path, folder: Path) -> Config:
@@ -26,7 +26,7 @@ def learned(corpora: Path, folder: Path) -> Config:
 @pytest.fixture(scope="session")
 def trained_run(corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("decoding")
-    workflow.train(learned(corpora, folder), folder / "run", "toy")
+    train(learned(corpora, folder), folder / "run", "toy")
     return folder / "run"
 
 
@@ -36,7 +36,7 @@ def recurrent_run(corpora: Path, trained_run: Path) -> Path:
     folder = trained_run.parent
     model = Rnn(embedding=8, width=16, attention=Attention(score="general"), max_length=32)
     settings = dataclasses.replace(learned(corpora, folder), model=model)
-    workflow.train(settings, folder / "recurrent", "toy")
+    train(settings, folder / "recurrent", "toy")
     return folder / "recurrent"
 
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from transformer import api
-from transformer.commands import workflow
 from transformer.config import Attention, Rnn
 from transformer.data.tokenizers.tokenizer import Tokenizers
 from transformer.data.tokenizers.words import WordTokenizer
 from transformer.decoding.unknown import read_lexicon, replace_unknown
 from transformer.errors import TransformerError, UsageError
 from transformer.special_tokens import EOS, UNK
+from transformer.training.run import train
 
 SPECIAL_TOKENS = "<pad>\n<unk>\n<s>\n</s>\n"
 WORDS = Tokenizers(
@@ -68,7 +68,7 @@ def copying(settings):
 
 
 def test_translations_replace_unknown_words_and_say_what_lies_beyond(copying, tmp_path, caplog):
-    workflow.train(copying, tmp_path / "run", "toy")
+    train(copying, tmp_path / "run", "toy")
     assert "location attention knows 5 source tokens" in caplog.text
     sources = Path(copying.data.train + ".xx").read_text()
     expected = sum(max(0, len(line.split()) + 1 - 5) for line in sources.splitlines())
@@ -97,11 +97,11 @@ def test_what_cannot_be_replaced_is_refused(settings, tmp_path):
 
     run = tmp_path / "run"
     with pytest.raises(UsageError, match="bpe has no unknown words"):
-        workflow.train(searching(tokenizer=dataclasses.replace(settings.tokenizer, kind="bpe")), run, "toy")
+        train(searching(tokenizer=dataclasses.replace(settings.tokenizer, kind="bpe")), run, "toy")
     no_attention = Rnn(attention=Attention(score="none"), embedding=8, width=8, max_length=32)
     with pytest.raises(UsageError, match="score=none"):
-        workflow.train(searching(model=no_attention), run, "toy")
+        train(searching(model=no_attention), run, "toy")
     alone = dataclasses.replace(settings.decoding, lexicon="words")
     with pytest.raises(UsageError, match="lexicon has no effect without"):
-        workflow.train(dataclasses.replace(settings, decoding=alone), run, "toy")
+        train(dataclasses.replace(settings, decoding=alone), run, "toy")
     assert not run.exists()

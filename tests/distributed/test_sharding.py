@@ -72,7 +72,7 @@ def test_a_mesh_trains_as_one_device_does(model, job, alone, tmp_path):
         difference = np.linalg.norm(ours[name] - gradient)
         assert difference <= 1e-6 * np.linalg.norm(gradient), name
     if job.endswith("data"):
-        # Gradients once, and the sums of loss, nll and tokens; three wishes.
+        # Gradients once, and the sums of loss, nll and tokens; three flags.
         assert moved(tmp_path) == {"all-reduce": 4 * (result["parameters"] + 3 + 3)}
 
 
@@ -139,10 +139,14 @@ from flax import nnx
 
 from tests.conftest import tiny
 from tests.training.test_loop import make_batch
-from transformer import config, models, optim, parallel
+from transformer import config
 from transformer.config import Attention, Rnn
-from transformer.meter import Wishes
-from transformer.update import begin, make_step, wishes
+from transformer.distributed import sharding as parallel
+from transformer.models.build import create, split
+from transformer.training import optimizer as optim
+from transformer.tasks.translation.loss import TranslationLoss
+from transformer.training.signals import StopFlags, put_flags
+from transformer.training.step import init_state, make_step
 
 DEVICES, ROWS = 8, 32
 model = {
@@ -150,7 +154,7 @@ model = {
     "rnn": Rnn(embedding=16, width=16, encoder_width=8, bidirectional=True, attention=Attention(score="general")),
 }[sys.argv[1]]
 settings = config.Config(model=model)
-graph, parameters = models.split(models.create(model, 16, 16, 1))
+graph, parameters = split(create(model, 16, 16, 1))
 optimizer = optim.optimizer(settings.optimizer, lambda _: 1e-3)
 
 
@@ -178,15 +182,15 @@ def reference(state, batch):
 
 
 mesh = parallel.make_mesh(config.Mesh())
-ours = begin(parameters, optimizer, mesh)
-step = jax.jit(make_step(graph, optimizer, settings, mesh))
+ours = init_state(parameters, optimizer, mesh)
+step = jax.jit(make_step(graph, TranslationLoss.of(settings), optimizer, settings, mesh))
 state = {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)}
 theirs = jax.tree.map(lambda leaf: jnp.stack([leaf] * DEVICES), state)
 for number in range(3):
     batch = jax.tree.map(np.asarray, make_batch(ROWS, number))
-    ours, metrics = step(ours, parallel.put_batch(mesh, batch), wishes(mesh, Wishes()))
+    ours, metrics = step(ours, parallel.put_batch(mesh, batch), put_flags(mesh, StopFlags()))
     theirs, losses = reference(theirs, jax.tree.map(lambda x: x.reshape(DEVICES, -1, *x.shape[1:]), batch))
-    np.testing.assert_allclose(float(metrics["loss"]), losses, rtol=1e-6)
+    np.testing.assert_allclose(float(metrics.values()["loss"]), losses, rtol=1e-6)
 for a, b in zip(jax.tree.leaves(ours["parameters"]), jax.tree.leaves(theirs["parameters"])):
     np.testing.assert_allclose(a, b[0], atol=1e-5)
 print("equal")

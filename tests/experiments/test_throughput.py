@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import tiny
 from transformer import config
-from transformer.data.batching.batches import Batch
+from transformer.data.batching.pairs import Batch
 from transformer.models.build import create
 from transformer.training.flops import useful_flops
 

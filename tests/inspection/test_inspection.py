@@ -255,8 +255,8 @@ def test_mixtures(messy, corpora, tmp_path):
     size, real, padded = prepared.plan.batches_per_epoch, 0, 0
     for index in range(20 * size):
         number, ids = prepared.plan.batch(index)
-        real += prepared.examples.source_lengths[ids].sum() + prepared.examples.target_lengths[ids].sum()
-        padded += prepared.plan.buckets[number].rows * sum(prepared.plan.buckets[number][1:])
+        real += sum(lengths[ids].sum() for lengths in prepared.examples.lengths.values())
+        padded += prepared.plan.buckets[number].rows * sum(prepared.plan.buckets[number].lengths)
     assert sum(b["real"] for b in figures["batching"]["buckets"]) == pytest.approx(real / 20, rel=0.01)
     assert sum(b["padded"] for b in figures["batching"]["buckets"]) == padded / 20
     assert "corpora that are mixed" in show(figures, "toy")
@@ -269,13 +269,13 @@ def test_drawn_pieces_are_those_of_the_first_epoch(messy, tmp_path):
     prepared = prepare(settings, None)
     try:
         figures = survey(prepared, settings).figures
-        first = prepared.supply.epoch(0)[0]
-        assert figures["training"]["lengths"]["source"]["tokens"]["sum"] == first.source_lengths.sum()
-        assert first.source_lengths.sum() > prepared.examples.source_lengths.sum()
+        first = prepared.epochs.epoch(0)[0]
+        assert figures["training"]["lengths"]["source"]["tokens"]["sum"] == first.lengths["source"].sum()
+        assert first.lengths["source"].sum() > prepared.examples.lengths["source"].sum()
         words = sum(len(row[0].split()) for row in trained_on(messy, prepared)[0])
         assert figures["training"]["lengths"]["source"]["words"]["sum"] == words
     finally:
-        prepared.supply.close()
+        prepared.close()
     assert "of the first epoch's draw" in show(figures, "toy")
 
 

@@ -15,6 +15,7 @@ from transformer.config import Attention, Rnn
 from transformer.distributed import sharding as parallel
 from transformer.models.build import builder, create, split
 from transformer.nn.precision import summed
+from transformer.tasks.translation.loss import TranslationLoss
 from transformer.training import optimizer as optim
 from transformer.training import step as update
 
@@ -37,13 +38,13 @@ def trained(request):
     batch, found = make_batch(16), {"bridge": BRIDGE[request.param]}
     for precision in ("float32", "bfloat16"):
         settings = with_training(config.Config(model=model), precision=precision, loss_chunk=32)
-        step = update.make_step(graph, optimizer, settings, mesh)
+        step = update.make_step(graph, TranslationLoss.of(settings), optimizer, settings, mesh)
         program, losses = jax.jit(step), []
         first = state = {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)}
         gradients = None
         for _ in range(30):
             state, metrics = program(state, batch, NOTHING)
-            losses.append(float(metrics["loss"]))
+            losses.append(float(metrics.values()["loss"]))
             gradients = gradients or jax.tree.map(
                 lambda old, new: np.asarray(old - new) / 0.5, parameters, state["parameters"]
             )
@@ -128,7 +129,8 @@ def test_validation_and_search_stay_float32():
     before = str(jax.make_jaxpr(lambda p: builder(graph)(p).encode(make_batch(2).source).states)(parameters))
     settings = with_training(dataclasses.replace(config.Config(), model=model), precision="bfloat16")
     optimizer = optim.optimizer(settings.optimizer, lambda _: 1e-3)
-    step = update.make_step(graph, optimizer, settings, parallel.make_mesh(config.Mesh(data=1)))
+    mesh = parallel.make_mesh(config.Mesh(data=1))
+    step = update.make_step(graph, TranslationLoss.of(settings), optimizer, settings, mesh)
     state = {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)}
     jax.eval_shape(step, state, make_batch(2), NOTHING)
     after = str(jax.make_jaxpr(lambda p: builder(graph)(p).encode(make_batch(2).source).states)(parameters))

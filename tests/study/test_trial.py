@@ -9,7 +9,6 @@ import pytest
 from tests.conftest import untrained
 from transformer import api, cli
 from transformer.alignment.measure import error_rate
-from transformer.commands import workflow
 from transformer.commands.align import Align
 from transformer.config import Data
 from transformer.data.corpora import corpus
@@ -19,14 +18,15 @@ from transformer.study import trial, variants
 from transformer.study.results import Results, unpack
 from transformer.study.run import run_study, run_trial
 from transformer.study.statistics import bleu
+from transformer.training import run as training
 from transformer.training.run_directory import Run
 
 
 def test_one_trial_by_its_name(folder, tmp_path, monkeypatch):
     runs = tmp_path / "runs"
     trained = []
-    real = workflow.train
-    monkeypatch.setattr(workflow, "train", lambda *given, **more: trained.append(given[1].name) or real(*given, **more))
+    real = training.train
+    monkeypatch.setattr(training, "train", lambda *given, **more: trained.append(given[1].name) or real(*given, **more))
     cli.main(["study", str(folder), "--runs", str(runs), "--trial", "dot-2"])
     cli.main(["study", str(folder), "--runs", str(runs), "--trial", "dot-2"])
     cli.main(["study", str(folder), "--runs", str(tmp_path / "elsewhere"), "--trial", "dot-2"])
@@ -92,7 +92,7 @@ def test_a_run_keeps_whole_paths_and_is_gone_on_with_by_relative_ones(settings, 
     monkeypatch.chdir(tmp_path)
     train = os.path.relpath(settings.data.train, tmp_path)
     own = dataclasses.replace(settings, data=dataclasses.replace(settings.data, train=train))
-    untrained(workflow.with_absolute_paths(dataclasses.replace(own, seed=1)), tmp_path / "one-1")
+    untrained(training.with_absolute_paths(dataclasses.replace(own, seed=1)), tmp_path / "one-1")
     (one,) = variants.trials(variants.Study({"one": variants.Variant(own)}))
     trial.check(tmp_path / "one-1", one)
     monkeypatch.chdir("/")

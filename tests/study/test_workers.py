@@ -12,10 +12,10 @@ import pytest
 
 from tests.study.conftest import wait
 from transformer.errors import UsageError
+from transformer.storage.run import Run
 from transformer.study import progress, variants, workers
 from transformer.study.workers import Accelerators, Worker, WorkerResources
 from transformer.training import logger
-from transformer.training.run_directory import Run
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from transformer import api, config
+from transformer.storage.run import Run
 from transformer.training import logger as logbook
-from transformer.training.run_directory import Run
 
 pytestmark = pytest.mark.slow
 RECIPE = """

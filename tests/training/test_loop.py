@@ -15,18 +15,20 @@ from flax import nnx
 
 from tests.conftest import tiny
 from transformer import api, config
-from transformer.commands import workflow
-from transformer.data.batching.batches import Batch
+from transformer.data.batching.pairs import Batch
 from transformer.distributed import sharding as parallel
 from transformer.errors import InterruptedRunError, TransformerError, UsageError
 from transformer.models.build import create, split
+from transformer.storage.run import Run
+from transformer.tasks.translation.loss import TranslationLoss
+from transformer.tasks.translation.prepared import PreparedTranslation
 from transformer.training import logger as logbook
 from transformer.training import loop as training
 from transformer.training import optimizer as optim
 from transformer.training import run_directory as rundir
 from transformer.training import step as update
 from transformer.training.checkpoint import Checkpoints
-from transformer.training.run_directory import Run
+from transformer.training.run import train
 
 NOTHING = jnp.zeros((1, 3))
 
@@ -53,26 +55,26 @@ def assert_identical(a, b):
 
 def interrupt_at(step, monkeypatch):
     """Ctrl-C while batch `step` (from 0) is fetched."""
-    original = training.supply.stream
+    original = training.epochs.stream
 
-    def stream(supply, start, **keywords):
-        inner = original(supply, start, **keywords)
-        size = supply.epoch(start.epoch)[1].batches_per_epoch
+    def stream(source, make, start):
+        inner = original(source, make, start)
+        size = source.epoch(start.epoch)[1].batches_per_epoch
         try:
-            for index, (place, batch) in enumerate(inner, start.epoch * size + start.position):
+            for index, planned in enumerate(inner, start.epoch * size + start.batch):
                 if index == step:
                     signal.raise_signal(signal.SIGINT)
-                yield place, batch
+                yield planned
         finally:
             inner.close()
 
-    monkeypatch.setattr(training.supply, "stream", stream)
+    monkeypatch.setattr(training.epochs, "stream", stream)
 
 
 @pytest.fixture
 def whole(settings, tmp_path):
     """A run never stopped."""
-    workflow.train(settings, tmp_path / "whole", "toy")
+    train(settings, tmp_path / "whole", "toy")
     return tmp_path / "whole"
 
 
@@ -83,8 +85,8 @@ def test_resume_at_any_step_is_bit_for_bit_the_run_never_stopped(settings, whole
     with monkeypatch.context() as patch:
         interrupt_at(step, patch)
         with pytest.raises(InterruptedRunError, match=rf"step {step + 1}; .* train .*stopped --resume"):
-            workflow.train(settings, folder, "toy")
-    workflow.train(settings, folder, "toy", resume=True)
+            train(settings, folder, "toy")
+    train(settings, folder, "toy", resume=True)
     assert_identical(final(folder), final(whole))
     before, after = (logbook.read(Run(f).metrics) for f in (whole, folder))
     assert [(r["kind"], r["step"]) for r in after] == [(r["kind"], r["step"]) for r in before]
@@ -99,12 +101,12 @@ def test_resume_with_drawn_pieces_and_a_mixture_is_bit_for_bit_too(settings, cor
         data=dataclasses.replace(settings.data, also=(str(corpora / "test"),), weights=(2.0, 1.0)),
         tokenizer=config.Tokenizer(kind="bpe", vocabulary=70, sampling=0.3),
     )
-    workflow.train(settings, tmp_path / "whole", "toy")
+    train(settings, tmp_path / "whole", "toy")
     with monkeypatch.context() as patch:
         interrupt_at(step, patch)
         with pytest.raises(InterruptedRunError):
-            workflow.train(settings, tmp_path / "stopped", "toy")
-    workflow.train(settings, tmp_path / "stopped", "toy", resume=True)
+            train(settings, tmp_path / "stopped", "toy")
+    train(settings, tmp_path / "stopped", "toy", resume=True)
     assert_identical(final(tmp_path / "stopped"), final(tmp_path / "whole"))
     left = [path for path in (Path(settings.data.cache) / "drawn").iterdir() if path.is_dir()]
     assert not left, "what was drawn is not left behind"
@@ -113,21 +115,21 @@ def test_resume_with_drawn_pieces_and_a_mixture_is_bit_for_bit_too(settings, cor
 def test_patience_and_best_survive_a_resume(settings, tmp_path, monkeypatch):
     """Three validations that never improve, with a stop between the first and the second."""
     settings = with_training(settings, steps=50, validate_every=2, patience=3, metric="loss")
-    monkeypatch.setattr(workflow, "make_validation", lambda *_: lambda _: {"loss": 5.0})
+    monkeypatch.setattr(PreparedTranslation, "validation", lambda *_: lambda _: {"loss": 5.0})
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
         interrupt_at(4, patch)
         with pytest.raises(InterruptedRunError):
-            workflow.train(settings, folder, "toy")
-    workflow.train(settings, folder, "toy", resume=True)
+            train(settings, folder, "toy")
+    train(settings, folder, "toy", resume=True)
     steps = [r["step"] for r in logbook.read(Run(folder).metrics) if r["kind"] == "validation"]
     assert steps == [2, 4, 6, 8], "the first is the best, three more are not"
-    workflow.train(settings, folder, "toy", resume=True)
+    train(settings, folder, "toy", resume=True)
     assert logbook.read(Run(folder).metrics)[-1]["step"] == 8, "a finished run stays finished"
 
 
 def test_more_steps_may_be_asked_of_a_finished_run(settings, whole):
-    workflow.train(with_training(settings, steps=14), whole, "toy", resume=True)
+    train(with_training(settings, steps=14), whole, "toy", resume=True)
     assert logbook.read(Run(whole).metrics)[-1]["step"] == 14
 
 
@@ -139,7 +141,7 @@ def test_it_learns(settings, tmp_path):
         schedule=config.Schedule(peak=1e-2, warmup=50),
         batching=config.Batching(tokens=1024, shapes=1),
     )
-    workflow.train(settings, tmp_path / "run", "toy")
+    train(settings, tmp_path / "run", "toy")
     losses = [r["nll"] for r in logbook.read(Run(tmp_path / "run").metrics) if r["kind"] == "train"]
     assert losses[-1] < 0.3 * losses[0]
 
@@ -159,7 +161,9 @@ def one_step(settings, batch):
     optimizer = optim.optimizer(settings.optimizer, lambda _: 1e-3)
     state = {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)}
     mesh = parallel.make_mesh(config.Mesh(data=1))
-    return jax.jit(update.make_step(graph, optimizer, settings, mesh))(state, batch, NOTHING)
+    step = jax.jit(update.make_step(graph, TranslationLoss.of(settings), optimizer, settings, mesh))
+    state, metrics = step(state, batch, NOTHING)
+    return state, metrics.values()
 
 
 @pytest.mark.parametrize("pieces", [2, pytest.param(4, marks=pytest.mark.slow)])
@@ -226,21 +230,21 @@ def test_a_loss_that_is_not_finite_stops_names_the_batch_and_keeps_the_last_good
     folder = tmp_path / "run"
     message = r"not finite at batch \d+ of epoch \d+: .* training pairs \d+, .* last good checkpoint is step 4;.*peak"
     with pytest.raises(TransformerError, match=message):
-        workflow.train(settings, folder, "toy")
+        train(settings, folder, "toy")
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(final(folder)))
     assert api.load(folder, "last").checkpoint == "step 4"
 
 
 def test_average_of_the_last_checkpoints(settings, tmp_path):
     settings = with_training(settings, validate_every=3, keep_last=2, average="last")
-    workflow.train(settings, tmp_path / "run", "toy")
+    train(settings, tmp_path / "run", "toy")
     averaged = api.load(tmp_path / "run")
     assert averaged.checkpoint == "average"
     parts = [api.load(tmp_path / "run", step).parameters for step in ("9", "12")]
     expected = jax.tree.map(lambda a, b: (np.asarray(a) + np.asarray(b)) / 2, *parts)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), averaged.parameters, expected)
     assert json.loads((Run(tmp_path / "run").average / "average.json").read_text())["steps"] == [9, 12]
-    workflow.train(with_training(settings, steps=14, average="none"), tmp_path / "run", "toy", resume=True)
+    train(with_training(settings, steps=14, average="none"), tmp_path / "run", "toy", resume=True)
     assert api.load(tmp_path / "run").checkpoint != "average", "it is of another time now"
     assert api.load(tmp_path / "run", "average").checkpoint == "average", "but still there"
 
@@ -251,9 +255,9 @@ def test_an_interruption_changes_no_average(settings, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         interrupt_at(9, patch)
         with pytest.raises(InterruptedRunError):
-            workflow.train(settings, tmp_path / "run", "toy")
+            train(settings, tmp_path / "run", "toy")
     assert {6, 9, 10} <= set(checkpoints_of(tmp_path / "run"))
-    workflow.train(settings, tmp_path / "run", "toy", resume=True)
+    train(settings, tmp_path / "run", "toy", resume=True)
     assert json.loads((Run(tmp_path / "run").average / "average.json").read_text())["steps"] == [9, 12]
 
 
@@ -263,8 +267,8 @@ def checkpoints_of(folder):
 
 def test_best_and_last_are_kept(settings, tmp_path, monkeypatch):
     losses = iter([3.0, 1.0, 2.0, 2.5])
-    monkeypatch.setattr(workflow, "make_validation", lambda *_: lambda _: {"loss": next(losses)})
-    workflow.train(with_training(settings, validate_every=3, metric="loss"), tmp_path / "run", "toy")
+    monkeypatch.setattr(PreparedTranslation, "validation", lambda *_: lambda _: {"loss": next(losses)})
+    train(with_training(settings, validate_every=3, metric="loss"), tmp_path / "run", "toy")
     assert checkpoints_of(tmp_path / "run") == [6, 9, 12], "the best, the last, and the one before it"
     assert api.load(tmp_path / "run").checkpoint == "step 6"
     assert api.load(tmp_path / "run", "last").checkpoint == "step 12"
@@ -273,21 +277,21 @@ def test_best_and_last_are_kept(settings, tmp_path, monkeypatch):
 
 
 def test_of_equally_good_checkpoints_the_earliest_is_the_best(settings, tmp_path, monkeypatch):
-    monkeypatch.setattr(workflow, "make_validation", lambda *_: lambda _: {"loss": 5.0})
-    workflow.train(with_training(settings, validate_every=3, metric="loss"), tmp_path / "run", "toy")
+    monkeypatch.setattr(PreparedTranslation, "validation", lambda *_: lambda _: {"loss": 5.0})
+    train(with_training(settings, validate_every=3, metric="loss"), tmp_path / "run", "toy")
     assert api.load(tmp_path / "run").checkpoint == "step 3"
 
 
 def test_a_run_directory_is_never_overwritten(settings, whole):
     with pytest.raises(UsageError, match="already holds a run: add --resume"):
-        workflow.train(settings, whole, "toy")
+        train(settings, whole, "toy")
 
 
 def test_one_process_at_a_time_trains_in_a_run(settings, whole):
     before = final(whole)
     with rundir.occupied(Run(whole)), pytest.raises(UsageError, match="another process is training in"):
-        workflow.train(settings, whole, "toy", resume=True)
-    workflow.train(settings, whole, "toy", resume=True)
+        train(settings, whole, "toy", resume=True)
+    train(settings, whole, "toy", resume=True)
     assert_identical(final(whole), before)
 
 
@@ -314,7 +318,7 @@ def test_checkpoints_between_validations_change_nothing(settings, whole, tmp_pat
     with pytest.MonkeyPatch.context() as patch:
         save = Checkpoints.save
         patch.setattr(Checkpoints, "save", lambda self, *of: (saves.append(int(of[0]["step"])), save(self, *of)))
-        workflow.train(settings, tmp_path / "often", "toy")
+        train(settings, tmp_path / "often", "toy")
     assert saves == list(range(1, 13))
     assert_identical(final(tmp_path / "often"), final(whole))
     assert set(checkpoints_of(tmp_path / "often")) <= {6, 11, 12}, "the last two, and the best validated"
@@ -323,17 +327,17 @@ def test_checkpoints_between_validations_change_nothing(settings, whole, tmp_pat
 def test_patience_goes_on_over_an_interruption(settings, tmp_path, monkeypatch):
     settings = with_training(settings, steps=50, validate_every=2, patience=3, metric="loss")
     losses = iter([3.0, 1.0, 2.0, 2.5, 1.5, 0.5])
-    monkeypatch.setattr(workflow, "make_validation", lambda *_: lambda _: {"loss": next(losses)})
+    monkeypatch.setattr(PreparedTranslation, "validation", lambda *_: lambda _: {"loss": next(losses)})
     with monkeypatch.context() as patch:
         interrupt_at(6, patch)
         with pytest.raises(InterruptedRunError):
-            workflow.train(settings, tmp_path / "run", "toy")
-    workflow.train(settings, tmp_path / "run", "toy", resume=True)
+            train(settings, tmp_path / "run", "toy")
+    train(settings, tmp_path / "run", "toy", resume=True)
     assert logbook.read(Run(tmp_path / "run").metrics)[-1]["step"] == 10, "4 was the best, three more were not better"
 
 
 def test_a_profile_can_be_opened(settings, tmp_path):
-    workflow.train(with_training(settings, steps=16, validate_every=16), tmp_path / "run", "toy", profile=True)
+    train(with_training(settings, steps=16, validate_every=16), tmp_path / "run", "toy", profile=True)
     (trace,) = Run(tmp_path / "run").profile.rglob("*.xplane.pb")
     planes = [plane.name for plane in jax.profiler.ProfileData.from_file(str(trace)).planes]
     assert any("host" in name or "device" in name for name in planes)
@@ -343,14 +347,14 @@ def test_a_folder_that_is_no_run_is_left_alone(settings, tmp_path):
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.txt").write_text("years of work")
     with pytest.raises(UsageError, match="not empty and is no run directory"):
-        workflow.train(settings, tmp_path / "precious", "toy")
+        train(settings, tmp_path / "precious", "toy")
     assert (tmp_path / "precious" / "thesis.txt").read_text() == "years of work"
     (tmp_path / "precious" / "config.json").write_text('{"name": "another program"}')
     (tmp_path / "precious" / "data").mkdir()
     (tmp_path / "precious" / "data" / "table.csv").write_text("1,2")
     for resume in (False, True):
         with pytest.raises(UsageError, match="no run directory"):
-            workflow.train(settings, tmp_path / "precious", "toy", resume=resume)
+            train(settings, tmp_path / "precious", "toy", resume=resume)
     assert (tmp_path / "precious" / "config.json").read_text() == '{"name": "another program"}'
     assert (tmp_path / "precious" / "data" / "table.csv").read_text() == "1,2"
 
@@ -358,30 +362,30 @@ def test_a_folder_that_is_no_run_is_left_alone(settings, tmp_path):
 def test_a_start_that_fails_leaves_nothing(settings, tmp_path):
     broken = dataclasses.replace(settings, data=dataclasses.replace(settings.data, train="nowhere/train"))
     with pytest.raises(TransformerError, match="nowhere"):
-        workflow.train(broken, tmp_path / "run", "toy")
+        train(broken, tmp_path / "run", "toy")
     assert not (tmp_path / "run").exists()
 
 
 def test_resume_with_other_settings_names_the_flag(settings, whole):
     other = dataclasses.replace(settings, model=dataclasses.replace(settings.model, width=32))
     with pytest.raises(UsageError, match=r"--model\.width=16, not 32"):
-        workflow.train(other, whole, "toy", resume=True)
+        train(other, whole, "toy", resume=True)
 
 
 def test_a_cosine_schedule_ends_where_it_began_to(settings, tmp_path):
     cosine = dataclasses.replace(settings, schedule=config.Schedule(name="cosine", warmup=2))
-    workflow.train(cosine, tmp_path / "run", "toy")
+    train(cosine, tmp_path / "run", "toy")
     with pytest.raises(UsageError, match=r"--training\.steps=12, not 14, and its cosine schedule"):
-        workflow.train(with_training(cosine, steps=14), tmp_path / "run", "toy", resume=True)
+        train(with_training(cosine, steps=14), tmp_path / "run", "toy", resume=True)
 
 
 def test_resume_with_another_tokenizer_is_refused(settings, whole, tmp_path):
     other = tmp_path / "other"
-    workflow.train(dataclasses.replace(settings, tokenizer=config.Tokenizer(kind="word", vocabulary=20)), other, "toy")
+    train(dataclasses.replace(settings, tokenizer=config.Tokenizer(kind="word", vocabulary=20)), other, "toy")
     for file in Run(other).tokenizer.iterdir():
         (Run(whole).tokenizer / file.name).write_bytes(file.read_bytes())
     with pytest.raises(TransformerError, match="not the tokenizer this run was trained with"):
-        workflow.train(with_training(settings, steps=14), whole, "toy", resume=True)
+        train(with_training(settings, steps=14), whole, "toy", resume=True)
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
@@ -394,7 +398,7 @@ def test_resume_with_other_data_is_refused_and_changes_nothing(settings, whole, 
     Run(whole).config.write_text(json.dumps(stored))
     before = {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()}
     with pytest.raises(TransformerError, match=f"{split} data changed"):
-        workflow.train(with_training(rundir.read_config(whole), steps=14), whole, "toy", resume=True)
+        train(with_training(rundir.read_config(whole), steps=14), whole, "toy", resume=True)
     assert {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()} == before
 
 
@@ -405,12 +409,12 @@ def test_the_first_parameters_of_init_from_survive_a_crash_before_the_first_chec
         with_training(settings, steps=1), schedule=config.Schedule(name="constant", peak=1e-12, warmup=1)
     )
     with monkeypatch.context() as patch:
-        patch.setattr(training.supply, "stream", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("power cut")))
+        patch.setattr(training.epochs, "stream", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("power cut")))
         with pytest.raises(RuntimeError):
-            workflow.train(frozen, tmp_path / "tuned", "toy", init_from=whole)
+            train(frozen, tmp_path / "tuned", "toy", init_from=whole)
     with pytest.raises(UsageError, match=r"began from .*whole, not from"):
-        workflow.train(frozen, tmp_path / "tuned", "toy", resume=True, init_from=tmp_path)
-    workflow.train(frozen, tmp_path / "tuned", "toy", resume=True)
+        train(frozen, tmp_path / "tuned", "toy", resume=True, init_from=tmp_path)
+    train(frozen, tmp_path / "tuned", "toy", resume=True)
     start = jax.tree.map(np.asarray, api.load(whole).parameters)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), final(tmp_path / "tuned"), start)
 
@@ -443,7 +447,7 @@ def test_init_from_starts_with_the_other_runs_parameters(settings, whole, tmp_pa
     frozen = dataclasses.replace(
         with_training(settings, steps=1), schedule=config.Schedule(name="constant", peak=1e-12, warmup=1), seed=9
     )
-    workflow.train(frozen, tmp_path / "tuned", "toy", init_from=whole)
+    train(frozen, tmp_path / "tuned", "toy", init_from=whole)
     start = jax.tree.map(np.asarray, api.load(whole).parameters)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), final(tmp_path / "tuned"), start)
 
@@ -451,10 +455,10 @@ def test_init_from_starts_with_the_other_runs_parameters(settings, whole, tmp_pa
 def test_init_from_another_tokenizer_or_shape_is_refused(settings, whole, tmp_path):
     tokenizer = dataclasses.replace(settings, tokenizer=config.Tokenizer(kind="char"))
     with pytest.raises(UsageError, match="same --tokenizer settings"):
-        workflow.train(tokenizer, tmp_path / "a", "toy", init_from=whole)
+        train(tokenizer, tmp_path / "a", "toy", init_from=whole)
     shape = dataclasses.replace(settings, model=dataclasses.replace(settings.model, feedforward=48))
     with pytest.raises(UsageError, match=r"feedforward.* same --model settings"):
-        workflow.train(shape, tmp_path / "b", "toy", init_from=whole)
+        train(shape, tmp_path / "b", "toy", init_from=whole)
 
 
 def test_the_run_directory_holds_what_it_should(whole):

@@ -10,15 +10,17 @@ import pytest
 from tests.conftest import tiny
 from tests.training.test_loop import NOTHING, assert_identical, final, interrupt_at, make_batch, with_training
 from transformer import config
-from transformer.commands import workflow
-from transformer.data.batching.batches import Batch
+from transformer.data.batching.pairs import Batch
 from transformer.distributed import sharding as parallel
 from transformer.errors import InterruptedRunError, UsageError
 from transformer.models.build import create, split
+from transformer.storage.run import Run
+from transformer.tasks.translation.loss import TranslationLoss
+from transformer.tasks.translation.prepared import PreparedTranslation
 from transformer.training import optimizer as optim
 from transformer.training import step as update
 from transformer.training.checkpoint import Checkpoints
-from transformer.training.run_directory import Run
+from transformer.training.run import train
 
 MESH = parallel.make_mesh(config.Mesh(data=1))
 MODEL = tiny(encoder_layers=1, decoder_layers=1, dropout=0.0, attention_dropout=0.0, feedforward_dropout=0.0)
@@ -29,8 +31,8 @@ def begun(**changes):
     settings = with_training(config.Config(model=MODEL), **changes)
     graph, parameters = split(create(MODEL, 13, 13, 1))
     optimizer = optim.optimizer(config.Optimizer(name="sgd", clip=0.0), lambda _: 1.0)
-    state = update.begin(parameters, optimizer, MESH, ema=settings.training.ema > 0)
-    return jax.jit(update.make_step(graph, optimizer, settings, MESH)), state
+    state = update.init_state(parameters, optimizer, MESH, ema=settings.training.ema > 0)
+    return jax.jit(update.make_step(graph, TranslationLoss.of(settings), optimizer, settings, MESH)), state
 
 
 def test_over_sentences_the_gradient_is_the_sum_over_the_number_of_real_rows():
@@ -39,7 +41,8 @@ def test_over_sentences_the_gradient_is_the_sum_over_the_number_of_real_rows():
     moved, metrics = {}, {}
     for mean_over in ("tokens", "sentences"):
         step, state = begun(mean_over=mean_over, accumulate=2)
-        new, metrics[mean_over] = step(state, batch, NOTHING)
+        new, found = step(state, batch, NOTHING)
+        metrics[mean_over] = found.values() | {"tokens": found.counts["tokens"]}
         moved[mean_over] = jax.tree.map(lambda a, b: np.asarray(b - a), state["parameters"], new["parameters"])
     ratio = (batch.target_out != 0).sum() / 6
     assert ratio > 1.5
@@ -61,7 +64,7 @@ def test_the_average_is_that_of_a_loop():
         new = jax.tree.map(np.asarray, state["parameters"])
         expected = jax.tree.map(lambda old, now, d=decay: d * old + (1 - d) * now, expected, new)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), state["ema"], expected)
-        assert update.learned(state) is state["ema"]
+        assert update.eval_params(state) is state["ema"]
     assert {leaf.dtype for leaf in jax.tree.leaves(state["ema"])} == {jnp.dtype("float32")}
 
 
@@ -77,24 +80,24 @@ def test_a_run_with_an_average_resumes_exactly_and_translates_with_it(settings, 
     plain, averaging = with_training(settings, steps=8), with_training(settings, steps=8, ema=0.8)
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     validated = []
-    original = workflow.make_validation
+    original = PreparedTranslation.validation
 
-    def make_validation(*of):
+    def validation(*of):
         validate = original(*of)
         return lambda parameters: (validated.append(jax.tree.map(np.asarray, parameters)), validate(parameters))[1]
 
     with monkeypatch.context() as patch:
-        patch.setattr(workflow, "make_validation", make_validation)
-        workflow.train(averaging, whole, "toy")
+        patch.setattr(PreparedTranslation, "validation", validation)
+        train(averaging, whole, "toy")
     with monkeypatch.context() as patch:
         interrupt_at(4, patch)
         with pytest.raises(InterruptedRunError):
-            workflow.train(averaging, stopped, "toy")
-    workflow.train(averaging, stopped, "toy", resume=True)
+            train(averaging, stopped, "toy")
+    train(averaging, stopped, "toy", resume=True)
     assert_identical(final(stopped), final(whole))
     assert_identical(final(whole), validated[-1])
 
-    workflow.train(plain, tmp_path / "plain", "toy")
+    train(plain, tmp_path / "plain", "toy")
     parameters = final(tmp_path / "plain")
     checkpoints = Checkpoints(Run(whole).checkpoints, plain.training, read_only=True)
     assert_identical(jax.tree.map(np.asarray, checkpoints.parameters(8, parameters, MESH)), parameters)
@@ -102,7 +105,7 @@ def test_a_run_with_an_average_resumes_exactly_and_translates_with_it(settings, 
     apart = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), parameters, final(whole))
     assert max(jax.tree.leaves(apart)) > 1e-4
     with pytest.raises(UsageError, match=r"--training\.ema=0\.8, not 0\.0"):
-        workflow.train(plain, whole, "toy", resume=True)
+        train(plain, whole, "toy", resume=True)
 
 
 @pytest.mark.parametrize(
@@ -129,5 +132,5 @@ def test_settings_that_cannot_be_are_refused_by_name(settings, tmp_path, changes
             value = values if part == "model" else dataclasses.replace(getattr(settings, part), **values)
             settings = dataclasses.replace(settings, **{part: value})
     with pytest.raises(UsageError, match=said):
-        workflow.train(settings, tmp_path / "run", "toy")
+        train(settings, tmp_path / "run", "toy")
     assert not (tmp_path / "run").exists()

@@ -58,6 +58,6 @@ class Prepare(Command):
         check.everything(self.settings)
 
     def execute(self) -> None:
-        from transformer.commands.workflow import prepare_data
+        from transformer.training.run import prepare_data
 
         prepare_data(self.settings)

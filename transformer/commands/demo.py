@@ -26,9 +26,9 @@ class Demo(Command):
     def execute(self) -> None:
         """Train the recipe `demo`, then print scores, translations, and how well words are aligned."""
         from transformer import api
-        from transformer.commands.workflow import train
         from transformer.data.corpora import corpus
         from transformer.evaluation import report
+        from transformer.training.run import train
 
         began, folder = time.perf_counter(), Path(self.run)
         _move_aside(folder)

@@ -38,7 +38,7 @@ class Train(Command):
         check.everything(self.settings)
 
     def execute(self) -> None:
-        from transformer.commands.workflow import train
+        from transformer.training.run import train
 
         name = recipes.name_of(self.recipe)
         resumed = self.resume and recipes.is_run(self.recipe)

@@ -1,50 +1,33 @@
-"""Tokenised sentence pairs on disk, memory-mapped, and kept by the hash of all that they were made from.
+"""Examples as named columns: ragged integers (the tokens of a sentence), or arrays with a row for each example.
 
-A folder `<cache>/examples/<key>/` holds, for each side, its tokens end to end (`source.tokens`, raw uint16 or int32),
-each sentence's length (`source.lengths`, int32) and where it starts (`source.offsets`, int64, one more than there are
-sentences); `sentences` (int64) says which sentence of the corpus each example is, and `examples.json` how many there
-are. The folder appears whole or not at all; one that was interrupted is gone on with, and of several processes that
-want the same one, one makes it.
+Ragged columns have lengths, and these decide which batch an example goes into. What is on disk is memory-mapped.
 """
 
-import hashlib
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from threading import Event
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transformer.data import shards
-from transformer.data.cache import cached_folder
-from transformer.data.corpora.corpus import Corpus
-from transformer.data.corpora.text import digest
-from transformer.data.shards import SIDES, Plain, Rows, closed
-from transformer.data.tokenizers.files import fingerprint
-from transformer.data.tokenizers.sampling import sampler
-from transformer.data.tokenizers.tokenizer import Tokenizer, Tokenizers
-from transformer.errors import TransformerError
-from transformer.special_tokens import EOS
-
-VERSION = 2
-
-Ints = NDArray[Any]
+Ints: TypeAlias = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Side:
-    """One side of all examples. Sentence i is `tokens[offsets[i]:offsets[i + 1]]`, its end mark included."""
+class Ragged:
+    """A sequence of integers for each example. Example i has `values[offsets[i]:offsets[i + 1]]`."""
 
-    tokens: Ints
-    """[total tokens] uint16 or int32, on disk."""
+    values: Ints
+    """[total] of all examples, end to end."""
     offsets: Ints
-    """[N + 1] int64, on disk."""
+    """[N + 1] int64."""
     lengths: Ints
-    """[N] int32, in tokens with the end mark, on disk."""
+    """[N]."""
+
+    def __getitem__(self, index: int) -> Ints:
+        return self.values[self.offsets[index] : self.offsets[index + 1]]
 
 
 @dataclass(frozen=True)
@@ -56,220 +39,45 @@ class Links:
     offsets: Ints
     """[N + 1] int64, in memory."""
     unusable: int
-    """Examples without links although the corpus has some: their text is not parted into words as it is there."""
+    """Examples without links although the corpus has some: their text is not split into words as the links assume."""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """N tokenised pairs, in the corpus's order without those that were too long."""
+    """N examples, in the corpus's order without those that were dropped."""
 
-    source: Side
-    target: Side
-    dropped: dict[str, int]
-    """Pairs left out, by reason; empty when none was."""
+    columns: Mapping[str, Ragged | Ints]
+    """By name; the first is ragged. An array leads with [N, ...]."""
+    dropped: dict[str, int] = field(default_factory=dict)
+    """Examples left out, by reason; empty when none was."""
     key: str = ""
     """Hash of all that they were made from; empty for examples that are not on disk."""
     links: Links | None = None
-    """See `link`."""
+    """Word alignments between the columns `source` and `target`."""
     sentences: Ints | None = None
-    """[N] int64, on disk: which sentence of the corpus each example is; None for examples that are not on disk."""
+    """[N] int64, on disk: which line of the corpus each example is; None for examples that are not on disk."""
     folder: Path | None = None
 
     def __len__(self) -> int:
-        return len(self.source.lengths)
+        return len(next(iter(self.lengths.values())))
+
+    def __getitem__(self, name: str) -> Any:
+        return self.columns[name]
 
     @property
-    def source_lengths(self) -> Ints:
-        """[N], end mark included."""
-        return self.source.lengths
+    def lengths(self) -> dict[str, Ints]:
+        """[N] of each ragged column."""
+        return {name: column.lengths for name, column in self.columns.items() if isinstance(column, Ragged)}
 
-    @property
-    def target_lengths(self) -> Ints:
-        """[N], end mark included."""
-        return self.target.lengths
-
-    def example(self, index: int) -> tuple[Ints, Ints]:
-        """Source and target ids of one pair, each closed by the end mark. Raises IndexError outside
-        0..N-1."""
+    def example(self, index: int) -> tuple[Ints, ...]:
+        """All columns of an example. Raises IndexError outside 0..N-1."""
         if not 0 <= index < len(self):
             raise IndexError(f"example {index} of {len(self)}")
-        source, target = (s.tokens[s.offsets[index] : s.offsets[index + 1]] for s in (self.source, self.target))
-        return source, target
+        return tuple(column[index] for column in self.columns.values())
 
 
-def build(
-    corpus: Corpus, tokenizers: Tokenizers, max_length: int | None, cache: Path, flag: str = "--data.max-length"
-) -> Examples:
-    """Tokenise a corpus, or find it in `cache`. Pairs with a side longer than `max_length` tokens (end mark
-    included; `flag` sets it) are dropped and counted; None keeps all, so that example i is sentence i. A damaged entry
-    of the cache is made anew.
-
-    Raises TransformerError when nothing is left, or the cache cannot be written.
-    """
-    job = Plain(corpus.sources, corpus.targets, tokenizers, max_length)
-    folder = Path(cache).expanduser() / "examples" / _key(corpus, tokenizers, str(max_length))
-
-    def make(unfinished: Path) -> None:
-        shards.make(unfinished, job, tokenizers, f"tokenising {corpus.name}")
-
-    examples = cached_folder(folder, _open, make, str(cache), resumes=True)
-    reason = f"longer than {flag}={max_length}"
-    if examples.dropped:
-        examples = replace(examples, dropped={reason: sum(examples.dropped.values())})
-    if not len(examples):
-        if not corpus.sources:
-            raise TransformerError(f"the {corpus.name} set has no sentences")
-        raise TransformerError(
-            f"all {len(corpus.sources)} pairs of the {corpus.name} set are longer than "
-            f"{flag}={max_length} tokens: raise it, or give a larger --tokenizer.vocabulary"
-        )
-    return examples
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """Tokenising by chance: every example of `plain` again, its pieces drawn. A pair that would not fit into `limit`
-    (source, target) keeps its plain ones."""
-
-    sources: Sequence[str]
-    targets: Sequence[str]
-    tokenizers: Tokenizers
-    rate: float
-    seed: int
-    epoch: int
-    limit: tuple[int, int]
-    plain: Path
-    alone = 1
-
-    def __len__(self) -> int:
-        return len(self._plain())
-
-    def _plain(self) -> Examples:
-        plain = _open(self.plain)
-        if plain is None:
-            raise TransformerError(
-                f"{self.plain}: the tokenised text is gone while it was used; go on with --resume, which makes it anew"
-            )
-        return plain
-
-    def __call__(self, start: int, stop: int, threads: int) -> tuple[Rows, Rows, list[bool]]:
-        """Tokens of the examples from `start` on, end marks added; all are kept."""
-        plain = self._plain()
-        assert plain.sentences is not None
-        sentences = plain.sentences[start:stop]
-        first = int(sentences[0])
-        sides = []
-        for number, (texts, tokenizer) in enumerate(zip((self.sources, self.targets), self.tokenizers, strict=True)):
-            block = texts[first : int(sentences[-1]) + 1]
-            chosen = [block[place] for place in (sentences - first).tolist()]
-            drawn = sampler(tokenizer, self.rate).encode_all(chosen, self.seed, self.epoch, range(start, stop), number)
-            sides.append(closed(drawn))
-        for place, (source, target) in enumerate(zip(*sides, strict=True)):
-            if len(source) > self.limit[0] or len(target) > self.limit[1]:
-                for side, ids in zip(sides, plain.example(start + place), strict=True):
-                    side[place] = ids.tolist()
-        return sides[0], sides[1], [True] * len(sides[0])
-
-
-def draw(
-    plain: Examples, corpus: Corpus, tokenizers: Tokenizers, rate: float, seed: int, epoch: int, limit: tuple[int, int],
-    folder: Path, stop: Event | None = None,
-) -> Examples:  # fmt: skip
-    """The examples of an epoch whose pieces are drawn (`--tokenizer.sampling`), into a folder of this process: the same
-    sentences under the same numbers as in `plain`, tokenised anew by (seed, epoch, example) alone.
-
-    Raises TransformerError where it cannot be written, StoppedError soon after `stop` is set.
-    """
-    assert plain.folder is not None
-    job = Drawn(corpus.sources, corpus.targets, tokenizers, rate, seed, epoch, limit, plain.folder)
-    try:
-        folder.mkdir()
-        shards.make(folder, job, tokenizers, f"drawing epoch {epoch + 1}", stop)
-    except OSError as error:
-        raise TransformerError(f"{folder} cannot be written ({error.strerror or error})") from error
-    drawn = _open(folder)
-    if drawn is None:
-        raise TransformerError(f"{folder}: damaged as soon as it was written; name another --data.cache")
-    return drawn
-
-
-def link(examples: Examples, corpus: Corpus, tokenizers: Tokenizers, max_length: int | None) -> Examples:
-    """What `build` made of a corpus, with the corpus's word alignments spelt out in tokens: each token of a source word
-    is linked to each token of the target words it is aligned to. End marks have no links.
-
-    Where an alignment names a word that the tokens do not have, the example gets no links and is counted.
-    """
-    assert corpus.alignments is not None
-    alignments = iter(corpus.alignments)
-    parts, counts, unusable = [], [0], 0
-    job = Plain(corpus.sources, corpus.targets, tokenizers, max_length)
-    for start in range(0, len(job), shards.SHARD):
-        *sides, fits = job(start, start + shards.SHARD, 0)
-        pairs: list[tuple[int, int]] = []
-        for source, target, fit in zip(*sides, fits, strict=True):
-            alignment = next(alignments)
-            if not fit:
-                continue
-            i, j = _tokens_of_words(source, tokenizers.source), _tokens_of_words(target, tokenizers.target)
-            usable = all(s in i and t in j for s, t in alignment)
-            found = [(a, b) for s, t in alignment for a in i[s] for b in j[t]] if usable else []
-            pairs += found
-            unusable += not usable
-            counts.append(len(found))
-        parts.append(np.array(pairs, np.uint16).reshape(-1, 2))
-    offsets = np.cumsum(np.array(counts, np.int64))
-    return replace(examples, links=Links(np.concatenate(parts), offsets, unusable))
-
-
-def _tokens_of_words(ids: list[int], tokenizer: Tokenizer) -> dict[int, list[int]]:
-    tokens: dict[int, list[int]] = {}
-    for token, word in enumerate(tokenizer.word_ids(ids)):
-        tokens.setdefault(word, []).append(token)
-    return tokens
-
-
-def in_memory(sources: Sequence[str], targets: Sequence[str], tokenizers: Tokenizers) -> Examples:
-    """Examples of a few pairs that are not worth a file; none is dropped."""
-    sides = []
-    for texts, tokenizer in ((sources, tokenizers.source), (targets, tokenizers.target)):
-        rows = [[*ids, EOS] for ids in tokenizer.encode_all(texts)]
-        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-        tokens = np.fromiter(chain.from_iterable(rows), np.int32, int(lengths.sum()))
-        sides.append(Side(tokens, np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]), lengths))
-    return Examples(sides[0], sides[1], {})
-
-
-def _key(corpus: Corpus, tokenizers: Tokenizers, limit: str) -> str:
-    told = [str(VERSION), fingerprint(tokenizers), limit, digest(corpus.sources), digest(corpus.targets)]
-    return hashlib.sha256(" ".join(told).encode()).hexdigest()[:32]
-
-
-def _open(folder: Path) -> Examples | None:
-    """The examples in a folder; None where it is missing, unreadable, or a file has not its size."""
-    try:
-        about = json.loads((folder / "examples.json").read_text())
-        source, target = (_map(folder / side, about[side], about["examples"]) for side in SIDES)
-        sentences = _mapped(folder / "sentences", np.dtype(np.int64), about["examples"])
-        dropped = int(about["dropped"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    counts = {"too long": dropped} if dropped else {}
-    return Examples(source, target, counts, folder.name, sentences=sentences, folder=folder)
-
-
-def _map(path: Path, about: dict[str, Any], examples: int) -> Side:
-    tokens = int(about["tokens"])
-    ids = _mapped(path.with_suffix(".tokens"), np.dtype(about["dtype"]), tokens)
-    offsets = _mapped(path.with_suffix(".offsets"), np.dtype(np.int64), examples + 1)
-    if offsets[0] != 0 or offsets[-1] != tokens:
-        raise ValueError(f"{path}: wrong offsets")
-    return Side(ids, offsets, _mapped(path.with_suffix(".lengths"), np.dtype(np.int32), examples))
-
-
-def _mapped(path: Path, dtype: Any, size: int) -> Ints:
-    if path.stat().st_size != size * dtype.itemsize:
-        raise ValueError(f"{path}: wrong size")
-    if not size:  # an empty file cannot be mapped
-        return np.zeros(0, dtype)
-    mapped: Ints = np.memmap(path, dtype, mode="r").view(np.ndarray)
-    return mapped
+def ragged(rows: Sequence[Sequence[int]]) -> Ragged:
+    """A column in memory."""
+    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+    values = np.fromiter(chain.from_iterable(rows), np.int32, int(lengths.sum()))
+    return Ragged(values, np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]), lengths)

@@ -7,9 +7,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from transformer.data.batching import batches
-from transformer.data.batching.batches import Batch
 from transformer.data.batching.buckets import Bucket
+from transformer.data.batching.pairs import Batch, assemble
 from transformer.data.examples import Examples
 from transformer.distributed import sharding as parallel
 from transformer.models.interface import Model
@@ -46,12 +45,12 @@ class Scorer:
         self._nll, self._mesh = jax.jit(nll, out_shardings=parallel.replicated(mesh)), mesh
 
     def score(self, parameters: Any, examples: Examples, plan: Sequence[tuple[Bucket, np.ndarray]]) -> SentenceScores:
-        """Log-probability of each example; `plan` is the result of `data.batching.batches.fixed` for the examples."""
-        lengths = np.asarray(examples.target_lengths)
+        """Log-probability of each example; `plan` is what `data.batching.batches.each_once` made of them."""
+        lengths = np.asarray(examples.lengths["target"])
         each = [np.zeros(0)] * len(lengths)
         for bucket, ids in plan:
             own = parallel.local_rows(self._mesh, parallel.padded_rows(self._mesh, bucket.rows))
-            batch = parallel.put_batch(self._mesh, batches.assemble(examples, bucket, ids, own))
+            batch = parallel.put_batch(self._mesh, assemble(examples, bucket, ids, own))
             logp = -np.asarray(self._nll(parameters, batch))
             for row, number in enumerate(ids):
                 each[number] = logp[row, : lengths[number]]

@@ -17,6 +17,7 @@ from transformer.distributed import processes as cluster
 from transformer.errors import TransformerError
 from transformer.evaluation.metrics import by_length, scores
 from transformer.storage.files import write_json
+from transformer.storage.run import Run
 from transformer.training import run_directory as rundir
 
 
@@ -69,11 +70,11 @@ def _paired(against: str, part: Corpus, hypotheses: list[str], tokenize: str, lo
     """Paired bootstrap resampling (Koehn 2004) of BLEU against another system's translations."""
     path = Path(against)
     if path.is_dir():
-        path = rundir.Run(path).report / f"{part.name}.hypotheses"
+        path = Run(path).report / f"{part.name}.hypotheses"
         if not path.is_file():
             raise TransformerError(f"{against} has no {path.name} yet: run `transformer evaluate {against}` first")
         settings = rundir.read_config(Path(against))
-        other = corpus.read(rundir.Run(Path(against)).data, part.name, settings.data.languages)
+        other = corpus.read(Run(Path(against)).data, part.name, settings.data.languages)
         if other.targets != part.targets:
             raise TransformerError(f"{against} was evaluated on another {part.name} set than this run")
     baseline = read_lines(path)

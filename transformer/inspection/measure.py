@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transformer.config import Config
-from transformer.data import examples
+from transformer.data import pairs
 from transformer.data.batching.buckets import BLOCK, blocks
 from transformer.data.batching.plan import Plan
 from transformer.data.corpora.corpus import Corpus
@@ -21,7 +21,7 @@ from transformer.data.examples import Examples
 from transformer.data.tokenizers.tokenizer import Tokenizers
 from transformer.inspection import text
 from transformer.special_tokens import EOS, UNK
-from transformer.tasks.translation.prepare import Prepared
+from transformer.tasks.translation.prepared import PreparedTranslation as Prepared
 
 Ints = NDArray[Any]
 Figures = dict[str, Any]
@@ -51,7 +51,7 @@ def survey(prepared: Prepared, settings: Config) -> Survey:
 
     Reads all of the training text and tokens once; see `text` for the memory that takes.
     """
-    train, plan = prepared.supply.epoch(0)
+    train, plan = prepared.epochs.epoch(0)
     corpora, tokenizers, plain = prepared.corpora, prepared.tokenizers, prepared.examples
     held = [part for part in (corpora.validation, corpora.test, corpora.unseen) if part is not None]
     kept = [text.keep(part, tokenizers) for part in held]
@@ -72,7 +72,7 @@ def survey(prepared: Prepared, settings: Config) -> Survey:
         },
         "vocabulary": {name: describe_tokens(counts) for name, counts in tokens.items()},
         "held_out": {
-            part.name: look_at(part, tokenizers, settings.model.max_length)
+            part.name: look_at(part, tokenizers, prepared.model.max_length)
             | {"unmet": text.unmet(one, walked), "in_training": text.leaks(one, walked)}
             for part, one in zip(held, kept, strict=True)
         },
@@ -83,7 +83,7 @@ def survey(prepared: Prepared, settings: Config) -> Survey:
 
 def count_lengths(train: Examples) -> Ints:
     """See `Survey.lengths`."""
-    source, target = train.source_lengths, train.target_lengths
+    source, target = (train.lengths[side] for side in SIDES)
     shape = int(source.max()) + 1, int(target.max()) + 1
     counts = np.zeros(shape[0] * shape[1], np.int64)
     for one, other in blocks(source, target):
@@ -94,10 +94,11 @@ def count_lengths(train: Examples) -> Ints:
 def count_tokens(train: Examples, tokenizers: Tokenizers) -> dict[str, Ints]:
     """See `Survey.tokens`."""
     found = {}
-    for name, side, tokenizer in zip(SIDES, (train.source, train.target), tokenizers, strict=True):
+    for name, tokenizer in zip(SIDES, tokenizers, strict=True):
+        tokens = train[name].values
         found[name] = np.zeros(tokenizer.size, np.int64)
-        for start in range(0, len(side.tokens), BLOCK):
-            found[name] += np.bincount(side.tokens[start : start + BLOCK], minlength=tokenizer.size)
+        for start in range(0, len(tokens), BLOCK):
+            found[name] += np.bincount(tokens[start : start + BLOCK], minlength=tokenizer.size)
     if tokenizers.source is tokenizers.target:
         found["both"] = found["source"] + found["target"]
     return found
@@ -162,15 +163,15 @@ def describe_tokens(counts: Ints) -> Figures:
 
 def look_at(part: Corpus, tokenizers: Tokenizers, longest: int) -> Figures:
     """A held-out set by itself: all its pairs, also those that are longer than `longest` tokens, which are counted."""
-    made = examples.in_memory(part.sources, part.targets, tokenizers)
+    made = pairs.in_memory(part.sources, part.targets, tokenizers)
     counts = count_tokens(made, tokenizers)
     return {
         "pairs": len(made),
         "lengths": {
-            name: {key: value for key, value in summarise(np.bincount(side.lengths)).items() if key != "counts"}
-            for name, side in zip(SIDES, (made.source, made.target), strict=True)
+            name: {key: value for key, value in summarise(np.bincount(lengths)).items() if key != "counts"}
+            for name, lengths in made.lengths.items()
         },
-        "too_long": int((np.maximum(made.source_lengths, made.target_lengths) > longest).sum()),
+        "too_long": int((np.maximum(*made.lengths.values()) > longest).sum()),
         "unknown": [_share(counts[name][UNK], counts[name].sum() - counts[name][EOS]) for name in SIDES],
     }
 
@@ -207,15 +208,18 @@ def _sizes(plan: Plan, count: int) -> list[int]:
 
 def batching(plan: Plan, train: Examples, settings: Config) -> Figures:
     """Batches of an epoch, and what of them is padding. Of a mixture real tokens are the mean over all epochs."""
-    lengths, report = (train.source_lengths, train.target_lengths), plan.report()
+    lengths, report = list(train.lengths.values()), plan.report()
     found = []
     for bucket, members, count in zip(plan.buckets, plan.members, plan.taken, strict=True):
         batches = -(-count // bucket.rows)
         real = [_real(plan, members, side) for side in lengths]
-        padded = [batches * bucket.rows * bucket.source_length, batches * bucket.rows * bucket.target_length]
+        S, T = bucket.lengths
+        padded = [batches * bucket.rows * S, batches * bucket.rows * T]
         found.append(
             {
-                **bucket._asdict(),
+                "rows": bucket.rows,
+                "source_length": S,
+                "target_length": T,
                 "batches": batches,
                 "examples": count,
                 "real": sum(real),
@@ -227,7 +231,7 @@ def batching(plan: Plan, train: Examples, settings: Config) -> Figures:
         )
     return {
         **report,
-        "tokens_per_batch": [_share(tokens, plan.batches_per_epoch) for tokens in plan.tokens],
+        "tokens_per_batch": [_share(tokens, plan.batches_per_epoch) for tokens in plan.tokens.values()],
         "steps": settings.training.steps,
         "minutes": settings.training.minutes,
         "epochs": settings.training.steps / plan.batches_per_epoch,

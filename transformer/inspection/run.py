@@ -26,7 +26,7 @@ def inspect(settings: Config, recipe: str, folder: Path) -> None:
     try:
         found = survey(prepared, settings)
     finally:
-        prepared.supply.close()
+        prepared.close()
     print(show(found.figures, recipe))
     folder.mkdir(parents=True, exist_ok=True)
     numbers, picture = (folder / name for name in FILES)

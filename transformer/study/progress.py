@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from transformer.storage.run import Run
 from transformer.study.variants import Trial
 from transformer.training import logger
-from transformer.training.run_directory import Run
 
 RECENT = 10
 """Records of training from which the speed is computed."""

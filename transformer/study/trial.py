@@ -15,19 +15,19 @@ from transformer.alignment.measure import all_sure, link_counts, measure
 from transformer.alignment.record import Attended
 from transformer.alignment.select import all_links, name, rank
 from transformer.api import TrainedModel
-from transformer.commands import workflow
 from transformer.data.corpora import corpus
 from transformer.data.corpora.corpus import Corpus
 from transformer.data.shards import cores
 from transformer.errors import UsageError
 from transformer.evaluation import report
 from transformer.storage.locks import file_lock
+from transformer.storage.run import Run
 from transformer.study import results
 from transformer.study.variants import Trial, digest
 from transformer.training import logger
+from transformer.training import run as training
 from transformer.training import run_directory as rundir
 from transformer.training.checkpoint import Checkpoints
-from transformer.training.run_directory import Run
 
 SETS = ("test", "unseen")
 TRIES = 5
@@ -61,7 +61,7 @@ def check(folder: Path, trial: Trial) -> None:
     """Raises UsageError if the run directory exists and has other settings than the trial."""
     if not rundir.is_run(folder):
         return
-    kept, wanted = rundir.read_config(folder), workflow.with_absolute_paths(trial.settings)  # as in a run
+    kept, wanted = rundir.read_config(folder), training.with_absolute_paths(trial.settings)  # as in a run
     if digest(kept) != digest(wanted):
         in_run, in_study = (rundir.flatten(config.to_json(each)) for each in (kept, wanted))
         name = next(name for name in in_study if in_study[name] != in_run.get(name))
@@ -74,7 +74,7 @@ def check(folder: Path, trial: Trial) -> None:
 
 def _result(trial: Trial, folder: Path) -> dict[str, Any]:
     check(folder, trial)
-    run = workflow.train(trial.settings, folder, trial.variant, resume=True)
+    run = training.train(trial.settings, folder, trial.variant, resume=True)
     model = api.load(folder)
     languages = trial.settings.data.languages
     rule = best_rule(model, run)

@@ -46,17 +46,45 @@ class Task:
         raise NotImplementedError
 
 
-class Prepared(Protocol):
+class Loss(Protocol):
+    """What a task asks of a model."""
+
+    def counts(self, batch: Any) -> dict[str, Any]:
+        """Denominators by name, such as the number of real tokens, of a whole batch."""
+
+    def loss(self, model: Any, batch: Any, counts: dict[str, Any], key: Any) -> tuple[Any, dict[str, dict[str, Any]]]:
+        """The rows' share of the loss that is minimised, and what is logged.
+
+        Args:
+            model: to be trained.
+            batch: rows of a batch.
+            counts: of the whole batch, over all devices.
+            key: of the dropout.
+
+        Returns:
+            A scalar whose sum over all rows is the loss: each of its terms is divided by its own count. And sums for
+            the log, `loss` among them, by the count that their mean is over: `{"tokens": {"loss": ..., "nll": ...}}`.
+        """
+
+
+class Prepared(Loss, Protocol):
     """A task's data, and how a model learns from them."""
 
-    unit: str
-    """The count that the speed of training is in, such as `tokens`; a key of `counts`."""
-    metric: str
-    """What decides which checkpoint is best, by name, for messages."""
-    identity: dict[str, str]
-    """Hashes of tokenizers and data by name; a resumed run must have the same."""
-    epochs: "EpochSource"
-    """Examples and plan of every epoch, and the shapes of all batches."""
+    @property
+    def unit(self) -> str:
+        """The count that the speed of training is in, such as `tokens`; a key of `counts`."""
+
+    @property
+    def metric(self) -> str:
+        """The measure of the validation that decides which checkpoint is best, by name."""
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Hashes of tokenizers and data by name; a resumed run must have the same."""
+
+    @property
+    def epochs(self) -> "EpochSource":
+        """Examples and plan of every epoch, and the shapes of all batches."""
 
     def save(self, run: Path) -> None:
         """Write into the run directory what later commands need: tokenizers, validation and test sets."""
@@ -75,23 +103,6 @@ class Prepared(Protocol):
             ids: [n <= rows] which examples; none: all rows are empty, as for the shapes to compile.
             epoch: for what is drawn at random.
             rows: of the batch the rows that this process needs, ascending; None is all.
-        """
-
-    def counts(self, batch: Any) -> dict[str, Any]:
-        """Denominators by name, such as the number of real tokens, of a whole batch."""
-
-    def loss(self, model: Any, batch: Any, counts: dict[str, Any], key: Any) -> tuple[Any, dict[str, dict[str, Any]]]:
-        """The rows' share of the loss that is minimised, and what is logged.
-
-        Args:
-            model: to be trained.
-            batch: rows of a batch.
-            counts: of the whole batch, over all devices.
-            key: of the dropout.
-
-        Returns:
-            A scalar whose sum over all rows is the loss: each of its terms is divided by its own count. And sums for
-            the log, `loss` among them, by the count that their mean is over: `{"tokens": {"loss": ..., "nll": ...}}`.
         """
 
     def operations(self, batch: Any) -> float:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from transformer.config import Attention, Config, Rnn, Transformer
-from transformer.data.batching.batches import Batch
+from transformer.data.batching.pairs import Batch
 from transformer.nn.recurrent import GATES
 
 PEAKS = {

@@ -12,16 +12,24 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import scalar
 from tqdm import tqdm
 
-from transformer.training.run_directory import Run
+from transformer.storage.run import Run
 
 log = logging.getLogger(__name__)
 
 
-class Logbook:
+class MetricLogger:
     """Writes each record to all places. Records are dicts with a `step` and a `kind` (train or validation)."""
 
-    def __init__(self, run: Run, first_step: int, last_step: int):
-        self._run = run
+    def __init__(self, run: Run, first_step: int, last_step: int, unit: str = "tokens", metric: str = "bleu"):
+        """
+        Args:
+            run: to write to.
+            first_step: updates done; records of later ones are dropped.
+            last_step: the last update, for the progress bar.
+            unit: what speed is in.
+            metric: the measure of validations that decides, drawn beside the loss.
+        """
+        self._run, self._unit, self._metric = run, unit, metric
         _forget_after(run.metrics, first_step)
         self._metrics = run.metrics.open("a", encoding="utf-8")
         # Written at once, not by a thread of the library, which a full disk would end without a word.
@@ -41,7 +49,7 @@ class Logbook:
         self._events.flush()
         if kind == "train":
             self.bar.set_postfix_str(
-                f"loss {values['loss']:.3f}, lr {values['lr']:.1e}, {values['tokens_per_s']:,.0f} tokens/s"
+                f"loss {values['loss']:.3f}, lr {values['lr']:.1e}, {values[f'{self._unit}_per_s']:,.0f} {self._unit}/s"
             )
         else:
             self.bar.write(f"step {step}: validation {line(values)}", file=sys.stderr)
@@ -52,12 +60,12 @@ class Logbook:
         try:
             self._metrics.close()
             self._events.close()
-            draw_curve(read(self._run.metrics), self._run.report / "curve.png")
+            draw_curve(read(self._run.metrics), self._run.report / "curve.png", self._unit, self._metric)
         except OSError as error:  # such as a full disk: what ended the run matters more
             log.warning("the log of %s could not be finished: %s", self._run.folder, error)
 
 
-class NoLogbook:
+class NoLogger:
     """Of the processes of a job one keeps the log; this is what the others have."""
 
     def __init__(self) -> None:
@@ -97,8 +105,8 @@ def _forget_after(path: Path, step: int) -> None:
         beside.replace(path)
 
 
-def draw_curve(records: list[dict[str, Any]], path: Path) -> None:
-    """Training loss, validation loss and validation BLEU by update, as PNG."""
+def draw_curve(records: list[dict[str, Any]], path: Path, unit: str = "tokens", metric: str = "bleu") -> None:
+    """Training loss, validation loss and the validation's metric by update, as PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -107,7 +115,13 @@ def draw_curve(records: list[dict[str, Any]], path: Path) -> None:
     losses = figure.add_subplot()
     train = [r for r in records if r["kind"] == "train"]
     validation = [r for r in records if r["kind"] == "validation"]
-    losses.plot([r["step"] for r in train], [r["nll"] for r in train], color="#0072B2", label="training loss", lw=1)
+    losses.plot(
+        [r["step"] for r in train],
+        [r.get("nll", r["loss"]) for r in train],
+        color="#0072B2",
+        label="training loss",
+        lw=1,
+    )
     losses.plot(
         [r["step"] for r in validation],
         [r["loss"] for r in validation],
@@ -116,14 +130,14 @@ def draw_curve(records: list[dict[str, Any]], path: Path) -> None:
         ms=3,
         label="validation loss",
     )
-    losses.set(xlabel="update", ylabel="nats per target token", ylim=(0, None))
+    losses.set(xlabel="update", ylabel=f"nats per {unit.removesuffix('s')}", ylim=(0, None))
     losses.grid(alpha=0.3)
     handles, labels = losses.get_legend_handles_labels()
-    if any("bleu" in r for r in validation):
-        quality = losses.twinx()
-        points = [(r["step"], r["bleu"]) for r in validation if "bleu" in r]
-        quality.plot(*zip(*points, strict=True), color="#009E73", marker="s", ms=3, ls="--", label="validation BLEU")
-        quality.set(ylabel="BLEU", ylim=(0, 100 if max(b for _, b in points) > 60 else None))
+    points = [(r["step"], r[metric]) for r in validation if metric in r and metric != "loss"]
+    if points:
+        quality, name = losses.twinx(), "BLEU" if metric == "bleu" else metric
+        quality.plot(*zip(*points, strict=True), color="#009E73", marker="s", ms=3, ls="--", label=f"validation {name}")
+        quality.set(ylabel=name, ylim=(0, 100 if max(b for _, b in points) > 60 else None))
         more = quality.get_legend_handles_labels()
         handles, labels = handles + more[0], labels + more[1]
     losses.legend(handles, labels, loc="center right", frameon=False)

@@ -1,11 +1,11 @@
-"""Training: the loop around the update, read from top to bottom."""
+"""Training: the loop around the update, read from top to bottom. It knows neither the task nor the model."""
 
 import logging
 import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,75 +13,82 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from transformer import config
-from transformer.data.batching import epochs as supply
+from transformer.config import Config
+from transformer.data.batching import epochs
 from transformer.data.batching.buckets import Bucket
-from transformer.data.batching.epochs import Place, Supply
+from transformer.data.batching.epochs import DataPosition, EpochSource
 from transformer.distributed import processes as cluster
 from transformer.distributed import sharding as parallel
 from transformer.errors import InterruptedRunError, LostProcessError, TransformerError
-from transformer.tasks.translation.prepare import Prepared
-from transformer.training import checkpoint, flops
-from transformer.training import logger as logbook
-from transformer.training import optimizer as optim
-from transformer.training import step as update
+from transformer.storage.run import Run
+from transformer.tasks.task import Prepared
+from transformer.training import checkpoint, flops, optimizer, step
 from transformer.training.checkpoint import Checkpoints
-from transformer.training.logger import Logbook, NoLogbook
-from transformer.training.metrics import Meter, NonFiniteLossError, Wishes
-from transformer.training.run_directory import Run
-from transformer.training.signals import Trace, compilations, stop_requests
+from transformer.training.config import Training
+from transformer.training.logger import MetricLogger, NoLogger, line
+from transformer.training.metrics import MetricAverager, NonFiniteLossError
+from transformer.training.profiler import Trace, compilations
+from transformer.training.signals import StopProtocol, stop_requests
 
 log = logging.getLogger(__name__)
 
+Validate = Callable[[Any], dict[str, float]]
+"""From parameters to the measures of the validation set."""
+
 
 @dataclass
-class Host:
-    """What the host knows beside the state; a checkpoint keeps it as JSON."""
+class LoopState:
+    """What the host knows besides the arrays; a checkpoint keeps it as JSON."""
 
     minutes: float = 0.0
-    """Training time so far, all sittings together."""
+    """Training time so far, all sessions together."""
     best: float | None = None
-    """Best quality so far (higher is better): validation BLEU, or minus the loss."""
-    bad: int = 0
-    """Validations since then."""
-    epoch: int = 0
-    """Where the stream of batches is, with ..."""
-    position: int = 0
-    """... the batches of this epoch that were used."""
+    """Best validation quality so far (higher is better)."""
+    validations_without_improvement: int = 0
+    """Since then."""
+    position: DataPosition = epochs.START
+    """Of the next batch."""
 
-    def judge(self, quality: float) -> None:
+    def to_json(self) -> dict[str, Any]:
+        """As a checkpoint keeps it."""
+        epoch, batch = self.position
+        bad = self.validations_without_improvement
+        return {"minutes": self.minutes, "best": self.best, "bad": bad, "epoch": epoch, "position": batch}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "LoopState":
+        """The inverse of `to_json`."""
+        return cls(values["minutes"], values["best"], values["bad"], DataPosition(values["epoch"], values["position"]))
+
+    def update_best(self, quality: float) -> None:
         """Take a validation into account."""
         better = self.best is None or quality > self.best
-        self.best, self.bad = (quality, 0) if better else (self.best, self.bad + 1)
+        self.best = quality if better else self.best
+        self.validations_without_improvement = 0 if better else self.validations_without_improvement + 1
 
-    def wishes(self, training: config.Training, stop: bool, saved: float) -> Wishes:
-        """What this process wishes; `saved`: the minutes when the last checkpoint was begun."""
-        late = 0 < training.minutes <= self.minutes
-        return Wishes(stop, late, 0 < training.save_minutes <= self.minutes - saved)
-
-    def done(self, training: config.Training, step: int, late: bool) -> str | None:
+    def finished(self, training: Training, updates: int, late: bool, metric: str) -> str | None:
         """Why training is over, or None."""
-        if step >= training.steps:
-            return f"{step} updates"
+        if updates >= training.steps:
+            return f"{updates} updates"
         if late:
             return f"{self.minutes:.1f} minutes of training"
-        if 0 < training.patience <= self.bad:
-            return f"{self.bad} validations without a better result"
+        if 0 < training.patience <= self.validations_without_improvement:
+            return f"{self.validations_without_improvement} validations without a better {metric}"
         return None
 
 
 def train(
-    settings: config.Config,
+    settings: Config,
     run: Run,
     graph: Any,
     parameters: Any,
-    prepared: Prepared,
-    validate: Callable[[Any], dict[str, float]],
+    task: Prepared,
+    validate: Validate,
     mesh: Mesh,
     *,
     profile: bool = False,
 ) -> None:
-    """Train from `parameters`, or go on from the run's newest good checkpoint.
+    """Train from `parameters`, or resume from the run's newest good checkpoint.
 
     With `profile` a trace of some updates is written into the run, for TensorBoard.
 
@@ -89,125 +96,145 @@ def train(
         TransformerError: the loss is not finite, a checkpoint cannot be written, the data changed, memory is full.
         InterruptedRunError: Ctrl-C or SIGTERM; the state was saved.
     """
-    training, plan = settings.training, prepared.plan
-    rate = optim.schedule(settings.schedule, settings.model.width, training.steps)
-    optimizer = optim.optimizer(settings.optimizer, rate)
+    training = settings.training
+    rate = optimizer.schedule(settings.schedule, getattr(settings.model, "width", 1), training.steps)
+    update_rule = optimizer.optimizer(settings.optimizer, rate)
     checkpoints = Checkpoints(run.checkpoints, training)
-    with _explained(prepared.supply, checkpoints), compilations() as compiled, stop_requests() as stop:
-        ema = training.ema > 0
-        if (found := checkpoints.resume(update.shapes(parameters, optimizer, ema=ema), mesh)) is not None:
-            state, host = found[0], Host(**found[1])
-            log.info("going on from step %d", int(state["step"]))
-        else:
-            state, host = update.begin(parameters, optimizer, mesh, ema=ema), Host()
-        step = int(state["step"])
-        count = sum(leaf.size for leaf in jax.tree.leaves(state["parameters"]))
-        log.info("model: %s parameters; %d device(s)", f"{count:,}", mesh.size)
-
+    with (
+        _explained(task.epochs, checkpoints),
+        compilations() as compiled,
+        stop_requests() as request,
+        ExitStack() as opened,
+    ):
+        state, host = _begin(checkpoints, parameters, update_rule, mesh, ema=training.ema > 0)
+        updates = int(state["step"])
         started = time.perf_counter()
-        began, saved, validating = started - 60 * host.minutes, host.minutes, 0.0
-        programs = update.compile_ahead(
-            update.make_step(graph, optimizer, settings, mesh),
-            state,
-            prepared.supply.buckets,
-            mesh,
-            training.accumulate,
-            aligned=prepared.examples.links is not None,
-        )
+        began, validating = started - 60 * host.minutes, 0.0
+        update = step.make_step(graph, task, update_rule, settings, mesh)
+        programs = step.compile_ahead(update, state, _empty_batches(task, mesh, training.accumulate), mesh)
         log.info("the update compiled for %d shapes of batches in %.0f s", len(programs), time.perf_counter() - started)
-        own = agreed = host.wishes(training, bool(stop), saved)
-        wished = update.wishes(mesh, own)
-        trace = Trace(run.profile, step) if profile else None
-        meter = Meter(mesh.size, flops.peak(jax.devices()[0].device_kind))
-        share = len(parallel.local_rows(mesh, parallel.row_shards(mesh))) / parallel.row_shards(mesh)
+        stop = StopProtocol(training, request, mesh, host.minutes)
+        averager = MetricAverager(task.unit, mesh.size, flops.peak(jax.devices()[0].device_kind))
+        per_epoch = task.epochs.epoch(0)[1].batches_per_epoch
+        own_share = len(parallel.local_rows(mesh, parallel.row_shards(mesh))) / parallel.row_shards(mesh)
+        stream = _stream(task, host.position, mesh, training.accumulate)
+        opened.callback(stream.close)
+        logger = (
+            MetricLogger(run, updates, training.steps, task.unit, task.metric)
+            if cluster.is_main_process()
+            else NoLogger()
+        )
+        opened.callback(logger.close)
+        trace = Trace(run.profile if profile else None, updates)
+        opened.callback(trace.close)
 
-        def rows(wanted: int) -> np.ndarray:
-            return parallel.local_rows(mesh, parallel.padded_rows(mesh, wanted, training.accumulate))
+        def finished() -> str | None:
+            return host.finished(training, updates, stop.agreed.late, task.metric)
 
-        stream = supply.stream(prepared.supply, Place(host.epoch, host.position), own=rows)
-        book = Logbook(run, step, training.steps) if cluster.is_main_process() else NoLogbook()
-        try:
-            while not host.done(training, step, agreed.late):
-                asked = time.perf_counter()
-                place, read = next(stream)
-                waited = time.perf_counter() - asked
-                batch = parallel.put_batch(mesh, read)
-                state, metrics = programs[Bucket.of(batch)](state, batch, wished)
-                step += 1
-                host.epoch, host.position = supply.after(place)
-                useful = flops.useful_flops(settings, read, prepared.tokenizers.target.size)
-                meter.add(place, metrics, waited, useful / share / mesh.size)
-                if trace is not None:
-                    trace.after(step)
-                book.bar.update()
-                host.minutes = (time.perf_counter() - began) / 60
-                if own != (own := host.wishes(training, bool(stop), saved)):
-                    wished = update.wishes(mesh, own)
-                # Alone a process does at once what it wishes; together they do what all of them have heard.
-                agreed = own if jax.process_count() == 1 else meter.wishes
-                done = host.done(training, step, agreed.late)
+        while not finished():
+            asked = time.perf_counter()
+            position, bucket, read = next(stream)
+            waited = time.perf_counter() - asked
+            state, metrics = programs[bucket](state, parallel.put_batch(mesh, read), stop.flags)
+            updates += 1
+            host.position = position.next
+            averager.add(position, metrics, waited, task.operations(read) / own_share / mesh.size)
+            trace.after(updates)
+            logger.bar.update()
+            host.minutes = (time.perf_counter() - began) / 60
+            agreed = stop.update(host.minutes, averager.flags)
 
-                if step % training.log_every == 0:
-                    values = meter.close() | {"lr": float(rate(step - 1)), "minutes": host.minutes}
-                    through = min(1.0, host.position / plan.batches_per_epoch)  # drawn epochs differ a little
-                    book.write("train", step, values | {"epoch": host.epoch + through})
-                    checkpoints.settle(wait=False)
+            if updates % training.log_every == 0:
+                values = averager.close() | {"lr": float(rate(updates - 1)), "minutes": host.minutes}
+                through = min(1.0, host.position.batch / per_epoch)  # resampled epochs differ a little
+                logger.write("train", updates, values | {"epoch": host.position.epoch + through})
+                checkpoints.settle(wait=False)
 
-                validates = step % training.validate_every == 0 or done
-                if validates or agreed.stop or agreed.save:
-                    meter.settle()  # nothing that is not finite is ever saved
-                    paused, quality = time.perf_counter(), None
-                    if validates:
-                        validation = validate(update.learned(state))
-                        validating += time.perf_counter() - paused
-                        if not math.isfinite(validation["loss"]):
-                            raise NonFiniteLossError(place, {"loss": validation["loss"], "grad_norm": math.nan})
-                        quality = validation["bleu"] if settings.task.metric == "bleu" else -validation["loss"]
-                        host.judge(quality)
-                        book.write("validation", step, validation | {"compilations": len(compiled)})
-                    checkpoints.save(state, vars(host), quality)
-                    saved = host.minutes
-                    own = host.wishes(training, bool(stop), saved)
-                    wished = update.wishes(mesh, own)
-                    meter.saved()
-                    meter.pause(time.perf_counter() - paused)
-                if agreed.stop and not host.done(training, step, agreed.late):
-                    raise InterruptedRunError(
-                        f"stopped and saved at step {step}; go on with: transformer train {run.folder} --resume"
-                    )
-            book.bar.close()
-            if step < settings.schedule.warmup:
-                log.warning(
-                    "stopped at %d of --schedule.warmup=%d updates: the model has hardly learned; train longer, or "
-                    "lower the warm-up",
-                    step,
-                    settings.schedule.warmup,
+            validates = updates % training.validate_every == 0 or finished()
+            if validates or agreed.stop or agreed.save:
+                averager.settle()  # nothing that is not finite is ever saved
+                paused, quality = time.perf_counter(), None
+                if validates:
+                    measures = validate(step.eval_params(state))
+                    validating += time.perf_counter() - paused
+                    if not math.isfinite(measures["loss"]):
+                        raise NonFiniteLossError(position, {"loss": measures["loss"], "grad_norm": math.nan})
+                    quality = task.quality(measures)
+                    host.update_best(quality)
+                    logger.write("validation", updates, measures | {"compilations": len(compiled)})
+                checkpoints.save(state, host.to_json(), quality)
+                stop.saved(host.minutes)
+                averager.saved()
+                averager.pause(time.perf_counter() - paused)
+            if agreed.stop and not finished():
+                raise InterruptedRunError(
+                    f"stopped and saved at step {updates}; resume with: transformer train {run.folder} --resume"
                 )
-            log.info(
-                "trained: %s; %.1f minutes in all; %.0f%% of this sitting validating; %d programs compiled",
-                host.done(training, step, agreed.late),
-                host.minutes,
-                100 * validating / (time.perf_counter() - started),
-                len(compiled),
+        logger.bar.close()
+        if updates < settings.schedule.warmup:
+            log.warning(
+                "stopped at %d of --schedule.warmup=%d updates: the model has hardly learned; train longer, or lower "
+                "the warm-up",
+                updates,
+                settings.schedule.warmup,
             )
-            if training.average != "none":
-                _average(training, run, checkpoints, state["parameters"], validate, mesh)
-        finally:
-            stream.close()
-            book.close()
-            if trace is not None:
-                trace.close()
+        log.info(
+            "trained: %s; %.1f minutes in all; %.0f%% of this session validating; %d programs compiled",
+            finished(),
+            host.minutes,
+            100 * validating / (time.perf_counter() - started),
+            len(compiled),
+        )
+        if training.average != "none":
+            _average(training, run, checkpoints, state["parameters"], validate, mesh)
+
+
+def _begin(
+    checkpoints: Checkpoints, parameters: Any, update_rule: Any, mesh: Mesh, *, ema: bool
+) -> tuple[step.State, LoopState]:
+    """The state of the newest good checkpoint, or a fresh one."""
+    found = checkpoints.resume(step.shapes(parameters, update_rule, ema=ema), mesh)
+    if found is not None:
+        state, host = found[0], LoopState.from_json(found[1])
+        log.info("resuming from step %d", int(state["step"]))
+    else:
+        state, host = step.init_state(parameters, update_rule, mesh, ema=ema), LoopState()
+    count = sum(leaf.size for leaf in jax.tree.leaves(state["parameters"]))
+    log.info("model: %s parameters; %d device(s)", f"{count:,}", mesh.size)
+    return state, host
+
+
+def _empty_batches(task: Prepared, mesh: Mesh, pieces: int) -> dict[Bucket, Any]:
+    """A batch of each shape. Where the rows do not divide over the mesh it has more, of weight zero."""
+    examples, _ = task.epochs.epoch(0)
+    nothing = np.zeros(0, np.int64)
+    return {
+        bucket: task.batch(
+            examples, bucket, nothing, epoch=0, rows=np.arange(parallel.padded_rows(mesh, bucket.rows, pieces))
+        )
+        for bucket in task.epochs.buckets
+    }
+
+
+def _stream(task: Prepared, start: DataPosition, mesh: Mesh, pieces: int) -> Any:
+    """The batches of all epochs; of each, the rows that live on this process' devices."""
+
+    def make(examples: Any, bucket: Any, ids: Any, epoch: int) -> Any:
+        rows = parallel.local_rows(mesh, parallel.padded_rows(mesh, bucket.rows, pieces))
+        return task.batch(examples, bucket, ids, epoch=epoch, rows=rows)
+
+    return epochs.stream(task.epochs, make, start)
 
 
 @contextmanager
-def _explained(given: Supply, checkpoints: Checkpoints) -> Iterator[None]:
+def _explained(source: EpochSource, checkpoints: Checkpoints) -> Iterator[None]:
     """What can go wrong in training, as errors that a person can act on. Checkpoints that were begun are finished."""
     try:
         yield
     except NonFiniteLossError as error:
         with suppress(TransformerError):
             checkpoints.settle()
-        ids = supply.pairs_of(given, error.place)
+        ids = epochs.examples_at(source, error.position)
         raise TransformerError(
             f"the loss is not finite at {error}, training pairs "
             f"{', '.join(map(str, ids[:3]))}, ... ({len(ids)}, counted without those left out). The last good "
@@ -229,18 +256,11 @@ def _explained(given: Supply, checkpoints: Checkpoints) -> Iterator[None]:
             "start all of them again with --resume"
         ) from error
     finally:
-        if not isinstance(sys.exception(), LostProcessError):  # there the others would be waited for
+        if not isinstance(sys.exception(), LostProcessError):  # the others cannot be waited for
             checkpoints.close()
 
 
-def _average(
-    training: config.Training,
-    run: Run,
-    checkpoints: Checkpoints,
-    like: Any,
-    validate: Callable[[Any], dict[str, float]],
-    mesh: Mesh,
-) -> None:
+def _average(training: Training, run: Run, checkpoints: Checkpoints, like: Any, validate: Validate, mesh: Mesh) -> None:
     """Average the kept checkpoints and validate the average."""
     checkpoints.settle()
     if training.average == "last":
@@ -248,8 +268,6 @@ def _average(
     else:
         steps = checkpoints.ranked()[: training.keep_best]
     mean = checkpoint.average([checkpoints.parameters(step, like, mesh) for step in steps])
-    validation = validate(mean)
-    checkpoint.save_average(
-        run.average, mean, {"steps": steps, "until": checkpoints.latest(), "validation": validation}
-    )
-    log.info("average of steps %s: %s", ", ".join(map(str, steps)), logbook.line(validation))
+    measures = validate(mean)
+    checkpoint.save_average(run.average, mean, {"steps": steps, "until": checkpoints.latest(), "validation": measures})
+    log.info("average of steps %s: %s", ", ".join(map(str, steps)), line(measures))

@@ -1,32 +1,22 @@
-"""What happens to a training process from outside its loop: compilations, and requests to stop."""
+"""Requests to stop a training, and what the processes of a job agree on after each update."""
 
 import logging
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
 import jax
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array
+
+from transformer.distributed import sharding as parallel
+from transformer.training.config import Training
 
 log = logging.getLogger(__name__)
-
-
-@contextmanager
-def compilations() -> Iterator[list[float]]:
-    """Seconds of each XLA compilation while the context lasts (those read from the cache count too)."""
-    seconds: list[float] = []
-
-    def listen(event: str, duration_secs: float, **_: str | int) -> None:
-        if event == "/jax/core/compile/backend_compile_duration":
-            seconds.append(duration_secs)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        yield seconds
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
 
 
 class StopRequest:
@@ -40,14 +30,14 @@ class StopRequest:
 
 
 @contextmanager
-def stop_requests(told: str = "stopping after this update ...") -> Iterator[StopRequest]:
-    """Turn SIGINT and SIGTERM into a request to stop after the step.
+def stop_requests(message: str = "stopping after this update ...") -> Iterator[StopRequest]:
+    """Turn SIGINT and SIGTERM into a request to stop after the update.
 
     A second SIGINT stops at once. A second SIGTERM does not: schedulers send one to every process of a job, and a
-    study's runner passes on its own besides, so that two of them ask for no more than one.
+    study's runner passes its own on as well, so that two of them ask for no more than one.
 
     Args:
-        told: is logged.
+        message: logged at the first signal.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -58,7 +48,7 @@ def stop_requests(told: str = "stopping after this update ...") -> Iterator[Stop
         if request.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         if not request.asked:
-            log.warning("\n%s", told)
+            log.warning("\n%s", message)
         request.asked = True
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -69,35 +59,55 @@ def stop_requests(told: str = "stopping after this update ...") -> Iterator[Stop
             signal.signal(number, handler)
 
 
-class Trace:
-    """A trace of a few updates for TensorBoard's profiler, some time after the start."""
+class StopFlags(NamedTuple):
+    """What a process of the job would have all of them do after an update."""
 
-    FIRST, UPDATES = 10, 5
+    stop: bool = False
+    """End: it was asked to."""
+    late: bool = False
+    """End: the time limit is reached."""
+    save: bool = False
+    """Save: the last checkpoint is old."""
 
-    def __init__(self, folder: Path, step: int) -> None:
-        self._folder, self._from = folder, step + self.FIRST
-        self._traced: int | None = None
-        """Updates since it began."""
-        self._done = False
 
-    def after(self, step: int) -> None:
-        """To be called after each update."""
-        if step == self._from:
-            jax.profiler.start_trace(str(self._folder))
-            self._traced = 0
-        elif self._traced is not None:
-            self._traced += 1
-            if self._traced == self.UPDATES:
-                self.close()
+class StopProtocol:
+    """When all processes of a job end or save: after the same update, because the flags travel with it.
 
-    def close(self) -> None:
-        """Write what was traced, once."""
-        if self._done:
-            return
-        self._done = True
-        if self._traced is None:
-            log.warning("no trace was written: training ended before update %d", self._from)
-        else:
-            jax.profiler.stop_trace()
-            log.info("a trace of %d updates is in %s: tensorboard --logdir %s", self._traced, *[self._folder] * 2)
-            self._traced = None
+    Each update carries the flags of every process in, and their sums out with its metrics. A process alone acts on its
+    own flags at once.
+    """
+
+    def __init__(self, training: Training, request: StopRequest, mesh: Mesh, minutes: float) -> None:
+        """`minutes` of training so far, when the last checkpoint was begun."""
+        self._training, self._request, self._mesh = training, request, mesh
+        self._saved = minutes
+        self._own = self.agreed = self._flags(minutes)
+        self.flags = put_flags(mesh, self._own)
+        """[N, 3] on the devices: this process' flags for the next update."""
+
+    def _flags(self, minutes: float) -> StopFlags:
+        training = self._training
+        late = 0 < training.minutes <= minutes
+        return StopFlags(bool(self._request), late, 0 < training.save_minutes <= minutes - self._saved)
+
+    def update(self, minutes: float, heard: StopFlags) -> StopFlags:
+        """What to do after an update: `minutes` of training so far, and the flags that any process had at an update
+        before. They are the same in all processes."""
+        self._refresh(minutes)
+        self.agreed = self._own if jax.process_count() == 1 else heard
+        return self.agreed
+
+    def saved(self, minutes: float) -> None:
+        """A checkpoint was begun."""
+        self._saved = minutes
+        self._refresh(minutes)
+
+    def _refresh(self, minutes: float) -> None:
+        if self._own != (own := self._flags(minutes)):
+            self._own, self.flags = own, put_flags(self._mesh, own)
+
+
+def put_flags(mesh: Mesh, own: StopFlags) -> Array:
+    """[N, 3] on the devices, a row for each: the flags of its process."""
+    flags: Array = parallel.put_per_device(mesh, np.array(own, np.float32))
+    return flags

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from transformer.config import Batching
 from transformer.data.batching import batches
 from transformer.data.batching.buckets import Bucket, assign, choose_buckets, partition
-from transformer.data.batching.epochs import Place, Same, after, pairs_of, stream
+from transformer.data.batching.epochs import START, DataPosition, FixedEpochs, examples_at, stream
+from transformer.data.batching.pairs import assemble
 from transformer.data.batching.plan import make_plan
-from transformer.data.examples import Examples, Side
+from transformer.data.examples import Examples, Ragged
 from transformer.special_tokens import BOS, EOS
 
 pairs = st.lists(st.tuples(st.integers(1, 12), st.integers(1, 12)), min_size=1, max_size=40)
@@ -22,19 +23,23 @@ pairs = st.lists(st.tuples(st.integers(1, 12), st.integers(1, 12)), min_size=1, 
 
 def sides(lengths):
     table = np.array(lengths, np.int64).reshape(-1, 2)
-    return table[:, 0], table[:, 1]
+    return {"source": table[:, 0], "target": table[:, 1]}
 
 
 def invented(lengths, seed=0, dtype=np.uint16):
     """Examples of these lengths with random tokens, closed by the end mark."""
     random = np.random.default_rng(seed)
     made = []
-    for side in sides(lengths):
+    for side in sides(lengths).values():
         offsets = np.concatenate([[0], np.cumsum(side)])
         tokens = random.integers(4, 1000, offsets[-1]).astype(dtype)
         tokens[offsets[1:] - 1] = EOS
-        made.append(Side(tokens, offsets, side))
-    return Examples(made[0], made[1], {})
+        made.append(Ragged(tokens, offsets, side))
+    return Examples({"source": made[0], "target": made[1]})
+
+
+def batches_of(source, start=START, prefetch=8):
+    return stream(source, lambda examples, bucket, ids, _: assemble(examples, bucket, ids), start, prefetch)
 
 
 def many(count=3000, seed=3):
@@ -74,28 +79,28 @@ def padded_by_runs(lengths, shapes):
 @given(pairs, st.integers(1, 5), st.sampled_from([1, 4]))
 @example([(1, 9), (1, 10), (1, 11), (9, 1), (11, 1)], 3, 4)  # two shapes are as good as one, three are better
 def test_partition_is_the_best_of_all(lengths, shapes, multiple):
-    chosen = partition(*sides(lengths), shapes, multiple)
+    chosen = partition(sides(lengths), shapes, multiple)
     total, runs = brute_force(lengths, shapes, multiple)
     assert len(chosen) == runs
     assert all(length % multiple == 0 for shape in chosen for length in shape)
     if multiple == 1:
         assert padded_by_runs(lengths, chosen) == total
-    numbers = assign(*sides(lengths), chosen)
+    numbers = assign(list(sides(lengths).values()), chosen)
     assert sum(sum(chosen[n]) for n in numbers) <= total
 
 
 def test_partition_by_hand():
     lengths = [(2, 2)] * 10 + [(3, 2)] * 10 + [(9, 10)]
-    assert partition(*sides(lengths), 1) == [(9, 10)]
-    assert partition(*sides(lengths), 2) == [(3, 2), (9, 10)]
-    assert partition(*sides(lengths), 9) == [(2, 2), (3, 2), (9, 10)]
-    assert partition(*sides(lengths), 9, 8) == [(8, 8), (16, 16)]
+    assert partition(sides(lengths), 1) == [(9, 10)]
+    assert partition(sides(lengths), 2) == [(3, 2), (9, 10)]
+    assert partition(sides(lengths), 9) == [(2, 2), (3, 2), (9, 10)]
+    assert partition(sides(lengths), 9, 8) == [(8, 8), (16, 16)]
 
 
 @given(pairs, st.integers(1, 5))
 def test_assign_takes_the_smallest_that_fits(lengths, shapes):
     chosen = [(3, 2), (2, 5), (7, 7), (9, 6)]
-    for (source, target), number in zip(lengths, assign(*sides(lengths), chosen), strict=True):
+    for (source, target), number in zip(lengths, assign(list(sides(lengths).values()), chosen), strict=True):
         fitting = [sum(shape) for shape in chosen if source <= shape[0] and target <= shape[1]]
         assert (sum(chosen[number]) == min(fitting)) if fitting else number == len(chosen)
 
@@ -104,11 +109,11 @@ def test_assign_takes_the_smallest_that_fits(lengths, shapes):
 @given(pairs, st.integers(1, 5), st.sampled_from([1, 2, 8]), st.sampled_from([1, 8]), st.sampled_from([64, 200]))
 def test_buckets(lengths, shapes, multiple, length_multiple, tokens):
     batching = Batching(tokens=tokens, shapes=shapes, length_multiple=length_multiple, batch_multiple=3)
-    buckets = choose_buckets(*sides(lengths), batching, multiple)
+    buckets = choose_buckets(sides(lengths), batching, multiple)
     assert 1 <= len(buckets) <= shapes
-    plan = make_plan(*sides(lengths), buckets, seed=0)
+    plan = make_plan(sides(lengths), buckets, seed=0)
     for bucket, ids in zip(buckets, plan.members, strict=True):
-        longest = max(bucket[1:])
+        longest = max(bucket.lengths)
         assert bucket.rows % multiple == 0
         assert bucket.rows * longest <= tokens or bucket.rows == multiple
         count = len(ids)
@@ -119,24 +124,22 @@ def test_buckets(lengths, shapes, multiple, length_multiple, tokens):
 
 
 def test_rows_fill_the_budget():
-    buckets = choose_buckets(*sides([(10, 8)] * 5000), Batching(tokens=4096, shapes=3), 8)
-    assert buckets == [Bucket(408, 10, 8)] or buckets == [Bucket(392, 10, 8)]
+    buckets = choose_buckets(sides([(10, 8)] * 5000), Batching(tokens=4096, shapes=3), 8)
+    assert buckets == [Bucket(408, (10, 8))] or buckets == [Bucket(392, (10, 8))]
     assert -(-5000 // buckets[0].rows) == -(-5000 // 408)
 
 
 @settings(deadline=None, max_examples=50)
 @given(pairs, st.integers(1, 4), st.integers(-3, 2**40), st.integers(0, 5))
 def test_every_example_once_an_epoch(lengths, shapes, seed, epoch):
-    buckets = choose_buckets(*sides(lengths), Batching(tokens=30, shapes=shapes), 2)
-    plan = make_plan(*sides(lengths), buckets, seed)
+    buckets = choose_buckets(sides(lengths), Batching(tokens=30, shapes=shapes), 2)
+    plan = make_plan(sides(lengths), buckets, seed)
     seen = Counter()
     for index in range(epoch * plan.batches_per_epoch, (epoch + 1) * plan.batches_per_epoch):
         number, ids = plan.batch(index)
         bucket = buckets[number]
         assert 0 < len(ids) <= bucket.rows
-        assert all(
-            lengths[i][0] <= bucket.source_length and lengths[i][1] <= bucket.target_length for i in ids.tolist()
-        )
+        assert all(lengths[i][0] <= bucket.lengths[0] and lengths[i][1] <= bucket.lengths[1] for i in ids.tolist())
         seen.update(ids.tolist())
     assert seen == Counter(range(len(lengths)))
 
@@ -144,8 +147,8 @@ def test_every_example_once_an_epoch(lengths, shapes, seed, epoch):
 @pytest.fixture(scope="module")
 def plan():
     lengths = many()
-    buckets = choose_buckets(*sides(lengths), Batching(tokens=512, shapes=4), 8)
-    return make_plan(*sides(lengths), buckets, seed=5)
+    buckets = choose_buckets(sides(lengths), Batching(tokens=512, shapes=4), 8)
+    return make_plan(sides(lengths), buckets, seed=5)
 
 
 def order(plan, epoch):
@@ -154,8 +157,8 @@ def order(plan, epoch):
 
 
 def test_order_depends_on_seed_and_epoch_only(plan):
-    same = make_plan(*sides(many()), plan.buckets, seed=5)
-    other = make_plan(*sides(many()), plan.buckets, seed=6)
+    same = make_plan(sides(many()), plan.buckets, seed=5)
+    other = make_plan(sides(many()), plan.buckets, seed=6)
     assert order(plan, 2) == order(same, 2) != order(other, 2)
     assert order(plan, 0) != order(plan, 1)
     assert order(plan, 2) == order(same, 2)  # after another epoch was asked for
@@ -169,7 +172,7 @@ def test_buckets_are_mixed(plan):
 
 
 def test_threads_see_one_order(plan):
-    fresh = make_plan(*sides(many()), plan.buckets, seed=5)
+    fresh = make_plan(sides(many()), plan.buckets, seed=5)
     indices = np.random.default_rng(0).permutation(5 * plan.batches_per_epoch).tolist()
     barrier = threading.Barrier(8)
 
@@ -189,15 +192,15 @@ def test_threads_see_one_order(plan):
 
 def test_an_example_that_fits_nowhere():
     with pytest.raises(ValueError, match="fits in no bucket"):
-        make_plan(*sides([(5, 5)]), [Bucket(8, 5, 4)], 0)
+        make_plan(sides([(5, 5)]), [Bucket(8, (5, 4))], 0)
     with pytest.raises(ValueError, match="no examples"):
-        make_plan(*sides([]), [Bucket(8, 5, 4)], 0)
+        make_plan(sides([]), [Bucket(8, (5, 4))], 0)
 
 
 def naive(examples, bucket, ids):
-    source = [[0] * bucket.source_length for _ in range(bucket.rows)]
-    target_in = [[0] * bucket.target_length for _ in range(bucket.rows)]
-    target_out = [[0] * bucket.target_length for _ in range(bucket.rows)]
+    source = [[0] * bucket.lengths[0] for _ in range(bucket.rows)]
+    target_in = [[0] * bucket.lengths[1] for _ in range(bucket.rows)]
+    target_out = [[0] * bucket.lengths[1] for _ in range(bucket.rows)]
     for row, id_ in enumerate(ids):
         one, other = (side.tolist() for side in examples.example(int(id_)))
         for place, token in enumerate(one):
@@ -214,7 +217,7 @@ def test_assemble_equals_a_loop(plan, dtype):
     examples = invented(many(), dtype=dtype)
     for index in range(plan.batches_per_epoch):
         number, ids = plan.batch(index)
-        batch = batches.assemble(examples, plan.buckets[number], ids)
+        batch = assemble(examples, plan.buckets[number], ids)
         assert batch.alignment is None
         for array, wanted in zip(batch[:3], naive(examples, plan.buckets[number], ids), strict=True):
             assert array.dtype == np.int32
@@ -222,47 +225,47 @@ def test_assemble_equals_a_loop(plan, dtype):
 
 
 def test_assemble_by_hand():
-    examples = Examples(
-        Side(np.array([5, 6, EOS, EOS]), np.array([0, 3, 4]), np.array([3, 1])),
-        Side(np.array([7, EOS, 8, 9, EOS]), np.array([0, 2, 5]), np.array([2, 3])),
-        {},
-    )
-    batch = batches.assemble(examples, Bucket(3, 4, 3), np.array([1, 0]))
+    source = Ragged(np.array([5, 6, EOS, EOS]), np.array([0, 3, 4]), np.array([3, 1]))
+    target = Ragged(np.array([7, EOS, 8, 9, EOS]), np.array([0, 2, 5]), np.array([2, 3]))
+    examples = Examples({"source": source, "target": target})
+    batch = assemble(examples, Bucket(3, (4, 3)), np.array([1, 0]))
     assert batch.source.tolist() == [[3, 0, 0, 0], [5, 6, 3, 0], [0, 0, 0, 0]]
     assert batch.target_in.tolist() == [[2, 8, 9], [2, 7, 0], [0, 0, 0]]
     assert batch.target_out.tolist() == [[8, 9, 3], [7, 3, 0], [0, 0, 0]]
 
 
 def same(one, other):
-    return one[0] == other[0] and all(np.array_equal(a, b) for a, b in zip(one[1], other[1], strict=True))
+    return one[:2] == other[:2] and all(np.array_equal(a, b) for a, b in zip(one[2], other[2], strict=True))
 
 
 @pytest.mark.parametrize("prefetch", [0, 1, 8])
 def test_stream_resumes_anywhere(plan, prefetch):
     examples, epoch = invented(many()), plan.batches_per_epoch
-    through = list(itertools.islice(stream(Same(examples, plan), Place(), prefetch), 2 * epoch + 9))
-    assert [place for place, _ in through] == [Place(*divmod(index, epoch)) for index in range(len(through))]
+    through = list(itertools.islice(batches_of(FixedEpochs(examples, plan), DataPosition(), prefetch), 2 * epoch + 9))
+    assert [position for position, *_ in through] == [
+        DataPosition(*divmod(index, epoch)) for index in range(len(through))
+    ]
     for start in (1, epoch - 2, epoch + 5):
-        begin = after(through[start - 1][0])
-        resumed = list(itertools.islice(stream(Same(examples, plan), begin, prefetch), 7))
+        begin = through[start - 1][0].next
+        resumed = list(itertools.islice(batches_of(FixedEpochs(examples, plan), begin, prefetch), 7))
         assert all(map(same, resumed, through[start : start + 7]))
-    (place, batch), index = through[-1], len(through) - 1
+    (place, bucket, batch), index = through[-1], len(through) - 1
     number, ids = plan.batch(index)
-    assert same((place, batch), (place, batches.assemble(examples, plan.buckets[number], ids)))
-    np.testing.assert_array_equal(pairs_of(Same(examples, plan), place), ids)
+    assert same((place, bucket, batch), (place, plan.buckets[number], assemble(examples, plan.buckets[number], ids)))
+    np.testing.assert_array_equal(examples_at(FixedEpochs(examples, plan), place), ids)
 
 
 def test_a_stream_goes_on_after_the_last_batch_of_an_epoch(plan):
-    supply = Same(invented(many()), plan)
-    begin = after(Place(3, plan.batches_per_epoch - 1))
-    assert same(next(stream(supply, begin)), next(stream(supply, Place(4))))
+    supply = FixedEpochs(invented(many()), plan)
+    begin = DataPosition(3, plan.batches_per_epoch - 1).next
+    assert same(next(batches_of(supply, begin)), next(batches_of(supply, DataPosition(4))))
 
 
 def test_stream_ends_its_threads(plan):
     before = threading.active_count()
     for _ in range(3):
-        opened = stream(Same(invented(many()), plan), Place(10**9))
-        assert next(opened)[0] == Place(10**9)
+        opened = batches_of(FixedEpochs(invented(many()), plan), DataPosition(10**9))
+        assert next(opened)[0] == DataPosition(10**9)
         opened.close()
     deadline = time.monotonic() + 10
     while threading.active_count() > before and time.monotonic() < deadline:
@@ -272,7 +275,7 @@ def test_stream_ends_its_threads(plan):
 
 def test_an_error_in_a_thread_reaches_the_reader(plan):
     with pytest.raises(IndexError):
-        for _ in stream(Same(invented(many(10)), plan)):
+        for _ in batches_of(FixedEpochs(invented(many(10)), plan)):
             pass
 
 
@@ -283,7 +286,7 @@ def test_report_counts(plan):
         number, ids = plan.batch(index)
         bucket = plan.buckets[number]
         real += lengths[ids].sum(axis=0)
-        padded += [bucket.rows * bucket.source_length, bucket.rows * bucket.target_length]
+        padded += [bucket.rows * bucket.lengths[0], bucket.rows * bucket.lengths[1]]
         rows += bucket.rows
     report = plan.report()
     assert report["examples"] == len(lengths)
@@ -301,23 +304,23 @@ def test_report_counts(plan):
 @given(pairs, pairs, st.sampled_from([1, 4]))
 def test_fixed_covers_each_example_once(training, validation, length_multiple):
     batching = Batching(tokens=40, shapes=3, length_multiple=length_multiple)
-    buckets = choose_buckets(*sides(training), batching, 2)
+    buckets = choose_buckets(sides(training), batching, 2)
     seen, shapes = [], []
-    for bucket, ids in batches.fixed(*sides(validation), batching, buckets, 2):
+    for bucket, ids in batches.each_once(sides(validation), batching, buckets, 2):
         longest = [max(validation[i]) for i in ids]
         assert 0 < len(ids) <= bucket.rows
         assert bucket.rows % 2 == 0
         assert longest == sorted(longest)
-        assert all(validation[i][0] <= bucket[1] and validation[i][1] <= bucket[2] for i in ids)
+        assert all(validation[i][0] <= bucket.lengths[0] and validation[i][1] <= bucket.lengths[1] for i in ids)
         seen += ids.tolist()
         shapes.append(bucket)
     assert sorted(seen) == list(range(len(validation)))
     new = set(shapes) - set(buckets)
-    misfits = [p for p in validation if all(p[0] > b.source_length or p[1] > b.target_length for b in buckets)]
+    misfits = [p for p in validation if all(p[0] > b.lengths[0] or p[1] > b.lengths[1] for b in buckets)]
     assert len(new) == bool(misfits)
     for bucket in new:
-        assert bucket[1:] == tuple(up(max(side), length_multiple) for side in zip(*misfits, strict=True))
+        assert bucket.lengths == tuple(up(max(side), length_multiple) for side in zip(*misfits, strict=True))
 
 
 def test_fixed_of_nothing():
-    assert batches.fixed(*sides([]), Batching(), [Bucket(8, 5, 4)], 8) == []
+    assert batches.each_once(sides([]), Batching(), [Bucket(8, (5, 4))], 8) == []

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from transformer import config
-from transformer.data import examples
-from transformer.data.batching.epochs import BEGINNING, Place, Redrawn, after, pairs_of, stream
+from transformer.data import pairs
+from transformer.data.batching.epochs import START, DataPosition, ResampledEpochs, examples_at, stream
+from transformer.data.batching.pairs import assemble
 from transformer.data.batching.plan import Share
 from transformer.data.corpora.corpus import Corpus
 from transformer.data.tokenizers.train import train_tokenizers
@@ -20,14 +21,22 @@ CORPUS = Corpus(SENTENCES, SENTENCES[::-1], None, "train")
 TOKENIZERS = train_tokenizers(config.Tokenizer(kind="bpe", vocabulary=50), *CORPUS[:2])
 
 
+def batches_of(source, start=START):
+    return stream(source, lambda examples, bucket, ids, _: assemble(examples, bucket, ids), start)
+
+
 @pytest.fixture
 def supply(tmp_path):
     made = []
 
     def supply(seed=1, cache=tmp_path):
-        plain = examples.build(CORPUS, TOKENIZERS, None, cache)
+        plain = pairs.build(CORPUS, TOKENIZERS, None, cache)
         batching, shares = config.Batching(tokens=128, shapes=2), (Share(0, 1.0),)
-        made.append(Redrawn(plain, CORPUS, TOKENIZERS, 0.5, seed, batching, 4, shares, 40, cache))
+
+        def sample(epoch, limit, folder, stop):
+            return pairs.sample(plain, CORPUS, TOKENIZERS, 0.5, seed, epoch, limit, folder, stop)
+
+        made.append(ResampledEpochs(plain, sample, seed, batching, 4, shares, 40, cache))
         return made[-1]
 
     yield supply
@@ -43,16 +52,16 @@ def take(opened, count):
 
 def test_every_epoch_has_every_sentence_once_in_other_pieces(supply):
     one, spelled, batches = supply(), [], []
-    for place, batch in stream(one):
+    for place, _, batch in batches_of(one):
         if place.epoch == 3:
             break
-        if place.position == 0:
+        if place.batch == 0:
             spelled.append([])
             batches.append([])
         rows = [row[row > 0].tolist() for row in batch.source if row.any()]
         batches[-1] += rows
         spelled[-1] += [TOKENIZERS.source.decode(row) for row in rows]
-        ids = pairs_of(one, place)
+        ids = examples_at(one, place)
         assert [SENTENCES[i] for i in ids.tolist()] == spelled[-1][-len(ids) :]
     assert all(sorted(epoch) == sorted(SENTENCES) for epoch in spelled)
     assert spelled[0] != spelled[1] != spelled[2]
@@ -60,19 +69,19 @@ def test_every_epoch_has_every_sentence_once_in_other_pieces(supply):
 
 
 def test_it_resumes_from_any_place(supply, tmp_path):
-    whole = take(stream(supply(cache=tmp_path / "a")), 25)
-    places = [place for place, _ in whole]
+    whole = take(batches_of(supply(cache=tmp_path / "a")), 25)
+    positions = [planned.position for planned in whole]
     for stopped in (0, 3, 11, 19):
-        resumed = take(stream(supply(cache=tmp_path / f"b{stopped}"), after(places[stopped])), 24 - stopped)
-        for (place, batch), (wanted, other) in zip(resumed, whole[stopped + 1 :], strict=True):
+        resumed = take(batches_of(supply(cache=tmp_path / f"b{stopped}"), positions[stopped].next), 24 - stopped)
+        for (place, _, batch), (wanted, _, other) in zip(resumed, whole[stopped + 1 :], strict=True):
             assert place == wanted
             for one, two in zip(batch[:3], other[:3], strict=True):
                 np.testing.assert_array_equal(one, two)
 
 
 def test_another_seed_draws_others(supply, tmp_path):
-    first, second = (take(stream(supply(seed, tmp_path / str(seed)), BEGINNING), 4) for seed in (1, 2))
-    assert any(not np.array_equal(a.source, b.source) for (_, a), (_, b) in zip(first, second, strict=True))
+    first, second = (take(batches_of(supply(seed, tmp_path / str(seed)), START), 4) for seed in (1, 2))
+    assert any(not np.array_equal(a.source, b.source) for (*_, a), (*_, b) in zip(first, second, strict=True))
 
 
 def scratch(cache):
@@ -91,9 +100,9 @@ def test_epochs_that_were_read_are_removed(supply, tmp_path):
 
 def test_runs_that_share_a_cache_do_not_meet(supply, tmp_path):
     one, other = supply(), supply()
-    wanted = take(stream(one), 6)
+    wanted = take(batches_of(one), 6)
     one.close()
-    for (place, batch), (expected, same) in zip(take(stream(other), 6), wanted, strict=True):
+    for (place, _, batch), (expected, _, same) in zip(take(batches_of(other), 6), wanted, strict=True):
         assert place == expected
         np.testing.assert_array_equal(batch.source, same.source)
 
@@ -107,16 +116,16 @@ def test_what_a_killed_process_drew_is_removed_by_the_next(supply, tmp_path):
 
 
 def test_closing_does_not_wait_for_an_epoch_to_be_drawn(supply, monkeypatch):
-    monkeypatch.setattr(examples.shards, "SHARD", 2)
-    one, write, written = supply(), examples.shards._write, []
+    monkeypatch.setattr(pairs.shards, "SHARD", 2)
+    one, write, written = supply(), pairs.shards._write, []
 
     def slow(*given):
         written.append(given[2])
         time.sleep(0.3)
         write(*given)
 
-    monkeypatch.setattr(examples.shards, "_write", slow)
-    one.ahead(1)
+    monkeypatch.setattr(pairs.shards, "_write", slow)
+    one.prepare(1)
     time.sleep(0.1)
     one.close()
     assert len(written) < 9, "the second epoch has nine shards"
@@ -127,6 +136,6 @@ def test_an_error_while_drawing_reaches_the_reader(supply, monkeypatch):
         raise OSError(28, "No space left on device")
 
     one = supply()
-    monkeypatch.setattr(examples.shards, "make", broken)
+    monkeypatch.setattr(pairs.shards, "make", broken)
     with pytest.raises(Exception, match="No space left"):
-        take(stream(one, Place(7)), 1)
+        take(batches_of(one, DataPosition(7)), 1)

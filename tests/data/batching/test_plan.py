@@ -17,9 +17,9 @@ PARTS = (700, 90, 1, 209)
 
 def mixture(parts=PARTS, weights=(), temperature=1.0, seed=1):
     random = np.random.default_rng(0)
-    lengths = [random.integers(1, 40, sum(parts)) for _ in range(2)]
-    buckets = choose_buckets(*lengths, Batching(tokens=400, shapes=4), 8)
-    return lengths, make_plan(*lengths, buckets, seed, shares_of(parts, weights, temperature))
+    lengths = {side: random.integers(1, 40, sum(parts)) for side in ("source", "target")}
+    buckets = choose_buckets(lengths, Batching(tokens=400, shapes=4), 8)
+    return lengths, make_plan(lengths, buckets, seed, shares_of(parts, weights, temperature))
 
 
 def epoch_of(plan, epoch):
@@ -76,11 +76,11 @@ def test_corpora_are_mixed_within_batches():
 
 
 def test_an_example_stays_in_its_bucket():
-    (source, target), plan = mixture(weights=(1, 5, 2, 2))
+    lengths, plan = mixture(weights=(1, 5, 2, 2))
     for index in range(2 * plan.batches_per_epoch):
         number, ids = plan.batch(index)
-        assert np.all(source[ids] <= plan.buckets[number].source_length)
-        assert np.all(target[ids] <= plan.buckets[number].target_length)
+        for side, longest in zip(lengths.values(), plan.buckets[number].lengths, strict=True):
+            assert np.all(side[ids] <= longest)
 
 
 def test_shares_by_hand():
@@ -91,13 +91,13 @@ def test_shares_by_hand():
 
 
 def test_tokens_of_an_epoch():
-    (source, target), plan = mixture(weights=(1, 1, 1, 1))
+    lengths, plan = mixture(weights=(1, 1, 1, 1))
     report = plan.report()
-    real = [np.mean([side[epoch_of(plan, epoch)].sum() for epoch in range(40)]) for side in (source, target)]
-    np.testing.assert_allclose(plan.tokens, real, rtol=0.02)
+    real = [np.mean([side[epoch_of(plan, epoch)].sum() for epoch in range(40)]) for side in lengths.values()]
+    np.testing.assert_allclose(list(plan.tokens.values()), real, rtol=0.02)
     assert 0.5 < report["efficiency"] <= 1
 
 
 def test_memory_is_one_number_an_example():
-    (source, _), plan = mixture()
-    assert sum(ids.nbytes for ids in plan.members) == 4 * len(source)
+    lengths, plan = mixture()
+    assert sum(ids.nbytes for ids in plan.members) == 4 * len(lengths["source"])

@@ -1,86 +1,85 @@
-"""A few shapes of batches, chosen so that a corpus is padded as little as can be.
+"""A few shapes of batches, chosen so that a corpus has as little padding as possible.
 
-Everything is computed from counts by length, walking through the lengths block by block: they may be on disk.
+Everything is computed from counts by length, block by block: the lengths may be on disk. Examples have a length for
+each of their ragged columns (such as source and target), by name.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transformer.data import config
 
-Ints = NDArray[Any]
+Ints: TypeAlias = NDArray[Any]
+Lengths: TypeAlias = Mapping[str, Ints]
+"""[N] lengths of each ragged column, by its name, end tokens included."""
+
 BLOCK = 1 << 20
-"""Examples looked at at once."""
+"""Examples read at once."""
 
 
 class Bucket(NamedTuple):
-    """The shape of a batch: every program that XLA compiles is one of these."""
+    """The shape of a batch: every program that XLA compiles is for one of these."""
 
     rows: int
-    source_length: int
-    """Tokens, end mark included."""
-    target_length: int
-
-    @classmethod
-    def of(cls, batch: Any) -> "Bucket":
-        """The shape of a batch."""
-        rows, source_length = batch.source.shape
-        return cls(rows, source_length, batch.target_in.shape[1])
+    lengths: tuple[int, ...]
+    """Of each ragged column, in the order of the examples' columns."""
 
 
-def choose_buckets(
-    source_lengths: Ints, target_lengths: Ints, batching: config.Batching, multiple: int, widest: bool = False
-) -> list[Bucket]:
-    """At most `batching.shapes` buckets, the least padded ones (see `partition`), smallest first.
+def choose_buckets(lengths: Lengths, batching: config.Batching, multiple: int, widest: bool = False) -> list[Bucket]:
+    """At most `batching.shapes` buckets with the least padding (see `partition`), smallest first.
 
-    source_lengths, target_lengths: [N] tokens, end marks included, N > 0. `multiple` divides the rows. A bucket has as
-    many rows as the token budget allows, but no more than an equal share for each of its batches needs; or
-    `batching.rows`. With `widest` the last one is made to hold all examples.
+    A bucket has as many rows as the token budget allows, but no more than an equal share for each of its batches needs;
+    or `batching.rows`.
+
+    Args:
+        lengths: of N > 0 examples.
+        batching: the budget, and how many shapes.
+        multiple: divides the rows.
+        widest: the last bucket is made to hold all examples.
     """
-    shapes = partition(source_lengths, target_lengths, batching.shapes, batching.length_multiple)
+    columns = list(lengths.values())
+    shapes = partition(lengths, batching.shapes, batching.length_multiple)
     if widest:
-        shapes[-1] = max(shape[0] for shape in shapes), max(shape[1] for shape in shapes)
+        shapes[-1] = tuple(max(shape[column] for shape in shapes) for column in range(len(columns)))
     counts = np.zeros(len(shapes), np.int64)
-    for source, target in blocks(source_lengths, target_lengths):
-        counts += np.bincount(assign(source, target, shapes), minlength=len(shapes))
+    for block in blocks(*columns):
+        counts += np.bincount(assign(block, shapes), minlength=len(shapes))
     buckets = []
-    for (source_length, target_length), count in zip(shapes, counts.tolist(), strict=True):
+    for shape, count in zip(shapes, counts.tolist(), strict=True):
         if batching.rows:
             rows = round_up(min(batching.rows, count), multiple)
         else:
-            most = rows_of(batching.tokens, max(source_length, target_length), multiple)
+            most = rows_of(batching.tokens, max(shape), multiple)
             rows = round_up(-(-count // max(-(-count // most), 1)), multiple)
-        if count or (widest and (source_length, target_length) == shapes[-1]):
-            buckets.append(Bucket(max(rows, multiple), source_length, target_length))
+        if count or (widest and shape == shapes[-1]):
+            buckets.append(Bucket(max(rows, multiple), shape))
     return buckets
 
 
-def blocks(*lengths: Ints) -> Iterator[tuple[Ints, ...]]:
-    """The same stretch of each array, as int64, one stretch after the other."""
-    for start in range(0, len(lengths[0]), BLOCK):
-        yield tuple(side[start : start + BLOCK].astype(np.int64) for side in lengths)
+def blocks(*columns: Ints) -> Iterator[tuple[Ints, ...]]:
+    """The same stretch of each column, as int64, stretch by stretch."""
+    for start in range(0, len(columns[0]), BLOCK):
+        yield tuple(column[start : start + BLOCK].astype(np.int64) for column in columns)
 
 
-def partition(
-    source_lengths: Ints, target_lengths: Ints, shapes: int, length_multiple: int = 1
-) -> list[tuple[int, int]]:
-    """(source length, target length) of at most `shapes` groups of examples, in order of their longer side.
+def partition(lengths: Lengths, shapes: int, length_multiple: int = 1) -> list[tuple[int, ...]]:
+    """The lengths of at most `shapes` groups of examples, in order of their longest column.
 
-    Examples are ordered by their longer side and cut into runs; a run's lengths are the longest source and
-    target in it, rounded up to `length_multiple`. The cuts minimise the total of padded tokens, exactly, by
-    dynamic programming over the D distinct lengths: O(shapes D^2). Of equally good answers, one with the
-    fewest runs.
+    Examples are ordered by their longest column and cut into runs; a run's lengths are the longest of each column in
+    it, rounded up to `length_multiple`. The cuts minimise the total of padded tokens, exactly, by dynamic programming
+    over the D distinct lengths: O(shapes D^2). Of equally good answers, one with the fewest runs.
     """
-    size = 1 + max(int(side.max()) for side in (source_lengths, target_lengths))
-    counts, longest = np.zeros(size, np.int64), np.zeros((2, size), np.int64)
-    for source, target in blocks(source_lengths, target_lengths):
-        longer = np.maximum(source, target)
+    columns = list(lengths.values())
+    size = 1 + max(int(column.max()) for column in columns)
+    counts, longest = np.zeros(size, np.int64), np.zeros((len(columns), size), np.int64)
+    for block in blocks(*columns):
+        longer = np.maximum.reduce(block)
         counts += np.bincount(longer, minlength=size)
-        for side, lengths in enumerate((source, target)):
-            np.maximum.at(longest[side], longer, lengths)
+        for number, column in enumerate(block):
+            np.maximum.at(longest[number], longer, column)
     distinct = np.flatnonzero(counts)
     size = len(distinct)
     longest = longest[:, distinct]
@@ -88,7 +87,7 @@ def partition(
 
     # cost[i, j]: padded tokens of a run over the distinct lengths i..j, its own shape being widest[:, i, j]
     start_after_end = np.tril(np.ones((size, size), bool), -1)
-    rows = np.triu(np.broadcast_to(longest[:, None, :], (2, size, size)))
+    rows = np.triu(np.broadcast_to(longest[:, None, :], (len(columns), size, size)))
     widest = np.maximum.accumulate(rows, axis=2)
     widest = -(-widest // length_multiple) * length_multiple
     cost = (before[None, 1:] - before[:-1, None]) * widest.sum(axis=0)
@@ -109,18 +108,18 @@ def partition(
     runs, end = [], size - 1
     for starts in reversed(cuts):
         start = int(starts[end])
-        runs.append((int(widest[0, start, end]), int(widest[1, start, end])))
+        runs.append(tuple(widest[:, start, end].tolist()))
         end = start - 1
     return runs[::-1]
 
 
-def assign(source_lengths: Ints, target_lengths: Ints, shapes: Sequence[tuple[int, int]]) -> Ints:
-    """[N] uint16 number of the smallest shape (by the sum of its sides) that holds each example; len(shapes) if none
+def assign(columns: Sequence[Ints], shapes: Sequence[tuple[int, ...]]) -> Ints:
+    """[N] uint16 number of the smallest shape (by the sum of its lengths) that holds each example; len(shapes) if none
     does."""
-    numbers = np.full(len(source_lengths), len(shapes), np.uint16)
+    numbers = np.full(len(columns[0]), len(shapes), np.uint16)
     for number in sorted(range(len(shapes)), key=lambda n: -sum(shapes[n])):
-        source, target = shapes[number]
-        numbers[(source_lengths <= source) & (target_lengths <= target)] = number
+        fits = [column <= length for column, length in zip(columns, shapes[number], strict=True)]
+        numbers[np.logical_and.reduce(fits)] = number
     return numbers
 
 

@@ -1,8 +1,7 @@
-"""The stream of training batches: epoch after epoch, made ahead by other threads, from any place on.
+"""The stream of training batches: epoch after epoch, prepared ahead by other threads, from any position on.
 
-Where pieces are drawn by chance (`--tokenizer.sampling`) every epoch has examples and a plan of its own: it is drawn
-while the one before is trained on. What is drawn hangs on (seed, epoch, example) alone, so a run resumes from its
-place.
+Where examples are resampled (`--tokenizer.sampling`) every epoch has examples and a plan of its own, made while the
+epoch before is trained on. What is sampled depends only on (seed, epoch, example), so a run resumes from its position.
 """
 
 import shutil
@@ -11,38 +10,39 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from threading import Event
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import grain
 import numpy as np
 from numpy.typing import NDArray
 
 from transformer.data import config
-from transformer.data import examples as made
-from transformer.data.batching.batches import Batch, assemble
 from transformer.data.batching.buckets import Bucket, choose_buckets
 from transformer.data.batching.plan import Plan, Share, make_plan
 from transformer.data.cache import TemporaryFolder
-from transformer.data.corpora.corpus import Corpus
 from transformer.data.examples import Examples
-from transformer.data.tokenizers.tokenizer import Tokenizers
 from transformer.errors import TransformerError
 
 Ints = NDArray[Any]
 
 
-class Place(NamedTuple):
-    """Where a stream is: all that resuming needs to know of the data."""
+class DataPosition(NamedTuple):
+    """Where a stream of batches is: all that resuming needs to know of the data."""
 
     epoch: int = 0
-    position: int = 0
+    batch: int = 0
     """Batches of the epoch before this one."""
 
+    @property
+    def next(self) -> "DataPosition":
+        """The following position; past the end of its epoch it stands for the beginning of the next."""
+        return DataPosition(self.epoch, self.batch + 1)
 
-BEGINNING = Place()
+
+START = DataPosition()
 
 
-class Supply(Protocol):
+class EpochSource(Protocol):
     """The examples and the plan of every epoch."""
 
     @property
@@ -52,14 +52,14 @@ class Supply(Protocol):
     def epoch(self, number: int) -> tuple[Examples, Plan]:
         """Of one epoch."""
 
-    def ahead(self, number: int) -> None:
-        """This epoch comes next."""
+    def prepare(self, number: int) -> None:
+        """Begin to prepare an epoch in the background: it comes next."""
 
     def close(self) -> None:
-        """End what is done in the background."""
+        """End what runs in the background."""
 
 
-class Same:
+class FixedEpochs:
     """Every epoch has the same examples."""
 
     def __init__(self, examples: Examples, plan: Plan) -> None:
@@ -69,22 +69,24 @@ class Same:
     def epoch(self, number: int) -> tuple[Examples, Plan]:
         return self._examples, self._plan
 
-    def ahead(self, number: int) -> None:
+    def prepare(self, number: int) -> None:
         pass
 
     def close(self) -> None:
         pass
 
 
-class Redrawn:
-    """Every epoch's pieces are drawn anew; the next epoch's while this one is read."""
+Sample: TypeAlias = Callable[[int, tuple[int, ...], Path, Event], Examples]
+"""(epoch, longest of each column, a new folder, asked to stop) -> the examples of that epoch."""
+
+
+class ResampledEpochs:
+    """Every epoch's examples are sampled anew; the next epoch's while this one is read."""
 
     def __init__(
         self,
         plain: Examples,
-        corpus: Corpus,
-        tokenizers: Tokenizers,
-        rate: float,
+        sample: Sample,
         seed: int,
         batching: config.Batching,
         multiple: int,
@@ -92,17 +94,16 @@ class Redrawn:
         longest: int,
         cache: Path,
     ) -> None:
-        """Draws the first epoch, whose lengths the shapes of batches are made for.
+        """Samples the first epoch, whose lengths the shapes of batches are made for.
 
         Args:
-            plain: the examples as they are without chance; with the longest bucket all of them still fit.
-            corpus: what they were made from, with `tokenizers`.
-            rate: see `subwords.sampler`.
-            seed: of the draws and of the order.
+            plain: the examples without chance; with the longest bucket all of them still fit.
+            sample: makes the examples of an epoch.
+            seed: of the order.
             batching: with `multiple` and `shares`, as `choose_buckets` and `make_plan` have it.
             multiple: divides the rows.
             shares: of the corpora.
-            longest: side of a pair, in tokens.
+            longest: length of any column of an example.
             cache: holds the epochs while they are needed.
 
         Raises TransformerError where they cannot be written.
@@ -111,96 +112,107 @@ class Redrawn:
             self._scratch = TemporaryFolder(cache / "drawn")
         except OSError as error:
             raise TransformerError(f"--data.cache={cache} cannot be written ({error.strerror or error})") from error
-        self._stop, self._background = Event(), ThreadPoolExecutor(1, "draw")
+        self._stop, self._background = Event(), ThreadPoolExecutor(1, "sample")
 
-        def draw(epoch: int, limit: tuple[int, int]) -> Examples:
-            folder = self._scratch.path / str(epoch)
-            return made.draw(plain, corpus, tokenizers, rate, seed, epoch, limit, folder, self._stop)
+        def make(epoch: int, limit: tuple[int, ...]) -> Examples:
+            return sample(epoch, limit, self._scratch.path / str(epoch), self._stop)
 
-        def planned(drawn: Examples) -> tuple[Examples, Plan]:
-            return drawn, make_plan(drawn.source_lengths, drawn.target_lengths, self.buckets, seed, shares)
+        def planned(sampled: Examples) -> tuple[Examples, Plan]:
+            return sampled, make_plan(sampled.lengths, self.buckets, seed, shares)
 
         try:
-            first = draw(0, (longest, longest))
+            first = make(0, (longest,) * len(plain.lengths))
         except BaseException:
             self.close()
             raise
-        sides = (plain.source_lengths, first.source_lengths), (plain.target_lengths, first.target_lengths)
-        widest = [np.maximum(*side) for side in sides]
-        self.buckets = tuple(choose_buckets(widest[0], widest[1], batching, multiple, widest=True))
-        # What was drawn for the first epoch under the looser limit is what this one gives: all of it fits.
-        limit = self.buckets[-1].source_length, self.buckets[-1].target_length
-        self._draw = lambda epoch: planned(draw(epoch, limit))
-        self._drawn: dict[int, Future[tuple[Examples, Plan]]] = {0: Future()}
-        self._drawn[0].set_result(planned(first))
+        widest = {name: np.maximum(column, first.lengths[name]) for name, column in plain.lengths.items()}
+        self.buckets = tuple(choose_buckets(widest, batching, multiple, widest=True))
+        # What was sampled for the first epoch under the looser limit is what this one gives: all of it fits.
+        limit = self.buckets[-1].lengths
+        self._make = lambda epoch: planned(make(epoch, limit))
+        self._made: dict[int, Future[tuple[Examples, Plan]]] = {0: Future()}
+        self._made[0].set_result(planned(first))
 
     def epoch(self, number: int) -> tuple[Examples, Plan]:
-        """Waits where it has not been drawn yet. Raises TransformerError."""
-        drawn = self._ask(number).result()
-        for past in [epoch for epoch in self._drawn if epoch < number - 1]:  # the last one may still be asked about
-            del self._drawn[past]
+        """Waits where it is not finished yet. Raises TransformerError."""
+        found = self._ask(number).result()
+        for past in [epoch for epoch in self._made if epoch < number - 1]:  # the last one may still be asked about
+            del self._made[past]
             shutil.rmtree(self._scratch.path / str(past), ignore_errors=True)
-        return drawn
+        return found
 
-    def ahead(self, number: int) -> None:
-        """Draw an epoch in the background."""
+    def prepare(self, number: int) -> None:
+        """Sample an epoch in the background."""
         self._ask(number)
 
     def _ask(self, number: int) -> "Future[tuple[Examples, Plan]]":
-        if number not in self._drawn:
-            self._drawn[number] = self._background.submit(self._draw, number)
-        return self._drawn[number]
+        if number not in self._made:
+            self._made[number] = self._background.submit(self._make, number)
+        return self._made[number]
 
     def close(self) -> None:
-        """What was drawn is removed: it can be drawn again."""
+        """What was sampled is removed: it can be sampled again."""
         self._stop.set()
         self._background.shutdown(wait=True, cancel_futures=True)
         self._scratch.close()
 
 
-class _Epoch:
-    """What grain reads: batch `first + index` of an epoch under `index`."""
+MakeBatch: TypeAlias = Callable[[Examples, Bucket, Ints, int], Any]
+"""(examples, shape, ids, epoch) -> a batch."""
 
-    def __init__(self, supply: Supply, place: Place, own: Callable[[int], Ints] | None) -> None:
-        self.examples, self.plan = supply.epoch(place.epoch)
-        self.first = place.epoch * self.plan.batches_per_epoch + place.position
-        self.length = self.plan.batches_per_epoch - place.position
-        self.own = own
+
+class Planned(NamedTuple):
+    """A batch of the stream."""
+
+    position: DataPosition
+    bucket: Bucket
+    batch: Any
+
+
+class _Epoch:
+    """What grain reads: under `index` the batch `first + index` of an epoch."""
+
+    def __init__(self, source: EpochSource, position: DataPosition, make: MakeBatch) -> None:
+        self.examples, self.plan = source.epoch(position.epoch)
+        self.number = position.epoch
+        self.first = position.epoch * self.plan.batches_per_epoch + position.batch
+        self.length = self.plan.batches_per_epoch - position.batch
+        self.make = make
 
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int) -> tuple[Bucket, Any]:
         number, ids = self.plan.batch(self.first + index)
         bucket = self.plan.buckets[number]
-        return assemble(self.examples, bucket, ids, None if self.own is None else self.own(bucket.rows))
+        return bucket, self.make(self.examples, bucket, ids, self.number)
 
 
 def stream(
-    supply: Supply, start: Place = BEGINNING, prefetch: int = 8, own: Callable[[int], Ints] | None = None
-) -> Generator[tuple[Place, Batch], None, None]:
-    """(its place, batch) from `start` on, without end; the place after the last batch that was used is the whole state.
+    source: EpochSource, make: MakeBatch, start: DataPosition = START, prefetch: int = 8
+) -> Generator[Planned, None, None]:
+    """Batches from `start` on, without end; the position after the last batch that was used is the whole state.
 
-    `prefetch`: batches made ahead by other threads; 0 makes each when it is asked for. `own`: of a batch of so many
-    rows those that are wanted, beyond them too; None is all.
+    Args:
+        source: of examples and plans.
+        make: puts a batch together.
+        start: the first batch.
+        prefetch: batches prepared ahead by other threads; 0 makes each when it is asked for.
     """
     options = grain.ReadOptions(num_threads=min(2, prefetch), prefetch_buffer_size=prefetch)
     for number in count(start.epoch):
-        first = start.position if number == start.epoch else 0
-        batches: Any = iter(grain.MapDataset.source(_Epoch(supply, Place(number, first), own)).to_iter_dataset(options))
+        first = start.batch if number == start.epoch else 0
+        epoch = _Epoch(source, DataPosition(number, first), make)
+        source.prepare(number + 1)
+        batches: Any = iter(grain.MapDataset.source(epoch).to_iter_dataset(options))
         try:
-            for position, batch in enumerate(batches, first):
-                yield Place(number, position), batch
+            for index, (bucket, batch) in enumerate(batches, first):
+                yield Planned(DataPosition(number, index), bucket, batch)
         finally:
             batches.close()
 
 
-def after(place: Place) -> Place:
-    """The next one; past the end of its epoch it stands for the beginning of the next."""
-    return Place(place.epoch, place.position + 1)
-
-
-def pairs_of(supply: Supply, place: Place) -> np.ndarray[Any, Any]:
-    """Ids of the examples at a place."""
-    _, plan = supply.epoch(place.epoch)
-    return plan.batch(place.epoch * plan.batches_per_epoch + place.position)[1]
+def examples_at(source: EpochSource, position: DataPosition) -> Ints:
+    """[n] ids of the examples of the batch at a position."""
+    _, plan = source.epoch(position.epoch)
+    return plan.batch(position.epoch * plan.batches_per_epoch + position.batch)[1]

@@ -1,7 +1,7 @@
 """The order of training: which examples make up batch number `index`.
 
-A plan is a pure function of (lengths, buckets, seed): batch `index` (counted over all epochs) always holds the same
-examples. Orders are computed place by place (`shuffle`), so that a plan holds no more than one number for each example.
+A plan is a pure function of (lengths, buckets, seed): batch `index`, counted over all epochs, always holds the same
+examples. Orders are computed position by position (`shuffle`), so that a plan holds only one number for each example.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transformer.data.batching.buckets import BLOCK, Bucket, assign
+from transformer.data.batching.buckets import BLOCK, Bucket, Lengths, assign
 from transformer.data.batching.shuffle import key_of, permute
 from transformer.errors import UsageError
 
@@ -41,8 +41,8 @@ class Plan:
     buckets: tuple[Bucket, ...]
     members: tuple[Ints, ...]
     """[n_b] example ids of each bucket, ascending."""
-    tokens: tuple[int, int]
-    """Real source and target tokens of an epoch, end marks included."""
+    tokens: dict[str, int]
+    """Real tokens of an epoch, end tokens included, of each ragged column by its name."""
     seed: int
     shares: tuple[Share, ...] = (Share(0, 1.0),)
     _runs: tuple[tuple["_Run", ...], ...] = field(init=False, repr=False)
@@ -110,10 +110,10 @@ class Plan:
 
     def report(self) -> dict[str, float]:
         """Counts of one epoch: examples, batches, shapes, empty_rows (of weight zero), and the share of real
-        tokens in source, target and both (`source_efficiency`, ...)."""
+        tokens in each column and in all (`source_efficiency`, ..., `efficiency`)."""
         padded = [
-            sum(n * bucket.rows * bucket[side] for n, bucket in zip(self._batches, self.buckets, strict=True))
-            for side in (1, 2)
+            sum(n * bucket.rows * bucket.lengths[column] for n, bucket in zip(self._batches, self.buckets, strict=True))
+            for column in range(len(self.tokens))
         ]
         examples = sum(self.taken)
         rows = sum(n * bucket.rows for n, bucket in zip(self._batches, self.buckets, strict=True))
@@ -122,23 +122,25 @@ class Plan:
             "batches": self.batches_per_epoch,
             "shapes": len(self.buckets),
             "empty_rows": rows - examples,
-            "source_efficiency": self.tokens[0] / padded[0],
-            "target_efficiency": self.tokens[1] / padded[1],
-            "efficiency": sum(self.tokens) / sum(padded),
+            **{
+                f"{name}_efficiency": tokens / size
+                for (name, tokens), size in zip(self.tokens.items(), padded, strict=True)
+            },
+            "efficiency": sum(self.tokens.values()) / sum(padded),
         }
 
     def describe(self) -> str:
         """The report and the buckets, for a person: a line for all and a line for each bucket."""
         v = self.report()
-        efficiency = [f"{v[name]:.1%}" for name in ("efficiency", "source_efficiency", "target_efficiency")]
+        each = ", ".join(f"{name} {v[f'{name}_efficiency']:.1%}" for name in self.tokens)
         lines = [
             f"{v['examples']} examples in {v['batches']} batches of {v['shapes']} shapes "
             f"({v['empty_rows']} rows are empty)",
-            "{} of the tokens are real (source {}, target {})".format(*efficiency),
+            f"{v['efficiency']:.1%} of the tokens are real ({each})",
         ]
         for bucket, count, n in zip(self.buckets, self.taken, self._batches, strict=True):
-            shape = "{:5d} rows x {:3d} source, {:3d} target tokens".format(*bucket)
-            lines.append(f"{shape}: {n} batches, {count} examples")
+            shape = ", ".join(f"{length:3d} {name}" for length, name in zip(bucket.lengths, self.tokens, strict=True))
+            lines.append(f"{bucket.rows:5d} rows x {shape} tokens: {n} batches, {count} examples")
         return "\n".join(lines)
 
 
@@ -154,32 +156,32 @@ class _Run:
 
 
 def make_plan(
-    source_lengths: Ints,
-    target_lengths: Ints,
+    lengths: Lengths,
     buckets: Sequence[Bucket],
     seed: int,
     shares: Sequence[Share] = (Share(0, 1.0),),
 ) -> Plan:
-    """Sort the examples ([N] tokens each, N > 0) into `buckets`. Raises ValueError when one fits in none."""
-    shapes = [bucket[1:] for bucket in buckets]
+    """Sort the examples into `buckets`. Raises ValueError when there are none, or one fits in no bucket."""
+    columns = list(lengths.values())
+    shapes = [bucket.lengths for bucket in buckets]
     found: list[list[Ints]] = [[] for _ in buckets]
-    for start in range(0, len(source_lengths), BLOCK):
+    for start in range(0, len(columns[0]), BLOCK):
         block = slice(start, start + BLOCK)
-        numbers = assign(source_lengths[block], target_lengths[block], shapes)
+        numbers = assign([column[block] for column in columns], shapes)
         if numbers.max() == len(buckets):
             raise ValueError("an example fits in no bucket")
         for number, ids in enumerate(found):
             ids.append((start + np.flatnonzero(numbers == number)).astype(np.uint32))
-    if not len(source_lengths):
+    if not len(columns[0]):
         raise ValueError("no examples")
     members = tuple(np.concatenate(ids) for ids in found)
-    edges = pairwise([*(share.start for share in shares), len(source_lengths)])
+    edges = pairwise([*(share.start for share in shares), len(columns[0])])
     parts = [(slice(*edge), share.passes) for edge, share in zip(edges, shares, strict=True)]
-    source, target = (
-        sum(round(float(side[part].sum(dtype=np.int64)) * passes) for part, passes in parts)
-        for side in (source_lengths, target_lengths)
-    )
-    return Plan(tuple(buckets), members, (source, target), seed, tuple(shares))
+    tokens = {
+        name: sum(round(float(column[part].sum(dtype=np.int64)) * passes) for part, passes in parts)
+        for name, column in lengths.items()
+    }
+    return Plan(tuple(buckets), members, tokens, seed, tuple(shares))
 
 
 def shares_of(parts: Sequence[int], weights: Sequence[float], temperature: float) -> tuple[Share, ...]:

@@ -8,7 +8,7 @@ from annotated_types import Ge, Interval
 
 from transformer.errors import UsageError
 from transformer.models.config import SequenceToSequence
-from transformer.tasks.task import Prepared, Task
+from transformer.tasks.task import Predictor, Prepared, Task
 
 
 @dataclass(frozen=True)
@@ -76,3 +76,9 @@ class Translation(Task):
         from transformer.tasks.translation.prepare import prepare
 
         return prepare(config, begun)
+
+    def predictor(self, config: Any, run: Path) -> Predictor:
+        """See `Task.predictor`."""
+        from transformer.tasks.translation.predictor import TranslationPredictor
+
+        return TranslationPredictor(config, run)

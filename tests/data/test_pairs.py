@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from transformer import config
-from transformer.data import examples, shards
-from transformer.data.batching import batches
+from transformer.data import pairs, shards
+from transformer.data.batching.buckets import Bucket
+from transformer.data.batching.pairs import assemble
 from transformer.data.corpora.corpus import Corpus
 from transformer.data.corpora.text import Text, TextWriter
+from transformer.data.examples import Examples
 from transformer.data.tokenizers.train import train_tokenizers
 from transformer.errors import TransformerError
 from transformer.special_tokens import EOS
@@ -27,7 +29,7 @@ def expected(max_length: float = float("inf")) -> list[tuple[list[int], list[int
     return [(s, t) for s, t in zip(*both, strict=True) if len(s) <= max_length and len(t) <= max_length]
 
 
-def listed(built: examples.Examples) -> list[tuple[list[int], list[int]]]:
+def listed(built: Examples) -> list[tuple[list[int], list[int]]]:
     return [tuple(side.tolist() for side in built.example(i)) for i in range(len(built))]
 
 
@@ -39,41 +41,41 @@ def folders(cache: Path) -> list[Path]:
 @pytest.mark.parametrize("max_length", [None, 9, 8, 7, 4])
 def test_examples_are_the_tokenised_pairs(tmp_path, monkeypatch, chunk, max_length):
     monkeypatch.setattr(shards, "SHARD", chunk)
-    built = examples.build(CORPUS, TOKENIZERS, max_length, tmp_path)
+    built = pairs.build(CORPUS, TOKENIZERS, max_length, tmp_path)
     wanted = expected(max_length or np.inf)
     assert listed(built) == wanted
-    assert built.source_lengths.tolist() == [len(source) for source, _ in wanted]
-    assert built.target_lengths.tolist() == [len(target) for _, target in wanted]
+    assert built.lengths["source"].tolist() == [len(source) for source, _ in wanted]
+    assert built.lengths["target"].tolist() == [len(target) for _, target in wanted]
     lost = len(SOURCES) - len(wanted)
     assert built.dropped == ({f"longer than --data.max-length={max_length}": lost} if lost else {})
 
 
 def test_long_pairs_are_counted(tmp_path):
-    assert examples.build(CORPUS, TOKENIZERS, 7, tmp_path).dropped == {"longer than --data.max-length=7": 7}
+    assert pairs.build(CORPUS, TOKENIZERS, 7, tmp_path).dropped == {"longer than --data.max-length=7": 7}
 
 
 def test_no_example_outside(tmp_path):
-    built = examples.build(CORPUS, TOKENIZERS, None, tmp_path)
+    built = pairs.build(CORPUS, TOKENIZERS, None, tmp_path)
     for index in (-1, len(built)):
         with pytest.raises(IndexError):
             built.example(index)
 
 
 def test_tokens_take_two_bytes_where_they_can(tmp_path, monkeypatch):
-    small = examples.build(CORPUS, TOKENIZERS, None, tmp_path)
-    assert small.source.tokens.dtype == np.uint16
-    assert small.source.offsets.dtype == np.int64
+    small = pairs.build(CORPUS, TOKENIZERS, None, tmp_path)
+    assert small["source"].values.dtype == np.uint16
+    assert small["source"].offsets.dtype == np.int64
     words = [str(number) for number in range(70_000)]
     many = train_tokenizers(config.Tokenizer(kind="word", vocabulary=80_000), words, [])
-    large = examples.build(Corpus(words, words, None, "train"), many, None, tmp_path)
-    assert large.source.tokens.dtype == np.int32
+    large = pairs.build(Corpus(words, words, None, "train"), many, None, tmp_path)
+    assert large["source"].values.dtype == np.int32
     assert {ids[0] for ids, _ in map(large.example, range(len(large)))} == set(range(4, 70_004))
 
 
 def test_found_again_without_tokenising(tmp_path, monkeypatch):
-    first = examples.build(CORPUS, TOKENIZERS, 8, tmp_path)
+    first = pairs.build(CORPUS, TOKENIZERS, 8, tmp_path)
     monkeypatch.setattr(shards, "make", None)
-    again = examples.build(CORPUS, TOKENIZERS, 8, tmp_path)
+    again = pairs.build(CORPUS, TOKENIZERS, 8, tmp_path)
     assert listed(again) == listed(first)
     assert again.dropped == first.dropped != {}
     assert len(folders(tmp_path)) == 1
@@ -93,13 +95,13 @@ def test_another_content_is_another_entry(tmp_path):
         (moved(CORPUS), TOKENIZERS, None),
         (swapped, TOKENIZERS, None),
     ]:
-        examples.build(corpus, tokenizers, length, tmp_path)
+        pairs.build(corpus, tokenizers, length, tmp_path)
     assert len(folders(tmp_path)) == 6
 
 
 def test_the_name_of_a_split_does_not_matter(tmp_path):
     for name in ("train", "validation"):
-        examples.build(CORPUS._replace(name=name), TOKENIZERS, None, tmp_path)
+        pairs.build(CORPUS._replace(name=name), TOKENIZERS, None, tmp_path)
     assert len(folders(tmp_path)) == 1
 
 
@@ -127,10 +129,10 @@ def lie(folder: Path) -> None:
     ],
 )
 def test_a_damaged_entry_is_made_anew(tmp_path, damage):
-    examples.build(CORPUS, TOKENIZERS, 8, tmp_path)
+    pairs.build(CORPUS, TOKENIZERS, 8, tmp_path)
     (folder,) = folders(tmp_path)
     damage(folder)
-    assert listed(examples.build(CORPUS, TOKENIZERS, 8, tmp_path)) == expected(8)
+    assert listed(pairs.build(CORPUS, TOKENIZERS, 8, tmp_path)) == expected(8)
     assert folders(tmp_path) == [folder]
 
 
@@ -151,9 +153,9 @@ def test_an_interrupted_one_is_gone_on_with(tmp_path, small_shards, monkeypatch)
 
     monkeypatch.setattr(shards, "_write", until_the_third)
     with pytest.raises(KeyboardInterrupt):
-        examples.build(CORPUS, TOKENIZERS, 8, tmp_path)
+        pairs.build(CORPUS, TOKENIZERS, 8, tmp_path)
     monkeypatch.setattr(shards, "_write", lambda *given: done.append(given[2]) or write(*given))
-    assert listed(examples.build(CORPUS, TOKENIZERS, 8, tmp_path)) == expected(8)
+    assert listed(pairs.build(CORPUS, TOKENIZERS, 8, tmp_path)) == expected(8)
     assert done == [(start, min(start + 4, len(SOURCES))) for start in range(0, len(SOURCES), 4)], "each shard once"
     (folder,) = folders(tmp_path)
     assert not [path.name for path in folder.iterdir() if "shard" in path.name or path.suffix == ".tmp"]
@@ -172,11 +174,11 @@ def on_disk(folder: Path) -> Corpus:
 def test_several_processes_make_the_same(tmp_path, small_shards):
     """More shards than one process is given: they are started, and load tokenizers and text by themselves."""
     corpus = on_disk(tmp_path)
-    built = examples.build(corpus, TOKENIZERS, 8, tmp_path)
+    built = pairs.build(corpus, TOKENIZERS, 8, tmp_path)
     assert listed(built) == expected(8)
     kept = [n for n, pair in enumerate(zip(SOURCES, TARGETS, strict=True)) if max(map(words, pair)) < 8]
     assert built.sentences.tolist() == kept
-    assert examples.build(CORPUS, TOKENIZERS, 8, tmp_path).key == built.key, "text on disk and lists are the same text"
+    assert pairs.build(CORPUS, TOKENIZERS, 8, tmp_path).key == built.key, "text on disk and lists are the same text"
 
 
 def words(text: str) -> int:
@@ -186,7 +188,7 @@ def words(text: str) -> int:
 def test_a_lost_process_is_said(tmp_path, small_shards, monkeypatch):
     monkeypatch.setattr(shards, "_set_up", end_this_process)
     with pytest.raises(TransformerError, match="a process that tokenised was lost"):
-        examples.build(on_disk(tmp_path), TOKENIZERS, 8, tmp_path)
+        pairs.build(on_disk(tmp_path), TOKENIZERS, 8, tmp_path)
 
 
 def end_this_process() -> None:
@@ -203,16 +205,16 @@ SENTENCES = [
 PIECES = train_tokenizers(config.Tokenizer(kind="bpe", vocabulary=60), SENTENCES, SENTENCES)
 
 
-def drawn(plain: examples.Examples, cache: Path, limit: int = 99, **changes: int) -> examples.Examples:
+def drawn(plain: Examples, cache: Path, limit: int = 99, **changes: int) -> Examples:
     given = {"seed": 1, "epoch": 0} | changes
     corpus = Corpus(SENTENCES, SENTENCES, None, "train")
     folder = cache / f"drawn{len(list(cache.glob('drawn*')))}"
-    return examples.draw(plain, corpus, PIECES, 0.5, **given, limit=(limit, limit), folder=folder)
+    return pairs.sample(plain, corpus, PIECES, 0.5, **given, limit=(limit, limit), folder=folder)
 
 
 def test_drawn_pieces_spell_the_same_sentences(tmp_path):
     longest = max(map(len, PIECES.source.encode_all(SENTENCES)))
-    plain = examples.build(Corpus(SENTENCES, SENTENCES, None, "train"), PIECES, longest, tmp_path)
+    plain = pairs.build(Corpus(SENTENCES, SENTENCES, None, "train"), PIECES, longest, tmp_path)
     assert 0 < len(plain) < len(SENTENCES)
     one, other = drawn(plain, tmp_path), drawn(plain, tmp_path, epoch=1)
     assert listed(one) != listed(plain)
@@ -225,7 +227,7 @@ def test_drawn_pieces_spell_the_same_sentences(tmp_path):
 
 
 def test_a_draw_hangs_on_seed_epoch_and_example_alone(tmp_path, small_shards):
-    plain = examples.build(Corpus(SENTENCES, SENTENCES, None, "train"), PIECES, None, tmp_path)
+    plain = pairs.build(Corpus(SENTENCES, SENTENCES, None, "train"), PIECES, None, tmp_path)
     pieces = [listed(drawn(plain, tmp_path)) for _ in range(2)]
     shards.SHARD = 7
     pieces.append(listed(drawn(plain, tmp_path)))
@@ -233,18 +235,18 @@ def test_a_draw_hangs_on_seed_epoch_and_example_alone(tmp_path, small_shards):
 
 
 def test_what_would_not_fit_keeps_its_plain_pieces(tmp_path):
-    plain = examples.build(Corpus(SENTENCES, SENTENCES, None, "train"), PIECES, None, tmp_path)
-    limit = int(max(plain.source_lengths.max(), plain.target_lengths.max()))
+    plain = pairs.build(Corpus(SENTENCES, SENTENCES, None, "train"), PIECES, None, tmp_path)
+    limit = int(max(plain.lengths["source"].max(), plain.lengths["target"].max()))
     free, tight = drawn(plain, tmp_path), drawn(plain, tmp_path, limit=limit)
-    assert max(map(max, (free.source_lengths, free.target_lengths))) > limit
+    assert max(map(max, (free.lengths["source"], free.lengths["target"]))) > limit
     for wanted, other, found in zip(listed(plain), listed(free), listed(tight), strict=True):
         assert found == (other if max(map(len, other)) <= limit else wanted)
 
 
 def test_text_that_is_gone_is_said(tmp_path):
-    plain = examples.build(Corpus(SENTENCES, SENTENCES, None, "train"), PIECES, None, tmp_path)
+    plain = pairs.build(Corpus(SENTENCES, SENTENCES, None, "train"), PIECES, None, tmp_path)
     shutil.rmtree(tmp_path / "examples")
-    with pytest.raises(TransformerError, match="the tokenised text is gone while it was used"):
+    with pytest.raises(TransformerError, match="the tokenised text was removed while it was used"):
         drawn(plain, tmp_path)
 
 
@@ -252,12 +254,12 @@ def test_text_that_is_gone_is_said(tmp_path):
 def test_a_shard_that_was_cut_is_made_anew(tmp_path, small_shards, monkeypatch, damage):
     monkeypatch.setattr(shards, "_join", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        examples.build(CORPUS, TOKENIZERS, 8, tmp_path)
+        pairs.build(CORPUS, TOKENIZERS, 8, tmp_path)
     monkeypatch.undo()
     monkeypatch.setattr(shards, "SHARD", 4)
     path = sorted((tmp_path / "examples").glob(".*/shard-*"))[3]
     path.write_bytes(damage(path.read_bytes()))
-    assert listed(examples.build(CORPUS, TOKENIZERS, 8, tmp_path)) == expected(8)
+    assert listed(pairs.build(CORPUS, TOKENIZERS, 8, tmp_path)) == expected(8)
 
 
 def interrupted(*_: object) -> None:
@@ -265,7 +267,7 @@ def interrupted(*_: object) -> None:
 
 
 def count(cache: Path) -> int:
-    return len(examples.build(CORPUS, TOKENIZERS, None, cache))
+    return len(pairs.build(CORPUS, TOKENIZERS, None, cache))
 
 
 def test_many_writers_at_once(tmp_path):
@@ -276,20 +278,20 @@ def test_many_writers_at_once(tmp_path):
 
 def test_nothing_left(tmp_path):
     with pytest.raises(TransformerError, match=r"all 35 pairs of the train set .*--data\.max-length=1 .*raise it"):
-        examples.build(CORPUS, TOKENIZERS, 1, tmp_path)
+        pairs.build(CORPUS, TOKENIZERS, 1, tmp_path)
     with pytest.raises(TransformerError, match="the test set has no sentences"):
-        examples.build(Corpus([], [], None, "test"), TOKENIZERS, None, tmp_path)
+        pairs.build(Corpus([], [], None, "test"), TOKENIZERS, None, tmp_path)
 
 
 def test_a_cache_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(TransformerError, match=r"--data\.cache=.*file cannot be written \(Not a directory\)"):
-        examples.build(CORPUS, TOKENIZERS, None, tmp_path / "file")
+        pairs.build(CORPUS, TOKENIZERS, None, tmp_path / "file")
 
 
 def test_home_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    examples.build(CORPUS, TOKENIZERS, None, Path("~/cache"))
+    pairs.build(CORPUS, TOKENIZERS, None, Path("~/cache"))
     assert len(folders(tmp_path / "cache")) == 1
 
 
@@ -299,7 +301,7 @@ def test_links_in_tokens_by_hand(tmp_path):
     alignments = [((0, 1), (1, 0)), ((0, 0),), (), ((0, 0), (2, 1))]
     corpus = Corpus(sources, targets, alignments, "train")
     tokenizers = train_tokenizers(config.Tokenizer(kind="char", vocabulary=30, joint=False), sources, targets)
-    linked = examples.link(examples.build(corpus, tokenizers, 8, tmp_path), corpus, tokenizers, 8)
+    linked = pairs.link(pairs.build(corpus, tokenizers, 8, tmp_path), corpus, tokenizers, 8)
     pieces = [
         [t.pieces(side) for t, side in zip(tokenizers, linked.example(i), strict=True)] for i in range(len(linked))
     ]
@@ -318,8 +320,8 @@ def test_links_in_tokens_by_hand(tmp_path):
 
 def test_alignments_of_a_batch_are_shares(tmp_path):
     corpus = Corpus(["a b c", "a"], ["x y", "x"], [((0, 0), (2, 0), (1, 1)), ()], "train")
-    linked = examples.link(examples.build(corpus, TOKENIZERS, None, tmp_path), corpus, TOKENIZERS, None)
-    batch = batches.assemble(linked, batches.Bucket(3, 5, 4), np.array([0, 1]))
+    linked = pairs.link(pairs.build(corpus, TOKENIZERS, None, tmp_path), corpus, TOKENIZERS, None)
+    batch = assemble(linked, Bucket(3, (5, 4)), np.array([0, 1]))
     expected = np.zeros((3, 4, 5))
     expected[0, 0, [0, 2]] = 0.5
     expected[0, 1, 1] = 1

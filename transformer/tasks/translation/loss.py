@@ -1,0 +1,51 @@
+"""The loss of translation: label-smoothed cross-entropy, and a second term that guides the attention."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from transformer.config import Config
+from transformer.data.batching.pairs import Batch
+from transformer.nn.losses import cross_entropy, guiding
+from transformer.tasks.translation.config import Translation
+
+
+@dataclass(frozen=True)
+class TranslationLoss:
+    """`counts` and `loss` of `tasks.task.Prepared`."""
+
+    task: Translation
+    chunk: int
+    """Tokens whose logits are held at once."""
+
+    @classmethod
+    def of(cls, config: Config) -> "TranslationLoss":
+        """The loss of a run's settings."""
+        assert isinstance(config.task, Translation)
+        return cls(config.task, config.training.loss_chunk)
+
+    def counts(self, batch: Batch) -> dict[str, Array]:
+        """Target tokens and sentences of a whole batch."""
+        real = batch.target_out != 0
+        return {"tokens": real.sum(), "sentences": real.any(1).sum()}
+
+    def loss(
+        self, model: Any, batch: Batch, counts: dict[str, Array], key: Array
+    ) -> tuple[Array, dict[str, dict[str, Array]]]:
+        """The loss as a mean over tokens or over sentences; what is logged is always a mean over tokens."""
+        guided = self.task.guided
+        encoder_key, decoder_key = jax.random.split(key)
+        memory = model.encode(batch.source, encoder_key)
+        hidden, attention = model.decode(memory, batch.target_in, decoder_key, weights=guided.weight > 0)
+        total, nll = cross_entropy(
+            model.output, hidden, batch.target_out, smoothing=self.task.label_smoothing, chunk=self.chunk
+        )
+        sums = {"nll": nll.sum()}
+        if guided.weight > 0:
+            heads = attention.cross[:, guided.layer, jnp.array(guided.heads)]
+            sums["guiding"] = guiding(heads, batch.alignment, batch.target_out)
+            total += guided.weight * sums["guiding"]
+        return total / counts[self.task.mean_over], {"tokens": sums | {"loss": total}}

@@ -1,0 +1,135 @@
+"""What training needs to learn translation: the loss, batches, and validation."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Array
+
+from transformer.config import Config
+from transformer.data.batching.batches import each_once
+from transformer.data.batching.buckets import Bucket
+from transformer.data.batching.epochs import EpochSource
+from transformer.data.batching.pairs import Batch, assemble
+from transformer.data.batching.plan import Plan
+from transformer.data.corpora import corpus
+from transformer.data.corpora.corpus import Corpora
+from transformer.data.examples import Examples
+from transformer.data.tokenizers.files import save_tokenizers
+from transformer.data.tokenizers.tokenizer import Tokenizers
+from transformer.decoding.scoring import Scorer
+from transformer.decoding.translator import Translator
+from transformer.evaluation.metrics import bleu
+from transformer.models.build import create
+from transformer.models.config import SequenceToSequence
+from transformer.storage.run import Run
+from transformer.tasks.translation.config import Translation
+from transformer.tasks.translation.loss import TranslationLoss
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedTranslation:
+    """Implements `tasks.task.Prepared`."""
+
+    settings: Config
+    tokenizers: Tokenizers
+    examples: Examples
+    """Of training, without chance."""
+    plan: Plan
+    """Of the first epoch; of every one, unless pieces are sampled."""
+    epochs: EpochSource
+    validation_examples: Examples
+    corpora: Corpora
+    identity: dict[str, str]
+    """Hashes of the tokenizers and of the data; a resumed run must have the same."""
+    unit = "tokens"
+
+    @property
+    def task(self) -> Translation:
+        assert isinstance(self.settings.task, Translation)
+        return self.settings.task
+
+    @property
+    def model(self) -> SequenceToSequence:
+        assert isinstance(self.settings.model, SequenceToSequence)
+        return self.settings.model
+
+    @property
+    def metric(self) -> str:
+        """See `Prepared.metric`."""
+        return self.task.metric
+
+    def save(self, run: Path) -> None:
+        """Write tokenizers, validation and test text into the run directory, so that later commands need no other."""
+        save_tokenizers(self.tokenizers, Run(run).tokenizer)
+        for part in (self.corpora.validation, self.corpora.test, self.corpora.unseen):
+            if part is not None:
+                corpus.write(part, Run(run).data, self.settings.data.languages)
+
+    def build_model(self, **how: Any) -> Any:
+        """See `Prepared.build_model`."""
+        sizes = self.tokenizers.source.size, self.tokenizers.target.size
+        model = create(self.model, *sizes, self.settings.seed)
+        model.set_attributes(**how)
+        return model
+
+    def batch(self, examples: Examples, bucket: Bucket, ids: Any, *, epoch: int, rows: Any = None) -> Batch:
+        """See `Prepared.batch`; nothing is drawn at random here."""
+        return assemble(examples, bucket, ids, rows)
+
+    def counts(self, batch: Batch) -> dict[str, Array]:
+        """See `TranslationLoss.counts`."""
+        return self._loss.counts(batch)
+
+    def loss(self, model: Any, batch: Batch, counts: dict[str, Array], key: Array) -> tuple[Array, Any]:
+        """See `TranslationLoss.loss`."""
+        return self._loss.loss(model, batch, counts, key)
+
+    @property
+    def _loss(self) -> TranslationLoss:
+        return TranslationLoss.of(self.settings)
+
+    def operations(self, batch: Batch) -> float:
+        """See `Prepared.operations`."""
+        from transformer.training.flops import useful_flops
+
+        return useful_flops(self.settings, batch, self.tokenizers.target.size)
+
+    def validation(self, build: Callable[[Any], Any], mesh: Any) -> Callable[[Any], dict[str, float]]:
+        """Validation loss, and BLEU of greedy translations of the first sentences."""
+        settings, examples = self.settings, self.validation_examples
+        multiple = settings.batching.batch_multiple * settings.training.accumulate
+        fixed = each_once(examples.lengths, settings.batching, self.epochs.buckets, multiple)
+        scorer = Scorer(build, mesh, settings.training.loss_chunk)
+        translator = Translator(
+            build,
+            self.tokenizers,
+            mesh,
+            max_length=self.model.max_length,
+            reach=self.model.attention.reach,
+        )
+        count, held_out = self.task.validate_sentences, self.corpora.validation
+        sources, references = held_out.sources[:count], held_out.targets[:count]
+        greedy = dataclasses.replace(settings.decoding, beam=1, n_best=1, samples=0, mbr="none")
+
+        def validate(parameters: Any) -> dict[str, float]:
+            began = time.perf_counter()
+            loss = scorer.score(parameters, examples, fixed).loss
+            values = {"loss": loss, "perplexity": math.exp(min(loss, 700))}
+            if sources:
+                found = translator.translate(parameters, sources, greedy)
+                values["bleu"] = bleu([best.text for best, *_ in found], references)
+            return values | {"seconds": time.perf_counter() - began}
+
+        return validate
+
+    def quality(self, measures: Mapping[str, float]) -> float:
+        """BLEU, or minus the loss."""
+        return measures["bleu"] if self.metric == "bleu" else -measures["loss"]
+
+    def close(self) -> None:
+        """See `Prepared.close`."""
+        self.epochs.close()
