@@ -27,6 +27,7 @@ from transformer.models.build import builder, create, split
 from transformer.models.ensemble import Average, Ensemble
 from transformer.models.interface import Model
 from transformer.storage.run import Run
+from transformer.tasks.task import Prediction, Predictor
 from transformer.training import run_directory as rundir
 from transformer.training.restore import restore
 
@@ -143,6 +144,35 @@ class TrainedModel:
             for number, each in zip(fits, known.each, strict=True):
                 scores.each[number] = each
         return scores
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedPredictor:
+    """A trained run of any task: lines in, predictions out."""
+
+    settings: config.Config
+    predictor: Predictor
+    parameters: Any
+    checkpoint: str
+    """What was loaded: `average`, or a step."""
+    build: Callable[[Any], Any]
+    """Makes the model of its parameters."""
+    mesh: Mesh
+
+    def predict(self, lines: Sequence[str], first: int = 1) -> list[Prediction]:
+        """The answer to each line, in order; `first` is the number of the first one, for messages."""
+        return self.predictor.predict(self.build, self.mesh, self.parameters, lines, first)
+
+
+def load_predictor(run: str | Path, checkpoint: str = "auto") -> LoadedPredictor:
+    """Load a run directory of any task; arguments and errors as `load` has them."""
+    folder = Path(run)
+    settings = rundir.read_config(folder)
+    predictor = settings.task.predictor(settings, folder)
+    mesh = parallel.make_mesh(config.Mesh())
+    graph, fresh = split(predictor.build_model())
+    name, parameters = restore(Run(folder), checkpoint, fresh, settings.training, mesh)
+    return LoadedPredictor(settings, predictor, parameters, name, builder(graph), mesh)
 
 
 def load(run: str | Path, checkpoint: str = "auto") -> TrainedModel:

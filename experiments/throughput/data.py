@@ -128,13 +128,13 @@ def part(result: dict[str, Any], name: str) -> Iterator[None]:
         result[f"{name}_own_mib"], result[f"{name}_rss_mib"] = peak.own, peak.all
 
 
-def measure(pairs: int, folder: Path) -> dict[str, Any]:
+def measure(count: int, folder: Path) -> dict[str, Any]:
     """All parts for the first so many pairs of the text."""
-    cache = folder / f"cache{pairs}"
+    cache = folder / f"cache{count}"
     shutil.rmtree(cache, ignore_errors=True)
     settings = Config(
         data=Data(
-            source="files", train=str(folder / "train"), validation=str(folder / "validation"), limit=pairs,
+            source="files", train=str(folder / "train"), validation=str(folder / "validation"), limit=count,
             max_length=128, cache=str(cache),
         ),
         tokenizer=Tokenizer(kind="bpe", vocabulary=8_000),
@@ -143,7 +143,7 @@ def measure(pairs: int, folder: Path) -> dict[str, Any]:
     )  # fmt: skip
     settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, max_length=256))
     check.everything(settings)
-    result: dict[str, Any] = {"pairs": pairs, "cores": os.cpu_count()}
+    result: dict[str, Any] = {"pairs": count, "cores": os.cpu_count()}
     try:
         from transformer.data import pairs
         from transformer.data.corpora.load import load_corpora
@@ -176,7 +176,7 @@ def measure(pairs: int, folder: Path) -> dict[str, Any]:
     finally:
         shutil.rmtree(cache, ignore_errors=True)
     result["batches_per_s"] = 1_000 / result["stream_s"]
-    result["prepared_pairs_per_s"] = pairs / (result["text_s"] + result["examples_s"])
+    result["prepared_pairs_per_s"] = count / (result["text_s"] + result["examples_s"])
     return result
 
 
