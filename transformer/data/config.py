@@ -1,6 +1,6 @@
 """Settings of the data: where sentence pairs come from, how they are filtered, tokenised and batched.
 
-Lengths are in tokens (pieces of the tokenizer, EOS counted) unless a name says words.
+Lengths are in tokens (of the tokenizer, EOS included) unless a name says words.
 """
 
 from dataclasses import dataclass, field
@@ -13,46 +13,46 @@ from transformer.errors import UsageError
 
 @dataclass(frozen=True)
 class Grammar:
-    """The embedded English-German grammar: pairs with gold word alignments, from a seed."""
+    """The embedded English-German grammar, which generates pairs with gold word alignments."""
 
     seed: int = 1
-    """Another seed gives other sentences; the splits stay disjoint under every seed."""
+    """Random seed. Another seed gives other sentences; the splits are disjoint for all seeds."""
     train: Annotated[int, Ge(1)] = 100_000
-    """Training pairs."""
+    """Number of training pairs."""
     validation: Annotated[int, Ge(1)] = 500
-    """Validation pairs."""
+    """Number of validation pairs."""
     test: Annotated[int, Ge(0)] = 1_000
-    """Test pairs, and as many of the split `unseen`: constructions that training never showed."""
+    """Number of test pairs, and of pairs in the split `unseen`: constructions that never occur in training."""
     max_words: Annotated[int, Ge(5)] = 30
-    """Longest sentence on either side, in words."""
+    """Maximum length of either side, in words."""
     max_depth: Annotated[int, Ge(0)] = 2
-    """Deepest nesting of clauses."""
+    """Maximum nesting depth of clauses."""
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Which training pairs are left out, counted by reason; one with an empty side always is.
+    """Which training pairs are left out; they are counted by reason. Pairs with an empty side always are.
 
-    Words are parts between whitespace: for text that is written without spaces leave `max_words` and `max_ratio` at 0.
+    Words are separated by whitespace: for languages written without spaces leave `max_words` and `max_ratio` at 0.
     """
 
     normalize: Literal["none", "nfc", "nfkc"] = "none"
-    """Unicode's normal form of both sides, before all rules: nfc composes accents; nfkc also makes ligatures, letters
-    of full width, no-break spaces and the like plain. What is translated later is brought into it too."""
+    """Unicode normal form, applied to both sides before the other rules and to all text that is translated later: nfc
+    composes accents; nfkc also replaces ligatures, full-width letters, no-break spaces and the like by plain ones."""
     drop_unprintable: bool = False
-    """Leave out pairs with invalid Unicode (surrogates, U+FFFD, noncharacters), control or private characters."""
+    """Leave out pairs with invalid Unicode (surrogates, U+FFFD, noncharacters), control or private-use characters."""
     max_words: int = 0
-    """Leave out pairs with a side of more words; 0: any length."""
+    """Leave out pairs with more words than this on either side; 0: any length."""
     max_ratio: float = 0.0
-    """Leave out pairs whose longer side has more than this many times the words of the shorter, but none of up to 5
-    words; 0: any ratio."""
+    """Leave out pairs whose sides differ in length by more than this factor, in words, unless the longer side has at
+    most 5 words; 0: any ratio."""
     drop_copies: bool = False
-    """Leave out pairs whose sides are equal but for case (names and numbers may be so rightly)."""
+    """Leave out pairs whose sides are equal except for case (which may be correct for names and numbers)."""
     drop_duplicates: bool = False
-    """Leave out pairs that came before, equal on both sides."""
+    """Leave out pairs that equal an earlier pair on both sides."""
 
     def check(self) -> None:
-        """Raises UsageError for settings that cannot work."""
+        """Raises UsageError for impossible settings."""
         if self.max_words < 0:
             raise UsageError(f"--data.filter.max-words={self.max_words} is negative; 0 means any length")
         if self.max_ratio != 0 and not self.max_ratio >= 1:
@@ -61,70 +61,69 @@ class Filter:
 
 @dataclass(frozen=True)
 class Data:
-    """Where the sentence pairs come from."""
+    """Sources of the sentence pairs."""
 
     source: str = "grammar"
-    """`grammar` (embedded), `files` (parallel text, plain or .gz, one sentence a line), or `tfds:NAME`, a translation
+    """`grammar` (embedded), `files` (parallel text, plain or .gz, one sentence per line), or `tfds:NAME`, a translation
     dataset of TFDS such as tfds:wmt14_translate/de-en."""
     languages: tuple[str, str] = ("en", "de")
-    """Source and target: the endings of the files."""
+    """Source and target language: the extensions of the files."""
     train: str = ""
-    """Files: `corpus/train` reads corpus/train.en and corpus/train.de (or .gz); `{lang}` in it stands for the
-    language wherever else it occurs in the path. TFDS: the name of a split (empty: train), or a part of one, such as
-    train[:10%]."""
+    """Files: `corpus/train` reads corpus/train.en and corpus/train.de (or .gz); `{lang}` stands for the language if it
+    occurs elsewhere in the path. TFDS: a split (empty: train), or a part of one, such as train[:10%]."""
     also: tuple[str, ...] = ()
-    """Corpora that are mixed with `train`: files as `train` names them, or tfds:NAME."""
+    """Corpora to mix with `train`: files, in the format of `train`, or tfds:NAME."""
     weights: tuple[float, ...] = ()
-    """Shares of `train` and of each that is `also` mixed, in any unit; empty: by `temperature`. An epoch has as many
-    pairs as all corpora together; each corpus is gone through in orders of its own, from the beginning when it is
-    through."""
+    """Shares of `train` and of each corpus in `also`, in any unit; empty: by `temperature`. An epoch has as many pairs
+    as all corpora together; each corpus is iterated in its own random orders, and restarts when it is exhausted."""
     temperature: Annotated[float, Ge(0.1)] = 1.0
-    """The share of a corpus of n pairs goes as n ** (1 / temperature): 1 takes corpora as they are, more evens them."""
+    """The share of a corpus of n pairs is proportional to n ** (1 / temperature): at 1 to its size, above 1 the shares
+    are more equal."""
     validation: str = ""
-    """As `train`. Empty: `held_out` pairs are set aside from the training pairs."""
+    """In the format of `train`. Empty: `held_out` pairs are held out of the training pairs."""
     test: str = ""
-    """As `train`. Empty: the commands that need a test set use the validation set and say so."""
+    """In the format of `train`. Empty: commands that need a test set use the validation set, with a warning."""
     alignments: str = ""
     """Word alignments of the training pairs, for --task.guided: a file in the Pharaoh format ("0-0 1-2", 0-indexed,
-    source first), one line for each pair. The grammar brings its own."""
+    source first), one line per pair. The grammar has its own."""
     filter: Filter = field(default_factory=Filter)
     held_out: Annotated[int, Ge(1)] = 1_000
-    """Pairs set aside as validation set when none is named (at most a tenth of the corpus)."""
+    """Number of pairs held out as validation set if none is named (at most a tenth of the corpus)."""
     limit: Annotated[int, Ge(0)] = 0
-    """Train on the first so many pairs of each corpus only; 0: on all."""
+    """Train only on this many pairs at the beginning of each corpus; 0: on all."""
     max_length: Annotated[int, Ge(1)] = 128
-    """Training pairs with a longer side are left out, counted and reported."""
+    """Maximum length of either side of a training pair, in tokens; longer pairs are left out, counted and reported."""
     cache: str = "~/.cache/transformer"
-    """Cleaned text, tokenizers and tokenised examples are kept here, by content hash. Safe to delete while nothing
+    """Cache of cleaned text, tokenizers and tokenised examples, by content hash. Can be deleted while no command
     runs."""
     folder: str = ""
-    """Where the datasets of TFDS are; empty: TFDS_DATA_DIR, or ~/tensorflow_datasets."""
+    """Folder of the TFDS datasets; empty: TFDS_DATA_DIR, or ~/tensorflow_datasets."""
     grammar: Grammar = field(default_factory=Grammar)
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """Text to tokens; trained on the training split, kept with the run."""
+    """Text to tokens; trained on the training split and stored with the run."""
 
     kind: Literal["bpe", "unigram", "char", "word"] = "bpe"
-    """sentencepiece's models, or whole words (split at spaces) by frequency, as the early papers did."""
+    """A model of sentencepiece, or the most frequent words (split at spaces), as in the early papers."""
     vocabulary: Annotated[int, Ge(5)] = 8_000
-    """Most entries, the four marks (padding, unknown, begin, end) included. Smaller where the corpus has fewer."""
+    """Maximum number of entries, including the four special tokens; smaller if the corpus has fewer."""
     joint: bool = True
-    """One vocabulary for both languages; needed to tie the source embedding with the target's."""
+    """One vocabulary for both languages; required to tie the source embedding to the target's."""
     byte_fallback: bool = False
-    """sentencepiece: spell unknown characters as bytes, so that nothing is unknown."""
+    """sentencepiece: encode unknown characters as bytes, so that nothing is unknown."""
     min_count: Annotated[int, Ge(1)] = 1
-    """word: rarer words become the unknown mark."""
+    """word: words that occur less often become the unknown token."""
     sampling: Annotated[float, Interval(ge=0, le=1)] = 0.0
-    """bpe: share of merges dropped at random in the training text (BPE-dropout, Provilkov 2020; 0.1 there); unigram:
-    alpha of subword regularization (Kudo 2018); 0: none. Each epoch is drawn anew."""
+    """bpe: probability of dropping a merge in the training text (BPE-dropout, Provilkov 2020; 0.1 there); unigram:
+    alpha of subword regularization (Kudo 2018); 0: none. Each epoch is sampled anew."""
 
     def check(self) -> None:
         """Raises UsageError for settings that cannot work together."""
         if self.byte_fallback and self.kind == "word":
             raise UsageError(
-                "--tokenizer.byte-fallback=True is sentencepiece's: it does not go with --tokenizer.kind=word"
+                "--tokenizer.byte-fallback=True needs sentencepiece: it cannot be combined with --tokenizer.kind=word"
             )
         if self.sampling and self.kind not in ("bpe", "unigram"):
             raise UsageError(
@@ -135,15 +134,15 @@ class Tokenizer:
 
 @dataclass(frozen=True)
 class Batching:
-    """Length buckets under a token budget: few static shapes, so that XLA compiles few programs."""
+    """Length buckets with a token budget: a few static shapes, so that XLA compiles few programs."""
 
     tokens: Annotated[int, Ge(1)] = 4_096
-    """Budget of one update: rows x longest side of the bucket, padding included, all devices together."""
+    """Token budget of an update: rows x longest side of the bucket, including padding, of all devices together."""
     shapes: Annotated[int, Ge(1)] = 6
-    """Number of buckets, so of compiled shapes. Their edges are chosen to minimise padding on the corpus."""
+    """Number of buckets, and so of compiled shapes. Their bounds are chosen to minimise padding on the corpus."""
     length_multiple: Annotated[int, Ge(1)] = 1
-    """Bucket lengths are rounded up to it (8 or more suits accelerators)."""
+    """Bucket lengths are rounded up to a multiple of this (8 or more suits accelerators)."""
     rows: Annotated[int, Ge(0)] = 0
-    """Sentences of one update, as the recurrent papers count them, in place of `tokens`; 0: by tokens."""
+    """Batch size in sentences, as in the recurrent papers, instead of `tokens`; 0: by tokens."""
     batch_multiple: Annotated[int, Ge(1)] = 8
-    """Rows are a multiple of it. Where devices do not divide them, each batch gets a few empty rows more."""
+    """Rows are a multiple of this. If the devices do not divide them, each batch gets a few additional empty rows."""

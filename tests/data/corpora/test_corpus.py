@@ -13,7 +13,7 @@ from transformer.errors import TransformerError, UsageError
 
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory, monkeypatch):
-    """So that the cache is a new one."""
+    """An empty cache."""
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
 
 
@@ -37,7 +37,7 @@ def test_a_line_ends_at_newline_only(tmp_path):
     assert text_files.read_lines(path) == ["one\u2028still one", "two\x0cstill two", "", "four \u0085 x\rx"]
 
 
-def test_last_newline_begins_no_line(tmp_path):
+def test_the_last_newline_starts_no_line(tmp_path):
     for end in ("", "\n"):
         (tmp_path / "a").write_text("x\ny" + end)
         assert text_files.read_lines(tmp_path / "a") == ["x", "y"]
@@ -54,7 +54,7 @@ def test_gzip_equals_plain(tmp_path):
     )
 
 
-def test_streaming_reads_no_further_than_asked(tmp_path):
+def test_streaming_reads_lazily(tmp_path):
     (tmp_path / "a").write_bytes(b"good\n\xff\n")
     lines = text_files.stream_lines(tmp_path / "a")
     assert next(lines) == "good"
@@ -90,7 +90,7 @@ def test_folder_and_missing_file(tmp_path):
         text_files.read_lines(tmp_path / "nothing")
 
 
-def test_missing_language_names_what_was_tried_and_found(tmp_path):
+def test_a_missing_language_names_similar_files(tmp_path):
     (tmp_path / "train.en.gz").write_bytes(b"")
     (tmp_path / "train.fr").write_bytes(b"")
     (tmp_path / "other.de").write_bytes(b"")
@@ -162,7 +162,7 @@ def test_held_out_counts_repetitions(tmp_path):
     assert len(loaded.train.sources) == 27
 
 
-def test_limit_cuts_training_only(tmp_path):
+def test_limit_applies_to_training_only(tmp_path):
     prefix = put(tmp_path, "train", *numbered(50))
     every = load_corpora(files(train=prefix))
     some = load_corpora(files(train=prefix, limit=20))
@@ -174,7 +174,7 @@ def test_limit_cuts_training_only(tmp_path):
     assert load_corpora(files(train=prefix, limit=45)) == every
 
 
-def test_what_shares_a_held_out_side_is_counted_under_a_limit_too(tmp_path):
+def test_pairs_that_share_a_held_out_side_are_counted_with_a_limit_too(tmp_path):
     english, german = numbered(40)
     prefix = put(tmp_path, "train", [*english, *english], [*german, *(f"anders {n}" for n in range(40))])
     loaded = load_corpora(files(train=prefix, limit=38, held_out=4))
@@ -195,7 +195,7 @@ def test_a_cache_that_cannot_be_written(tmp_path):
         load_corpora(files(train=put(tmp_path, "a", *numbered(30)), cache=str(tmp_path / "file")))
 
 
-def test_held_out_that_takes_everything(tmp_path):
+def test_nothing_left_to_train_on(tmp_path):
     with pytest.raises(TransformerError, match="no pairs are left to train on"):
         load_corpora(files(train=put(tmp_path, "a", ["one"] * 5, ["eins"] * 5)))
     with pytest.raises(TransformerError, match="no pairs are left to train on"):
@@ -207,8 +207,8 @@ def test_held_out_that_takes_everything(tmp_path):
     [
         (config.Data(source="gramar"), "did you mean grammar"),
         (config.Data(source="file"), "did you mean files"),
-        (config.Data(also=("more",)), "--data.also goes with"),
-        (config.Data(source="files", train="a", also=("more",), alignments="b"), "--data.alignments goes with"),
+        (config.Data(also=("more",)), "--data.also requires"),
+        (config.Data(source="files", train="a", also=("more",), alignments="b"), "--data.alignments requires"),
         (config.Data(source="files"), "needs --data.train"),
         (config.Data(languages=("en", "en")), "are both 'en'"),
         (config.Data(limit=-1), "--data.limit=-1 is negative"),
@@ -262,7 +262,7 @@ def test_grammar_splits():
             assert all(s < len(source.split(" ")) and t < len(target.split(" ")) for s, t in links)
 
 
-def test_grammar_the_other_way_round():
+def test_grammar_in_the_other_direction():
     there = load_corpora(config.Data(grammar=GRAMMAR)).test
     back = load_corpora(config.Data(grammar=GRAMMAR, languages=("de", "en"))).test
     assert (there.sources, there.targets) == (back.targets, back.sources)
@@ -277,7 +277,7 @@ def test_grammar_refuses():
 
 
 def test_alignments_follow_their_pairs(tmp_path):
-    """Past an empty side and through the drawing of held-out pairs."""
+    """Also when pairs are left out for an empty side or held out."""
     pairs = [(f"s{n}", f"t{n}") for n in range(30)]
     pairs[4] = ("s4", "")
     for side, language in enumerate(("en", "de")):

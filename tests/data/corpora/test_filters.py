@@ -70,7 +70,7 @@ def test_rules_by_hand(source, target, reason):
     assert violated_rule(source, target, Filter()) == (reason if reason == EMPTY else None)
 
 
-def test_each_rule_is_on_its_own():
+def test_each_rule_can_be_switched_on_alone():
     for settings, pair, reason in (
         (Filter(drop_unprintable=True), ("a\x01", "a\x01"), UNPRINTABLES),
         (Filter(max_words=8), ("w " * 9, "w"), LONG),
@@ -117,13 +117,13 @@ def test_normalisation_by_hand(text, form, expected):
 
 
 @given(st.text(), st.sampled_from(["none", "nfc", "nfkc"]))
-def test_normalised_text_stays_as_it_is(text, form):
+def test_normalisation_is_idempotent(text, form):
     once = normalize(text, form)
     assert normalize(once, form) == once
     assert form == "none" or unicodedata.is_normalized(form.upper(), once)
 
 
-def test_rules_see_what_is_normalised():
+def test_rules_apply_to_normalised_text():
     pairs = [("Ｂｅｒｌｉｎ", "berlin"), ("a", "b"), ("ａ", "b"), ("\u3000", "x")]
     cleaner = Cleaner(FULL)
     assert list(cleaner.clean(pairs)) == [(1, "a", "b")]
@@ -147,7 +147,7 @@ settings_of_all_kinds = st.builds(
 
 
 def loops(pairs, settings):
-    """What is kept and why the others are not, as the documentation says it, with a set of the pairs themselves."""
+    """The pairs that are kept, and the counts of the others by reason, by the documented rules and a set of pairs."""
     kept, counts, seen = [], Counter(), set()
     for place, pair in enumerate(pairs):
         if settings.normalize != "none":
@@ -178,7 +178,7 @@ def loops(pairs, settings):
 
 
 @given(st.lists(st.tuples(texts, texts), max_size=60), settings_of_all_kinds, st.sampled_from([1, 3, 64]))
-def test_the_cleaner_is_as_loops_say(pairs, settings, chunk):
+def test_the_cleaner_equals_loops(pairs, settings, chunk):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(filters, "CHUNK", chunk)
         cleaner = Cleaner(settings)
@@ -188,7 +188,7 @@ def test_the_cleaner_is_as_loops_say(pairs, settings, chunk):
 
 
 @given(st.lists(st.tuples(texts, texts), max_size=60), settings_of_all_kinds)
-def test_chunks_of_workers_are_as_one_process(pairs, settings):
+def test_chunks_of_workers_equal_one_process(pairs, settings):
     one, parent = Cleaner(settings), Cleaner(settings)
     kept = []
     for start in range(0, len(pairs), 7):
@@ -199,7 +199,7 @@ def test_chunks_of_workers_are_as_one_process(pairs, settings):
     assert (parent.counts, parent.read) == (one.counts, one.read)
 
 
-def test_cleaning_reads_no_further_than_a_chunk(monkeypatch):
+def test_cleaning_reads_one_chunk_at_a_time(monkeypatch):
     monkeypatch.setattr(filters, "CHUNK", 4)
     taken = []
     stream = Cleaner(Filter()).clean((f"{taken.append(i) or i}", "x") for i in range(100))
@@ -208,7 +208,7 @@ def test_cleaning_reads_no_further_than_a_chunk(monkeypatch):
 
 
 @given(st.lists(st.lists(st.integers(0, 40), max_size=30), max_size=30))
-def test_hashes_seen_are_as_a_set(chunks):
+def test_the_set_of_hashes_equals_a_set(chunks):
     seen, known = HashSet(), set()
     for chunk in chunks:
         expected = []
@@ -249,6 +249,6 @@ def test_hashes_by_hand():
         (Filter(max_ratio=float("nan")), r"--data\.filter\.max-ratio=nan must be"),
     ],
 )
-def test_settings_that_cannot_be(settings, message):
+def test_impossible_settings(settings, message):
     with pytest.raises(UsageError, match=message):
         Cleaner(settings)

@@ -18,7 +18,7 @@ def written(path, lines):
 
 
 @given(sentences, st.integers(-40, 40), st.integers(-40, 40))
-def test_it_is_the_list_that_was_written(tmp_path_factory, lines, start, stop):
+def test_a_text_equals_the_list_that_was_written(tmp_path_factory, lines, start, stop):
     kept = written(tmp_path_factory.mktemp("text") / "source", lines)
     assert len(kept) == len(lines)
     assert list(kept) == lines
@@ -33,7 +33,7 @@ def test_it_is_the_list_that_was_written(tmp_path_factory, lines, start, stop):
             kept[start]
 
 
-def test_chunks_do_not_show(tmp_path, monkeypatch):
+def test_chunks_do_not_matter(tmp_path, monkeypatch):
     monkeypatch.setattr(text, "CHUNK", 4)
     lines = [f"línea {n}" * (n % 3) for n in range(11)]
     small = written(tmp_path / "a", lines)
@@ -42,12 +42,12 @@ def test_chunks_do_not_show(tmp_path, monkeypatch):
     assert small != [*lines[:-1], "other"]
 
 
-def test_the_digest_sees_where_a_sentence_ends(tmp_path):
+def test_the_digest_depends_on_sentence_boundaries(tmp_path):
     assert digest(["ab", "c"]) != digest(["a", "bc"]) != digest(["abc"])
     assert digest([]) == written(tmp_path / "a", []).digest
 
 
-def test_to_another_process_it_goes_as_its_path(tmp_path):
+def test_a_text_is_pickled_as_its_path(tmp_path):
     kept = written(tmp_path / "a", ["ein langer Satz"] * 1000)
     travelling = pickle.dumps(kept)
     assert len(travelling) < 500
@@ -55,7 +55,7 @@ def test_to_another_process_it_goes_as_its_path(tmp_path):
 
 
 @pytest.mark.parametrize("ending", [".text", ".offsets", ".digest"])
-def test_damage_is_seen(tmp_path, ending):
+def test_damage_is_detected(tmp_path, ending):
     written(tmp_path / "a", ["eins", "zwei"])
     path = (tmp_path / "a").with_suffix(ending)
     whole = path.read_bytes()
@@ -68,7 +68,7 @@ def test_damage_is_seen(tmp_path, ending):
             Text(tmp_path / "a")
 
 
-def test_an_error_within_leaves_no_whole_text(tmp_path):
+def test_an_error_leaves_an_incomplete_text(tmp_path):
     def interrupted():
         with TextWriter(tmp_path / "a") as writer:
             writer.append("eins")

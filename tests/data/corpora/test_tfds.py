@@ -1,4 +1,4 @@
-"""Reading TFDS: by the real names, against TFDS's own decoding, without TensorFlow."""
+"""TFDS datasets under their real names, compared with TFDS's own decoding, read without TensorFlow."""
 
 import gzip
 import json
@@ -36,7 +36,7 @@ def cleaned(pairs):
 
 
 def copy(folder: Path, to: Path) -> Path:
-    """A copy to be damaged; the dataset's own folder in it."""
+    """A copy that a test may damage; returns the folder of the dataset in it."""
     shutil.copytree(folder, to / "copy")
     return to / "copy" / "wmt14_translate" / "de-en" / "1.0.0"
 
@@ -49,7 +49,7 @@ def test_the_pairs_are_those_that_were_prepared(folder):
     assert sorted(tfds.open_split(NAME, "test", EN_DE, folder)) == sorted(cleaned(VALIDATION))
 
 
-def test_the_direction_is_ours(folder):
+def test_the_direction_is_free(folder):
     forward = list(tfds.open_split(NAME, "train", EN_DE, folder))
     backward = list(tfds.open_split(f"{NAME}:1.0.0", "train", ("de", "en"), folder))
     assert [(target, source) for source, target in backward] == forward
@@ -98,7 +98,7 @@ def test_reading_needs_no_tensorflow_and_no_network_also_in_another_process(fold
     program = f"""
 import multiprocessing, socket, sys
 from concurrent.futures import ProcessPoolExecutor
-def refuse(*arguments): raise AssertionError("the network was asked")
+def refuse(*arguments): raise AssertionError("the network was used")
 socket.socket.connect = socket.getaddrinfo = refuse
 from transformer.data.corpora import tfds
 assert "tensorflow_datasets" not in sys.modules
@@ -114,12 +114,12 @@ print(len(whole))
     assert (done.returncode, done.stdout.strip()) == (0, "50"), done.stderr
 
 
-def test_what_is_prepared_is_not_prepared_over(folder):
+def test_prepared_datasets_are_not_overwritten(folder):
     with pytest.raises(TransformerError, match=r"de-en.1\.0\.0 exists: remove it"):
         wmt14(folder)
 
 
-def test_wmt_out_of_local_text(tmp_path):
+def test_wmt_from_local_text(tmp_path):
     for name, (english, german) in {"train": ("a\n\nb\n", "x\ny\nz\n"), "newstest2013": ("c\n", "w\n")}.items():
         (tmp_path / f"{name}.en.gz").write_bytes(gzip.compress(english.encode()))
         (tmp_path / f"{name}.de.gz").write_bytes(gzip.compress(german.encode()))
@@ -219,9 +219,9 @@ def test_wrong_settings(folder, name, split, languages, message):
     assert "\n" not in str(info.value)
 
 
-def test_what_is_not_prepared_is_said_at_once(folder, monkeypatch):
+def test_an_unprepared_dataset_is_refused_at_once(folder, monkeypatch):
     def refuse(*arguments, **options):
-        raise AssertionError("the network was asked")
+        raise AssertionError("the network was used")
 
     monkeypatch.setattr("socket.socket.connect", refuse)
     with pytest.raises(TransformerError, match=r"fr-en is not prepared in .*: run `transformer data prepare RECIPE`"):
@@ -255,7 +255,7 @@ def test_damaged_datasets(folder, tmp_path):
         tfds.open_split(NAME, "train", EN_DE, tmp_path / "copy")
 
 
-def test_downloading_what_is_there_does_nothing(folder):
+def test_downloading_a_prepared_dataset_does_nothing(folder):
     assert tfds.download(NAME, folder) == folder / "wmt14_translate" / "de-en" / "1.0.0"
 
 
@@ -290,7 +290,7 @@ def test_downloading_without_tensorflow_says_what_to_install(tmp_path, monkeypat
         tfds.download("wmt14_translate/en-de", tmp_path)
 
 
-def test_a_network_that_fails_is_one_line(tmp_path, monkeypatch):
+def test_network_errors_take_one_line(tmp_path, monkeypatch):
     def fail(*arguments, **options):
         raise requests.exceptions.ConnectionError("no\nroute to host")
 

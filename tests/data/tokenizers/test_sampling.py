@@ -79,7 +79,7 @@ def test_all_dropped_gives_characters(bpe):
         assert pieces == list("▁" + text.replace(" ", "▁"))
 
 
-def test_every_draw_spells_its_text(bpe, unigram):
+def test_every_sample_spells_its_text(bpe, unigram):
     for made, rate in ((bpe, 0.1), (bpe, 0.7), (unigram, 0.2)):
         encoded = sampling.sampler(made, rate).encode_all(TEXTS * 20, 1, 2, range(20 * len(TEXTS)), 0)
         assert [made.decode(ids) for ids in encoded] == TEXTS * 20
@@ -91,7 +91,7 @@ def frequencies(made: Tokenizer, rate: float, word: str) -> Counter[tuple[str, .
 
 
 def fits(counts: Counter[tuple[str, ...]], expected: dict[tuple[str, ...], float]) -> float:
-    """The chi-square test's p-value; outcomes expected fewer than five times are put together."""
+    """The p-value of a chi-square test; outcomes expected fewer than five times are merged."""
     assert set(counts) <= set(expected)
     assert sum(expected.values()) == pytest.approx(1)
     often = [outcome for outcome, chance in expected.items() if chance * DRAWS >= 5]
@@ -130,19 +130,19 @@ def dropout_by_enumeration(made: Tokenizer, rate: Fraction, word: str) -> dict[t
 
 @pytest.mark.parametrize("word", ["lowest", "newer", "ererer"])
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
-def test_bpe_dropout_draws_as_its_algorithm_does(bpe, word, rate):
+def test_bpe_dropout_follows_its_algorithm(bpe, word, rate):
     expected = dropout_by_enumeration(bpe, Fraction(rate), word)
     assert fits(frequencies(bpe, rate, word), expected) > 1e-3
 
 
-def test_the_test_tells_another_rate(bpe):
+def test_the_test_rejects_another_rate(bpe):
     expected = dropout_by_enumeration(bpe, Fraction(0.12), "lowest")
     assert fits(frequencies(bpe, 0.1, "lowest"), expected) < 1e-3
 
 
 def unigram_by_enumeration(made: Tokenizer, alpha: float, word: str) -> dict[tuple[str, ...], float]:
-    """P(x)^alpha over all segmentations, as sentencepiece's own n-best search lists them. (Unknown characters have the
-    same score in each of them, which cancels.)"""
+    """P(x)^alpha over all segmentations, from sentencepiece's own n-best search. (Unknown characters have the same
+    score in all of them, which cancels.)"""
     model = sentencepiece.SentencePieceProcessor(model_proto=made.content)
     every = model.nbest_encode(word, nbest_size=512, out_type=str)
     assert len(set(map(tuple, every))) == len(every) < 512
@@ -155,7 +155,7 @@ def unigram_by_enumeration(made: Tokenizer, alpha: float, word: str) -> dict[tup
 
 @pytest.mark.parametrize("word", ["lowest", "newer", "towerö"])
 @pytest.mark.parametrize("alpha", [0.1, 0.5, 1.0])
-def test_unigram_draws_each_segmentation_by_its_power(unigram, word, alpha):
+def test_unigram_samples_segmentations_in_proportion_to_their_power(unigram, word, alpha):
     assert fits(frequencies(unigram, alpha, word), unigram_by_enumeration(unigram, alpha, word)) > 1e-3
 
 
@@ -184,7 +184,7 @@ def test_long_words_neither_underflow_nor_hang(bpe, unigram):
             assert "".join(p for p in made.pieces(ids) if p != "<unk>") == "▁" + word.replace("☃", "")
 
 
-def test_what_is_remembered_changes_nothing(bpe, unigram, monkeypatch):
+def test_the_cache_changes_nothing(bpe, unigram, monkeypatch):
     texts = TEXTS * 30
     for made, rate in ((bpe, 0.1), (unigram, 0.2)):
         warm = sampling.sampler(made, rate)
@@ -197,13 +197,13 @@ def test_what_is_remembered_changes_nothing(bpe, unigram, monkeypatch):
         backwards = sampling.sampler(made, rate).encode_all(texts[::-1], 1, 2, range(len(texts))[::-1], 0)
         assert backwards[::-1] == encoded
         with monkeypatch.context() as patch:
-            patch.setattr(sampling, "REMEMBERED", 3)
+            patch.setattr(sampling, "CACHE_SIZE", 3)
             assert sampling.sampler(made, rate).encode_all(texts, 1, 2, range(len(texts)), 0) == encoded
         copy = pickle.loads(pickle.dumps(warm))
         assert copy.encode_all(texts, 1, 2, range(len(texts)), 0) == encoded
 
 
-def test_each_of_seed_epoch_example_and_side_draws_anew(bpe):
+def test_samples_depend_on_seed_epoch_example_and_side(bpe):
     sampler = sampling.sampler(bpe, 0.5)
     text = " ".join(TEXTS)
     keys = [(1, 2, 3, 0), (2, 2, 3, 0), (1, 3, 3, 0), (1, 2, 4, 0), (1, 2, 3, 1), (2, 1, 3, 0), (-1, 2, 3, 0)]
@@ -231,7 +231,7 @@ for file, rate in ((sys.argv[1], 0.1), (sys.argv[2], 0.2)):
 """
 
 
-def test_two_fresh_processes_draw_alike(bpe, unigram, tmp_path):
+def test_two_fresh_processes_give_equal_samples(bpe, unigram, tmp_path):
     for made, name in ((bpe, "bpe"), (unigram, "unigram")):
         (tmp_path / name).write_bytes(made.content)
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "bpe"), str(tmp_path / "unigram"), *TEXTS]
@@ -253,17 +253,17 @@ def test_splitmix64_is_the_published_one():
     assert sampling.splitmix64(np.array(words, np.uint64)).tolist() == [sampling.splitmix64(word) for word in words]
 
 
-def test_draws_are_even_and_distinct():
-    bits = sampling.draws(1, 2, 0, range(2000), [10] * 2000)
+def test_random_bits_are_uniform_and_distinct():
+    bits = sampling.random_bits(1, 2, 0, range(2000), [10] * 2000)
     assert len(set(bits)) == len(bits)
     ones = Counter(place for number in bits for place in range(63) if number >> place & 1)
     assert max(bits) < 2**63
     assert all(abs(ones[place] - 10_000) < 5 * 71 for place in range(63))  # sigma 70.7
 
 
-def test_coins_stay_fair_past_the_first_draw():
+def test_coins_stay_fair_past_the_first_bits():
     heads = Counter()
-    for draw in sampling.draws(1, 2, 0, range(400), [1] * 400):
+    for draw in sampling.random_bits(1, 2, 0, range(400), [1] * 400):
         coins = sampling.Coins(draw)
         tosses = [coins.flip(2**64 // 4) for _ in range(300)]  # 240 bits' worth
         assert coins.interval() is None
@@ -273,7 +273,7 @@ def test_coins_stay_fair_past_the_first_draw():
         assert binomtest(heads[pair], tosses, chance).pvalue > 1e-3
 
 
-def test_coins_tell_which_draws_fall_alike():
+def test_coins_know_which_numbers_give_equal_flips():
     draw = random.Random(1).randrange(2**63)
 
     def toss(draw: int) -> tuple[list[bool], tuple[int, int] | None]:
@@ -290,7 +290,7 @@ def test_coins_tell_which_draws_fall_alike():
 
 
 @pytest.mark.parametrize("kind", ["char", "word"])
-def test_one_segmentation_is_refused(kind):
+def test_kinds_with_one_segmentation_are_refused(kind):
     message = rf"--tokenizer\.sampling=0\.1: --tokenizer\.kind={kind} has one segmentation"
     with pytest.raises(UsageError, match=message):
         sampling.sampler(trained(kind), 0.1)

@@ -42,7 +42,7 @@ def joint(request):
     return trained(request.param).source
 
 
-def test_marks(joint):
+def test_special_tokens(joint):
     assert joint.pieces([PAD, UNK, BOS, EOS]) == ["<pad>", "<unk>", "<s>", "</s>"]
     assert joint.size <= 60
 
@@ -62,12 +62,12 @@ def test_encode_all_equals_encode(joint):
     assert joint.encode_all([]) == []
 
 
-def test_decode_drops_marks_and_stops_at_the_end(joint):
+def test_decode_drops_special_tokens_and_stops_at_eos(joint):
     ids = joint.encode("the cat")
     assert joint.decode([BOS, *ids, PAD, EOS, *ids, PAD]) == "the cat"
 
 
-def test_no_text_becomes_a_mark(joint):
+def test_no_text_becomes_a_special_token(joint):
     assert not {PAD, BOS, EOS} & set(joint.encode("<pad> <s> </s> <unk>"))
 
 
@@ -86,7 +86,7 @@ def by_bytes():
 
 @example(["<s>", "</s>", "<unk>", "<pad>", "<0xE4>"])
 @given(st.lists(st.text(st.characters(exclude_characters=" ▁\0", exclude_categories=["Cs"]), min_size=1)))
-def test_byte_fallback_knows_everything(by_bytes, words):
+def test_byte_fallback_leaves_nothing_unknown(by_bytes, words):
     text = " ".join(words)
     ids = by_bytes.encode(text)
     assert UNK not in ids
@@ -99,7 +99,7 @@ def test_no_normalisation():
     assert plain.encode("The") != plain.encode("the")
 
 
-def test_joint_or_apart():
+def test_joint_or_separate():
     both = trained("bpe")
     assert both.source is both.target
     apart = trained("bpe", 40, joint=False)
@@ -196,7 +196,7 @@ def test_words_are_split_at_spaces_only():
     assert len(WordTokenizer(word.content).encode("a\u00a0b\u2028c d")) == 2
 
 
-def test_marks_in_a_text_are_unknown_words():
+def test_special_tokens_in_a_text_are_unknown_words():
     word = train_tokenizers(config.Tokenizer(kind="word"), ["</s> <unk> a"], []).source
     assert word.encode("<s> </s> <unk> <pad> a") == [UNK] * 4 + [4]
 
@@ -215,7 +215,7 @@ def test_save_and_load(tmp_path, kind, together):
     assert names == ({"joint", "tokenizer"} if together else {"source", "target", "tokenizer"})
 
 
-def test_fingerprint_tells_apart():
+def test_fingerprints_differ():
     kinds = [trained(kind, 40, joint=together) for kind in KINDS for together in (True, False)]
     prints = {fingerprint(both) for both in kinds}
     assert len(prints) == 8
@@ -257,7 +257,7 @@ def test_load_refuses_other_versions_and_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["bpe", "unigram", "char", "word"])
-def test_words_of_pieces_spell_the_words(kind):
+def test_the_pieces_of_a_word_spell_it(kind):
     texts = ["the old man sees the dog", "a", "dog man old"]
     one = train_tokenizers(config.Tokenizer(kind=kind, vocabulary=40), texts, texts).source
     for text in [*texts, "the ☃ dog ☃☃man"]:

@@ -194,7 +194,7 @@ def find_sources(data: config.Data) -> Sources:
     if data.source == "files" and not data.train:
         raise UsageError("--data.source=files needs --data.train, such as corpus/train for corpus/train.en and .de")
     if data.alignments and (data.source != "files" or data.also):
-        raise UsageError("--data.alignments goes with --data.source=files and a single corpus")
+        raise UsageError("--data.alignments requires --data.source=files and a single corpus")
     if data.alignments and data.filter.normalize != "none":
         raise UsageError(
             "--data.alignments numbers the words of the original text; --data.filter.normalize may split it differently"
@@ -226,7 +226,7 @@ def _grammar(data: config.Data) -> Sources:
     if set(data.languages) != {"en", "de"}:
         raise UsageError(f"--data.languages={' '.join(data.languages)}: the grammar speaks en and de only")
     if data.also:
-        raise UsageError("--data.also goes with --data.source=files or tfds:NAME")
+        raise UsageError("--data.also requires --data.source=files or tfds:NAME")
     counts = (("train", grammar.train, 1), ("validation", grammar.validation, 1), ("test", grammar.test, 0))
     for name, count, smallest in counts:
         if count < smallest:
