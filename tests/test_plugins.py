@@ -180,8 +180,8 @@ def test_options_are_those_of_the_recipes_family_and_task(tmp_path, capsys):
             assert flag in out
         assert "--model.encoder-heads" not in out
         command: Any = cli.parse(["train", str(recipe), *plugin, "--model.colour", "7", "--model.width", "16"])
-        assert type(command.config.model) is FAMILIES["small"]
         assert (command.config.model.colour, command.config.model.width) == (7, 16)
+        assert type(command.config.model) is FAMILIES["small"]
         assert plugins.needed(command.config)[0]["registers"] == ["model family small"]
         assert sys.modules[type(command.config.model).__module__].Small is FAMILIES["small"]
     finally:

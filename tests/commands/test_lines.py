@@ -15,6 +15,7 @@ from transformer.commands.score import Score
 from transformer.commands.translate import Translate
 from transformer.config import Attention, Rnn, Tokenizer
 from transformer.errors import TransformerError, UsageError
+from transformer.models.config import SequenceToSequence
 
 LINES = ["ba be", "", "bi bo bu da", "de", "ba ge ki lo mu"] * 3
 
@@ -201,7 +202,9 @@ def test_an_ensemble_looks_where_one_member_does(trained_run, corpora, tmp_path)
     members = [api.load(run) for run in (trained_run, tmp_path / "run")]
     for order in (members, members[::-1]):
         together = api.ensemble(order)
-        assert together.settings.model.max_length == 24
+        model = together.settings.model
+        assert isinstance(model, SequenceToSequence)
+        assert model.max_length == 24
         (found,) = together.search(["ba be bi"], attention=True)
         np.testing.assert_allclose(found.attention.sum(-1), 1, rtol=1e-5)
 
