@@ -40,7 +40,7 @@ def folders(cache: Path) -> list[Path]:
 @pytest.mark.parametrize("chunk", [1, 4, 1000])
 @pytest.mark.parametrize("max_length", [None, 9, 8, 7, 4])
 def test_examples_are_the_tokenised_pairs(tmp_path, monkeypatch, chunk, max_length):
-    monkeypatch.setattr(shards, "SHARD", chunk)
+    monkeypatch.setattr(shards, "SHARD_SIZE", chunk)
     built = pairs.build(CORPUS, TOKENIZERS, max_length, tmp_path)
     wanted = expected(max_length or np.inf)
     assert listed(built) == wanted
@@ -74,7 +74,7 @@ def test_tokens_take_two_bytes_where_they_can(tmp_path, monkeypatch):
 
 def test_found_again_without_tokenising(tmp_path, monkeypatch):
     first = pairs.build(CORPUS, TOKENIZERS, 8, tmp_path)
-    monkeypatch.setattr(shards, "make", None)
+    monkeypatch.setattr(shards, "tokenise", None)
     again = pairs.build(CORPUS, TOKENIZERS, 8, tmp_path)
     assert listed(again) == listed(first)
     assert again.dropped == first.dropped != {}
@@ -138,12 +138,12 @@ def test_a_damaged_entry_is_made_anew(tmp_path, damage):
 
 @pytest.fixture
 def small_shards(monkeypatch):
-    """Four pairs a shard, tokenised by this process."""
-    monkeypatch.setattr(shards, "SHARD", 4)
+    """Four pairs per shard, tokenised by this process."""
+    monkeypatch.setattr(shards, "SHARD_SIZE", 4)
 
 
-def test_an_interrupted_one_is_gone_on_with(tmp_path, small_shards, monkeypatch):
-    done, write = [], shards._write
+def test_an_interrupted_tokenisation_resumes(tmp_path, small_shards, monkeypatch):
+    done, write = [], shards._write_shard
 
     def until_the_third(folder, job, shard, threads):
         if len(done) == 2:
@@ -151,10 +151,10 @@ def test_an_interrupted_one_is_gone_on_with(tmp_path, small_shards, monkeypatch)
         done.append(shard)
         write(folder, job, shard, threads)
 
-    monkeypatch.setattr(shards, "_write", until_the_third)
+    monkeypatch.setattr(shards, "_write_shard", until_the_third)
     with pytest.raises(KeyboardInterrupt):
         pairs.build(CORPUS, TOKENIZERS, 8, tmp_path)
-    monkeypatch.setattr(shards, "_write", lambda *given: done.append(given[2]) or write(*given))
+    monkeypatch.setattr(shards, "_write_shard", lambda *given: done.append(given[2]) or write(*given))
     assert listed(pairs.build(CORPUS, TOKENIZERS, 8, tmp_path)) == expected(8)
     assert done == [(start, min(start + 4, len(SOURCES))) for start in range(0, len(SOURCES), 4)], "each shard once"
     (folder,) = folders(tmp_path)
@@ -171,8 +171,8 @@ def on_disk(folder: Path) -> Corpus:
     return Corpus(sides[0], sides[1], None, "train")
 
 
-def test_several_processes_make_the_same(tmp_path, small_shards):
-    """More shards than one process is given: they are started, and load tokenizers and text by themselves."""
+def test_several_processes_give_the_same_examples(tmp_path, small_shards):
+    """Enough shards that several processes are started, which load tokenizers and text themselves."""
     corpus = on_disk(tmp_path)
     built = pairs.build(corpus, TOKENIZERS, 8, tmp_path)
     assert listed(built) == expected(8)
@@ -185,9 +185,9 @@ def words(text: str) -> int:
     return len(text.split())
 
 
-def test_a_lost_process_is_said(tmp_path, small_shards, monkeypatch):
-    monkeypatch.setattr(shards, "_set_up", end_this_process)
-    with pytest.raises(TransformerError, match="a process that tokenised was lost"):
+def test_a_lost_process_is_reported(tmp_path, small_shards, monkeypatch):
+    monkeypatch.setattr(shards, "_init_worker", end_this_process)
+    with pytest.raises(TransformerError, match="a tokenising process was lost"):
         pairs.build(on_disk(tmp_path), TOKENIZERS, 8, tmp_path)
 
 
@@ -205,58 +205,58 @@ SENTENCES = [
 PIECES = train_tokenizers(config.Tokenizer(kind="bpe", vocabulary=60), SENTENCES, SENTENCES)
 
 
-def drawn(plain: Examples, cache: Path, limit: int = 99, **changes: int) -> Examples:
+def sampled(plain: Examples, cache: Path, limit: int = 99, **changes: int) -> Examples:
     given = {"seed": 1, "epoch": 0} | changes
     corpus = Corpus(SENTENCES, SENTENCES, None, "train")
-    folder = cache / f"drawn{len(list(cache.glob('drawn*')))}"
+    folder = cache / f"sampled{len(list(cache.glob('sampled*')))}"
     return pairs.sample(plain, corpus, PIECES, 0.5, **given, limit=(limit, limit), folder=folder)
 
 
-def test_drawn_pieces_spell_the_same_sentences(tmp_path):
+def test_sampled_pieces_spell_the_same_sentences(tmp_path):
     longest = max(map(len, PIECES.source.encode_all(SENTENCES)))
     plain = pairs.build(Corpus(SENTENCES, SENTENCES, None, "train"), PIECES, longest, tmp_path)
     assert 0 < len(plain) < len(SENTENCES)
-    one, other = drawn(plain, tmp_path), drawn(plain, tmp_path, epoch=1)
+    one, other = sampled(plain, tmp_path), sampled(plain, tmp_path, epoch=1)
     assert listed(one) != listed(plain)
     assert listed(one) != listed(other)
     for chosen in (one, other):
         for index, pair in zip(plain.sentences.tolist(), listed(chosen), strict=True):
             assert [PIECES.source.decode(ids) for ids in pair] == [SENTENCES[index]] * 2
     sides = list(zip(*listed(one), strict=True))
-    assert sides[0] != sides[1], "source and target are drawn apart"
+    assert sides[0] != sides[1], "source and target are sampled independently"
 
 
-def test_a_draw_hangs_on_seed_epoch_and_example_alone(tmp_path, small_shards):
+def test_samples_depend_only_on_seed_epoch_and_example(tmp_path, small_shards):
     plain = pairs.build(Corpus(SENTENCES, SENTENCES, None, "train"), PIECES, None, tmp_path)
-    pieces = [listed(drawn(plain, tmp_path)) for _ in range(2)]
-    shards.SHARD = 7
-    pieces.append(listed(drawn(plain, tmp_path)))
+    pieces = [listed(sampled(plain, tmp_path)) for _ in range(2)]
+    shards.SHARD_SIZE = 7
+    pieces.append(listed(sampled(plain, tmp_path)))
     assert pieces[0] == pieces[1] == pieces[2]
 
 
-def test_what_would_not_fit_keeps_its_plain_pieces(tmp_path):
+def test_pairs_that_would_not_fit_keep_their_plain_pieces(tmp_path):
     plain = pairs.build(Corpus(SENTENCES, SENTENCES, None, "train"), PIECES, None, tmp_path)
     limit = int(max(plain.lengths["source"].max(), plain.lengths["target"].max()))
-    free, tight = drawn(plain, tmp_path), drawn(plain, tmp_path, limit=limit)
+    free, tight = sampled(plain, tmp_path), sampled(plain, tmp_path, limit=limit)
     assert max(map(max, (free.lengths["source"], free.lengths["target"]))) > limit
     for wanted, other, found in zip(listed(plain), listed(free), listed(tight), strict=True):
         assert found == (other if max(map(len, other)) <= limit else wanted)
 
 
-def test_text_that_is_gone_is_said(tmp_path):
+def test_removed_text_is_reported(tmp_path):
     plain = pairs.build(Corpus(SENTENCES, SENTENCES, None, "train"), PIECES, None, tmp_path)
     shutil.rmtree(tmp_path / "examples")
     with pytest.raises(TransformerError, match="the tokenised text was removed while it was used"):
-        drawn(plain, tmp_path)
+        sampled(plain, tmp_path)
 
 
 @pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[: len(whole) // 2]])
-def test_a_shard_that_was_cut_is_made_anew(tmp_path, small_shards, monkeypatch, damage):
+def test_a_truncated_shard_is_made_anew(tmp_path, small_shards, monkeypatch, damage):
     monkeypatch.setattr(shards, "_join", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pairs.build(CORPUS, TOKENIZERS, 8, tmp_path)
     monkeypatch.undo()
-    monkeypatch.setattr(shards, "SHARD", 4)
+    monkeypatch.setattr(shards, "SHARD_SIZE", 4)
     path = sorted((tmp_path / "examples").glob(".*/shard-*"))[3]
     path.write_bytes(damage(path.read_bytes()))
     assert listed(pairs.build(CORPUS, TOKENIZERS, 8, tmp_path)) == expected(8)
@@ -296,7 +296,7 @@ def test_home_is_expanded(tmp_path, monkeypatch):
 
 
 def test_links_in_tokens_by_hand(tmp_path):
-    """Words of two pieces, a pair that is too long and left out, and an alignment of words that are not there."""
+    """Words of two pieces, a pair that is too long and left out, and an alignment of words that do not exist."""
     sources, targets = ["ab a", "a a a a a a a a a", "b ab", "a b"], ["xy x", "x", "x xy", "y x"]
     alignments = [((0, 1), (1, 0)), ((0, 0),), (), ((0, 0), (2, 1))]
     corpus = Corpus(sources, targets, alignments, "train")

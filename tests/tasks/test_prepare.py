@@ -24,7 +24,7 @@ def refuse(*_: object, **__: object) -> None:
 
 def test_text_tokenizers_and_examples_are_found_again(settings, monkeypatch):
     first = prepare.prepare(settings, None)
-    for module, name in ((load, "_make"), (prepare, "train_tokenizers"), (prepare.pairs.shards, "make")):
+    for module, name in ((load, "_make"), (prepare, "train_tokenizers"), (prepare.pairs.shards, "tokenise")):
         monkeypatch.setattr(module, name, refuse)
     again = prepare.prepare(settings, None)
     assert again.identity == first.identity
@@ -169,5 +169,5 @@ def test_drawing_needs_pieces_and_no_links(settings):
         tokenizer=TokenizerConfig(kind="bpe", sampling=0.1),
         task=dataclasses.replace(settings.task, guided=guided),
     )
-    with pytest.raises(UsageError, match=r"--training\.guided\.weight"):
+    with pytest.raises(UsageError, match=r"--task\.guided\.weight"):
         check.everything(settings)

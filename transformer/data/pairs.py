@@ -1,10 +1,10 @@
-"""Tokenised sentence pairs on disk, memory-mapped, and kept by the hash of all that they were made from.
+"""Tokenised sentence pairs on disk, memory-mapped, and cached under a hash of everything that they are made from.
 
-A folder `<cache>/examples/<key>/` holds, for each side, its tokens end to end (`source.tokens`, raw uint16 or int32),
-each sentence's length (`source.lengths`, int32) and where it starts (`source.offsets`, int64, one more than there are
-sentences); `sentences` (int64) says which sentence of the corpus each example is, and `examples.json` how many there
-are. The folder appears whole or not at all; an interrupted one is resumed, and of several processes that want the same
-folder, only one makes it.
+A folder `<cache>/examples/<key>/` holds, for each side, the concatenated tokens (`source.tokens`, raw uint16 or int32),
+the length of each sentence (`source.lengths`, int32), and the start of each sentence and the end of the last
+(`source.offsets`, int64); `sentences` (int64) is the position of each example in the corpus, and `examples.json` holds
+the counts. The folder appears complete or not at all; an interrupted one is resumed, and of several processes that need
+the same folder, one makes it.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from transformer.data.cache import cached_folder
 from transformer.data.corpora.corpus import Corpus
 from transformer.data.corpora.text import digest
 from transformer.data.examples import Examples, Ints, Links, Ragged, ragged
-from transformer.data.shards import SIDES, Plain, Rows, closed
+from transformer.data.shards import SIDES, PlainTokenisation, Rows, append_eos
 from transformer.data.tokenizers.files import fingerprint
 from transformer.data.tokenizers.sampling import sampler
 from transformer.data.tokenizers.tokenizer import Tokenizer, Tokenizers
@@ -35,17 +35,24 @@ VERSION = 2
 def build(
     corpus: Corpus, tokenizers: Tokenizers, max_length: int | None, cache: Path, flag: str = "--data.max-length"
 ) -> Examples:
-    """Tokenise a corpus, or find it in `cache`. Pairs with a side longer than `max_length` tokens (end mark
-    included; `flag` sets it) are dropped and counted; None keeps all, so that example i is sentence i. A damaged entry
-    of the cache is made anew.
+    """Tokenise a corpus, or read it from `cache`; a damaged folder of the cache is made anew.
 
-    Raises TransformerError when nothing is left, or the cache cannot be written.
+    Args:
+        corpus: N sentence pairs.
+        tokenizers: of both sides.
+        max_length: pairs with more tokens on either side (EOS included) are dropped and counted; None keeps all, so
+            that example i is sentence i.
+        cache: the folder of all caches.
+        flag: the setting of `max_length`, for messages.
+
+    Raises:
+        TransformerError: no pair is left, or the cache cannot be written.
     """
-    job = Plain(corpus.sources, corpus.targets, tokenizers, max_length)
+    job = PlainTokenisation(corpus.sources, corpus.targets, tokenizers, max_length)
     folder = Path(cache).expanduser() / "examples" / _key(corpus, tokenizers, str(max_length))
 
     def make(unfinished: Path) -> None:
-        shards.make(unfinished, job, tokenizers, f"tokenising {corpus.name}")
+        shards.tokenise(unfinished, job, tokenizers, f"tokenising {corpus.name}")
 
     examples = cached_folder(folder, _open, make, str(cache), resumes=True)
     reason = f"longer than {flag}={max_length}"
@@ -62,9 +69,9 @@ def build(
 
 
 @dataclass(frozen=True)
-class Sampled:
-    """Tokenising by chance: every example of `plain` again, its pieces sampled. A pair that does not fit into `limit`
-    (source, target) keeps its plain ones."""
+class SampledTokenisation:
+    """Tokenises every example of `plain` again, with sampled pieces. A pair that would exceed `limit` (source, target)
+    keeps its plain pieces."""
 
     sources: Sequence[str]
     targets: Sequence[str]
@@ -74,7 +81,7 @@ class Sampled:
     epoch: int
     limit: tuple[int, ...]
     plain: Path
-    alone = 1
+    max_serial_shards = 1
 
     def __len__(self) -> int:
         return len(self._plain())
@@ -88,7 +95,7 @@ class Sampled:
         return plain
 
     def __call__(self, start: int, stop: int, threads: int) -> tuple[Rows, Rows, list[bool]]:
-        """Tokens of the examples from `start` on, end marks added; all are kept."""
+        """Tokens of the examples start, ..., stop - 1, EOS tokens included; all are kept."""
         plain = self._plain()
         assert plain.sentences is not None
         sentences = plain.sentences[start:stop]
@@ -96,15 +103,15 @@ class Sampled:
         sides = []
         for number, (texts, tokenizer) in enumerate(zip((self.sources, self.targets), self.tokenizers, strict=True)):
             block = texts[first : int(sentences[-1]) + 1]
-            chosen = [block[place] for place in (sentences - first).tolist()]
+            chosen = [block[position] for position in (sentences - first).tolist()]
             sampled = sampler(tokenizer, self.rate).encode_all(
                 chosen, self.seed, self.epoch, range(start, stop), number
             )
-            sides.append(closed(sampled))
-        for place, (source, target) in enumerate(zip(*sides, strict=True)):
+            sides.append(append_eos(sampled))
+        for position, (source, target) in enumerate(zip(*sides, strict=True)):
             if len(source) > self.limit[0] or len(target) > self.limit[1]:
-                for side, ids in zip(sides, plain.example(start + place), strict=True):
-                    side[place] = ids.tolist()
+                for side, ids in zip(sides, plain.example(start + position), strict=True):
+                    side[position] = ids.tolist()
         return sides[0], sides[1], [True] * len(sides[0])
 
 
@@ -112,16 +119,18 @@ def sample(
     plain: Examples, corpus: Corpus, tokenizers: Tokenizers, rate: float, seed: int, epoch: int, limit: tuple[int, ...],
     folder: Path, stop: Event | None = None,
 ) -> Examples:  # fmt: skip
-    """The examples of an epoch whose pieces are sampled (`--tokenizer.sampling`), in a folder of this process: the
-    sentences and numbers of `plain`, tokenised anew. The pieces depend only on (seed, epoch, example).
+    """The examples of an epoch with sampled pieces (`--tokenizer.sampling`), in a folder of this process: the same
+    sentences as in `plain`, in the same order. The pieces depend only on (seed, epoch, example).
 
-    Raises TransformerError where it cannot be written, StoppedError soon after `stop` is set.
+    Raises:
+        TransformerError: the folder cannot be written.
+        StoppedError: soon after `stop` is set.
     """
     assert plain.folder is not None
-    job = Sampled(corpus.sources, corpus.targets, tokenizers, rate, seed, epoch, limit, plain.folder)
+    job = SampledTokenisation(corpus.sources, corpus.targets, tokenizers, rate, seed, epoch, limit, plain.folder)
     try:
         folder.mkdir()
-        shards.make(folder, job, tokenizers, f"sampling epoch {epoch + 1}", stop)
+        shards.tokenise(folder, job, tokenizers, f"sampling epoch {epoch + 1}", stop)
     except OSError as error:
         raise TransformerError(f"{folder} cannot be written ({error.strerror or error})") from error
     sampled = _open(folder)
@@ -131,17 +140,17 @@ def sample(
 
 
 def link(examples: Examples, corpus: Corpus, tokenizers: Tokenizers, max_length: int | None) -> Examples:
-    """What `build` made of a corpus, with the corpus's word alignments spelt out in tokens: each token of a source word
-    is linked to each token of the target words it is aligned to. End marks have no links.
+    """Add the corpus's word alignments to the examples that `build` made of it, as links between tokens.
 
-    Where an alignment names a word that the tokens do not have, the example gets no links and is counted.
+    Each token of a source word is linked to each token of the target words that the word is aligned to; EOS tokens have
+    no links. If an alignment names a word that does not exist, its example has no links and is counted.
     """
     assert corpus.alignments is not None
     alignments = iter(corpus.alignments)
     parts, counts, unusable = [], [0], 0
-    job = Plain(corpus.sources, corpus.targets, tokenizers, max_length)
-    for start in range(0, len(job), shards.SHARD):
-        *sides, fits = job(start, start + shards.SHARD, 0)
+    job = PlainTokenisation(corpus.sources, corpus.targets, tokenizers, max_length)
+    for start in range(0, len(job), shards.SHARD_SIZE):
+        *sides, fits = job(start, start + shards.SHARD_SIZE, 0)
         pairs: list[tuple[int, int]] = []
         for source, target, fit in zip(*sides, fits, strict=True):
             alignment = next(alignments)
@@ -166,18 +175,18 @@ def _tokens_of_words(ids: list[int], tokenizer: Tokenizer) -> dict[int, list[int
 
 
 def in_memory(sources: Sequence[str], targets: Sequence[str], tokenizers: Tokenizers) -> Examples:
-    """Examples of a few pairs that are not worth a file; none is dropped."""
+    """Examples of a few pairs, in memory; none is dropped."""
     texts = zip(SIDES, (sources, targets), tokenizers, strict=True)
     return Examples({name: ragged([[*ids, EOS] for ids in side.encode_all(text)]) for name, text, side in texts})
 
 
 def _key(corpus: Corpus, tokenizers: Tokenizers, limit: str) -> str:
-    told = [str(VERSION), fingerprint(tokenizers), limit, digest(corpus.sources), digest(corpus.targets)]
-    return hashlib.sha256(" ".join(told).encode()).hexdigest()[:32]
+    values = [str(VERSION), fingerprint(tokenizers), limit, digest(corpus.sources), digest(corpus.targets)]
+    return hashlib.sha256(" ".join(values).encode()).hexdigest()[:32]
 
 
 def _open(folder: Path) -> Examples | None:
-    """The examples in a folder; None where it is missing, unreadable, or a file has not its size."""
+    """The examples in a folder; None if it is missing or unreadable, or a file has the wrong size."""
     try:
         about = json.loads((folder / "examples.json").read_text())
         columns = {side: _map(folder / side, about[side], about["examples"]) for side in SIDES}

@@ -1,6 +1,6 @@
-"""Tokenising in shards: by several processes where there is much, and gone on with after an interruption.
+"""Tokenisation in shards: by several processes for a large corpus, and resumed after an interruption.
 
-Each shard of a corpus is a file that appears whole or not at all; when all are there, they are joined.
+Each shard is a file that appears complete or not at all; when all exist, they are concatenated.
 """
 
 import gc
@@ -31,98 +31,100 @@ Ints = NDArray[Any]
 Rows = list[list[int]]
 
 SIDES = ("source", "target")
-SHARD = 32_768
-"""Pairs tokenised at once; bounds the memory."""
+SHARD_SIZE = 32_768
+"""Pairs tokenised at a time; bounds the memory."""
 
 
 @dataclass(frozen=True)
-class Plain:
-    """Tokenising as it is: pairs with a side longer than `max_length` tokens are left out (None: none is)."""
+class PlainTokenisation:
+    """Tokenises without sampling; leaves out pairs with a side longer than `max_length` tokens (None: no pairs)."""
 
     sources: Sequence[str]
     targets: Sequence[str]
     tokenizers: Tokenizers
     max_length: int | None
-    alone = 6
-    """Up to so many shards one process, with threads, is as fast as several that have to be started."""
+    max_serial_shards = 6
+    """Up to this number of shards, one process with threads is as fast as several that must be started."""
 
     def __len__(self) -> int:
         return len(self.sources)
 
     def __call__(self, start: int, stop: int, threads: int) -> tuple[Rows, Rows, list[bool]]:
-        """Tokens of the pairs from `start` on, end marks added, and which of them are not too long."""
-        most = float("inf") if self.max_length is None else self.max_length
+        """Tokens of the pairs start, ..., stop - 1, EOS tokens included, and which of the pairs are not too long."""
+        limit = float("inf") if self.max_length is None else self.max_length
         texts = self.sources[start:stop], self.targets[start:stop]
-        sides = [closed(t.encode_all(part, threads)) for t, part in zip(self.tokenizers, texts, strict=True)]
-        return sides[0], sides[1], [max(len(s), len(t)) <= most for s, t in zip(*sides, strict=True)]
+        sides = [append_eos(t.encode_all(part, threads)) for t, part in zip(self.tokenizers, texts, strict=True)]
+        return sides[0], sides[1], [max(len(s), len(t)) <= limit for s, t in zip(*sides, strict=True)]
 
 
-def closed(rows: Rows) -> Rows:
-    """The same rows with an end mark each."""
+def append_eos(rows: Rows) -> Rows:
+    """Append an EOS token to each row, in place."""
     for ids in rows:
         ids.append(EOS)
     return rows
 
 
 Job = Callable[[int, int, int], tuple[Rows, Rows, list[bool]]]
-"""(first, last + 1, threads) -> tokens of both sides, and which pairs are kept; it has a length."""
+"""(start, stop, threads) -> tokens of both sides, and which pairs are kept. Jobs also have a length."""
 
 
 class StoppedError(Exception):
-    """It was asked to stop."""
+    """Tokenisation was asked to stop."""
 
 
-def make(folder: Path, job: Any, tokenizers: Tokenizers, what: str, stop: Event | None = None) -> None:
-    """Fill a folder with all of a job's tokens (see `examples`); shards that are there already are taken as they are.
+def tokenise(folder: Path, job: Any, tokenizers: Tokenizers, description: str, stop: Event | None = None) -> None:
+    """Write all tokens of a job to a folder, in the format that `pairs` describes; existing shards are reused.
 
-    Raises OSError where the folder cannot be written, TransformerError where a process is lost, StoppedError soon after
-    `stop` is set.
+    Raises:
+        OSError: the folder cannot be written.
+        TransformerError: a process was lost.
+        StoppedError: soon after `stop` is set.
     """
     size = len(job)
-    shards = [(start, min(start + SHARD, size)) for start in range(0, size, SHARD)]
-    missing = [shard for shard in shards if not _whole(_path(folder, shard))]
-    # Lists would travel to other processes whole.
-    several = len(missing) > job.alone and isinstance(job.sources, Text) and cores() > 1
-    with tqdm(total=size, desc=what, unit=" pairs", unit_scale=True, disable=None, leave=False) as bar:
+    shards = [(start, min(start + SHARD_SIZE, size)) for start in range(0, size, SHARD_SIZE)]
+    missing = [shard for shard in shards if not _is_complete(_path(folder, shard))]
+    # Lists would be sent to other processes as a whole.
+    parallel = len(missing) > job.max_serial_shards and isinstance(job.sources, Text) and available_cores() > 1
+    with tqdm(total=size, desc=description, unit=" pairs", unit_scale=True, disable=None, leave=False) as bar:
         bar.update(sum(last - first for first, last in set(shards) - set(missing)))
-        for first, last in _by_processes(folder, job, missing) if several else _by_threads(folder, job, missing):
+        for first, last in _in_processes(folder, job, missing) if parallel else _in_threads(folder, job, missing):
             bar.update(last - first)
             if stop is not None and stop.is_set():
                 raise StoppedError
     _join(folder, shards, tokenizers)
 
 
-def cores() -> int:
-    """That this process may use."""
+def available_cores() -> int:
+    """Number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _by_threads(folder: Path, job: Job, shards: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+def _in_threads(folder: Path, job: Job, shards: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     for shard in shards:
-        _write(folder, job, shard, cores())
+        _write_shard(folder, job, shard, available_cores())
         yield shard
 
 
-def _by_processes(folder: Path, job: Job, shards: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Fresh processes, not copies of this one: JAX has threads here."""
-    with ProcessPoolExecutor(cores(), get_context("spawn"), _set_up) as pool:
-        waiting = [pool.submit(_write, folder, job, shard, 1) for shard in shards]
+def _in_processes(folder: Path, job: Job, shards: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Processes are spawned, not forked, because of JAX's threads."""
+    with ProcessPoolExecutor(available_cores(), get_context("spawn"), _init_worker) as pool:
+        futures = [pool.submit(_write_shard, folder, job, shard, 1) for shard in shards]
         try:
-            for shard, one in zip(shards, waiting, strict=True):
-                one.result()
+            for shard, future in zip(shards, futures, strict=True):
+                future.result()
                 yield shard
         except BrokenProcessPool:
             raise TransformerError(
-                "a process that tokenised was lost: killed, perhaps for want of memory, or the cache was removed under "
-                "it; the same command goes on from there"
+                "a tokenising process was lost: killed, perhaps for lack of memory, or the cache was removed; the same "
+                "command resumes from there"
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _set_up() -> None:
-    """In a process that tokenises: Ctrl-C is for the one that started it; and there are millions of small lists, none
-    of them in a cycle, that are not worth looking through."""
+def _init_worker() -> None:
+    """Leave Ctrl-C to the parent, and switch off garbage collection: there are millions of small lists and no
+    cycles."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.disable()
 
@@ -131,8 +133,8 @@ def _path(folder: Path, shard: tuple[int, int]) -> Path:
     return folder / f"shard-{shard[0]:010d}.npz"
 
 
-def _whole(path: Path) -> bool:
-    """Whether a shard is there and can be read to its end."""
+def _is_complete(path: Path) -> bool:
+    """Whether a shard exists and can be read to its end."""
     try:
         with path.open("rb") as file, np.load(file) as arrays:
             return "fits" in arrays.files
@@ -140,11 +142,11 @@ def _whole(path: Path) -> bool:
         return False
 
 
-def _write(folder: Path, job: Job, shard: tuple[int, int], threads: int) -> None:
+def _write_shard(folder: Path, job: Job, shard: tuple[int, int], threads: int) -> None:
     *sides, fits = job(*shard, threads)
     arrays: dict[str, Any] = {"fits": np.array(fits, bool)}
-    for name, every in zip(SIDES, sides, strict=True):
-        rows = list(compress(every, fits))
+    for name, side in zip(SIDES, sides, strict=True):
+        rows = list(compress(side, fits))
         arrays[f"{name}_lengths"] = lengths = np.fromiter(map(len, rows), np.int32, len(rows))
         arrays[f"{name}_tokens"] = np.fromiter(chain.from_iterable(rows), np.int32, int(lengths.sum()))
     path = _path(folder, shard)
@@ -157,12 +159,12 @@ def _write(folder: Path, job: Job, shard: tuple[int, int], threads: int) -> None
 
 
 def dtype_of(tokenizer: Tokenizer) -> Any:
-    """Of tokens on disk."""
+    """The dtype of tokens on disk."""
     return np.uint16 if tokenizer.size <= 1 << 16 else np.int32
 
 
 def _join(folder: Path, shards: list[tuple[int, int]], tokenizers: Tokenizers) -> None:
-    """Put the shards end to end, and remove them."""
+    """Concatenate the shards, and remove them."""
     ends, kept, total = dict.fromkeys(SIDES, 0), 0, 0
     names = [f"{side}.{part}" for side in SIDES for part in ("tokens", "lengths", "offsets")]
     files = {name: (folder / name).open("wb") for name in (*names, "sentences")}

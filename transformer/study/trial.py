@@ -17,7 +17,7 @@ from transformer.alignment.select import all_links, name, rank
 from transformer.api import TrainedModel
 from transformer.data.corpora import corpus
 from transformer.data.corpora.corpus import Corpus
-from transformer.data.shards import cores
+from transformer.data.shards import available_cores
 from transformer.errors import UsageError
 from transformer.evaluation import report
 from transformer.storage.locks import file_lock
@@ -98,7 +98,7 @@ def _result(trial: Trial, folder: Path) -> dict[str, Any]:
         "updates": last,
         "minutes": minutes,
         "tokens_per_s": statistics.median(speeds) if speeds else None,
-        "device": f"{jax.devices()[0].device_kind}, {jax.device_count()} device(s), {cores()} cores",
+        "device": f"{jax.devices()[0].device_kind}, {jax.device_count()} device(s), {available_cores()} cores",
         "commit": rundir.provenance()["commit"],
         "validation": [record for record in records if record["kind"] == "validation"],
         **found,

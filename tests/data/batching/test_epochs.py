@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from transformer import config
-from transformer.data import pairs
+from transformer.data import pairs, shards
 from transformer.data.batching.epochs import START, DataPosition, ResampledEpochs, examples_at, stream
 from transformer.data.batching.pairs import assemble
 from transformer.data.batching.plan import Share
@@ -116,15 +116,15 @@ def test_what_a_killed_process_drew_is_removed_by_the_next(supply, tmp_path):
 
 
 def test_closing_does_not_wait_for_an_epoch_to_be_drawn(supply, monkeypatch):
-    monkeypatch.setattr(pairs.shards, "SHARD", 2)
-    one, write, written = supply(), pairs.shards._write, []
+    monkeypatch.setattr(shards, "SHARD_SIZE", 2)
+    one, write, written = supply(), shards._write_shard, []
 
     def slow(*given):
         written.append(given[2])
         time.sleep(0.3)
         write(*given)
 
-    monkeypatch.setattr(pairs.shards, "_write", slow)
+    monkeypatch.setattr(shards, "_write_shard", slow)
     one.prepare(1)
     time.sleep(0.1)
     one.close()
@@ -136,6 +136,6 @@ def test_an_error_while_drawing_reaches_the_reader(supply, monkeypatch):
         raise OSError(28, "No space left on device")
 
     one = supply()
-    monkeypatch.setattr(pairs.shards, "make", broken)
+    monkeypatch.setattr(shards, "tokenise", broken)
     with pytest.raises(Exception, match="No space left"):
         take(batches_of(one, DataPosition(7)), 1)
