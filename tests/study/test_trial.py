@@ -14,12 +14,12 @@ from transformer.config import Data
 from transformer.data.corpora import corpus
 from transformer.errors import UsageError
 from transformer.storage.locks import file_lock
+from transformer.storage.run import Run
 from transformer.study import trial, variants
 from transformer.study.results import Results, unpack
 from transformer.study.run import run_study, run_trial
 from transformer.study.statistics import bleu
 from transformer.training import run as training
-from transformer.training.run_directory import Run
 
 
 def test_one_trial_by_its_name(folder, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 from transformer import check
 from transformer.config import Config, Data, Filter
 from transformer.config import Tokenizer as TokenizerConfig
+from transformer.data import shards
 from transformer.data.corpora import load
 from transformer.data.tokenizers.files import load_tokenizers, save_tokenizers
 from transformer.errors import UsageError
@@ -24,7 +25,7 @@ def refuse(*_: object, **__: object) -> None:
 
 def test_text_tokenizers_and_examples_are_found_again(settings, monkeypatch):
     first = prepare.prepare(settings, None)
-    for module, name in ((load, "_make"), (prepare, "train_tokenizers"), (prepare.pairs.shards, "tokenise")):
+    for module, name in ((load, "_make"), (prepare, "train_tokenizers"), (shards, "tokenise")):
         monkeypatch.setattr(module, name, refuse)
     again = prepare.prepare(settings, None)
     assert again.identity == first.identity

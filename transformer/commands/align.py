@@ -10,8 +10,8 @@ from transformer.commands.options import Checkpoint, Command, RunFolder
 from transformer.config import Config
 from transformer.errors import UsageError
 from transformer.storage.files import write_json
+from transformer.storage.run import Run
 from transformer.training import run_directory as rundir
-from transformer.training.run_directory import Run
 
 if TYPE_CHECKING:
     from transformer.alignment.export import Aligner

@@ -11,7 +11,7 @@ import tyro
 from transformer.commands.options import Command, Model, RunFolder, Search
 from transformer.distributed.config import Cluster
 from transformer.errors import UsageError
-from transformer.training.run_directory import Run
+from transformer.storage.run import Run
 
 if TYPE_CHECKING:
     from transformer.api import TrainedModel
