@@ -1,4 +1,4 @@
-"""Every figure against a loop over the text files and over the batches themselves; the command as a person types it."""
+"""Every figure compared with loops over the text files and the batches; the command as a user types it."""
 
 import dataclasses
 import json
@@ -12,10 +12,10 @@ from matplotlib import image
 from tests.conftest import toy
 from tests.test_cli import run
 from transformer.data.batching.plan import Share
-from transformer.inspection import text
+from transformer.inspection import repetition
 from transformer.inspection.draw import draw
-from transformer.inspection.measure import describe_tokens, quantile, survey
-from transformer.inspection.present import show
+from transformer.inspection.measure import describe_tokens, measure, quantile
+from transformer.inspection.terminal import format_figures
 from transformer.tasks.translation.prepare import prepare
 
 SIDES = ("source", "target")
@@ -54,7 +54,7 @@ def found(request, messy, tmp_path_factory):
         batching=dataclasses.replace(settings.batching, shapes=3),
     )
     prepared = prepare(settings, None)
-    return settings, prepared, survey(prepared, settings)
+    return settings, prepared, measure(prepared, settings)
 
 
 def lines(folder, name):
@@ -166,23 +166,25 @@ def test_repeats(messy, found):
     assert figures["training"]["repeats"]["pairs"] >= 9
 
 
-def test_repeats_and_leaks_found_in_parts(monkeypatch):
-    monkeypatch.setattr(text, "PART", 64)
-    monkeypatch.setattr(text, "BLOCK", 37)
+def test_repeats_and_leaks_are_counted_in_parts(monkeypatch):
+    monkeypatch.setattr(repetition, "PART", 64)
+    monkeypatch.setattr(repetition, "BLOCK", 37)
     random = np.random.default_rng(3)
     names = np.array([f"s{n}" for n in range(300)])
     keys, others = (random.choice(names, 1000).tolist() for _ in range(2))
-    hashed = text.hash_all(keys), text.hash_all(others)
+    hashed = repetition.hash_sentences(keys), repetition.hash_sentences(others)
     groups = defaultdict(set)
     for key, other in zip(keys, others, strict=True):
         groups[key].add(other)
     several = sum(len(group) > 1 for group in groups.values())
-    assert text.repeats(*hashed) == (len(set(zip(keys, others, strict=True))), len(groups), several)
+    assert repetition.count_distinct(*hashed) == (len(set(zip(keys, others, strict=True))), len(groups), several)
     held = [("s1", "s2"), (keys[3], others[3]), (keys[999], "new"), ("new", others[500]), ("new", "new")]
     one, other = ([pair[side] for pair in held] for side in (0, 1))
-    kept = text.Kept((Counter(), Counter()), (text.hash_all(one), text.hash_all(other)))
-    walked = text.Walked((np.ones(1), np.ones(1)), hashed, (set(), set()))
-    assert text.leaks(kept, walked) == {
+    kept = repetition.HeldOutText(
+        (Counter(), Counter()), (repetition.hash_sentences(one), repetition.hash_sentences(other))
+    )
+    walked = repetition.TrainingText((np.ones(1), np.ones(1)), hashed, (set(), set()))
+    assert repetition.count_leaks(kept, walked) == {
         "pairs": sum(pair in set(zip(keys, others, strict=True)) for pair in held),
         "sources": sum(source in keys for source in one),
         "targets": sum(target in others for target in other),
@@ -224,7 +226,7 @@ def test_batches(found):
         batches[number], examples[number] = batches[number] + 1, examples[number] + len(ids)
         for side, name in enumerate(SIDES):
             real[number, name] += sum(len(prepared.examples.example(i)[side]) for i in ids.tolist())
-            padded[number, name] += bucket.rows * bucket[1 + side]
+            padded[number, name] += bucket.rows * bucket.lengths[side]
     assert len(batching["buckets"]) > 1
     for number, one in enumerate(batching["buckets"]):
         assert (one["batches"], one["examples"]) == (batches[number], examples[number])
@@ -244,7 +246,7 @@ def test_mixtures(messy, corpora, tmp_path):
     settings = toy(messy, tmp_path)
     data = dataclasses.replace(settings.data, also=(str(corpora / "validation"),), weights=(1.0, 1.0))
     prepared = prepare(dataclasses.replace(settings, data=data), None)
-    figures = survey(prepared, dataclasses.replace(settings, data=data)).figures
+    figures = measure(prepared, dataclasses.replace(settings, data=data)).figures
     one, other = figures["training"]["corpora"]
     pairs = sum(map(all, lines(messy, "train")))
     assert (one["name"], one["pairs"], one["examples"]) == (str(messy / "train"), pairs, pairs - 1)
@@ -259,16 +261,16 @@ def test_mixtures(messy, corpora, tmp_path):
         padded += prepared.plan.buckets[number].rows * sum(prepared.plan.buckets[number].lengths)
     assert sum(b["real"] for b in figures["batching"]["buckets"]) == pytest.approx(real / 20, rel=0.01)
     assert sum(b["padded"] for b in figures["batching"]["buckets"]) == padded / 20
-    assert "corpora that are mixed" in show(figures, "toy")
+    assert "corpora of the mixture" in format_figures(figures, "toy")
 
 
-def test_drawn_pieces_are_those_of_the_first_epoch(messy, tmp_path):
+def test_sampled_pieces_are_those_of_the_first_epoch(messy, tmp_path):
     settings = toy(messy, tmp_path)
     drawn = dataclasses.replace(settings.tokenizer, kind="bpe", vocabulary=90, sampling=0.5)
     settings = dataclasses.replace(settings, tokenizer=drawn)
     prepared = prepare(settings, None)
     try:
-        figures = survey(prepared, settings).figures
+        figures = measure(prepared, settings).figures
         first = prepared.epochs.epoch(0)[0]
         assert figures["training"]["lengths"]["source"]["tokens"]["sum"] == first.lengths["source"].sum()
         assert first.lengths["source"].sum() > prepared.examples.lengths["source"].sum()
@@ -276,7 +278,7 @@ def test_drawn_pieces_are_those_of_the_first_epoch(messy, tmp_path):
         assert figures["training"]["lengths"]["source"]["words"]["sum"] == words
     finally:
         prepared.close()
-    assert "of the first epoch's draw" in show(figures, "toy")
+    assert "sampled for the first epoch" in format_figures(figures, "toy")
 
 
 def test_the_picture_is_drawn(found, tmp_path):
@@ -311,7 +313,7 @@ def test_the_command(messy, tmp_path, capsys):
     assert again["vocabulary"]["both"]["entries"] == 56 < kept["vocabulary"]["both"]["entries"]
 
 
-def test_the_folder_is_runs_and_the_recipes_name(messy, tmp_path, monkeypatch):
+def test_the_default_folder_has_the_recipes_name(messy, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = arguments(messy, tmp_path)
     place = given.index("--output")
@@ -319,7 +321,7 @@ def test_the_folder_is_runs_and_the_recipes_name(messy, tmp_path, monkeypatch):
     assert (tmp_path / "runs" / "files-smoke-data" / "data.png").is_file()
 
 
-def test_a_folder_of_others_is_refused(messy, tmp_path, capsys):
+def test_a_folder_with_other_files_is_refused(messy, tmp_path, capsys):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").touch()
     assert run(*arguments(messy, tmp_path)) == 2
@@ -329,7 +331,7 @@ def test_a_folder_of_others_is_refused(messy, tmp_path, capsys):
     (tmp_path / "out").rmdir()
     (tmp_path / "out").touch()
     assert run(*arguments(messy, tmp_path)) == 2
-    assert "is no folder" in capsys.readouterr().err
+    assert "is not a folder" in capsys.readouterr().err
 
 
 BAD = {
@@ -366,8 +368,8 @@ def test_help_lists_the_commands_and_every_setting(capsys):
         assert flag in out
 
 
-def test_shares_never_show_as_nothing_or_all():
-    from transformer.inspection.present import _percent
+def test_percentages_are_never_rounded_to_0_or_100():
+    from transformer.inspection.terminal import _percent
 
     shown = {0: "0%", 1e-6: "<0.01%", 0.0003: "0.03%", 0.0125: "1.2%", 0.9999: "99.9%", 1: "100%"}
     assert {share: _percent(share) for share in shown} == shown

@@ -1,7 +1,7 @@
-"""The figures of a recipe's data: from what `prepare` returns to a dict, and to the counts that the picture shows.
+"""The figures of a recipe's parallel text, as plain values, and the counts that the picture shows.
 
-Lengths are counted by length and tokens by entry, block by block of what is on disk; every figure follows from these
-counts, exactly.
+Sentences are counted by length and tokens by vocabulary entry, in blocks of the data on disk; every figure follows
+exactly from these counts.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from transformer.data.corpora.corpus import Corpus
 from transformer.data.corpora.sources import find_sources
 from transformer.data.examples import Examples
 from transformer.data.tokenizers.tokenizer import Tokenizers
-from transformer.inspection import text
+from transformer.inspection import repetition
 from transformer.special_tokens import EOS, UNK
 from transformer.tasks.translation.prepared import PreparedTranslation as Prepared
 
@@ -29,34 +29,33 @@ Figures = dict[str, Any]
 SIDES = ("source", "target")
 PERCENTS = (95, 99)
 MOST = 1_000
-"""The share of tokens is asked of so many entries."""
+"""The share of tokens is reported for this number of the most frequent entries."""
 RARE = (5, 100)
-"""Entries met fewer times are counted."""
+"""Entries that occur fewer times than these are counted."""
 
 
-class Survey(NamedTuple):
-    """What was found."""
+class Inspection(NamedTuple):
+    """Figures and counts of parallel text."""
 
     figures: Figures
     """Plain values by name, for JSON."""
     lengths: Ints
-    """[longest source + 1, longest target + 1] training pairs of these lengths in tokens, end marks included."""
+    """[longest source + 1, longest target + 1] number of training pairs by their lengths in tokens, EOS included."""
     tokens: dict[str, Ints]
-    """How often each entry of a vocabulary occurs in training, [V] under `source`, `target`, and, where they share one
-    vocabulary, `both`."""
+    """[V] counts of each vocabulary entry in training: `source`, `target` and, for a joint vocabulary, `both`."""
 
 
-def survey(prepared: Prepared, settings: Config) -> Survey:
-    """Look at the data of a run. With `--tokenizer.sampling` lengths, tokens and batches are those of the first epoch.
+def measure(prepared: Prepared, settings: Config) -> Inspection:
+    """Measure the data of a run. With `--tokenizer.sampling`, lengths, tokens and batches are those of the first epoch.
 
-    Reads all of the training text and tokens once; see `text` for the memory that takes.
+    All training text and tokens are read once; for the memory that takes see `repetition`.
     """
     train, plan = prepared.epochs.epoch(0)
     corpora, tokenizers, plain = prepared.corpora, prepared.tokenizers, prepared.examples
-    held = [part for part in (corpora.validation, corpora.test, corpora.unseen) if part is not None]
-    kept = [text.keep(part, tokenizers) for part in held]
+    held_out = [part for part in (corpora.validation, corpora.test, corpora.unseen) if part is not None]
+    held_out_texts = [repetition.read_held_out(part, tokenizers) for part in held_out]
     assert plain.sentences is not None
-    walked = text.walk(corpora.train, plain.sentences, tokenizers, kept)
+    text = repetition.read_training(corpora.train, plain.sentences, tokenizers, held_out_texts)
     lengths, tokens = count_lengths(train), count_tokens(train, tokenizers)
     figures = {
         "languages": list(settings.data.languages),
@@ -65,54 +64,60 @@ def survey(prepared: Prepared, settings: Config) -> Survey:
             "pairs": len(train),
             "left_out": corpora.skipped | plain.dropped,
             "limit": settings.data.limit if corpora.cut else 0,
-            "lengths": describe_lengths(lengths, walked.words, tokens),
+            "lengths": describe_lengths(lengths, text.words, tokens),
             "unknown": [_share(tokens[side][UNK], tokens[side].sum() - tokens[side][EOS]) for side in SIDES],
-            "repeats": _repeats(walked),
+            "repeats": _repeats(text),
             "corpora": mixture(prepared, plan, settings),
         },
         "vocabulary": {name: describe_tokens(counts) for name, counts in tokens.items()},
         "held_out": {
-            part.name: look_at(part, tokenizers, prepared.model.max_length)
-            | {"unmet": text.unmet(one, walked), "in_training": text.leaks(one, walked)}
-            for part, one in zip(held, kept, strict=True)
+            part.name: describe_held_out(part, tokenizers, prepared.model.max_length)
+            | {
+                "unmet": repetition.unseen_word_shares(held_out_text, text),
+                "in_training": repetition.count_leaks(held_out_text, text),
+            }
+            for part, held_out_text in zip(held_out, held_out_texts, strict=True)
         },
         "batching": batching(plan, train, settings),
     }
-    return Survey(figures, lengths, tokens)
+    return Inspection(figures, lengths, tokens)
 
 
 def count_lengths(train: Examples) -> Ints:
-    """See `Survey.lengths`."""
+    """See `Inspection.lengths`."""
     source, target = (train.lengths[side] for side in SIDES)
     shape = int(source.max()) + 1, int(target.max()) + 1
     counts = np.zeros(shape[0] * shape[1], np.int64)
-    for one, other in blocks(source, target):
-        counts += np.bincount(one * shape[1] + other, minlength=len(counts))
+    for sources, targets in blocks(source, target):
+        counts += np.bincount(sources * shape[1] + targets, minlength=len(counts))
     return counts.reshape(shape)
 
 
 def count_tokens(train: Examples, tokenizers: Tokenizers) -> dict[str, Ints]:
-    """See `Survey.tokens`."""
-    found = {}
+    """See `Inspection.tokens`."""
+    counts = {}
     for name, tokenizer in zip(SIDES, tokenizers, strict=True):
         tokens = train[name].values
-        found[name] = np.zeros(tokenizer.size, np.int64)
+        counts[name] = np.zeros(tokenizer.size, np.int64)
         for start in range(0, len(tokens), BLOCK):
-            found[name] += np.bincount(tokens[start : start + BLOCK], minlength=tokenizer.size)
+            counts[name] += np.bincount(tokens[start : start + BLOCK], minlength=tokenizer.size)
     if tokenizers.source is tokenizers.target:
-        found["both"] = found["source"] + found["target"]
-    return found
+        counts["both"] = counts["source"] + counts["target"]
+    return counts
 
 
 def describe_lengths(lengths: Ints, words: tuple[Ints, Ints], tokens: dict[str, Ints]) -> Figures:
-    """Lengths of sentences on either side, and how the sides compare.
+    """Lengths of sentences on either side, and the ratio of the sides.
 
-    lengths: as `Survey.lengths`. words: sentences of each length in words, of each side. tokens: as `Survey.tokens`.
+    Args:
+        lengths: as `Inspection.lengths`.
+        words: number of sentences of each length in words, for each side.
+        tokens: as `Inspection.tokens`.
     """
-    found: Figures = {}
+    figures: Figures = {}
     for number, (name, by_words) in enumerate(zip(SIDES, words, strict=True)):
         count = int(by_words @ np.arange(len(by_words)))
-        found[name] = {
+        figures[name] = {
             "words": summarise(by_words),
             "tokens": summarise(lengths.sum(axis=1 - number)),
             "tokens_per_word": _share(tokens[name].sum() - tokens[name][EOS], count),
@@ -121,15 +126,15 @@ def describe_lengths(lengths: Ints, words: tuple[Ints, Ints], tokens: dict[str, 
     ratios = target / source
     order = np.argsort(ratios)
     counts = lengths[source, target][order]
-    found["ratio"] = {
-        "all": _share(found["target"]["tokens"]["sum"], found["source"]["tokens"]["sum"]),
+    figures["ratio"] = {
+        "all": _share(figures["target"]["tokens"]["sum"], figures["source"]["tokens"]["sum"]),
         **{f"percent_{percent}": float(quantile(ratios[order], counts, percent)) for percent in (1, 5, 50, 95, 99)},
     }
-    return found
+    return figures
 
 
 def summarise(counts: Ints) -> Figures:
-    """Of sentences, from how many have each length ([longest + 1], not all 0)."""
+    """Statistics of sentence lengths, from the number of sentences of each length ([longest + 1], not all 0)."""
     values = np.arange(len(counts))
     total = int(counts @ values)
     return {
@@ -143,14 +148,14 @@ def summarise(counts: Ints) -> Figures:
 
 
 def quantile(values: Ints, counts: Ints, percent: int) -> Any:
-    """The least of the values, [N] ascending and each there so many times, that `percent` of all do not exceed."""
-    reached = np.cumsum(counts)
-    return values[int(np.searchsorted(reached, -(-int(reached[-1]) * percent // 100)))]
+    """The smallest of the ascending values [N], with counts [N], that at least `percent` of all do not exceed."""
+    cumulative = np.cumsum(counts)
+    return values[int(np.searchsorted(cumulative, -(-int(cumulative[-1]) * percent // 100)))]
 
 
 def describe_tokens(counts: Ints) -> Figures:
-    """How a vocabulary is used, from how often each entry occurs [V]. Marks are no entries; the unknown mark is a
-    token, the end mark is none. What is met fewer times includes what is never met."""
+    """The use of a vocabulary, from the count of each entry [V]. Special tokens are not counted as entries; UNK counts
+    as a token, EOS does not. Entries that never occur count among those that occur fewer times."""
     entries, tokens = np.sort(counts[EOS + 1 :])[::-1], int(counts.sum() - counts[EOS])
     return {
         "entries": len(entries),
@@ -161,28 +166,28 @@ def describe_tokens(counts: Ints) -> Figures:
     }
 
 
-def look_at(part: Corpus, tokenizers: Tokenizers, longest: int) -> Figures:
-    """A held-out set by itself: all its pairs, also those that are longer than `longest` tokens, which are counted."""
-    made = pairs.in_memory(part.sources, part.targets, tokenizers)
-    counts = count_tokens(made, tokenizers)
+def describe_held_out(part: Corpus, tokenizers: Tokenizers, max_length: int) -> Figures:
+    """All pairs of a held-out set; those longer than `max_length` tokens are included and also counted."""
+    examples = pairs.in_memory(part.sources, part.targets, tokenizers)
+    counts = count_tokens(examples, tokenizers)
     return {
-        "pairs": len(made),
+        "pairs": len(examples),
         "lengths": {
             name: {key: value for key, value in summarise(np.bincount(lengths)).items() if key != "counts"}
-            for name, lengths in made.lengths.items()
+            for name, lengths in examples.lengths.items()
         },
-        "too_long": int((np.maximum(*made.lengths.values()) > longest).sum()),
+        "too_long": int((np.maximum(*examples.lengths.values()) > max_length).sum()),
         "unknown": [_share(counts[name][UNK], counts[name].sum() - counts[name][EOS]) for name in SIDES],
     }
 
 
-def _repeats(walked: text.Walked) -> Figures:
-    source, target = walked.hashes
-    pairs, sources_, several_targets = text.repeats(source, target)
-    _, targets, several_sources = text.repeats(target, source)
+def _repeats(text: repetition.TrainingText) -> Figures:
+    source, target = text.hashes
+    pairs, sources, several_targets = repetition.count_distinct(source, target)
+    _, targets, several_sources = repetition.count_distinct(target, source)
     return {
         "pairs": len(source) - pairs,
-        "different_sources": sources_,
+        "different_sources": sources,
         "different_targets": targets,
         "sources_with_several_targets": several_targets,
         "targets_with_several_sources": several_sources,
@@ -190,8 +195,8 @@ def _repeats(walked: text.Walked) -> Figures:
 
 
 def mixture(prepared: Prepared, plan: Plan, settings: Config) -> list[Figures]:
-    """The corpora that are mixed: pairs after cleaning, those short enough to be trained on, how often an epoch goes
-    through them, and their share of it."""
+    """The corpora of the mixture: pairs after cleaning, pairs that are short enough for training, passes per epoch, and
+    share of an epoch."""
     sizes = _sizes(plan, len(prepared.examples))
     taken = [size * share.passes for size, share in zip(sizes, plan.shares, strict=True)]
     names = [source.name for source in find_sources(settings.data).train]
@@ -207,15 +212,15 @@ def _sizes(plan: Plan, count: int) -> list[int]:
 
 
 def batching(plan: Plan, train: Examples, settings: Config) -> Figures:
-    """Batches of an epoch, and what of them is padding. Of a mixture real tokens are the mean over all epochs."""
+    """Batches of an epoch, and their padding. For a mixture, real tokens are the mean over all epochs."""
     lengths, report = list(train.lengths.values()), plan.report()
-    found = []
+    buckets = []
     for bucket, members, count in zip(plan.buckets, plan.members, plan.taken, strict=True):
         batches = -(-count // bucket.rows)
         real = [_real(plan, members, side) for side in lengths]
         S, T = bucket.lengths
         padded = [batches * bucket.rows * S, batches * bucket.rows * T]
-        found.append(
+        buckets.append(
             {
                 "rows": bucket.rows,
                 "source_length": S,
@@ -235,12 +240,12 @@ def batching(plan: Plan, train: Examples, settings: Config) -> Figures:
         "steps": settings.training.steps,
         "minutes": settings.training.minutes,
         "epochs": settings.training.steps / plan.batches_per_epoch,
-        "buckets": found,
+        "buckets": buckets,
     }
 
 
 def _real(plan: Plan, members: Ints, lengths: Ints) -> float:
-    """Real tokens of a side that an epoch takes from a bucket with these members."""
+    """Real tokens of a side in an epoch's batches from a bucket with these members."""
     total = 0.0
     edges = np.searchsorted(members, [share.start for share in plan.shares[1:]])
     for part, share in zip(np.split(members, edges), plan.shares, strict=True):

@@ -1,4 +1,4 @@
-"""What the command does: from settings to text, data.json and data.png."""
+"""The work of `data inspect`: from settings to text, data.json and data.png."""
 
 from pathlib import Path
 
@@ -6,41 +6,42 @@ from transformer import check
 from transformer.config import Config
 from transformer.errors import UsageError
 from transformer.inspection.draw import draw
-from transformer.inspection.measure import survey
-from transformer.inspection.present import show
+from transformer.inspection.measure import measure
+from transformer.inspection.terminal import format_figures
 from transformer.storage.files import write_json
 from transformer.tasks.translation.prepare import prepare
 
 FILES = ("data.json", "data.png")
-"""All that the folder may hold, and what they are while they are written (`.new`)."""
+"""All that the output folder may contain, besides the same names with `.new` while they are written."""
 
 
 def inspect(settings: Config, recipe: str, folder: Path) -> None:
-    """Look at a recipe's data; print what was found and write it to a folder, in place of what was found before.
+    """Inspect a recipe's data; print the figures and write them to a folder, where they replace earlier ones.
 
-    Raises UsageError for settings that `train` would refuse, and for a folder that holds anything else.
+    Raises:
+        UsageError: settings that `train` would refuse, or a folder that contains other files.
     """
     check.everything(settings)
-    _refuse(folder)
+    _check_output(folder)
     prepared = prepare(settings, None)
     try:
-        found = survey(prepared, settings)
+        inspection = measure(prepared, settings)
     finally:
         prepared.close()
-    print(show(found.figures, recipe))
+    print(format_figures(inspection.figures, recipe))
     folder.mkdir(parents=True, exist_ok=True)
     numbers, picture = (folder / name for name in FILES)
-    write_json(numbers, {"recipe": recipe, **found.figures})
-    beside = folder / f"{picture.name}.new"
-    draw(found, recipe, beside)
-    beside.replace(picture)
+    write_json(numbers, {"recipe": recipe, **inspection.figures})
+    new = folder / f"{picture.name}.new"
+    draw(inspection, recipe, new)
+    new.replace(picture)
     print(f"\nfigures: {numbers}   picture: {picture}")
 
 
-def _refuse(folder: Path) -> None:
+def _check_output(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--output={folder} is no folder")
+        raise UsageError(f"--output={folder} is not a folder")
     own = {*FILES, *(f"{name}.new" for name in FILES)}
     others = sorted(path.name for path in folder.glob("*") if path.name not in own)
     if others:
-        raise UsageError(f"--output={folder} holds other things ({others[0]}): name another folder")
+        raise UsageError(f"--output={folder} contains other files ({others[0]}): name another folder")

@@ -1,12 +1,12 @@
-"""The figures of `measure` as text."""
+"""The figures of `measure` as text for the terminal."""
 
 from collections.abc import Sequence
 
 from transformer.inspection.measure import MOST, PERCENTS, RARE, SIDES, Figures
 
 
-def show(figures: Figures, recipe: str) -> str:
-    """A recipe's data, for the terminal."""
+def format_figures(figures: Figures, recipe: str) -> str:
+    """The figures of a recipe's data, as text."""
     parts = [
         _training(figures, recipe),
         _lengths(figures),
@@ -22,7 +22,7 @@ def _training(figures: Figures, recipe: str) -> str:
     pairs, repeats = train["pairs"], train["repeats"]
     lines = [f"{recipe}, {' to '.join(figures['languages'])}: {pairs:,} training pairs"]
     if train["limit"]:
-        lines.append(f"  read to --data.limit={train['limit']}; what follows was not counted")
+        lines.append(f"  read to --data.limit={train['limit']}; later pairs are not counted")
     lines += [f"  left out: {count:,} ({reason})" for reason, count in train["left_out"].items()]
     if not train["left_out"]:
         lines.append("  left out: none")
@@ -35,29 +35,29 @@ def _training(figures: Figures, recipe: str) -> str:
             [one["name"], f"{one['examples']:,}", f"{one['passes']:.3g}", f"{one['share']:.1%}"]
             for one in train["corpora"]
         ]
-        lines.append(_table(["  corpora that are mixed", "pairs", "passes an epoch", "share of it"], rows))
+        lines.append(_table(["  corpora of the mixture", "pairs", "passes per epoch", "share"], rows))
     return "\n".join(lines)
 
 
 def _lengths(figures: Figures) -> str:
-    found = figures["training"]["lengths"]
+    lengths = figures["training"]["lengths"]
     rows = []
     for side, language in zip(SIDES, figures["languages"], strict=True):
         for unit in ("words", "tokens"):
-            one = found[side][unit]
-            middle = [f"{one[f'percent_{percent}']:,}" for percent in PERCENTS]
+            statistics = lengths[side][unit]
+            middle = [f"{statistics[f'percent_{percent}']:,}" for percent in PERCENTS]
             rows.append([
-                f"{side} ({language}), {unit}", f"{one['mean']:.1f}", f"{one['median']:,}", *middle,
-                f"{one['longest']:,}",
+                f"{side} ({language}), {unit}", f"{statistics['mean']:.1f}", f"{statistics['median']:,}", *middle,
+                f"{statistics['longest']:,}",
             ])  # fmt: skip
-    drawn = ", of the first epoch's draw" if figures["sampling"] else ""
-    head = [f"lengths (tokens with the end mark{drawn})", "mean", "median", *(f"{p}%" for p in PERCENTS), "longest"]
-    each = ", ".join(f"{side} {found[side]['tokens_per_word']:.2f}" for side in SIDES)
-    ratio = found["ratio"]
+    sampled = ", sampled for the first epoch" if figures["sampling"] else ""
+    head = [f"lengths (tokens including EOS{sampled})", "mean", "median", *(f"{p}%" for p in PERCENTS), "longest"]
+    each = ", ".join(f"{side} {lengths[side]['tokens_per_word']:.2f}" for side in SIDES)
+    ratio = lengths["ratio"]
     return "\n".join([
         _table(head, rows),
-        f"  tokens a word: {each}",
-        f"  target tokens for each of the source: {ratio['all']:.2f}; in single pairs median "
+        f"  tokens per word: {each}",
+        f"  target tokens per source token: {ratio['all']:.2f}; by pair: median "
         f"{ratio['percent_50']:.2f}, 90% from {ratio['percent_5']:.2f} to {ratio['percent_95']:.2f}, 98% from "
         f"{ratio['percent_1']:.2f} to {ratio['percent_99']:.2f}",
     ])  # fmt: skip
@@ -70,8 +70,8 @@ def _vocabulary(figures: Figures) -> str:
         used = f"{one['used']:,} ({_percent(one['used'] / max(one['entries'], 1))})"
         top = _percent(one[f"share_of_{MOST}"])
         rows.append([name, f"{one['tokens']:,}", f"{one['entries']:,}", used, top, *rare])
-    met = [f"met < {times}" for times in RARE]
-    return _table(["vocabulary in training", "tokens", "entries", "used", f"top {MOST:,} make", *met], rows)
+    rare_heads = [f"< {times} times" for times in RARE]
+    return _table(["vocabulary in training", "tokens", "entries", "used", f"share of top {MOST:,}", *rare_heads], rows)
 
 
 def _held_out(figures: Figures) -> str:
@@ -81,41 +81,41 @@ def _held_out(figures: Figures) -> str:
         rows.append([f"unknown tokens, {side}", *(_percent(part["unknown"][number]) for part in parts.values())])
     for number, side in enumerate(SIDES):
         shares = [_percent(part["unmet"][number]) for part in figures["held_out"].values()]
-        rows.append([f"words never met in training, {side}", "", *shares])
+        rows.append([f"words not in training, {side}", "", *shares])
     for what in ("pairs", "sources", "targets"):
-        found = [_of(part["in_training"][what], part["pairs"]) for part in figures["held_out"].values()]
-        rows.append([f"{what} also in training", "", *found])
+        leaks = [_of(part["in_training"][what], part["pairs"]) for part in figures["held_out"].values()]
+        rows.append([f"{what} also in training", "", *leaks])
     rows.append(["longer than --model.max-length", "", *(f"{p['too_long']:,}" for p in figures["held_out"].values())])
     return _table(["held out", *parts], rows)
 
 
 def _batches(figures: Figures) -> str:
-    found = figures["batching"]
+    batching = figures["batching"]
     rows = [
         [
-            f"{one['rows']:,} x {one['source_length']}, {one['target_length']}",
-            f"{one['batches']:,}",
-            f"{one['examples']:,}",
-            *(_percent(one[name]) for name in ("source_efficiency", "target_efficiency", "efficiency")),
+            f"{bucket['rows']:,} x {bucket['source_length']}, {bucket['target_length']}",
+            f"{bucket['batches']:,}",
+            f"{bucket['examples']:,}",
+            *(_percent(bucket[name]) for name in ("source_efficiency", "target_efficiency", "efficiency")),
         ]
-        for one in found["buckets"]
+        for bucket in batching["buckets"]
     ]
-    totals = [_percent(found[name]) for name in ("source_efficiency", "target_efficiency", "efficiency")]
-    rows.append(["all", f"{found['batches']:,}", f"{found['examples']:,}", *totals])
-    each = found["tokens_per_batch"]
-    limit = f", or {found['minutes']:g} minutes" if found["minutes"] else ""
-    head = ["batches an epoch (rows x source, target)", "batches", "pairs", "real: source", "target", "both"]
+    totals = [_percent(batching[name]) for name in ("source_efficiency", "target_efficiency", "efficiency")]
+    rows.append(["all", f"{batching['batches']:,}", f"{batching['examples']:,}", *totals])
+    each = batching["tokens_per_batch"]
+    limit = f", or {batching['minutes']:g} minutes" if batching["minutes"] else ""
+    head = ["batches per epoch (rows x source, target)", "batches", "pairs", "real: source", "target", "both"]
     return "\n".join([
         _table(head, rows),
-        f"  empty rows: {found['empty_rows']:,}; a batch has {each[0]:,.0f} source and {each[1]:,.0f} target tokens "
-        "in the mean",
-        f"  --training.steps={found['steps']}{limit}: {_number(found['epochs'])} epochs of {found['batches']:,} "
-        "updates",
+        f"  empty rows: {batching['empty_rows']:,}; mean tokens per batch: {each[0]:,.0f} source, "
+        f"{each[1]:,.0f} target",
+        f"  --training.steps={batching['steps']}{limit}: {_number(batching['epochs'])} epochs of "
+        f"{batching['batches']:,} updates",
     ])  # fmt: skip
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The first column to the left and indented below its title, the others to the right."""
+    """Aligned columns: the first to the left, indented below its title, the others to the right."""
     lines = [list(head), *(["  " + row[0], *row[1:]] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
@@ -129,7 +129,7 @@ def _of(count: int, whole: int) -> str:
 
 
 def _percent(share: float) -> str:
-    """What is not 0 never shows as 0, nor what is not all as all."""
+    """A percentage that is shown as 0% or 100% only if it is exactly that."""
     if share in (0, 1):
         return f"{share:.0%}"
     if share < 0.0005:
