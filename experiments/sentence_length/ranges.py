@@ -11,7 +11,8 @@ from transformer.data.corpora.load import load_corpora
 from transformer.study import variants
 from transformer.study.comparisons import Comparison
 from transformer.study.results import Results, corpus_digest, unpack
-from transformer.study.statistics import Difference, bleu, compare, holm
+from transformer.evaluation.metrics import bleu_of_counts
+from transformer.evaluation.significance import Difference, compare, holm
 from transformer.study.tables import Table, difference, significance
 from transformer.study.variants import Pair
 
@@ -49,7 +50,7 @@ def table(before: str) -> Table:
             heads.append(
                 [f"{least} to {most}" if most < words.max() else f"{least} or more", f"{inside.sum()}", str(pair)]
             )
-            found.append(compare(one, other, bleu))
+            found.append(compare(one, other, bleu_of_counts))
     compared = [Comparison(it, p) for it, p in zip(found, holm([it.p for it in found]), strict=True)]
     rows = [[*head, difference(it, "BLEU"), significance(it)] for head, it in zip(heads, compared, strict=True)]
     note = f"Resampled as in the tables; p after Holm's correction for all {len(rows)}, ≤: no resample was as far."

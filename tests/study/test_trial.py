@@ -13,12 +13,12 @@ from transformer.commands.align import Align
 from transformer.config import Data
 from transformer.data.corpora import corpus
 from transformer.errors import UsageError
+from transformer.evaluation.metrics import bleu_of_counts
 from transformer.storage.locks import file_lock
 from transformer.storage.run import Run
 from transformer.study import trial, variants
 from transformer.study.results import Results, unpack
 from transformer.study.run import run_study, run_trial
-from transformer.study.statistics import bleu
 from transformer.training import run as training
 
 
@@ -41,7 +41,7 @@ def test_one_trial_by_its_name(folder, tmp_path, monkeypatch):
     assert "tok:none" in found["test"]["scores"]["BLEU"]["signature"]
     assert len(found["validation"]) == 2
     assert "alignment" not in found["test"]  # there are no gold links
-    assert bleu(unpack(found["test"]["counts"], 10).sum(0)) == pytest.approx(found["test"]["scores"]["BLEU"]["value"])
+    assert bleu_of_counts(unpack(found["test"]["counts"], 10).sum(0)) == pytest.approx(found["test"]["scores"]["BLEU"]["value"])
     with file_lock(trial.lock(runs, one)), pytest.raises(UsageError, match=r"another process is running .*dot-2"):
         trial.run(one, runs)
     # Other settings are refused, those too that `train --resume` goes on with; and nothing is overwritten.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int
 from sacrebleu.metrics.base import Metric
 from sacrebleu.metrics.base import Score as Found
 from sacrebleu.metrics.bleu import BLEU
@@ -28,6 +29,32 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str], tokenize: str = "
     """Corpus BLEU (Papineni 2002) in 0..100; 0 for an empty corpus."""
     metric = BLEU(tokenize=tokenize, lowercase=lowercase, force=True)
     return float(metric.corpus_score(hypotheses, [references]).score) if hypotheses else 0.0
+
+
+def bleu_counts(
+    hypotheses: Sequence[str], references: Sequence[str], tokenize: str = "13a", lowercase: bool = False
+) -> Int[np.ndarray, "N 10"]:
+    """The statistics of each sentence from which sacreBLEU computes BLEU of their sum."""
+    metric = BLEU(tokenize=tokenize, lowercase=lowercase, force=True)
+    return np.array(metric._extract_corpus_statistics(hypotheses, [references]), np.int64).reshape(-1, 10)
+
+
+def bleu_of_counts(counts: Float[np.ndarray, "... 10"] | Int[np.ndarray, "... 10"]) -> np.ndarray:
+    """BLEU in 0..100 of summed `bleu_counts`, as sacreBLEU computes it (Papineni 2002; smoothing `exp`: the i-th order
+    without a match counts as 1 / 2^i matches).
+
+    Args:
+        counts: length of the hypothesis, of the reference, matching n-grams (1 to 4), and n-grams of the hypothesis.
+    """
+    values = np.asarray(counts, np.float64)
+    length, reference, right, total = values[..., 0], values[..., 1], values[..., 2:6], values[..., 6:10]
+    halvings = np.cumsum(right == 0, -1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        precisions = np.where(right == 0, 0.5**halvings, right) / total
+        brevity = np.where(length < reference, np.exp(1 - reference / length), 1.0)
+        score = 100 * brevity * np.exp(np.log(precisions).mean(-1))
+    # BLEU is zero without any match, and if no hypothesis is long enough for every order.
+    return np.where((right.sum(-1) > 0) & (total > 0).all(-1), score, 0.0)
 
 
 def scores(

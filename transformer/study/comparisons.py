@@ -10,8 +10,9 @@ import numpy as np
 
 from transformer.alignment.measure import error_rate
 from transformer.errors import TransformerError
+from transformer.evaluation.metrics import bleu_of_counts
+from transformer.evaluation.significance import LEVEL, Difference, compare, holm, over_seeds
 from transformer.study.results import min_words, tokenizer, unpack
-from transformer.study.statistics import LEVEL, Difference, bleu, compare, holm, over_seeds
 from transformer.study.variants import Metric, Pair
 
 Trials = Sequence[dict[str, Any]]
@@ -126,7 +127,7 @@ def _difference(trials: Trials, baseline: Trials, metric: str) -> Difference | N
         names = " and ".join(each[0]["variant"] for each in (trials, baseline))
         raise TransformerError(f"the results of {names} share a test set, but have counts of other sentences")
     if all(len(some) == len(each) for some, each in zip(known, counts, strict=True)):
-        return compare(np.stack(known[0]), np.stack(known[1]), bleu if metric == "BLEU" else error_rate)
+        return compare(np.stack(known[0]), np.stack(known[1]), bleu_of_counts if metric == "BLEU" else error_rate)
     return over_seeds(scores(trials, metric), scores(baseline, metric))
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from transformer.evaluation.significance import LEVEL, RESAMPLES
 from transformer.study.comparisons import (
     ByVariant,
     Comparison,
@@ -17,7 +18,6 @@ from transformer.study.comparisons import (
     score,
     with_baseline,
 )
-from transformer.study.statistics import LEVEL, RESAMPLES
 from transformer.study.variants import Metric, Pair
 
 UNTESTED = "one seed and nothing kept of its sentences, no gold links, or another test set"

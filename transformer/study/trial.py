@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
-from sacrebleu.metrics.bleu import BLEU
 
 from transformer import api, config
 from transformer.alignment.links import Rule
@@ -20,6 +18,7 @@ from transformer.data.corpora.corpus import Corpus
 from transformer.data.shards import available_cores
 from transformer.errors import UsageError
 from transformer.evaluation import report
+from transformer.evaluation.metrics import bleu_counts
 from transformer.storage.locks import file_lock
 from transformer.storage.run import Run
 from transformer.study import results
@@ -84,7 +83,7 @@ def _result(trial: Trial, folder: Path) -> dict[str, Any]:
         print(report.show(evaluated))
         hypotheses = evaluated.pop("hypotheses")
         evaluated["corpus"] = results.corpus_digest(part, trial.tokenize)
-        evaluated["counts"] = results.pack(sentence_counts(hypotheses, list(part.targets), trial.tokenize))
+        evaluated["counts"] = results.pack(bleu_counts(hypotheses, list(part.targets), trial.tokenize))
         if rule is not None and part.alignments is not None:
             evaluated["alignment"] = alignment(model, part, rule)
     records = logger.read(run.metrics)
@@ -103,12 +102,6 @@ def _result(trial: Trial, folder: Path) -> dict[str, Any]:
         "validation": [record for record in records if record["kind"] == "validation"],
         **found,
     }
-
-
-def sentence_counts(hypotheses: list[str], references: list[str], tokenize: str) -> np.ndarray:
-    """[N, 10]: the statistics of each sentence from which sacreBLEU computes BLEU of their sum."""
-    metric = BLEU(tokenize=tokenize, force=True)
-    return np.array(metric._extract_corpus_statistics(hypotheses, [references]), np.int64).reshape(-1, 10)
 
 
 def best_rule(model: TrainedModel, run: Run) -> Rule | None:

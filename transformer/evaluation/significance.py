@@ -32,24 +32,6 @@ class Difference(NamedTuple):
     """No resample was as far: p is as small as so many resamples can tell, or smaller."""
 
 
-def bleu(counts: Float[np.ndarray, "... 10"] | Int[np.ndarray, "... 10"]) -> np.ndarray:
-    """BLEU in 0..100 of summed counts as sacreBLEU has them (Papineni 2002, smoothing `exp`: the i-th order without a
-    match counts as 1 / 2^i matches).
-
-    Args:
-        counts: length of the hypothesis, of the reference, matching n-grams (1 to 4), and n-grams of the hypothesis.
-    """
-    values = np.asarray(counts, np.float64)
-    length, reference, right, total = values[..., 0], values[..., 1], values[..., 2:6], values[..., 6:10]
-    halvings = np.cumsum(right == 0, -1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        precisions = np.where(right == 0, 0.5**halvings, right) / total
-        brevity = np.where(length < reference, np.exp(1 - reference / length), 1.0)
-        score = 100 * brevity * np.exp(np.log(precisions).mean(-1))
-    # Without any match, or without hypotheses long enough for every order, it is zero.
-    return np.where((right.sum(-1) > 0) & (total > 0).all(-1), score, 0.0)
-
-
 def compare(
     system: Float[np.ndarray, "A N K"] | Int[np.ndarray, "A N K"],
     baseline: Float[np.ndarray, "B N K"] | Int[np.ndarray, "B N K"],

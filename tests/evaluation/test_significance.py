@@ -9,8 +9,8 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.significance import PairedTest
 
 from tests.study.conftest import counts, sentences
-from transformer.study import statistics as ours
-from transformer.study.trial import sentence_counts
+from transformer.evaluation import significance as ours
+from transformer.evaluation.metrics import bleu_counts, bleu_of_counts
 
 BY_HAND = BLEU(tokenize="none", force=True)
 
@@ -28,10 +28,10 @@ def numbers(values):
 @pytest.mark.parametrize("noise", [0.0, 0.2, 0.6, 0.9])
 def test_bleu_of_summed_counts_is_sacrebleus(noise):
     hypotheses, references = sentences(1, noise)
-    found = sentence_counts(hypotheses, references, "none")
-    assert ours.bleu(found.sum(0)) == pytest.approx(BY_HAND.corpus_score(hypotheses, [references]).score, abs=1e-9)
+    found = bleu_counts(hypotheses, references, "none")
+    assert bleu_of_counts(found.sum(0)) == pytest.approx(BY_HAND.corpus_score(hypotheses, [references]).score, abs=1e-9)
     for one in np.split(found, 12):
-        assert ours.bleu(one.sum(0)) == pytest.approx(BY_HAND._aggregate_and_compute(one.tolist()).score, abs=1e-9)
+        assert bleu_of_counts(one.sum(0)) == pytest.approx(BY_HAND._aggregate_and_compute(one.tolist()).score, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -45,18 +45,18 @@ def test_bleu_of_summed_counts_is_sacrebleus(noise):
     ],
 )
 def test_bleu_without_matches_or_words_is_sacrebleus(row):
-    assert ours.bleu(np.array(row)) == pytest.approx(BY_HAND._compute_score_from_stats(list(row)).score, abs=1e-9)
+    assert bleu_of_counts(np.array(row)) == pytest.approx(BY_HAND._compute_score_from_stats(list(row)).score, abs=1e-9)
 
 
 def test_one_seed_has_the_resamples_of_sacrebleus_paired_bootstrap():
     (one, references), (other, _) = sentences(1, 0.20), sentences(2, 0.27)
     metrics = {"BLEU": BLEU(references=[references], tokenize="none", force=True)}
     _, found = PairedTest([("a", other), ("b", one)], metrics, references=None, test_type="bs", n_samples=1000)()
-    known = [sentence_counts(text, references, "none")[None] for text in (one, other)]
-    difference = ours.compare(*known, ours.bleu, resamples=1000)
+    known = [bleu_counts(text, references, "none")[None] for text in (one, other)]
+    difference = ours.compare(*known, bleu_of_counts, resamples=1000)
     assert difference.over == "sentences"
     assert difference.value == pytest.approx(found["BLEU"][1].score - found["BLEU"][0].score, abs=1e-9)
-    sizes = np.abs(ours.resampled(*known, ours.bleu, 1000, 12345))
+    sizes = np.abs(ours.resampled(*known, bleu_of_counts, 1000, 12345))
     theirs = (np.count_nonzero(sizes - sizes.mean() > abs(difference.value)) + 1) / 1001
     assert theirs == pytest.approx(found["BLEU"][1].p_value, abs=1e-12)
 
@@ -64,7 +64,7 @@ def test_one_seed_has_the_resamples_of_sacrebleus_paired_bootstrap():
 def test_two_levels_as_a_slow_loop_has_them():
     noise = ((0.1, 0.3, 0.5), (0.5, 0.2, 0.25))
     system, baseline = ([counts(10 * k + seed, noise[k][seed]) for seed in range(3)] for k in (0, 1))
-    fast = ours.compare(np.stack(system), np.stack(baseline), ours.bleu, resamples=300, seed=7)
+    fast = ours.compare(np.stack(system), np.stack(baseline), bleu_of_counts, resamples=300, seed=7)
     # The same draws, one resample and one run at a time, scored by sacreBLEU itself.
     random = np.random.default_rng(7)
     drawn = random.choice(60, size=(300, 60), replace=True)
@@ -112,12 +112,12 @@ def test_the_spread_is_that_of_the_closed_form():
 def test_a_difference_that_is_there_is_found_and_turns_with_the_sides():
     better, worse = (np.stack([counts(seed, noise, 200) for seed in (first, first + 1, first + 2)])
                      for first, noise in ((1, 0.1), (11, 0.4)))  # fmt: skip
-    found, turned = ours.compare(better, worse, ours.bleu), ours.compare(worse, better, ours.bleu)
+    found, turned = ours.compare(better, worse, bleu_of_counts), ours.compare(worse, better, bleu_of_counts)
     assert found.p < 0.001
     assert found.interval[0] > 10
     assert turned.value == pytest.approx(-found.value)
     with pytest.raises(ValueError, match="200 and 60 sentences"):
-        ours.compare(better, np.stack([counts(1, 0.1)]), ours.bleu)
+        ours.compare(better, np.stack([counts(1, 0.1)]), bleu_of_counts)
 
 
 @pytest.mark.parametrize("seeds", [1, 8])
