@@ -7,15 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jax.sharding import Mesh
 
 from transformer import check, config
-from transformer.alignment.extract import Extractor, Pair
+from transformer.alignment.extract import Extractor
 from transformer.alignment.record import Attended
-from transformer.data.batching.batches import each_once
-from transformer.data.batching.buckets import choose_buckets
-from transformer.data.pairs import in_memory
 from transformer.data.tokenizers.files import fingerprint, load_tokenizers
 from transformer.data.tokenizers.tokenizer import Tokenizers
 from transformer.decoding.engine import Engine
@@ -23,11 +19,14 @@ from transformer.decoding.scoring import Scorer, SentenceScores
 from transformer.decoding.translator import Hypothesis, Translator
 from transformer.distributed import sharding as parallel
 from transformer.errors import UsageError
+from transformer.evaluation import report
+from transformer.evaluation.report import Baseline, Evaluation
 from transformer.models.build import builder, create, split
 from transformer.models.ensemble import Average, Ensemble
 from transformer.models.interface import Model
 from transformer.storage.run import Run
-from transformer.tasks.task import Prediction, Predictor
+from transformer.tasks.task import Extras, Prediction, Predictor, Split
+from transformer.tasks.translation import scoring, teacher_forcing
 from transformer.training import run_directory as rundir
 from transformer.training.restore import restore
 
@@ -101,16 +100,8 @@ class TrainedModel:
         elif len(sources) != len(targets):
             raise UsageError(f"{len(sources)} sources but {len(targets)} targets")
         else:
-            written = [
-                (text, tuple(tokens))
-                for text, tokens in zip(targets, self.tokenizers.target.encode_all(targets), strict=True)
-            ]
-        read = self.tokenizers.source.encode_all(sources)
-        pairs = [
-            Pair(source, target, tokens, target_tokens)
-            for source, tokens, (target, target_tokens) in zip(sources, read, written, strict=True)
-        ]
-        return self._extractor.extract(self.parameters, pairs, first)
+            written = teacher_forcing.encoded(self.tokenizers, targets)
+        return teacher_forcing.attend(self._extractor, self.parameters, self.tokenizers, sources, written, first)
 
     def score(self, sources: Sequence[str], targets: Sequence[str]) -> SentenceScores:
         """Log-probability of given translations, pair by pair, in nats; `.loss` is the mean over tokens.
@@ -123,27 +114,54 @@ class TrainedModel:
             raise UsageError("score takes lists of lines, not strings: give [line]")
         if len(sources) != len(targets):
             raise UsageError(f"{len(sources)} sources but {len(targets)} targets")
-        if not sources:
-            return SentenceScores(np.zeros(0), np.zeros(0, np.int64), [])
-        pairs = in_memory(sources, targets, self.tokenizers)
-        limit, batching = self.settings.model.max_length, self.settings.batching
-        if limit % batching.length_multiple:  # no bucket may be longer than the model
-            batching = dataclasses.replace(batching, length_multiple=1)
-        fits = np.flatnonzero(np.maximum(*pairs.lengths.values()) <= limit)
-        nothing = np.zeros(0)
-        scores = SentenceScores(np.full(len(sources), np.nan), pairs.lengths["target"], [nothing] * len(sources))
-        if len(fits) < len(sources):
-            log.warning("%d pair(s) longer than %d tokens have no score", len(sources) - len(fits), limit)
-            kept = fits.tolist()
-            pairs = in_memory([sources[i] for i in kept], [targets[i] for i in kept], self.tokenizers)
-        if len(fits):
-            buckets = choose_buckets(pairs.lengths, batching, batching.batch_multiple)
-            plan = each_once(pairs.lengths, batching, buckets, batching.batch_multiple)
-            known = self._scorer.score(self.parameters, pairs, plan)
-            scores.logp[fits] = known.logp
-            for number, each in zip(fits, known.each, strict=True):
-                scores.each[number] = each
-        return scores
+        return teacher_forcing.score(
+            self._scorer,
+            self.parameters,
+            self.tokenizers,
+            sources,
+            targets,
+            max_length=self.settings.model.max_length,
+            batching=self.settings.batching,
+        )
+
+    def evaluate(
+        self,
+        split: Split,
+        *,
+        baseline: Baseline | None = None,
+        tokenize: str = "13a",
+        lowercase: bool = False,
+        **decoding: Any,
+    ) -> Evaluation:
+        """Translate and score a test set; see `evaluation.report.evaluate`.
+
+        Args:
+            split: sources and references.
+            baseline: translations by another system.
+            tokenize: sacreBLEU's tokenizer.
+            lowercase: ignore case.
+            decoding: overrides of `config.Decoding`.
+        """
+        sources, references = split.lines, split.references
+
+        def statistics(predictions: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
+            return scoring.statistics(predictions, references, tokenize, lowercase)
+
+        def details(predictions: Sequence[str], other: Sequence[str] | None) -> dict[str, Any]:
+            loss = self.score(sources, references).loss
+            return scoring.details(sources, predictions, references, loss, other, tokenize, lowercase)
+
+        return report.evaluate(
+            split.name,
+            sources,
+            references,
+            predict=lambda lines: self.translate(lines, **decoding),
+            statistics=statistics,
+            measures=scoring.MEASURES,
+            details=details,
+            about={"checkpoint": self.checkpoint, "search": dataclasses.asdict(self.settings.decoding) | decoding},
+            baseline=baseline,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,6 +180,38 @@ class LoadedPredictor:
     def predict(self, lines: Sequence[str], first: int = 1) -> list[Prediction]:
         """The answer to each line, in order; `first` is the number of the first one, for messages."""
         return self.predictor.predict(self.build, self.mesh, self.parameters, lines, first)
+
+    def evaluate(self, split: Split, *, baseline: Baseline | None = None, **options: Any) -> Evaluation:
+        """Predict and score a test set; see `evaluation.report.evaluate`.
+
+        Args:
+            split: lines and references.
+            baseline: predictions of another system.
+            options: of the task's scoring.
+
+        Raises UsageError for an option that the task does not have.
+        """
+        scored = self.settings.task.scoring(**options)
+
+        def details(predictions: Sequence[str], other: Sequence[str] | None) -> dict[str, Any]:
+            run = self.build, self.mesh, self.parameters
+            return self.predictor.details(*run, split, predictions, other, **scored)
+
+        return report.evaluate(
+            split.name,
+            split.lines,
+            split.references,
+            predict=lambda lines: [prediction.text for prediction in self.predict(lines)],
+            statistics=lambda predictions, references: self.predictor.statistics(predictions, references, **scored),
+            measures=self.predictor.measures,
+            details=details,
+            about={"checkpoint": self.checkpoint},
+            baseline=baseline,
+        )
+
+    def extras(self, split: Split) -> Extras:
+        """What is measured of a test set besides its predictions; see `Predictor.extras`."""
+        return self.predictor.extras(self.build, self.mesh, self.parameters, split)
 
 
 def load_predictor(run: str | Path, checkpoint: str = "auto") -> LoadedPredictor:

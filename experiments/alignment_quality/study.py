@@ -27,7 +27,7 @@ study = Study(
         "transformer_guided": Variant(dataclasses.replace(transformer, task=guided), seeds=(1, 2, 3)),
     },
     baselines=("transformer",),
-    pairs=(Pair("transformer_guided", "transformer", "BLEU"),),
+    pairs=(Pair("transformer_guided", "transformer"),),
     reuse_from=(STUDY,),
     metric="AER",
 )

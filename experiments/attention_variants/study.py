@@ -92,7 +92,7 @@ study = Study(
         },
         **{
             f"multi30k_{name}": Variant(
-                short(captions, MODELS[name], 0.1), seeds=SEEDS, tokenize="none", table="multi30k"
+                short(captions, MODELS[name], 0.1), seeds=SEEDS, scoring={"tokenize": "none"}, table="multi30k"
             )
             for name in ("plain_sutskever", "bahdanau", "luong_general_global", "luong_dot_global", "transformer")
         },

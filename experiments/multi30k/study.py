@@ -28,12 +28,12 @@ def raw(config: Config) -> Config:
 
 study = Study(
     variants={
-        "transformer": Variant(recipe("ende"), seeds=(1, 2), tokenize="none", table="german"),
-        "transformer_paper": Variant(recipe("ende_paper"), tokenize="none", table="german"),
-        "luong": Variant(recipe("ende_luong"), seeds=(1, 2), tokenize="none", table="german"),
-        "bahdanau": Variant(recipe("ende_bahdanau"), seeds=(1, 2), tokenize="none", table="german"),
-        "transformer_french": Variant(recipe("enfr"), tokenize="none", table="french"),
-        "transformer_paper_french": Variant(recipe("enfr_paper"), tokenize="none", table="french"),
+        "transformer": Variant(recipe("ende"), seeds=(1, 2), scoring={"tokenize": "none"}, table="german"),
+        "transformer_paper": Variant(recipe("ende_paper"), scoring={"tokenize": "none"}, table="german"),
+        "luong": Variant(recipe("ende_luong"), seeds=(1, 2), scoring={"tokenize": "none"}, table="german"),
+        "bahdanau": Variant(recipe("ende_bahdanau"), seeds=(1, 2), scoring={"tokenize": "none"}, table="german"),
+        "transformer_french": Variant(recipe("enfr"), scoring={"tokenize": "none"}, table="french"),
+        "transformer_paper_french": Variant(recipe("enfr_paper"), scoring={"tokenize": "none"}, table="french"),
         "transformer_raw": Variant(raw(recipe("ende")), table="raw"),
     },
     baselines=("transformer", "transformer_french"),

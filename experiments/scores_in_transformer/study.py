@@ -29,7 +29,7 @@ def config(corpus: Config, score: str, dropout: float) -> Config:
 
 
 def on_multi30k(score: str) -> Variant:
-    return Variant(config(captions, score, 0.1), seeds=(1, 2, 3), tokenize="none", table="multi30k")
+    return Variant(config(captions, score, 0.1), seeds=(1, 2, 3), scoring={"tokenize": "none"}, table="multi30k")
 
 
 SCORES = ("scaled_dot", "additive", "general", "cosine", "location", "dot")

@@ -53,7 +53,7 @@ study = Study(
         },
         **{
             f"multi30k_{name}_{limit}": Variant(
-                config(captions, score, limit, 0.1), seeds=(1, 2, 3), tokenize="none", table="multi30k"
+                config(captions, score, limit, 0.1), seeds=(1, 2, 3), scoring={"tokenize": "none"}, table="multi30k"
             )
             for name, score in SCORES.items()
             for limit in LIMITS

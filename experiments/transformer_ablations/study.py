@@ -51,8 +51,8 @@ CONFIGS = {
     "post_norm": model(norm="post"),
 }
 study = Study(
-    variants={name: Variant(settings, tokenize="none") for name, settings in CONFIGS.items()},
-    full={name: Variant(settings, seeds=(1, 2, 3), tokenize="none") for name, settings in CONFIGS.items()},
+    variants={name: Variant(settings, scoring={"tokenize": "none"}) for name, settings in CONFIGS.items()},
+    full={name: Variant(settings, seeds=(1, 2, 3), scoring={"tokenize": "none"}) for name, settings in CONFIGS.items()},
     baselines=("base",),
     plotted=("base", "A_heads_1", "C_layers_1", "C_width_64", "D_dropout_00", "E_learned_positions", "post_norm"),
     reuse_from=("../attention_variants", "../scores_in_transformer"),

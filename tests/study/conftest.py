@@ -20,13 +20,14 @@ base = from_json(json.loads(pathlib.Path({path!r}).read_text()))
 model = Rnn(embedding=12, width=12, max_length=32, attention=Attention(score="dot"))
 none = dataclasses.replace(model, attention=Attention(score="none"))
 general = dataclasses.replace(base, model=dataclasses.replace(model, attention=Attention(score="general")))
-plain = Variant(dataclasses.replace(base, model=none), tokenize="none")
+scoring = {{"tokenize": "none"}}
+plain = Variant(dataclasses.replace(base, model=none), scoring=scoring)
 study = Study(
     {{
         "plain": plain,
-        "dot": Variant(dataclasses.replace(base, model=model), seeds=(1, 2), tokenize="none"),
+        "dot": Variant(dataclasses.replace(base, model=model), seeds=(1, 2), scoring=scoring),
     }},
-    full={{"plain": dataclasses.replace(plain, seeds=(1, 2)), "general": Variant(general, tokenize="none")}},
+    full={{"plain": dataclasses.replace(plain, seeds=(1, 2)), "general": Variant(general, scoring=scoring)}},
     plotted=("dot",),
 )
 """
@@ -72,10 +73,11 @@ def entry(settings, variant="one", seed=1, *, noise=0.3, bins=None, sentences=Tr
         "by_length": [{"words": words, "bleu": bleu} for words, bleu in (bins or {"0-5": value}).items()],
     }
     if sentences:
-        test |= {"corpus": "abc", "counts": results.pack(own)}
+        test |= {"corpus": "abc", "counts": results.packed({"BLEU": own})}
     found = {
         "variant": variant,
         "seed": seed,
+        "scoring": {"tokenize": "none"},
         "config": json.loads(json.dumps(config.to_json(dataclasses.replace(settings, seed=seed)))),
         "parameters": 1234,
         "updates": 10,
@@ -84,6 +86,23 @@ def entry(settings, variant="one", seed=1, *, noise=0.3, bins=None, sentences=Tr
         "test": test,
     }
     return found | ({"unseen": test} if unseen else {})
+
+
+def version_0_1(found):
+    """The same result as version 0.1 wrote it."""
+    old = {"cell": found["variant"], **found}
+    del old["variant"], old["scoring"]
+    for name in {"test", "unseen"} & old.keys():
+        part = old[name] = dict(old[name])
+        counts, scores = part.pop("counts", {}), dict(part["scores"])
+        if "BLEU" in counts:
+            part["counts"] = counts["BLEU"]["packed"]
+        if "AER" in counts:
+            aer = scores.pop("AER")
+            part["alignment"] = {**part["alignment"], "aer": aer["value"], "interval": aer["interval"]}
+            part["alignment"]["counts"] = counts["AER"]["packed"]
+        part["scores"] = scores
+    return old
 
 
 def wait(until, seconds=120.0):

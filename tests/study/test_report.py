@@ -12,6 +12,7 @@ from transformer import cli
 from transformer.errors import TransformerError, UsageError
 from transformer.study import comparisons, figures, report, results, tables, variants
 from transformer.study.results import Results
+from transformer.tasks.translation.scoring import MEASURES
 
 ROOT = Path(__file__).parent.parent.parent / "experiments"
 
@@ -25,7 +26,7 @@ def test_what_is_committed_is_what_report_makes(path):
     if readme.is_file():
         text = readme.read_text(encoding="utf-8")
         assert report.filled(text, told, readme) == text
-        assert {mark["name"] for mark in report.MARK.finditer(text)} == set(told)
+        assert {mark["name"] for mark in report.PLACEHOLDER.finditer(text)} == set(told)
     if any(part.done for part in every):
         assert (folder / "tables.md").read_text(encoding="utf-8") == report.joined(told)
         assert (folder / "tables.tex").read_text(encoding="utf-8") == report.latex(every, folder.name)
@@ -45,8 +46,8 @@ def plain(variant, seed, bleu, bins):
         "by_length": [{"words": words, "bleu": value} for words, value in bins.items()],
     }
     data = {"source": "files", "languages": ["xx", "yy"], "test": "test"}
-    about = {"variant": variant, "seed": seed, "config": {"data": data}, "parameters": 1234, "updates": 10}
-    return about | {"minutes": 1.25, "test": test}
+    about = {"cell": variant, "seed": seed, "config": {"data": data}, "parameters": 1234, "updates": 10}
+    return results.migrated(about | {"minutes": 1.25, "test": test})
 
 
 def test_tables_by_hand():
@@ -54,7 +55,7 @@ def test_tables_by_hand():
         "one": [plain("one", 1, 20.0, {"0-5": 30.0, "51+": 8.0})],
         "two": [plain("two", 1, 10.0, {"0-5": 1.0}), plain("two", 2, 12.0, {"0-5": 3.0, "11-15": 5.0})],
     }
-    text = tables.main(found, "", "BLEU", ["two-3"]).markdown()
+    text = tables.main(found, "", "BLEU", MEASURES, ["two-3"]).markdown()
     assert "| one | 1 | 1,234 | 10 | 1.2 | 2.00 | 20.0 [19.0, 21.0] | 20.0 |" in text
     assert "| two | 1, 2 | 1,234 | 10 | 1.2 | 2.00 ± 0.00 | 11.0 ± 1.4 | 11.0 ± 1.4 |" in text
     assert "Not yet run: two-3." in text
@@ -71,9 +72,9 @@ def test_tables_by_hand():
 
 def test_error_bars_by_hand():
     one, two = [plain("one", 1, 20.0, {"0-5": 30.0})], [plain("two", n, 8.0 + 2 * n, {"0-5": n}) for n in (1, 2)]
-    assert comparisons.score(one, "BLEU").bar == (1.0, 1.0)
-    assert comparisons.score(two, "BLEU").bar == (pytest.approx(math.sqrt(2)),) * 2
-    assert comparisons.score(one, "AER") is None
+    assert comparisons.score(one, "BLEU", MEASURES["BLEU"]).bar == (1.0, 1.0)
+    assert comparisons.score(two, "BLEU", MEASURES["BLEU"]).bar == (pytest.approx(math.sqrt(2)),) * 2
+    assert comparisons.score(one, "AER", MEASURES["AER"]) is None
     assert all(map(math.isnan, comparisons.by_length(one)["0-5"].bar))  # a result of an older version
     one[0]["test"]["by_length"][0]["interval"] = [27.0, 29.5]  # of resamples, which may all lie below
     assert comparisons.by_length(one)["0-5"].bar == (3.0, 0.0)
@@ -82,19 +83,19 @@ def test_error_bars_by_hand():
 
 def test_what_is_not_alike_in_a_table_is_said(settings):
     found = {name: [entry(settings, name)] for name in ("one", "two", "three")}
-    text = tables.main(found, "one", "BLEU", []).markdown()
+    text = tables.main(found, "one", "BLEU", MEASURES, []).markdown()
     assert "Budgets differ" not in text
     assert "are those of" not in text
     found["two"][0]["config"]["training"]["steps"] = 1_200
     found["three"][0]["from"] = "others/three-1"
-    text = tables.main(found, "one", "BLEU", []).markdown()
+    text = tables.main(found, "one", "BLEU", MEASURES, []).markdown()
     assert "Budgets differ: 12 updates of 256 tokens (one, three); 1,200 updates of 256 tokens (two)." in text
     assert "1 run(s) are those of others, where the same settings stand." in text
     assert "differ: " not in text.replace("Budgets differ: ", "")
     found["one"].append(entry(settings, "one", 2))
     found["one"][1]["test"]["corpus"] = "another"
     found["three"][0]["device"], found["two"][0]["device"] = "gpu", "cpu"
-    text = tables.main(found, "one", "BLEU", []).markdown()
+    text = tables.main(found, "one", "BLEU", MEASURES, []).markdown()
     assert "Test sets differ: abc (one of seed 1, two, three); another (one of seed 2)." in text
     assert "Machines (tokens/s and minutes) differ: cpu (two); gpu (three)." in text
 
@@ -114,7 +115,7 @@ def test_differences_are_tested_over_what_is_known(settings):
     found["elsewhere"] = trials("elsewhere", 0.6, (1, 2))
     for trial in found["elsewhere"]:
         trial["test"]["corpus"] = "another"
-    known = comparisons.with_baseline(found, "base", "BLEU")
+    known = comparisons.with_baseline(found, "base", "BLEU", MEASURES)
     assert {name: one.difference.over for name, one in known.items()} == {
         "far": "sentences, seeds",
         "alike": "sentences, seeds",
@@ -125,7 +126,7 @@ def test_differences_are_tested_over_what_is_known(settings):
     assert not known["alike"].significant
     smallest = min(known.values(), key=lambda one: one.difference.p)
     assert smallest.p == pytest.approx(min(1.0, 4 * smallest.difference.p))
-    text = tables.main(found, "base", "BLEU", []).markdown()
+    text = tables.main(found, "base", "BLEU", MEASURES, []).markdown()
     rows = {row.split(" | ")[0].strip("| "): row.strip("| \n").split(" | ") for row in text.splitlines()}
     assert "baseline" in rows["base"]
     assert rows["alike"][-2].endswith(" n.s.")
@@ -139,7 +140,7 @@ def test_differences_are_tested_over_what_is_known(settings):
     # Old results of another text are not compared either.
     for trial in found["old"]:
         trial["config"]["data"]["test"] = "other"
-    assert "old" not in comparisons.with_baseline(found, "base", "BLEU")
+    assert "old" not in comparisons.with_baseline(found, "base", "BLEU", MEASURES)
 
 
 def aligned(settings, variant, seed, aer):
@@ -147,10 +148,10 @@ def aligned(settings, variant, seed, aer):
     found = entry(settings, variant, seed)
     own = np.tile([10, 10, 0, 0], (50, 1))
     own[:, 2:] = np.random.default_rng(seed).binomial(10, 1 - aer, (50, 1))
+    rate = float(1 - own[:, 2:].sum() / 1000)
+    found["test"]["scores"]["AER"] = {"value": rate, "interval": [0.1, 0.2]}
+    found["test"]["counts"] |= results.packed({"AER": own})
     found["test"]["alignment"] = {
-        "aer": float(1 - own[:, 2:].sum() / 1000),
-        "interval": [0.1, 0.2],
-        "counts": results.pack(own),
         "heads": [[0.9, 0.5], [aer, 0.25]],
         "layers": [0.7, 0.3],
         "mean": 0.2,
@@ -163,10 +164,10 @@ def test_error_rates_by_head(settings, tmp_path):
         "a": [aligned(settings, "a", seed, 0.4) for seed in (1, 2)],
         "b": [aligned(settings, "b", seed, 0.1) for seed in (3, 4)],
     }
-    known = comparisons.with_baseline(found, "a", "AER")
+    known = comparisons.with_baseline(found, "a", "AER", MEASURES)
     assert known["b"].significant
     assert known["b"].difference.value == pytest.approx(-0.3, abs=0.05)
-    text = tables.main(found, "a", "AER", []).markdown()
+    text = tables.main(found, "a", "AER", MEASURES, []).markdown()
     assert "AER − a" in text
     seed, table = tables.heads(found["a"])
     assert seed == 1
@@ -176,9 +177,13 @@ def test_error_rates_by_head(settings, tmp_path):
     found["a"][0]["test"]["alignment"]["heads"] = []  # nothing was attended to
     assert tables.heads(found["a"])[0] == 2
     figures.heads(found).save(tmp_path / "heads")
-    figures.dots(found, "AER").save(tmp_path / "aer")
+    figures.dots(found, "AER", MEASURES["AER"]).save(tmp_path / "aer")
     assert {path.name for path in tmp_path.glob("*.svg")} == {"heads.svg", "aer.svg"}
-    assert figures.dots({"c": [entry(settings)]}, "AER") is figures.heads({"c": [entry(settings)]}) is None
+    assert (
+        figures.dots({"c": [entry(settings)]}, "AER", MEASURES["AER"])
+        is figures.heads({"c": [entry(settings)]})
+        is None
+    )
 
 
 def test_a_figure_is_named_where_it_is_drawn(settings, tmp_path):
@@ -206,16 +211,16 @@ def test_pairs_are_compared_beside_the_baseline(settings):
     }
     names = (("farther", "far"), ("far", "base"), ("farther", "base"))
     wanted = [*(variants.Pair(*pair) for pair in names), variants.Pair("far", "base", "AER")]
-    table = tables.pairs(found, wanted)
-    alone = comparisons.with_baseline({name: found[name] for name in ("far", "base")}, "base", "BLEU")["far"]
+    table = tables.pairs(found, wanted, MEASURES)
+    alone = comparisons.with_baseline({name: found[name] for name in ("far", "base")}, "base", "BLEU", MEASURES)["far"]
     value, (low, high) = alone.difference.value, alone.difference.interval
     assert [row[0] for row in table.rows] == ["farther − far", "far − base", "farther − base"]
     assert table.rows[1][1] == f"{value:+.1f} [{low:+.1f}, {high:+.1f}]".replace("-", "−")
     assert table.rows[1][2] == "≤0.002"  # 3 / 2,001, rounded up
     assert "for 3 comparison(s); ≤: no resample was as far" in table.notes[0]
     assert table.notes[1].startswith("Not tested: far − base (AER) (one seed")
-    assert tables.pairs(found, []) is None
-    untested = tables.pairs(found, wanted[-1:])
+    assert tables.pairs(found, [], MEASURES) is None
+    untested = tables.pairs(found, wanted[-1:], MEASURES)
     assert untested.rows == []
     assert untested.notes[0].startswith(
         "Not tested: far − base (AER) (one seed and nothing kept of its sentences, no gold"
@@ -224,9 +229,9 @@ def test_pairs_are_compared_beside_the_baseline(settings):
 
 def test_counts_of_other_sentences_are_told_by_name(settings):
     found = {name: [entry(settings, name)] for name in ("one", "two")}
-    found["two"][0]["test"]["counts"] = results.pack(np.ones((3, 10), int))
+    found["two"][0]["test"]["counts"]["BLEU"] = results.packed({"BLEU": np.ones((3, 10), int)})["BLEU"]
     with pytest.raises(TransformerError, match="the results of two and one share a test set"):
-        comparisons.with_baseline(found, "one", "BLEU")
+        comparisons.with_baseline(found, "one", "BLEU", MEASURES)
 
 
 def test_figures_are_drawn_the_same_every_time(settings, tmp_path):
@@ -238,7 +243,7 @@ def test_figures_are_drawn_the_same_every_time(settings, tmp_path):
     for again in ("first", "second"):
         (tmp_path / again).mkdir()
         figures.lengths(found).save(tmp_path / again / "lengths")
-        figures.dots(found, "BLEU").save(tmp_path / again / "dots")
+        figures.dots(found, "BLEU", MEASURES["BLEU"]).save(tmp_path / again / "dots")
     for name in ("lengths.svg", "dots.svg", "lengths.pdf", "dots.pdf"):
         content = (tmp_path / "first" / name).read_bytes()
         assert content == (tmp_path / "second" / name).read_bytes()
@@ -265,9 +270,9 @@ def test_marks_of_a_readme(tmp_path):
     after = report.filled(before, told, tmp_path)
     assert after == "x\n<!-- table:one -->\n| a |\n<!-- end -->\ny\n<!-- table:two -->\nb\n<!-- end -->\n"
     assert report.filled(after, told, tmp_path) == after
-    with pytest.raises(TransformerError, match="a mark for the table three, and there are one, two"):
+    with pytest.raises(TransformerError, match="a placeholder for the table three; the tables are one, two"):
         report.filled("<!-- table:three -->\n<!-- end -->", told, tmp_path)
-    with pytest.raises(TransformerError, match="no <!-- end --> follows"):
+    with pytest.raises(TransformerError, match="without an <!-- end -->"):
         report.filled("<!-- table:one -->\nrest", told, tmp_path)
 
 

@@ -6,16 +6,18 @@ import json
 import os
 import stat
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.study.conftest import entry
+from tests.study.conftest import entry, version_0_1
 from transformer.errors import TransformerError
 from transformer.study import results, variants
 from transformer.study.results import Results
 
-BAD = """{{"plain-1": {{"variant": "plain", "seed": 1, "config": {}, "parameters": 1, "updates": 1, "minutes": 1,
+EXPERIMENTS = Path(__file__).parent.parent.parent / "experiments"
+BAD = """{{"plain-1": {{"cell": "plain", "seed": 1, "config": {}, "parameters": 1, "updates": 1, "minutes": 1,
 "validation": [], "test": {}}}}}"""
 
 
@@ -95,7 +97,7 @@ def test_what_is_there_or_differs_is_not_taken(folder, plain, tmp_path):
     found.collect(tmp_path / "runs")
     dot, seed_2 = (one for one in variants.trials(variants.load(folder)) if one.variant == "dot")
     scored_otherwise, other_seed = entry(dot.settings, "a"), entry(seed_2.settings, "b", 3)
-    scored_otherwise["test"]["scores"]["BLEU"]["signature"] = "nrefs:1|tok:13a|smooth:exp"
+    scored_otherwise["scoring"] = {"tokenize": "13a"}
     there = {"plain-1": {**own, "minutes": 9.0}, "a-1": scored_otherwise, "b-3": other_seed}
     other = tmp_path / "results.json"
     other.write_text(json.dumps(there))
@@ -108,12 +110,12 @@ def test_what_was_scored_otherwise_does_not_count_and_stays(folder, plain, tmp_p
     leave(tmp_path / "runs", one)
     found = Results(folder / "results.json")
     found.collect(tmp_path / "runs")
-    otherwise = plain._replace(tokenize="13a")
+    otherwise = plain._replace(scoring=(("tokenize", "13a"),))
     assert found.get(otherwise) is None
     assert found.outdated([plain, otherwise]) == ["plain-1"]
     assert not results.exists(tmp_path / "runs" / "plain-1", otherwise)
     again = entry(plain.settings, "plain")
-    again["test"]["scores"]["BLEU"]["signature"] = "nrefs:1|tok:13a|smooth:exp"
+    again["scoring"] = {"tokenize": "13a"}
     leave(tmp_path / "runs", again)
     found.collect(tmp_path / "runs")
     assert json.loads((folder / "results.json").read_text()) == {"plain-1": again, f"plain-1@{plain.digest}-none": one}
@@ -159,6 +161,40 @@ def test_many_that_collect_at_once_lose_nothing(shared, folder, settings, tmp_pa
         thread.join()
     assert len(json.loads((folder / "results.json").read_text())) == 6
     assert [path.name for path in folder.iterdir() if path.suffix == ".new"] == []
+
+
+def test_results_of_version_0_1_are_understood(folder, plain, settings, tmp_path):
+    """Their files stay as they are until there is something new."""
+    path = folder / "results.json"
+    new = entry(plain.settings, "plain", unseen=True)
+    aligned = {"value": 0.25, "interval": [0.2, 0.3]}
+    for name in ("test", "unseen"):
+        new[name] = copy.deepcopy(new[name])
+        new[name]["scores"]["AER"] = {"name": "AER", **aligned}
+        new[name]["counts"] |= results.packed({"AER": np.ones((60, 4), int)})
+        new[name]["alignment"] = {"aer": 0.25, "interval": [0.2, 0.3], "heads": [[0.5]], "layers": [0.5], "mean": 0.5}
+    old = version_0_1(new)
+    assert set(old) >= {"cell", "test", "unseen"}
+    assert isinstance(old["test"]["counts"], str)
+    assert results.migrated(old) == new == results.migrated(new)
+    text = json.dumps({"plain-1": old})
+    path.write_text(text)
+    found = Results(path)
+    assert found.get(plain) == new
+    found.collect(tmp_path / "nothing")
+    assert path.read_text() == text
+    leave(tmp_path / "runs", entry(settings, "other"))
+    found.collect(tmp_path / "runs")
+    assert json.loads(path.read_text()) == {"plain-1": new, "other-1": entry(settings, "other")}
+
+
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.rglob("study.py")), ids=lambda path: path.parent.name)
+def test_the_committed_results_are_those_of_the_studies(path):
+    """No trial is missing: settings have the same digest although some moved from `training` to `task`."""
+    study, found = variants.load(path), Results(path.parent / "results.json")
+    every = variants.trials(study, full=True)
+    assert found.outdated(every) == []
+    assert [trial.name for trial in variants.trials(study) if found.get(trial) is None] == []
 
 
 def test_a_result_of_an_older_version_counts(folder, plain):
@@ -212,13 +248,37 @@ def test_a_damaged_file_is_named(content, complaint, folder, tmp_path):
         ("test.alignment", {}, "no 'aer'"),
         ("test.alignment", {"aer": 0.1, "counts": "xx"}, "counts of sentences are damaged"),
         ("test.alignment", {"aer": 0.1, "heads": [[]]}, "not valid"),
-        ("unseen", {}, "no 'perplexity'"),
+        ("unseen", {}, "no 'scores'"),
         ("parameters", None, "parameters is None"),
         ("minutes", "long", "minutes is 'long'"),
     ],
 )
 def test_what_tables_and_figures_could_not_read_is_named(place, value, complaint, settings, tmp_path):
-    found = copy.deepcopy(entry(settings, "plain"))
+    damage(version_0_1(entry(settings, "plain")), place, value, complaint, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "complaint"),
+    [
+        ("scoring", None, "not valid"),
+        ("test.scores", None, "not valid"),
+        ("test.scores.BLEU.value", "9", "test.scores.BLEU is '9'"),
+        ("test.perplexity", None, "test.perplexity is None"),
+        ("test.by_length", [{}], "no 'words'"),
+        ("test.counts", None, "not valid"),
+        ("test.counts.BLEU", {"columns": 10, "packed": "xx"}, "counts of sentences are damaged"),
+        ("test.counts.BLEU", {"packed": "xx"}, "no 'columns'"),
+        ("test.sentences", 7, "counts of 60 sentences, of 7"),
+        ("test.alignment", {"heads": [[]]}, "not valid"),
+        ("minutes", "long", "minutes is 'long'"),
+    ],
+)
+def test_the_same_of_results_of_this_version(place, value, complaint, settings, tmp_path):
+    damage(entry(settings, "plain"), place, value, complaint, tmp_path)
+
+
+def damage(found, place, value, complaint, tmp_path):
+    found = copy.deepcopy(found)
     at = found
     *way, last = place.split(".")
     for name in way:

@@ -17,8 +17,10 @@ from transformer.evaluation.metrics import bleu_of_counts
 from transformer.storage.locks import file_lock
 from transformer.storage.run import Run
 from transformer.study import trial, variants
-from transformer.study.results import Results, unpack
+from transformer.study.results import Results, counts_of
 from transformer.study.run import run_study, run_trial
+from transformer.tasks.task import Extras
+from transformer.tasks.translation import attention
 from transformer.training import run as training
 
 
@@ -41,7 +43,9 @@ def test_one_trial_by_its_name(folder, tmp_path, monkeypatch):
     assert "tok:none" in found["test"]["scores"]["BLEU"]["signature"]
     assert len(found["validation"]) == 2
     assert "alignment" not in found["test"]  # there are no gold links
-    assert bleu_of_counts(unpack(found["test"]["counts"], 10).sum(0)) == pytest.approx(found["test"]["scores"]["BLEU"]["value"])
+    assert bleu_of_counts(counts_of(found["test"], "BLEU").sum(0)) == pytest.approx(
+        found["test"]["scores"]["BLEU"]["value"]
+    )
     with file_lock(trial.lock(runs, one)), pytest.raises(UsageError, match=r"another process is running .*dot-2"):
         trial.run(one, runs)
     # Other settings are refused, those too that `train --resume` goes on with; and nothing is overwritten.
@@ -71,12 +75,15 @@ def test_the_attention_is_measured_where_there_are_gold_links(settings, tmp_path
     )
     folder = untrained(own, tmp_path / "grammar")
     model, part = api.load(folder), corpus.read(Run(folder).data, "test", own.data.languages)
-    rule = trial.best_rule(model, Run(folder))
-    found = trial.alignment(model, part, rule)
+    data, languages = Run(folder).data, own.data.languages
+    rule = attention.best_rule(model.attend, data, languages)
+    extras = attention.extras(model.attend, data, languages, "test")
+    found = extras.report["alignment"]
+    assert (extras.counts["AER"] == attention.error_rates(model.attend, part, rule).counts["AER"]).all()
     L, H = own.model.cross
     assert [len(row) for row in found["heads"]] == [H] * L
     assert len(found["layers"]) == L
-    assert error_rate(unpack(found["counts"], 4).sum(0)) == pytest.approx(found["aer"])
+    assert error_rate(extras.counts["AER"].sum(0)) == pytest.approx(found["aer"])
     places = {(layer, head): found["heads"][layer][head] for layer in range(L) for head in range(H)}
     places |= {(layer, None): rate for layer, rate in enumerate(found["layers"])} | {(None, None): found["mean"]}
     assert found["aer"] == places[rule.layer, rule.head]
@@ -85,7 +92,8 @@ def test_the_attention_is_measured_where_there_are_gold_links(settings, tmp_path
     assert json.loads((tmp_path / "out" / "aer.json").read_text())["aer"] == pytest.approx(places[L - 1, H - 1])
     # Without attention, or without gold links, there is nothing to measure.
     (Run(folder).data / "validation.align").unlink()
-    assert trial.best_rule(model, Run(folder)) is None
+    assert attention.extras(model.attend, data, languages, "test") == Extras({}, {})
+    assert attention.best_rule(model.attend, data, languages) is None
 
 
 def test_a_run_keeps_whole_paths_and_is_gone_on_with_by_relative_ones(settings, tmp_path, monkeypatch):

@@ -79,7 +79,7 @@ ALL = "from transformer.study.variants import *; c = Variant(Config()); study = 
         (f"{ALL}({{'a': c}}, plotted=('b',))", "has no variant b; did you mean a"),
         (f"{ALL}({{'a': c}}, baselines=('b',))", "has no variant b; did you mean a"),
         (f"{ALL}({{'a': c, 'b': c}}, baselines=('a', 'b'))", "a table has at most one baseline, but `baselines` has 2"),
-        (f"{ALL}({{'a': c}}, metric='TER')", "metric='TER': BLEU or AER"),
+        (f"{ALL}({{'a': c}}, metric='TER')", "metric='TER': did you mean .*Choose from BLEU, chrF2, AER"),
         (
             f"{ALL}({{'a': c}}, reuse_from=('../nowhere',))",
             "`reuse_from` has ../nowhere, but there is no folder .*/../nowhere",
@@ -94,7 +94,10 @@ ALL = "from transformer.study.variants import *; c = Variant(Config()); study = 
             f"{ALL}({{'a': c, 'b': Variant(Config(), table='x')}}, pairs=(Pair('a', 'b'),))",
             "a − b must be of two variants",
         ),
-        (f"{ALL}({{'a': c, 'b': c}}, pairs=(Pair('a', 'b', 'TER'),))", "metric='TER': BLEU or AER"),
+        (
+            f"{ALL}({{'a': c, 'b': c}}, pairs=(Pair('a', 'b', 'TER'),))",
+            "metric='TER': did you mean .*Choose from BLEU, chrF2, AER",
+        ),
         (f"{ALL}({{'a': Variant(Config(), seeds=(1, 2, 1))}})", "a seed twice"),
         (f"{ALL}({{'a': Variant(Config(), seeds=(True,))}})", "needs a tuple of seeds"),
         (f"{ALL}([c])", "dicts from names to Variants"),
@@ -102,7 +105,10 @@ ALL = "from transformer.study.variants import *; c = Variant(Config()); study = 
         (f"{ALL}({{'a': Variant(Config(), seeds=3)}})", "needs a tuple of seeds"),
         (f"{ALL}({{'a': Variant(Config(), seeds=())}})", "needs a tuple of seeds"),
         (f"{ALL}({{'a': Variant(Config(), seeds=('1',))}})", "needs a tuple of seeds"),
-        (f"{ALL}({{'a': Variant(Config(), tokenize='x')}})", "tokenize='x'"),
+        (
+            f"{ALL}({{'a': Variant(Config(), scoring=dict(tokenize='x'))}})",
+            "variant a: scoring=.*did you mean tokenize=",
+        ),
         (f"{ALL}({{'a/b': c}})", "files are named after the variant 'a/b'"),
         (f"{ALL}({{'a': Variant(Config(), table='a b')}})", "files are named after the table 'a b'"),
         (
@@ -145,6 +151,7 @@ def test_every_study_of_ours_can_run_as_it_is_and_shrunk(path):
         budgets = {
             (found.all_variants[n].config.training.steps, found.all_variants[n].config.batching.tokens) for n in names
         }
-        tests = {(found.all_variants[n].config.data.test, found.all_variants[n].tokenize) for n in names}
+        grid = [found.all_variants[n] for n in names]
+        tests = {(variant.config.data.test, variant.scoring.get("tokenize")) for variant in grid}
         assert len(budgets) == 1, name
         assert len(tests) == 1 or path.parent.name == "hansards", name

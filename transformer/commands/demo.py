@@ -9,6 +9,7 @@ from transformer import recipes
 from transformer.commands.align import Align
 from transformer.commands.options import Command
 from transformer.errors import UsageError
+from transformer.tasks.task import Split
 from transformer.training import run_directory as rundir
 
 
@@ -37,10 +38,11 @@ class Demo(Command):
         model = api.load(folder)
         for name in ("test", "unseen"):
             part = corpus.read(run.data, name, settings.data.languages)
-            result = report.evaluate(model, part, run.report)
-            print(report.show(result))
+            evaluation = model.evaluate(Split(name, part.sources, part.targets))
+            report.write(run.report, evaluation)
+            print(report.show(evaluation.result))
             if name == "test":
-                print(report.examples(part, result["hypotheses"], 5))
+                print(report.examples(part.sources, part.targets, evaluation.predictions, 5))
         print("\nwords aligned by attention against the grammar's gold links (AER is the error rate: 0 is perfect)")
         Align(str(folder), best=True, formats=("page", "png"), show=1, output=str(run.report / "alignment"))()
         minutes = (time.perf_counter() - began) / 60

@@ -1,30 +1,65 @@
 """Measures of predictions, computed from counts that add up over lines.
 
-A measure is a function of counts [K] that are summed over lines: correct answers and answers, or BLEU's matches and
-lengths. So a resample of the lines, for an interval or a paired test, is a sum of rows and needs no text.
+The score is a function of counts [K] that are summed over lines: correct answers and answers, or BLEU's matches and
+lengths. A resample of the lines, for an interval or a paired test, is then a sum of rows and needs no text.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Num
+
+from transformer.evaluation.significance import compare, interval
+
+Counts: TypeAlias = Mapping[str, Num[np.ndarray, "N _"]]
+"""Counts [N, K] of measures by their names, a row for each line."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """How counts become a score."""
+    """How counts become a score, and how the score is shown."""
 
-    score: Callable[[Float[np.ndarray, "*R K"]], Float[np.ndarray, "*R"]]
-    """Of summed counts; leading axes (resamples) are free."""
+    score: Callable[[Float[np.ndarray, "*R K"]], Float[np.ndarray, "*R"]] | None
+    """Of summed counts; leading axes (resamples) are free. None: the score has no counts, so it is not resampled."""
     higher_is_better: bool = True
     low: float = 0.0
     high: float = 100.0
     """The scale."""
     digits: int = 2
-    """Decimals shown."""
+    """Decimals shown in tables."""
+    column: str = ""
+    """Head of its column in tables; "" is its name."""
+    label: str = ""
+    """Label of its axis in figures; "" is its name."""
 
 
 def ratio(counts: Float[np.ndarray, "*R 2"]) -> Float[np.ndarray, "*R"]:
-    """100 times the first count over the second, 0 of nothing; accuracy from (right, all)."""
+    """100 times the first count over the second, 0 if that is 0: accuracy from (correct, all)."""
     return 100 * counts[..., 0] / np.maximum(counts[..., 1], 1)
+
+
+def scores(counts: Counts, measures: Mapping[str, Measure]) -> dict[str, dict[str, Any]]:
+    """The score of each measure that has counts, with its 95% interval by bootstrap over lines."""
+    found = {}
+    for name, measure in measures.items():
+        if name in counts and measure.score is not None:
+            value = float(measure.score(np.asarray(counts[name], np.float64).sum(0)))
+            found[name] = {"name": name, "value": value, "interval": interval(counts[name], measure.score)}
+    return found
+
+
+def differences(
+    counts: Counts,
+    baseline: Counts,
+    measures: Mapping[str, Measure],
+) -> dict[str, dict[str, Any]]:
+    """The difference from a baseline on the same lines by each measure that both have counts of: paired bootstrap over
+    lines (Koehn 2004) with a 95% interval and a two-sided p."""
+    found = {}
+    for name, measure in measures.items():
+        if name in counts and name in baseline and measure.score is not None:
+            difference = compare(counts[name][None], baseline[name][None], measure.score)
+            found[name] = {"difference": difference.value, "interval": difference.interval, "p": difference.p}
+    return found

@@ -1,7 +1,7 @@
-"""Whether two systems differ: resampling of sentences and of seeds, and what many comparisons ask for.
+"""Intervals of scores and significance of differences, by resampling lines and seeds; corrections for many tests.
 
-Letters: N sentences, A and B seeds of two systems, R resamples, K counts that are enough to compute a score: a corpus'
-score is that of the sum of its sentences' counts.
+Letters: N lines, A and B seeds of two systems, R resamples, K counts of a measure (`measures.Measure`): the score of a
+corpus is that of the sum of its lines' counts. Names say sentence for line, as the literature does.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,24 +12,26 @@ from jaxtyping import Float, Int
 
 RESAMPLES = 2_000
 LEVEL = 0.05
-"""A difference counts as significant when its corrected p is below."""
+"""A difference is significant if its corrected p is below this."""
+CHUNK = 10_000_000
+"""Lines drawn at a time for an interval, which bounds memory."""
 
 Metric: TypeAlias = Callable[[np.ndarray], np.ndarray]
 """Counts [..., K] to scores [...]."""
 
 
 class Difference(NamedTuple):
-    """How far a system's mean over seeds is from a baseline's."""
+    """Difference between a system's mean over seeds and a baseline's."""
 
     value: float
     interval: tuple[float, float]
     """95%."""
     p: float
-    """Two-sided; of this comparison alone, before any correction."""
+    """Two-sided, of this comparison alone, not corrected."""
     over: Literal["sentences, seeds", "sentences", "seeds"]
-    """What was resampled, or (seeds alone) tested."""
+    """What was resampled, or, for seeds alone, tested."""
     at_most: bool = False
-    """No resample was as far: p is as small as so many resamples can tell, or smaller."""
+    """p is an upper bound: no resample was as far from the difference as zero is."""
 
 
 def compare(
@@ -39,26 +41,26 @@ def compare(
     resamples: int = RESAMPLES,
     seed: int = 12345,
 ) -> Difference:
-    """Mean score over the seeds of a system, less the baseline's, on the same sentences; by bootstrap.
+    """Mean score over the seeds of a system minus that of a baseline on the same sentences, tested by bootstrap.
 
-    p is the share of resamples that are as far from the difference found as that is from zero (their distribution is
-    moved to the null hypothesis). It is two-sided in all cases. sacreBLEU's paired bootstrap gives, from the same
-    resamples, about half of it: the share beyond the mean distance, which under the null hypothesis is below 0.05 in a
-    tenth of all comparisons.
+    p is the share of resamples that are at least as far from the observed difference as zero is: their distribution is
+    shifted to the null hypothesis. It is always two-sided. sacreBLEU's paired bootstrap returns about half of it from
+    the same resamples: the share beyond the mean distance, which under the null hypothesis is below 0.05 in a tenth of
+    all comparisons.
 
     Args:
         system: counts of each seed and sentence.
-        baseline: the same, of the system that it is compared with.
-        metric: from counts to scores.
+        baseline: the same of the baseline.
+        metric: scores of summed counts.
         resamples: R.
-        seed: of what is drawn.
+        seed: of the resamples.
 
-    Raises ValueError when the two have another number of sentences.
+    Raises ValueError if the numbers of sentences differ.
     """
     found = [metric(np.asarray(counts, np.float64).sum(1)).mean() for counts in (system, baseline)]
     value = float(found[0] - found[1])
     each = resampled(system, baseline, metric, resamples, seed)
-    # Where nothing differs at all, rounding must not count as a difference.
+    # If nothing differs, rounding must not count as a difference.
     beyond = int(np.count_nonzero(np.abs(each - value) >= abs(value) - 1e-9))
     low, high = np.quantile(each, (0.025, 0.975))
     single = min(len(system), len(baseline)) == 1
@@ -73,17 +75,17 @@ def resampled(
     resamples: int,
     seed: int,
 ) -> Float[np.ndarray, " R"]:
-    """The difference of means over seeds in each resample. Arguments and errors as `compare`.
+    """The difference of means over seeds in each resample. Arguments and errors are those of `compare`.
 
-    With several seeds of both, on two levels: each resample draws sentences, the same for every run, and of each system
-    as many of its seeds, with replacement. That alone counts up to three times what the choice of sentences does to a
-    single run, since scores of seeds differ by it too (Owen 2007, "The pigeonhole bootstrap"); so the seeds' deviations
-    are shrunk to the variance that sentences do not explain, and stretched by the root of n / (n - 1), for a mean of n
-    drawn seeds varies so much less than that of n new ones. Where one of the two has a single seed, nothing is known of
-    others, and sentences alone are drawn (Koehn 2004), as sacreBLEU draws them.
+    If both have several seeds, there are two levels: each resample draws sentences, the same for every run, and as many
+    seeds of each system, with replacement. That alone would count the effect of sentences on a single run up
+    to three times, since it is part of the differences between seeds too (Owen 2007, "The pigeonhole bootstrap").
+    Therefore the seeds' deviations are shrunk to the variance that sentences do not explain, and scaled by the root of
+    n / (n - 1), since a mean of n resampled seeds varies that much less than a mean of n new ones. If either has a
+    single seed, nothing is known about others, and only sentences are drawn (Koehn 2004), as in sacreBLEU.
 
-    Three seeds are few: simulated with normal scores and no difference, p is below 0.05 in 7% of comparisons of three
-    with three where seeds and sentences matter alike, and in 13% where seeds alone do.
+    Three seeds are few: in simulations with normal scores and no difference, p is below 0.05 in 7% of comparisons of
+    three with three seeds if seeds and sentences have equal effects, and in 13% if only seeds have one.
     """
     sets = [np.asarray(counts, np.float64) for counts in (system, baseline)]
     sentences = sets[0].shape[1]
@@ -100,9 +102,24 @@ def resampled(
     return np.asarray(means[0] - means[1])
 
 
+def interval(
+    counts: Float[np.ndarray, "N K"] | Int[np.ndarray, "N K"], metric: Metric, resamples: int = 1_000, seed: int = 1
+) -> tuple[float, float] | None:
+    """95% interval of a score by bootstrap over lines; None for fewer than two lines."""
+    if len(counts) < 2:
+        return None
+    random, values = np.random.default_rng(seed), np.asarray(counts, np.float64)
+    step, scores = max(1, CHUNK // len(counts)), list[np.ndarray]()
+    for first in range(0, resamples, step):
+        drawn = random.integers(len(counts), size=(min(step, resamples - first), len(counts)))
+        scores.append(metric(_times(drawn, len(counts)) @ values))
+    low, high = np.quantile(np.concatenate(scores), (0.025, 0.975))
+    return float(low), float(high)
+
+
 def over_seeds(system: Sequence[float], baseline: Sequence[float]) -> Difference | None:
-    """Welch's t-test of scores over seeds, for runs of whose sentences nothing is known; None where it cannot be made:
-    with a single seed, or where none differs from another."""
+    """Welch's t-test of scores over seeds, for runs without counts of sentences; None with a single seed or if no
+    scores differ."""
     if min(len(system), len(baseline)) < 2 or np.ptp(system) + np.ptp(baseline) == 0:
         return None
     from scipy.stats import ttest_ind
@@ -115,7 +132,7 @@ def over_seeds(system: Sequence[float], baseline: Sequence[float]) -> Difference
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p-values of several comparisons, corrected so that the chance of any false one is kept (Holm 1979)."""
+    """p-values of several comparisons, corrected for the probability of any false positive (Holm 1979)."""
     corrected, largest = [0.0] * len(p), 0.0
     for rank, index in enumerate(np.argsort(p, kind="stable")):
         largest = max(largest, min(1.0, (len(p) - rank) * p[index]))
@@ -124,7 +141,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def _times(drawn: np.ndarray, sentences: int) -> Float[np.ndarray, "R N"]:
-    """How often each resample has each sentence."""
+    """How often each sentence is in each resample."""
     rows = np.arange(len(drawn))[:, None] * sentences
     return np.bincount((rows + drawn).ravel(), minlength=len(drawn) * sentences).reshape(-1, sentences).astype(float)
 
@@ -132,18 +149,18 @@ def _times(drawn: np.ndarray, sentences: int) -> Float[np.ndarray, "R N"]:
 def _drawn_seeds(
     found: Float[np.ndarray, " A"], scores: Float[np.ndarray, "R A"], random: np.random.Generator
 ) -> Float[np.ndarray, " R"]:
-    """How far the mean of drawn seeds is from that of all.
+    """Difference between the mean of resampled seeds and that of all seeds.
 
     Args:
         found: score of each seed on all sentences.
-        scores: the same on the sentences of each resample.
-        random: draws.
+        scores: score of each seed on the sentences of each resample.
+        random: generator of the resamples.
     """
     count = len(found)
-    grow = count / (count - 1)
-    by_sentences = grow * (scores - scores.mean(1, keepdims=True)).var(0).mean()
+    scale = count / (count - 1)
+    by_sentences = scale * (scores - scores.mean(1, keepdims=True)).var(0).mean()
     between = found.var(ddof=1)
     share = max(0.0, 1 - by_sentences / between) if between > 0 else 0.0
     drawn = random.integers(count, size=scores.shape)
     deviations: np.ndarray = (found - found.mean())[drawn].mean(1)
-    return deviations * np.sqrt(grow * share)
+    return deviations * np.sqrt(scale * share)

@@ -1,7 +1,7 @@
 """A study's results as figures, for a page (SVG) and for a paper (PDF).
 
-Okabe and Ito's colours, told apart by colour-blind readers too; with a marker each, they are told apart in grey.
-Error bars are standard deviations over seeds; where there is one seed, its 95% interval over sentences.
+Colours are those of Okabe and Ito, which colour-blind readers can distinguish; markers distinguish them in grey.
+Error bars are standard deviations over seeds, or the 95% interval over sentences of a single seed.
 """
 
 from collections.abc import Callable
@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from transformer.evaluation.measures import Measure
 from transformer.storage import checksums
 from transformer.study.comparisons import ByVariant, Trials, bins, by_length, score, scores
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
 DODGE = 0.05
-"""Of the distance of two places."""
+"""Horizontal offset of a variant, as a share of the distance between two bins."""
 DASHES = ("-", "--", ":")
-NAMES = {"BLEU": "BLEU", "AER": "alignment error rate"}
-# Letters stay letters, which can be searched and set in a paper's own size; files do not change where nothing did.
+# Text stays text, which can be searched and scaled with a paper. Equal results give equal files.
 STYLE: dict[Any, Any] = {
     "font.size": 8,
     "svg.fonttype": "none",
@@ -30,17 +30,17 @@ STYLE: dict[Any, Any] = {
 
 
 class Drawing(NamedTuple):
-    """A figure that can be drawn."""
+    """A figure to be drawn."""
 
     draw: Callable[[Any], None]
     """Onto an empty matplotlib Figure."""
     size: tuple[float, float]
     """Inches."""
     digest: str
-    """Of the numbers in it. A file has it in its metadata, so that one that shows others is found out."""
+    """Digest of its numbers. A file has it in its metadata, so that a test finds files that show other numbers."""
 
     def save(self, path: Path) -> None:
-        """As SVG and PDF; `path` has no ending."""
+        """As SVG and PDF; `path` has no suffix."""
         import matplotlib as mpl
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -54,20 +54,22 @@ class Drawing(NamedTuple):
             figure.savefig(path.with_name(path.name + ".pdf"), metadata={"CreationDate": None, "Subject": about})
 
 
-def lengths(variants: ByVariant) -> Drawing:
-    """BLEU by source length, as Bahdanau 2015, Figure 2."""
-    there = bins(variants)
+def lengths(variants: ByVariant) -> Drawing | None:
+    """BLEU by source length, as in Bahdanau 2015, Figure 2. None if results have none."""
+    every = bins(variants)
+    if not every:
+        return None
     known = {name: by_length(trials) for name, trials in variants.items()}
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot()
         for number, (name, trials) in enumerate(variants.items()):
             found = known[name]
-            places = [place for place, words in enumerate(there) if words in found]
-            shown = [found[there[place]] for place in places]
-            aside = DODGE * (number - (len(variants) - 1) / 2)  # bars of one place are not to hide each other
+            positions = [position for position, words in enumerate(every) if words in found]
+            shown = [found[every[position]] for position in positions]
+            offset = DODGE * (number - (len(variants) - 1) / 2)  # error bars of one bin must not hide each other
             axes.errorbar(
-                [place + aside for place in places],
+                [position + offset for position in positions],
                 [one.mean for one in shown],
                 yerr=np.transpose([one.bar for one in shown]),
                 mfc=None if len(trials) > 1 else "white",
@@ -79,19 +81,19 @@ def lengths(variants: ByVariant) -> Drawing:
                 capsize=2,
                 label=name,
             )
-        axes.set(xlabel="words of the source", ylabel="BLEU", ylim=(0, None), xticks=range(len(there)))
-        axes.set_xticklabels(there)
+        axes.set(xlabel="words of the source", ylabel="BLEU", ylim=(0, None), xticks=range(len(every)))
+        axes.set_xticklabels(every)
         axes.grid(alpha=0.3, lw=0.5)
         axes.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
         figure.supxlabel(_about_bars(variants), fontsize=7)
 
-    return Drawing(draw, (6.3, 3.2), checksums.short_digest([there, known]))
+    return Drawing(draw, (6.3, 3.2), checksums.short_digest([every, known]))
 
 
-def dots(variants: ByVariant, metric: str) -> Drawing | None:
-    """A row a variant: the mean of its seeds with their standard deviation, and every seed as a faint dot; hollow where
-    there is one seed, with its interval over sentences. None where no variant has the metric."""
-    known = {name: found for name, trials in variants.items() if (found := score(trials, metric))}
+def dots(variants: ByVariant, metric: str, measure: Measure) -> Drawing | None:
+    """One row for each variant: the mean of its seeds with their standard deviation, and each seed as a faint dot. A
+    hollow marker is a single seed with its interval over sentences. None if no variant has the metric."""
+    known = {name: found for name, trials in variants.items() if (found := score(trials, metric, measure))}
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot()
@@ -109,7 +111,7 @@ def dots(variants: ByVariant, metric: str) -> Drawing | None:
                 lw=1.1,
                 capsize=2.5,
             )
-        axes.set(xlabel=NAMES[metric], yticks=range(len(known)), ylim=(len(known) - 0.5, -0.5))
+        axes.set(xlabel=measure.label or metric, yticks=range(len(known)), ylim=(len(known) - 0.5, -0.5))
         axes.set_yticklabels(list(known))
         axes.grid(alpha=0.3, lw=0.5)
         figure.supxlabel(_about_bars(variants), fontsize=7)
@@ -122,13 +124,13 @@ def dots(variants: ByVariant, metric: str) -> Drawing | None:
 
 def _about_bars(variants: ByVariant) -> str:
     seeds = {len(trials) > 1 for trials in variants.values()}
-    told = {True: "bars: deviation over seeds", False: "hollow: one seed, 95% interval over sentences, where kept"}
-    return "; ".join(text for several, text in told.items() if several in seeds)
+    texts = {True: "bars: deviation over seeds", False: "hollow: one seed, 95% interval over sentences, where kept"}
+    return "; ".join(text for several, text in texts.items() if several in seeds)
 
 
 def heads(variants: ByVariant) -> Drawing | None:
-    """Error rate of every layer (down) and head (across), a row of pictures a variant and a picture a seed. None where
-    each has one head alone."""
+    """Error rate of every layer (down) and head (across): a row of matrices for each variant, one matrix for each seed.
+    None if no variant has several heads."""
     known = {name: every for name, trials in variants.items() if (every := _heads(trials))}
     most = max((values.shape[1] for every in known.values() for _, values in every), default=0)
 
@@ -145,13 +147,13 @@ def heads(variants: ByVariant) -> Drawing | None:
     if not known:
         return None
     shown = {name: [(seed, values.tolist()) for seed, values in every] for name, every in known.items()}
-    # 0.4 inches hold a number.
+    # A number is 0.4 inches wide.
     size = (max(2.1, 0.5 + 0.4 * most) * max(map(len, known.values())), 1.8 * len(known))
     return Drawing(draw, size, checksums.short_digest(shown))
 
 
 def _heads(trials: Trials) -> list[tuple[int, np.ndarray]]:
-    """Seed, and error rates [L, H]."""
+    """Each seed with its error rates [L, H]."""
     found = [
         (trial["seed"], np.array(trial["test"]["alignment"]["heads"]))
         for trial in trials

@@ -1,4 +1,4 @@
-"""From results.json to tables, figures and the marked places of a README: `transformer report STUDY`."""
+"""Tables, figures and the placeholders of a README, made from results.json: `transformer report STUDY`."""
 
 import logging
 import re
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from transformer.errors import TransformerError, UsageError
+from transformer.evaluation.measures import Measure
 from transformer.storage.files import write_text
 from transformer.storage.locks import file_lock
 from transformer.study import figures, tables, variants
@@ -19,82 +20,90 @@ from transformer.study.variants import Pair, Study
 
 log = logging.getLogger(__name__)
 
-MARK = re.compile(r"<!-- table:(?P<name>[^\s>]+) -->\n(?P<text>.*?)<!-- end -->", re.DOTALL)
-BEGINNING = re.compile(r"<!-- table:")
-FIGURES = {
-    "bleu": "BLEU",
-    "aer": "AER",
-    "heads": "AER of every head",
-    "lengths": "BLEU by words of the source",
-}
-NOTHING = "No results yet.\n"
+PLACEHOLDER = re.compile(r"<!-- table:(?P<name>[^\s>]+) -->\n(?P<text>.*?)<!-- end -->", re.DOTALL)
+PLACEHOLDER_BEGIN = re.compile(r"<!-- table:")
+HEADS = "AER of every head"
+LENGTHS = "BLEU by words of the source"
+NO_RESULTS = "No results yet.\n"
 
 
 @dataclass(frozen=True)
 class Part:
-    """One table of a study, and what there is of it."""
+    """One table of a study, with the results that it has so far."""
 
     study: Study
     name: str
     done: dict[str, list[dict[str, Any]]]
     """Results of the trials of each variant that has any."""
     baseline: str
-    drawn: dict[str, list[dict[str, Any]]]
+    plotted: dict[str, list[dict[str, Any]]]
+    """The same of the variants in the figures."""
     pairs: list[Pair]
     missing: list[str]
-    """Trials of every day (not of --full) without a result."""
+    """Names of trials without a result, but for those that only --full runs."""
+
+    @cached_property
+    def measures(self) -> dict[str, Measure]:
+        """Of the task, the one that decides first."""
+        return self.study.measures(self.name)
+
+    @property
+    def metric(self) -> str:
+        """The measure that is compared."""
+        return self.study.metric or next(iter(self.measures))
 
     @cached_property
     def tables(self) -> dict[str, list[tuple[str, Table]]]:
-        """With their captions, by the kind of figure that belongs to them; none where nothing is done."""
+        """The tables with their captions, by the kind of the figure that belongs to them; {} without results."""
         if not self.done:
             return {}
-        metric = self.study.metric
-        found = {metric.lower(): [("", tables.main(self.done, self.baseline, metric, self.missing))]}
-        if (paired := tables.pairs(self.done, self.pairs)) is not None:
+        main = tables.main(self.done, self.baseline, self.metric, self.measures, self.missing)
+        found = {self.metric.lower(): [("", main)]}
+        if (paired := tables.pairs(self.done, self.pairs, self.measures)) is not None:
             found["pairs"] = [("Further comparisons", paired)]
-        if metric == "AER":
+        if self.metric == "AER":
             by_head = {name: made for name, trials in self.done.items() if (made := tables.heads(trials))}
             found["heads"] = [(f"AER of {name}, seed {seed}", table) for name, (seed, table) in by_head.items()]
-        found["lengths"] = [(FIGURES["lengths"], tables.lengths(self.done))]
+        if (by_length := tables.lengths(self.done)) is not None:
+            found["lengths"] = [(LENGTHS, by_length)]
         return found
 
     @cached_property
     def drawings(self) -> dict[str, Drawing]:
-        """The figures, by kind; a file is named PART-KIND."""
+        """The figures, by kind; a file is named TABLE-KIND."""
         if not self.done:
             return {}
-        metric = self.study.metric
+        dots = figures.dots(self.done, self.metric, self.measures[self.metric]) if len(self.done) > 1 else None
         found = {
-            metric.lower(): figures.dots(self.done, metric) if len(self.done) > 1 else None,
-            "heads": figures.heads(self.drawn) if metric == "AER" else None,
-            "lengths": figures.lengths(self.drawn),
+            self.metric.lower(): dots,
+            "heads": figures.heads(self.plotted) if self.metric == "AER" else None,
+            "lengths": figures.lengths(self.plotted),
         }
         return {kind: drawing for kind, drawing in found.items() if drawing is not None}
 
 
 def parts(study: Study, results: Results, *, smoke: bool = False) -> list[Part]:
     """The tables of a study."""
-    every = [(one, results.get(one)) for one in variants.trials(study, full=True, smoke=smoke)]
-    asked = {one.name for one in variants.trials(study, smoke=smoke)}
+    every = [(trial, results.get(trial)) for trial in variants.trials(study, full=True, smoke=smoke)]
+    expected = {trial.name for trial in variants.trials(study, smoke=smoke)}
     found = []
     for name, names in study.tables().items():
-        here = [(one, result) for one, result in every if one.variant in names]
+        own = [(trial, result) for trial, result in every if trial.variant in names]
         done: dict[str, list[dict[str, Any]]] = {}
-        for one, result in here:
+        for trial, result in own:
             if result is not None:
-                done.setdefault(one.variant, []).append(result)
-        missing = [one.name for one, result in here if result is None and one.name in asked]
+                done.setdefault(trial.variant, []).append(result)
+        missing = [trial.name for trial, result in own if result is None and trial.name in expected]
         baseline = next((variant for variant in study.baselines if variant in names), "")
-        drawn = [variant for variant in study.plotted if variant in done] or list(done)
+        plotted = [variant for variant in study.plotted if variant in done] or list(done)
         pairs = [pair for pair in study.pairs if pair.system in done and pair.baseline in done]
-        found.append(Part(study, name, done, baseline, {variant: done[variant] for variant in drawn}, pairs, missing))
+        found.append(Part(study, name, done, baseline, {variant: done[variant] for variant in plotted}, pairs, missing))
     return found
 
 
 def texts(every: list[Part]) -> dict[str, str]:
     """The Markdown of each table, with its figures."""
-    return {part.name: _text(part) if part.done else NOTHING for part in every}
+    return {part.name: _text(part) if part.done else NO_RESULTS for part in every}
 
 
 def _text(part: Part) -> str:
@@ -103,77 +112,79 @@ def _text(part: Part) -> str:
     for kind, captioned in part.tables.items():
         blocks += [f"{caption}:\n\n{table.markdown()}" if caption else table.markdown() for caption, table in captioned]
         if kind in part.drawings:
-            blocks.append(f"![{FIGURES[kind]}]({part.name}-{kind}.svg)\n")
+            caption = {"heads": HEADS, "lengths": LENGTHS}.get(kind, part.metric)
+            blocks.append(f"![{caption}]({part.name}-{kind}.svg)\n")
     return "\n".join(blocks)
 
 
 def joined(every: Mapping[str, str]) -> str:
-    """tables.md: all tables, named where there are several."""
+    """The text of tables.md: all tables, with headings if there are several."""
     if len(every) == 1:
         return "".join(every.values())
     return "\n".join(f"## {name}\n\n{text}" for name, text in every.items())
 
 
 def filled(readme: str, every: Mapping[str, str], path: Path) -> str:
-    """A README with the tables where it has their marks, `<!-- table:NAME -->` and `<!-- end -->`.
+    """A README with the tables in its placeholders, `<!-- table:NAME -->` to `<!-- end -->`.
 
-    Raises TransformerError for a mark that is not closed, or names no table.
+    Raises TransformerError for a placeholder without an end, or of a table that does not exist.
     """
 
-    def put(mark: re.Match[str]) -> str:
-        name = mark["name"]
+    def fill(placeholder: re.Match[str]) -> str:
+        name = placeholder["name"]
         if name not in every:
-            raise TransformerError(f"{path} has a mark for the table {name}, and there are {', '.join(every)}")
+            raise TransformerError(f"{path} has a placeholder for the table {name}; the tables are {', '.join(every)}")
         return f"<!-- table:{name} -->\n{every[name]}<!-- end -->"
 
-    if len(BEGINNING.findall(readme)) != len(MARK.findall(readme)):
-        raise TransformerError(f"{path} has a mark <!-- table:NAME --> that no <!-- end --> follows")
-    return MARK.sub(put, readme)
+    if len(PLACEHOLDER_BEGIN.findall(readme)) != len(PLACEHOLDER.findall(readme)):
+        raise TransformerError(f"{path} has a placeholder <!-- table:NAME --> without an <!-- end -->")
+    return PLACEHOLDER.sub(fill, readme)
 
 
 def report(study: Study, results: Results, folder: Path, *, smoke: bool = False) -> None:
     """Write tables.md, tables.tex and the figures into a folder, fill in its README, and print the tables.
 
-    Raises UsageError when there are no results, TransformerError for a README whose marks are wrong.
+    Raises UsageError if there are no results, TransformerError for a README with wrong placeholders.
     """
     every = parts(study, results, smoke=smoke)
     if outdated := results.outdated(variants.trials(study, full=True, smoke=smoke)):
         log.warning(
-            "%s: what it has of %s is of other settings or scored otherwise, and does not count",
+            "%s: the results of %s are ignored, since they have other settings or were scored otherwise",
             results.path,
             ", ".join(outdated),
         )
     if not any(part.done for part in every):
         raise UsageError(f"the study has no results yet in {results.path}")
-    told, in_latex = texts(every), latex(every, folder.resolve().name)
+    markdown, in_latex = texts(every), latex(every, folder.resolve().name)
     readme = folder / "README.md"
-    with file_lock(lock(folder), wait=True):  # two runners of one study end at once
-        if readme.is_file():  # first, so that nothing is written where its marks are wrong
+    with file_lock(lock(folder), wait=True):  # two runners of a study may end at once
+        if readme.is_file():  # first, so that nothing is written if its placeholders are wrong
             before, newline = _read(readme)
-            if (after := filled(before, told, readme)) != before:
+            if (after := filled(before, markdown, readme)) != before:
                 write_text(readme, after, newline)
-        write_text(folder / "tables.md", joined(told))
+        write_text(folder / "tables.md", joined(markdown))
         write_text(folder / "tables.tex", in_latex)
         for part in every:
             for kind, drawing in part.drawings.items():
                 drawing.save(folder / f"{part.name}-{kind}")
-    print(joined(told))
+    print(joined(markdown))
     print(f"{folder / 'tables.md'}   {folder / 'tables.tex'}   figures: {folder}/*.svg, *.pdf")
 
 
 def latex(every: list[Part], name: str) -> str:
-    """tables.tex of a study of this name: all tables."""
+    """The text of tables.tex of a study of this name: all tables."""
     made = []
     for part in every:
         for kind, captioned in part.tables.items():
             for number, (caption, table) in enumerate(captioned, 1):
                 label = f"tab:{name}-{part.name}-{kind}" + f"-{number}" * (len(captioned) > 1)
-                made.append(table.latex(" ".join([f"{name}, {part.name}.", *[f"{caption}."] * bool(caption)]), label))
+                text = " ".join([f"{name}, {part.name}.", *[f"{caption}."] * bool(caption)])
+                made.append(table.latex(text, label))
     return "\n".join(made)
 
 
 def _read(path: Path) -> tuple[str, str]:
-    """A text, and how its lines end."""
+    """A text, and its line ending."""
     try:
         text = path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
@@ -182,7 +193,7 @@ def _read(path: Path) -> tuple[str, str]:
 
 
 def present(path: Path) -> None:
-    """What `transformer report` does."""
+    """Report a study, given by its file or folder."""
     found = variants.load(path)
     folder = variants.folder_of(path)
     report(found, Results(folder / "results.json"), folder)

@@ -16,18 +16,21 @@ import numpy as np
 from jaxtyping import Int
 
 from transformer import config
-from transformer.data.corpora.corpus import Corpus
 from transformer.errors import TransformerError, UsageError
 from transformer.storage import checksums
 from transformer.storage.files import write_json
 from transformer.storage.locks import file_lock
-from transformer.study.variants import Trial, digest
+from transformer.study.variants import Trial, digest, identity
+from transformer.tasks.task import Split
 
 log = logging.getLogger(__name__)
 
 FILE = "result.json"
-KEYS = ("variant", "seed", "config", "parameters", "updates", "minutes", "validation", "test")
-"""What every result has. Older ones lack `digest`, `tokens_per_s`, and in a set `corpus`, `counts` and `alignment`."""
+KEYS = ("variant", "seed", "config", "scoring", "parameters", "updates", "minutes", "validation", "test")
+"""What every result has. Older ones lack `digest` and the speed, and in a set `corpus` and `counts`."""
+
+SPEED = "_per_s"
+"""After the unit of the task, names the speed of training: `tokens_per_s`, a median."""
 
 
 def lock(folder: Path) -> Path:
@@ -88,11 +91,11 @@ class Results:
         if not missing:
             return []
         found = {
-            (_digest(entry), tokenizer(entry)): {"from": f"{path.parent.name}/{name}", **entry}
+            _identity(entry): {"from": f"{path.parent.name}/{name}", **entry}
             for path in (*others, self.path)
             for name, entry in _read(path).items()
         }
-        keys = {trial: (trial.digest, trial.tokenize) for trial in missing}
+        keys = {trial: trial.identity for trial in missing}
         copies = [{**found[key], "variant": trial.variant} for trial, key in keys.items() if key in found]
         if copies:
             with file_lock(lock(self.path.parent), wait=True):
@@ -105,7 +108,7 @@ class Results:
 
 def write(folder: Path, trial: Trial, values: Mapping[str, Any]) -> None:
     """Write the result of a trial to its run directory, whole or not at all."""
-    about = {"variant": trial.variant, "seed": trial.seed, "digest": trial.digest}
+    about = {"variant": trial.variant, "seed": trial.seed, "digest": trial.digest, "scoring": dict(trial.scoring)}
     write_json(folder / FILE, {**about, "config": config.to_json(trial.settings), **values})
 
 
@@ -118,7 +121,7 @@ def exists(folder: Path, trial: Trial) -> bool:
 def merged(before: Mapping[str, Any], found: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Entries of results.json by the trial's name, with those of run directories added.
 
-    An entry of the same trial with other settings or scoring stays, as NAME@DIGEST-TOKENIZER.
+    An entry of the same trial with other settings or scoring stays, as NAME@DIGEST-SCORING.
     """
     entries = dict(before)
     for entry in found:
@@ -133,11 +136,12 @@ def merged(before: Mapping[str, Any], found: Iterable[Mapping[str, Any]]) -> dic
 
 
 def _matches(entry: Mapping[str, Any], trial: Trial) -> bool:
-    return _digest(entry) == trial.digest and tokenizer(entry) == trial.tokenize
+    return _identity(entry) == trial.identity
 
 
 def _identity(entry: Mapping[str, Any]) -> str:
-    return f"{_digest(entry)}-{tokenizer(entry)}"
+    """Of the settings and the scoring."""
+    return identity(_digest(entry), entry["scoring"])
 
 
 def min_words(words: str) -> int:
@@ -145,10 +149,9 @@ def min_words(words: str) -> int:
     return int(words.rstrip("+").split("-")[0])
 
 
-def tokenizer(entry: Mapping[str, Any]) -> str:
-    """sacreBLEU's tokenizer, with which the translations were scored."""
-    signature = entry["test"]["scores"]["BLEU"]["signature"]
-    return str(dict(part.split(":", 1) for part in signature.split("|") if ":" in part).get("tok", ""))
+def sets(entry: Mapping[str, Any]) -> list[str]:
+    """Names of the test sets of a result, `test` first."""
+    return [name for name in entry.get("sets", ("test", "unseen")) if name in entry]
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -171,27 +174,36 @@ def _json(path: Path, advice: str) -> Any:
         raise TransformerError(f"{path} cannot be read: {error} ({advice})") from None
 
 
-def _migrated(entry: Any) -> Any:
-    """An entry that version 0.1 wrote, as this version writes it."""
-    if isinstance(entry, dict) and "cell" in entry and "variant" not in entry:
-        return {"variant": entry["cell"], **{key: value for key, value in entry.items() if key != "cell"}}
-    return entry
+def migrated(entry: Any) -> Any:
+    """An entry that version 0.1 wrote, as this version writes it. That version knew only translation."""
+    if not isinstance(entry, dict) or "cell" not in entry:
+        return entry
+    rest = {key: value for key, value in entry.items() if key != "cell"}
+    parts = {name: _migrated_set(entry[name]) for name in ("test", "unseen") if name in entry}
+    tokenize = ""
+    if "test" in entry:
+        signature = entry["test"]["scores"]["BLEU"]["signature"]
+        tokenize = dict(part.split(":", 1) for part in signature.split("|") if ":" in part).get("tok", "")
+    return {"variant": entry["cell"], "scoring": {"tokenize": tokenize}, **rest, **parts}
+
+
+def _migrated_set(part: Mapping[str, Any]) -> dict[str, Any]:
+    counts = {"BLEU": {"columns": 10, "packed": part["counts"]}} if "counts" in part else {}
+    if "alignment" not in part:
+        return {**part, "counts": counts}
+    alignment = dict(part["alignment"])
+    if "counts" in alignment:
+        counts["AER"] = {"columns": 4, "packed": alignment.pop("counts")}
+    aer = {"name": "AER", "value": alignment["aer"], "interval": alignment.get("interval")}
+    return {**part, "scores": {**part["scores"], "AER": aer}, "alignment": alignment, "counts": counts}
 
 
 def _checked(entry: Any, path: Path, name: str, advice: str) -> dict[str, Any]:
     """An entry that has everything that tables and figures read. Raises TransformerError."""
-    entry = _migrated(entry)
-    missing = [key for key in KEYS if not isinstance(entry, dict) or key not in entry]
-    if missing:
-        raise TransformerError(f"{path} is damaged: {name} has no {', '.join(missing)} ({advice})")
     try:
-        tokenizer(entry), entry["config"].keys()
-        numbers = {key: entry[key] for key in ("seed", "parameters", "updates", "minutes")}
-        numbers["tokens_per_s"] = entry.get("tokens_per_s") or 0
-        for part in ("test", "unseen"):
-            if part in entry:
-                numbers |= {f"{part}.{key}": value for key, value in _numbers(entry[part]).items()}
-        for key, value in numbers.items():
+        entry = migrated(entry)
+        missing = [key for key in KEYS if not isinstance(entry, dict) or key not in entry]
+        for key, value in ({} if missing else _numbers(entry)).items():
             if not isinstance(value, int | float):
                 raise TypeError(f"{key} is {value!r}")
     except (LookupError, TypeError, AttributeError, ValueError, TransformerError) as error:
@@ -199,26 +211,44 @@ def _checked(entry: Any, path: Path, name: str, advice: str) -> dict[str, Any]:
         raise TransformerError(
             f"{path} is damaged: the settings or scores of {name} are not valid: {reason} ({advice})"
         ) from None
+    if missing:
+        raise TransformerError(f"{path} is damaged: {name} has no {', '.join(missing)} ({advice})")
     return dict(entry)
 
 
-def _numbers(part: Mapping[str, Any]) -> dict[str, Any]:
-    """Numbers of a test set that tables and figures show. Raises KeyError, TypeError and the like if any is missing."""
-    numbers = {"perplexity": part["perplexity"]}
-    numbers |= {f"scores.{metric}": part["scores"][metric]["value"] for metric in ("BLEU", "chrF2")}
-    numbers |= {f"by_length.{min_words(row['words'])}": row["bleu"] for row in part["by_length"]}
-    if "counts" in part:
-        rows = len(unpack(part["counts"], 10))
+def _numbers(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers of a result that tables and figures show. Raises KeyError, TypeError and the like if any is missing."""
+    entry["config"].keys(), entry["scoring"].keys()
+    numbers = {key: entry[key] for key in ("seed", "parameters", "updates", "minutes")}
+    numbers |= {key: value or 0 for key, value in entry.items() if key.endswith(SPEED)}
+    for name in sets(entry):
+        numbers |= {f"{name}.{key}": value for key, value in _numbers_of_set(entry[name]).items()}
+    return numbers
+
+
+def _numbers_of_set(part: Mapping[str, Any]) -> dict[str, Any]:
+    numbers = {f"scores.{name}": score["value"] for name, score in part["scores"].items()}
+    numbers |= {"perplexity": part.get("perplexity", 0)}
+    numbers |= {f"by_length.{min_words(row['words'])}": row["bleu"] for row in part.get("by_length", ())}
+    for counts in part.get("counts", {}).values():
+        rows = len(unpack(counts["packed"], counts["columns"]))
         if rows != part.get("sentences", rows):
             raise ValueError(f"counts of {rows} sentences, of {part['sentences']}")
-    if "alignment" in part:
-        aligned = part["alignment"]
-        numbers["aer"] = aligned["aer"]
-        if "counts" in aligned:
-            unpack(aligned["counts"], 4)
-        if aligned.get("heads"):
-            numbers |= {"mean": aligned["mean"], "heads.0": aligned["heads"][0][0], "layers.0": aligned["layers"][0]}
+    aligned = part.get("alignment", {})
+    if aligned.get("heads"):
+        numbers |= {"mean": aligned["mean"], "heads.0": aligned["heads"][0][0], "layers.0": aligned["layers"][0]}
     return numbers
+
+
+def counts_of(part: Mapping[str, Any], metric: str) -> Int[np.ndarray, "N K"] | None:
+    """Counts of a measure on a test set; None if the result has none. Raises TransformerError if they are damaged."""
+    found = part.get("counts", {}).get(metric)
+    return None if found is None else unpack(found["packed"], found["columns"])
+
+
+def packed(counts: Mapping[str, Int[np.ndarray, "N _"]]) -> dict[str, Any]:
+    """Counts of measures as a result has them; the inverse of `counts_of`."""
+    return {name: {"columns": each.shape[1], "packed": pack(each)} for name, each in counts.items()}
 
 
 def _digest(entry: Mapping[str, Any]) -> str:
@@ -229,9 +259,10 @@ def _digest(entry: Mapping[str, Any]) -> str:
         return str(entry.get("digest", "unknown"))
 
 
-def corpus_digest(part: Corpus, tokenize: str) -> str:
+def split_digest(split: Split, scoring: Mapping[str, Any]) -> str:
     """12 hexadecimal digits that identify a test set and how it is scored."""
-    return checksums.short_digest([list(part.sources), list(part.targets), tokenize])
+    options = [value for _, value in sorted(scoring.items())]
+    return checksums.short_digest([list(split.lines), list(split.references), *options])
 
 
 def pack(counts: Int[np.ndarray, "N K"]) -> str:

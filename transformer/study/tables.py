@@ -1,4 +1,4 @@
-"""A study's results as tables, in Markdown and in LaTeX; they depend on nothing but the results."""
+"""A study's results as tables, in Markdown and in LaTeX. They depend only on the results."""
 
 import math
 import statistics
@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from transformer.evaluation.measures import Measure
 from transformer.evaluation.significance import LEVEL, RESAMPLES
 from transformer.study.comparisons import (
     ByVariant,
@@ -18,10 +19,10 @@ from transformer.study.comparisons import (
     score,
     with_baseline,
 )
-from transformer.study.variants import Metric, Pair
+from transformer.study.results import SPEED, sets
+from transformer.study.variants import Pair
 
 UNTESTED = "one seed and nothing kept of its sentences, no gold links, or another test set"
-DIGITS = {"BLEU": 1, "chrF2": 1, "perplexity": 2, "AER": 3}
 LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     "~": r"\textasciitilde{}",
@@ -33,99 +34,119 @@ LATEX = {
     "−": "$-$",
     "≤": r"$\le$",
 }
-"""Characters that LaTeX takes for its own, or does not have."""
+"""Characters that are special in LaTeX, or missing."""
 
 
 class Table(NamedTuple):
-    """Text in rows; the first column names them."""
+    """Rows of text; the first column names them."""
 
     head: list[str]
     rows: list[list[str]]
     notes: tuple[str, ...] = ()
 
     def markdown(self) -> str:
-        """For READMEs; the notes below it."""
+        """With its notes below it."""
         lines = [self.head, ["---"] + ["---:"] * (len(self.head) - 1), *self.rows]
         text = "".join("| " + " | ".join(line) + " |\n" for line in lines)
         return text + "".join(f"\n{note}\n" for note in self.notes)
 
     def latex(self, caption: str, label: str) -> str:
-        """A floating table, shrunk to the page where it is wider; needs the packages booktabs and adjustbox. The notes
-        go into the caption."""
+        """A floating table, shrunk to the width of the page; it needs the packages booktabs and adjustbox. The caption
+        includes the notes."""
         rows = [" & ".join(map(escape, row)) + r" \\" for row in self.rows]
         head = " & ".join(map(escape, self.head)) + r" \\"
         body = "\n".join([r"\toprule", head, r"\midrule", *rows, r"\bottomrule"])
-        told = " ".join(escape(text) for text in (caption, *self.notes))
+        text = " ".join(escape(part) for part in (caption, *self.notes))
         columns = "l" + "r" * (len(self.head) - 1)
         return (
             "\\begin{table}\n\\centering\n\\begin{adjustbox}{max width=\\linewidth}\n"
             f"\\begin{{tabular}}{{{columns}}}\n{body}\n\\end{{tabular}}\n\\end{{adjustbox}}\n"
-            f"\\caption{{{told}}}\n\\label{{{label}}}\n\\end{{table}}\n"
+            f"\\caption{{{text}}}\n\\label{{{label}}}\n\\end{{table}}\n"
         )
 
 
 def escape(text: str) -> str:
-    """As LaTeX prints it letter by letter."""
+    """LaTeX that prints this text."""
     return "".join(LATEX.get(character, character) for character in text)
 
 
-def main(variants: ByVariant, baseline: str, metric: Metric, missing: Sequence[str]) -> Table:
-    """What each variant reached, and whether it differs from the baseline.
+def main(
+    variants: ByVariant, baseline: str, metric: str, measures: Mapping[str, Measure], missing: Sequence[str]
+) -> Table:
+    """The scores of each variant, and its difference from the baseline.
 
     Args:
         variants: results of one table.
         baseline: one of the variants; "" for none.
-        metric: what is compared, BLEU or AER.
-        missing: trials without a result, to be named.
+        metric: the measure that is compared.
+        measures: of the task, the one that decides first; it is shown of further test sets too.
+        missing: names of trials without a result, for a note.
     """
-    compared = with_baseline(variants, baseline, metric)
-    unseen = any("unseen" in trial for trials in variants.values() for trial in trials)
+    compared = with_baseline(variants, baseline, metric, measures)
+    first, *others = measures
+    unit = _unit(variants)
+    further = dict.fromkeys(name for trials in variants.values() for trial in trials for name in sets(trial)[1:])
+
+    def column(name: str, part: str = "test") -> Callable[[str, Trials], str]:
+        return lambda _, trials: _score(trials, name, measures[name], part)
+
     columns: dict[str, Callable[[str, Trials], str]] = {
         "seeds": lambda n, t: ", ".join(str(trial["seed"]) for trial in t),
         "parameters": lambda n, t: f"{t[0]['parameters']:,}",
         "updates": lambda n, t: f"{_mean(t, 'updates'):,.0f}",
-        "tokens/s": lambda n, t: _speed(t),
+        f"{unit}/s": lambda n, t: _speed(t, unit),
         "minutes": lambda n, t: f"{_mean(t, 'minutes'):.1f}",
-        "perplexity": lambda n, t: _score(t, "perplexity"),
-        "BLEU": lambda n, t: _score(t, "BLEU"),
-        **({"unseen": lambda n, t: _score(t, "BLEU", "unseen")} if unseen else {}),
-        "chrF": lambda n, t: _score(t, "chrF2"),
-        "AER": lambda n, t: _score(t, "AER"),
-        f"{metric} − {baseline}": lambda n, t: "baseline" if n == baseline else difference(compared.get(n), metric),
+        "perplexity": lambda n, t: _score(t, "perplexity", None),
+        measures[first].column or first: column(first),
+        **{part: column(first, part) for part in further},
+        **{measures[name].column or name: column(name) for name in others},
+        f"{metric} − {baseline}": lambda n, t: (
+            "baseline" if n == baseline else difference(compared.get(n), measures[metric].digits)
+        ),
         "p": lambda n, t: significance(compared.get(n)),
         "tested over": lambda n, t: compared[n].difference.over if n in compared else "",
     }
     if baseline not in variants or len(variants) < 2:
         columns = dict(list(columns.items())[:-3])
-    texts = {head: [column(*item) for item in variants.items()] for head, column in columns.items()}
-    kept = {head: column for head, column in texts.items() if any(column)}
-    rows = [[name, *(column[row] for column in kept.values())] for row, name in enumerate(variants)]
-    return Table(["", *kept], rows, tuple(_notes(variants, baseline, compared, missing)))
+    texts = {head: [text(*item) for item in variants.items()] for head, text in columns.items()}
+    shown = {head: cells for head, cells in texts.items() if any(cells)}
+    rows = [[name, *(cells[row] for cells in shown.values())] for row, name in enumerate(variants)]
+    return Table(["", *shown], rows, tuple(_notes(variants, baseline, compared, missing)))
 
 
-def pairs(variants: ByVariant, wanted: Sequence[Pair]) -> Table | None:
-    """Further differences, corrected for all of them; None where none are wanted."""
+def pairs(variants: ByVariant, wanted: Sequence[Pair], measures: Mapping[str, Measure]) -> Table | None:
+    """Further differences, corrected for all of them; None if none are wanted."""
     if not wanted:
         return None
-    compared = in_pairs(variants, wanted)
+    first = next(iter(measures))
+    names = {pair: str(pair._replace(metric="") if pair.metric == first else pair) for pair in wanted}
+    compared = in_pairs(variants, wanted, measures)
     rows = [
-        [str(pair), difference(found, pair.metric), significance(found), found.difference.over]
+        [
+            names[pair],
+            difference(found, measures[pair.metric or first].digits),
+            significance(found),
+            found.difference.over,
+        ]
         for pair, found in compared.items()
     ]
     notes = _about_tests("Pairs", list(compared.values()))
-    untested = [str(pair) for pair in wanted if pair not in compared]
+    untested = [names[pair] for pair in wanted if pair not in compared]
     notes += [f"Not tested: {'; '.join(untested)} ({UNTESTED})."] * bool(untested)
     return Table(["", "difference", "p", "tested over"], rows, tuple(notes))
 
 
-def lengths(variants: ByVariant) -> Table:
-    """BLEU of each bin of source lengths, and how many sentences are in it."""
-    there = bins(variants)
+def lengths(variants: ByVariant) -> Table | None:
+    """BLEU of each bin of source lengths, and its number of sentences; None if results have none."""
+    every = bins(variants)
+    if not every:
+        return None
     found = {name: by_length(trials) for name, trials in variants.items()}
-    rows = [[name, *(_spread(of.get(b), 1) for b in there)] for name, of in found.items()]
-    known = {row["words"]: row.get("sentences") for row in next(iter(variants.values()))[0]["test"]["by_length"]}
-    sentences = ["sentences", *(f"{known.get(b) or ''}" for b in there)]
-    return Table(["", *there], [*[sentences] * any(sentences[1:]), *rows])
+    rows = [[name, *(_spread(each.get(words), 1) for words in every)] for name, each in found.items()]
+    first = next(iter(variants.values()))[0]["test"].get("by_length", ())
+    counts = {row["words"]: row.get("sentences") for row in first}
+    sentences = ["sentences", *(f"{counts.get(words) or ''}" for words in every)]
+    return Table(["", *every], [*[sentences] * any(sentences[1:]), *rows])
 
 
 def heads(trials: Trials) -> tuple[int, Table] | None:
@@ -148,9 +169,9 @@ def heads(trials: Trials) -> tuple[int, Table] | None:
 
 def _notes(variants: ByVariant, baseline: str, compared: Mapping[str, Comparison], missing: Sequence[str]) -> list[str]:
     seeds = {len(trials) for trials in variants.values()}
-    told = ["Several seeds: mean ± standard deviation."] * (max(seeds) > 1)
-    told += ["One seed: 95% interval over sentences."] * (1 in seeds)
-    notes = [" ".join(told)]
+    spreads = ["Several seeds: mean ± standard deviation."] * (max(seeds) > 1)
+    spreads += ["One seed: 95% interval over sentences."] * (1 in seeds)
+    notes = [" ".join(spreads)]
     if baseline in variants and len(variants) > 1:
         notes += _about_tests(f"Differences from {baseline}", list(compared.values()))
         untested = [name for name in variants if name != baseline and name not in compared]
@@ -168,7 +189,7 @@ def _notes(variants: ByVariant, baseline: str, compared: Mapping[str, Comparison
 
 
 def _about_tests(what: str, compared: Sequence[Comparison]) -> list[str]:
-    """How differences were tested."""
+    """How differences were tested, by method of `Difference.over`."""
     how = {
         "sentences, seeds": f"{RESAMPLES:,} resamples of sentences and, within them, of seeds (of so few seeds as are "
         "usual, p is somewhat too small)",
@@ -179,16 +200,16 @@ def _about_tests(what: str, compared: Sequence[Comparison]) -> list[str]:
     used = {each.difference.over for each in compared}
     if not used:
         return []
-    told = "; ".join(text for over, text in how.items() if over in used)
+    methods = "; ".join(text for over, text in how.items() if over in used)
     least = "; ≤: no resample was as far" * any(each.difference.at_most and each.p >= 0.001 for each in compared)
     return [
-        f"{what} with 95% intervals, by {told}. p after Holm's correction for {len(compared)} comparison(s){least}; "
+        f"{what} with 95% intervals, by {methods}. p after Holm's correction for {len(compared)} comparison(s){least}; "
         f"n.s.: not significant at {LEVEL}."
     ]
 
 
 def _differing(variants: ByVariant) -> list[str]:
-    """Notes about what should be alike in a table, and is not."""
+    """Notes about what should be equal in a table, and is not."""
     kinds: dict[str, Callable[[dict[str, Any]], str]] = {
         "Budgets": lambda trial: (
             f"{trial['config']['training']['steps']:,} updates of {trial['config']['batching']['tokens']:,} tokens"
@@ -196,7 +217,7 @@ def _differing(variants: ByVariant) -> list[str]:
             else ""
         ),
         "Test sets": lambda trial: trial["test"].get("corpus", ""),
-        "Machines (tokens/s and minutes)": lambda trial: trial.get("device", ""),
+        f"Machines ({_unit(variants)}/s and minutes)": lambda trial: trial.get("device", ""),
     }
     notes = []
     for kind, of in kinds.items():
@@ -209,11 +230,11 @@ def _differing(variants: ByVariant) -> list[str]:
                     found.setdefault(value, []).append(name + some)
         if len(found) > 1:
             most = max(found.values(), key=len)
-            told = [
+            groups = [
                 f"{value} ({'all others' if names is most and len(names) > 3 else ', '.join(names)})"
                 for value, names in found.items()
             ]
-            notes.append(f"{kind} differ: {'; '.join(told)}.")
+            notes.append(f"{kind} differ: {'; '.join(groups)}.")
     return notes
 
 
@@ -221,13 +242,19 @@ def _mean(trials: Trials, key: str) -> float:
     return statistics.fmean(trial[key] for trial in trials)
 
 
-def _speed(trials: Trials) -> str:
-    known = [trial["tokens_per_s"] for trial in trials if trial.get("tokens_per_s") is not None]
+def _unit(variants: ByVariant) -> str:
+    """What the speed of training counts; tokens if no result has it."""
+    names = [name for trials in variants.values() for trial in trials for name in trial if name.endswith(SPEED)]
+    return names[0].removesuffix(SPEED) if names else "tokens"
+
+
+def _speed(trials: Trials, unit: str) -> str:
+    known = [trial[unit + SPEED] for trial in trials if trial.get(unit + SPEED) is not None]
     return f"{statistics.fmean(known):,.0f}" if known else ""
 
 
-def _score(trials: Trials, metric: str, part: str = "test") -> str:
-    return _spread(score(trials, metric, part), DIGITS[metric])
+def _score(trials: Trials, metric: str, measure: Measure | None, part: str = "test") -> str:
+    return _spread(score(trials, metric, measure, part), 2 if measure is None else measure.digits)
 
 
 def _spread(found: Spread | None, digits: int) -> str:
@@ -240,20 +267,19 @@ def _spread(found: Spread | None, digits: int) -> str:
     return f"{found.mean:.{digits}f} [{found.interval[0]:.{digits}f}, {found.interval[1]:.{digits}f}]"
 
 
-def difference(found: Comparison | None, metric: str) -> str:
+def difference(found: Comparison | None, digits: int) -> str:
     """With its interval."""
     if found is None:
         return ""
-    digits = DIGITS[metric]
     value, (low, high) = found.difference.value, found.difference.interval
     return f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]".replace("-", "−")
 
 
 def significance(found: Comparison | None) -> str:
-    """p, and n.s. where it is not below the level."""
+    """p, and n.s. if it is not below the level."""
     if found is None:
         return ""
     value = "<0.001" if found.p < 0.001 else f"{found.p:.3f}"
     if found.difference.at_most and found.p >= 0.001:
-        value = f"≤{math.ceil(1000 * found.p) / 1000:.3f}"  # a bound is not to be rounded below itself
+        value = f"≤{math.ceil(1000 * found.p) / 1000:.3f}"  # an upper bound is rounded up
     return value + ("" if found.significant else " n.s.")

@@ -8,30 +8,21 @@ from typing import Any
 import jax
 
 from transformer import api, config
-from transformer.alignment.links import Rule
-from transformer.alignment.measure import all_sure, link_counts, measure
-from transformer.alignment.record import Attended
-from transformer.alignment.select import all_links, name, rank
-from transformer.api import TrainedModel
-from transformer.data.corpora import corpus
-from transformer.data.corpora.corpus import Corpus
 from transformer.data.shards import available_cores
 from transformer.errors import UsageError
 from transformer.evaluation import report
-from transformer.evaluation.metrics import bleu_counts
+from transformer.evaluation.measures import scores
 from transformer.storage.locks import file_lock
 from transformer.storage.run import Run
 from transformer.study import results
 from transformer.study.variants import Trial, digest
+from transformer.tasks.task import Split
 from transformer.training import logger
 from transformer.training import run as training
 from transformer.training import run_directory as rundir
 from transformer.training.checkpoint import Checkpoints
 
-SETS = ("test", "unseen")
 TRIES = 5
-ARGMAX = (None,)
-"""Thresholds of the error rates: each target word is linked with the source word that it attends to most."""
 
 
 def lock(runs: Path, trial: Trial) -> Path:
@@ -74,20 +65,11 @@ def check(folder: Path, trial: Trial) -> None:
 def _result(trial: Trial, folder: Path) -> dict[str, Any]:
     check(folder, trial)
     run = training.train(trial.settings, folder, trial.variant, resume=True)
-    model = api.load(folder)
-    languages = trial.settings.data.languages
-    rule = best_rule(model, run)
-    found = {}
-    for part in (corpus.read(run.data, s, languages) for s in SETS if corpus.exists(run.data, s, languages)):
-        found[part.name] = evaluated = report.evaluate(model, part, run.report, tokenize=trial.tokenize)
-        print(report.show(evaluated))
-        hypotheses = evaluated.pop("hypotheses")
-        evaluated["corpus"] = results.corpus_digest(part, trial.tokenize)
-        evaluated["counts"] = results.pack(bleu_counts(hypotheses, list(part.targets), trial.tokenize))
-        if rule is not None and part.alignments is not None:
-            evaluated["alignment"] = alignment(model, part, rule)
+    model = api.load_predictor(folder)
+    evaluated = {split.name: _evaluate(trial, model, run, split) for split in model.predictor.splits("test")}
     records = logger.read(run.metrics)
-    speeds = [record["tokens_per_s"] for record in records if record["kind"] == "train"]
+    training_records = [record for record in records if record["kind"] == "train"]
+    speeds = {name: [record[name] for record in training_records] for name in _speeds(training_records)}
     checkpoints = Checkpoints(run.checkpoints, trial.settings.training, read_only=True)
     last = checkpoints.choose("last")
     minutes = checkpoints.host(last)["minutes"]
@@ -96,45 +78,31 @@ def _result(trial: Trial, folder: Path) -> dict[str, Any]:
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(model.parameters)),
         "updates": last,
         "minutes": minutes,
-        "tokens_per_s": statistics.median(speeds) if speeds else None,
+        **{name: statistics.median(values) for name, values in speeds.items()},
         "device": f"{jax.devices()[0].device_kind}, {jax.device_count()} device(s), {available_cores()} cores",
         "commit": rundir.provenance()["commit"],
         "validation": [record for record in records if record["kind"] == "validation"],
-        **found,
+        "sets": list(evaluated),
+        **evaluated,
     }
 
 
-def best_rule(model: TrainedModel, run: Run) -> Rule | None:
-    """The layer and head with the lowest error rate on the validation set; None without attention or gold links."""
-    if model.settings.model.attention.score == "none" or not (run.data / "validation.align").is_file():
-        return None
-    dev = corpus.read(run.data, "validation", model.settings.data.languages)
-    ranked = rank(model.attend(dev.sources, dev.targets), all_sure(dev.alignments or []), Rule(), ARGMAX)
-    return ranked[0].rule if ranked else None
+def _speeds(records: list[dict[str, Any]]) -> list[str]:
+    """Names of the speed of training in the log: `tokens_per_s`, by the unit of the task."""
+    return [name for name in (records[0] if records else {}) if name.endswith(results.SPEED)]
 
 
-def alignment(model: TrainedModel, part: Corpus, rule: Rule) -> dict[str, Any]:
-    """Error rates under the rule, and of every layer and head."""
-    attended = model.attend(part.sources, part.targets)
-    gold = all_sure(part.alignments or [])
-
-    def rate(layer: int | None, head: int | None) -> float:
-        return measure(all_links(attended, Rule(layer, head)), gold, bootstrap=0).aer
-
-    layers, heads = _sizes(attended)
-    links = all_links(attended, rule)
+def _evaluate(trial: Trial, model: api.LoadedPredictor, run: Run, split: Split) -> dict[str, Any]:
+    """The result of a test set: its report, the task's extras, and the counts of all measures."""
+    evaluation = model.evaluate(split, **dict(trial.scoring))
+    report.write(run.report, evaluation)
+    print(report.show(evaluation.result))
+    extras = model.extras(split)
+    further = scores(extras.counts, model.predictor.measures)
     return {
-        **measure(links, gold)._asdict(),
-        "rule": name(rule),
-        "counts": results.pack(link_counts(links, gold)),
-        "heads": [[rate(layer, head) for head in range(heads)] for layer in range(layers)],
-        "layers": [rate(layer, None) for layer in range(layers)],
-        "mean": rate(None, None),
+        **evaluation.result,
+        "scores": {**evaluation.result["scores"], **further},
+        **extras.report,
+        "corpus": results.split_digest(split, dict(trial.scoring)),
+        "counts": results.packed({**evaluation.counts, **extras.counts}),
     }
-
-
-def _sizes(attended: list[Attended | None]) -> tuple[int, int]:
-    """Number of layers and of heads."""
-    known = next((one for one in attended if one is not None), None)
-    shape = (0, 0) if known is None else known.matrix("cross").shape
-    return int(shape[0]), int(shape[1])

@@ -7,34 +7,29 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, NamedTuple
 
 from transformer import check as settings
 from transformer import config, plugins, recipes
 from transformer.config import Config
 from transformer.errors import UsageError
+from transformer.evaluation.measures import Measure
 from transformer.storage import checksums
 
-TOKENIZE = ("13a", "none", "intl", "char", "zh")
-"""sacreBLEU's tokenizers."""
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 """Names of variants and tables, which folders and files are named after."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """Settings, the seeds that they are trained with, and how the translations are scored."""
+    """Settings, the seeds that they are trained with, and how the predictions are scored."""
 
     config: Config
     seeds: tuple[int, ...] = (1,)
-    tokenize: str = "13a"
-    """sacreBLEU's tokenizer."""
+    scoring: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the task's scoring; of translation, `{"tokenize": "none"}` and the like (sacreBLEU's tokenizer)."""
     table: str = "results"
     """The table in which the variant is a row. The variants of a table share a test set and a training budget."""
-
-
-Metric: TypeAlias = Literal["BLEU", "AER"]
-METRICS: tuple[Metric, ...] = get_args(Metric)
 
 
 class Pair(NamedTuple):
@@ -42,10 +37,11 @@ class Pair(NamedTuple):
 
     system: str
     baseline: str
-    metric: Metric = "BLEU"
+    metric: str = ""
+    """A measure of the task; "" is the one that decides."""
 
     def __str__(self) -> str:
-        return f"{self.system} − {self.baseline}" + f" ({self.metric})" * (self.metric != "BLEU")
+        return f"{self.system} − {self.baseline}" + f" ({self.metric})" * bool(self.metric)
 
 
 @dataclass(frozen=True)
@@ -64,9 +60,9 @@ class Study:
     reuse_from: tuple[str, ...] = ()
     """Other studies, by their folder relative to this one's: trials with equal settings and seed, whatever their name,
     are copied from their results.json and not run again."""
-    metric: Metric = "BLEU"
-    """What the comparisons and the main figure show: BLEU, or the alignment error rate of the attention on test sets
-    with gold links."""
+    metric: str = ""
+    """The measure that the comparisons and the main figure show, such as BLEU or, on test sets with gold links, AER;
+    "" is the one that decides for the task."""
 
     @property
     def all_variants(self) -> dict[str, Variant]:
@@ -80,6 +76,11 @@ class Study:
             tables.setdefault(variant.table, []).append(name)
         return tables
 
+    def measures(self, table: str) -> dict[str, Measure]:
+        """Measures of the tasks of a table's variants, the one that decides first."""
+        tasks = [self.all_variants[name].config.task for name in self.tables()[table]]
+        return {name: measure for task in tasks for name, measure in task.measures().items()}
+
 
 class Trial(NamedTuple):
     """A variant with one of its seeds: one run."""
@@ -87,7 +88,8 @@ class Trial(NamedTuple):
     variant: str
     seed: int
     settings: Config
-    tokenize: str
+    scoring: tuple[tuple[str, Any], ...] = ()
+    """Options of the task's scoring, the defaults included."""
 
     @property
     def name(self) -> str:
@@ -98,6 +100,11 @@ class Trial(NamedTuple):
     def digest(self) -> str:
         """Digest of its settings."""
         return digest(self.settings)
+
+    @property
+    def identity(self) -> str:
+        """Of its settings and scoring; see `identity`."""
+        return identity(self.digest, dict(self.scoring))
 
     @property
     def key(self) -> str:
@@ -113,6 +120,11 @@ def digest(given: Config) -> str:
     default = Config()
     default = dataclasses.replace(default, task=type(given.task)(), model=type(given.model)())
     return checksums.short_digest(_differing(_plain(given), _plain(default)), sort_keys=True)
+
+
+def identity(digest: str, scoring: Mapping[str, Any]) -> str:
+    """DIGEST-SCORING: results with the same are results of the same trial."""
+    return "-".join([digest, *(str(value) for _, value in sorted(scoring.items()))])
 
 
 def _plain(given: Config) -> dict[str, Any]:
@@ -192,18 +204,18 @@ def _check_study(study: Study, file: Path) -> None:
     if len(set(tables)) < len(tables):
         raise UsageError(f"study {file}: a table has at most one baseline, but `baselines` has {len(tables)} in all")
     for pair in study.pairs:
-        if pair.system == pair.baseline or every[pair.system].table != every[pair.baseline].table:
+        table = every[pair.system].table
+        if pair.system == pair.baseline or table != every[pair.baseline].table:
             raise UsageError(f"study {file}: the pair {pair} must be of two variants of one table")
-        if pair.metric not in METRICS:
-            raise UsageError(f"study {file}: the pair {pair} has metric={pair.metric!r}: BLEU or AER")
+        _check_metric(pair.metric, study.measures(table), f"study {file}: the pair {pair}")
+    for table in study.tables():
+        _check_metric(study.metric, study.measures(table), f"study {file}")
     missing = [other for other in study.reuse_from if not (file.parent / other).is_dir()]
     if missing:
         raise UsageError(
             f"study {file}: `reuse_from` has {missing[0]}, but there is no folder {file.parent / missing[0]}: give the "
             "folder of another study relative to this one's, or leave it out"
         )
-    if study.metric not in METRICS:
-        raise UsageError(f"study {file} has metric={study.metric!r}: BLEU or AER")
     for name in study.full.keys() & study.variants.keys():
         more, fewer = study.full[name], study.variants[name]
         if dataclasses.replace(more, seeds=fewer.seeds) != fewer or not set(fewer.seeds) <= set(more.seeds):
@@ -211,6 +223,12 @@ def _check_study(study: Study, file: Path) -> None:
                 f"study {file}: in `full` the variant {name} may have more seeds than in `variants`, but otherwise "
                 "must be the same"
             )
+
+
+def _check_metric(metric: str, measures: Mapping[str, Measure], where: str) -> None:
+    if metric and metric not in measures:
+        near = difflib.get_close_matches(str(metric), measures, n=1, cutoff=0.0)[0]
+        raise UsageError(f"{where} has metric={metric!r}: did you mean {near}? Choose from {', '.join(measures)}")
 
 
 def _check_variant(name: str, variant: Variant, file: Path) -> None:
@@ -221,8 +239,10 @@ def _check_variant(name: str, variant: Variant, file: Path) -> None:
         raise UsageError(f"study {file}: the variant {name} needs a tuple of seeds, such as seeds=(1, 2)")
     if len(set(seeds)) < len(seeds):
         raise UsageError(f"study {file}: the variant {name} has a seed twice in seeds={seeds}")
-    if variant.tokenize not in TOKENIZE:
-        raise UsageError(f"study {file}: the variant {name} has tokenize={variant.tokenize!r}: {', '.join(TOKENIZE)}")
+    try:
+        variant.config.task.scoring(**variant.scoring)
+    except (UsageError, TypeError) as error:
+        raise UsageError(f"study {file}: the variant {name}: {error}") from None
     for what, given in (("variant", name), ("table", variant.table)):
         if not isinstance(given, str) or not FILE_NAME.fullmatch(given):
             raise UsageError(
@@ -260,7 +280,12 @@ def trials(study: Study, only: Iterable[str] = (), *, full: bool = False, smoke:
             raise UsageError(f"--only {name}: no such variant; did you mean {near}? Choose from {', '.join(every)}")
     grid = every if full else {**{name: every[name] for name in wanted}, **study.variants}
     return [
-        Trial(name, seed, recipes.smoke(seeded) if smoke else seeded, variant.tokenize)
+        Trial(
+            name,
+            seed,
+            recipes.smoke(seeded) if smoke else seeded,
+            tuple(sorted(variant.config.task.scoring(**variant.scoring).items())),
+        )
         for name, variant in every.items()
         for seed in variant.seeds
         if (not wanted or name in wanted) and name in grid and seed in grid[name].seeds[: 1 if smoke else None]

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from transformer.errors import UsageError
+
 if TYPE_CHECKING:  # settings are read without JAX
     import numpy as np
 
@@ -40,6 +42,23 @@ class Task:
             begun: a run directory whose tokenizers (labels, ...) are used; None makes new ones.
         """
         raise NotImplementedError
+
+    def measures(self) -> "Mapping[str, Measure]":
+        """The measures of predictions by name, the one that decides first.
+
+        A table has a column for each. A study may compare its variants by any of them.
+        """
+        raise NotImplementedError
+
+    def scoring(self, **options: Any) -> dict[str, Any]:
+        """Options of `Predictor.statistics`, completed by their defaults; results record them, and results with others
+        are not compared.
+
+        Raises UsageError for an option that the task does not have, or a wrong value.
+        """
+        if options:
+            raise UsageError(f"scoring={options}: predictions of a {type(self).__name__} are scored without options")
+        return {}
 
     def predictor(self, config: Any, run: Path) -> "Predictor":
         """What a trained run needs to predict. Raises TransformerError where the run directory is damaged."""
@@ -136,11 +155,20 @@ class Split(NamedTuple):
     references: Sequence[str]
 
 
+class Extras(NamedTuple):
+    """What is measured besides the predictions."""
+
+    counts: "dict[str, np.ndarray]"
+    """Counts [N, K] of further measures of the task, a row for each line."""
+    report: dict[str, Any]
+    """Further parts of the result, as JSON has them."""
+
+
 class Predictor(Protocol):
-    """Predicts with the parameters of a trained run, and measures what it predicted."""
+    """Predicts with the parameters of a trained run, and measures the predictions."""
 
     measures: "Mapping[str, Measure]"
-    """By name, the one that decides first."""
+    """Those of `Task.measures`."""
 
     def build_model(self) -> Any:
         """A model of the run's shape; its parameters do not matter."""
@@ -153,6 +181,45 @@ class Predictor(Protocol):
     ) -> list[Prediction]:
         """The answer to each line, in order; `first` is the number of the first one, for messages."""
 
-    def statistics(self, predictions: Sequence[str], references: Sequence[str]) -> "dict[str, np.ndarray]":
-        """For each of the measures its counts [N, K], a row for each line. The sum over any lines gives the measure of
-        them, so that intervals and paired tests resample rows."""
+    def statistics(
+        self, predictions: Sequence[str], references: Sequence[str], **scoring: Any
+    ) -> "dict[str, np.ndarray]":
+        """Counts [N, K] of the measures that need only predictions and references, a row for each line.
+
+        The sum over any lines gives the measure of these lines, so that intervals and paired tests resample rows.
+
+        Args:
+            predictions: a line for each line of input.
+            references: as many.
+            scoring: see `Task.scoring`.
+        """
+
+    def details(
+        self,
+        build: Callable[[Any], Any],
+        mesh: Any,
+        parameters: Any,
+        split: Split,
+        predictions: Sequence[str],
+        baseline: Sequence[str] | None = None,
+        **scoring: Any,
+    ) -> dict[str, Any]:
+        """Further parts of the report of a split, which replace those that every task has: {} for none.
+
+        Translation has sacreBLEU's scores with signatures, the perplexity and BLEU by length.
+
+        Args:
+            build: makes the model of its parameters.
+            mesh: of devices.
+            parameters: of the run.
+            split: what was predicted.
+            predictions: a line for each line of the split.
+            baseline: the predictions of another system.
+            scoring: see `Task.scoring`.
+        """
+
+    def extras(self, build: Callable[[Any], Any], mesh: Any, parameters: Any, split: Split) -> Extras:
+        """What studies record of a split that needs more than its predictions; `Extras({}, {})` for nothing.
+
+        Translation has the alignment error rate of the attention.
+        """

@@ -25,7 +25,9 @@ def variant(source: str, target: str) -> Variant:
     )
     tokenizer = dataclasses.replace(settings.tokenizer, vocabulary=8_000)
     training = Training(steps=3_000, validate_every=500)
-    return Variant(dataclasses.replace(settings, data=data, tokenizer=tokenizer, training=training), tokenize="none")
+    return Variant(
+        dataclasses.replace(settings, data=data, tokenizer=tokenizer, training=training), scoring={"tokenize": "none"}
+    )
 
 
 study = Study({"transformer_en_fr": variant("en", "fr"), "transformer_fr_en": variant("fr", "en")})

@@ -1,14 +1,23 @@
 """Settings of translation."""
 
+import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Interval
 
 from transformer.errors import UsageError
 from transformer.models.config import SequenceToSequence
 from transformer.tasks.task import Predictor, Prepared, Task
+
+if TYPE_CHECKING:
+    from transformer.evaluation.measures import Measure
+
+
+TOKENIZE = ("13a", "none", "intl", "char", "zh")
+"""sacreBLEU's tokenizers."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,22 @@ class Translation(Task):
     def smoke(self) -> "Translation":
         """See `Task.smoke`."""
         return replace(self, validate_sentences=min(8, self.validate_sentences))
+
+    def measures(self) -> "Mapping[str, Measure]":
+        """See `Task.measures`."""
+        from transformer.tasks.translation.scoring import MEASURES
+
+        return MEASURES
+
+    def scoring(self, **options: Any) -> dict[str, Any]:
+        """See `Task.scoring`; `tokenize` is sacreBLEU's tokenizer."""
+        found = {"tokenize": "13a"} | options
+        if unknown := found.keys() - {"tokenize"}:
+            raise UsageError(f"scoring={options}: translations have no option {min(unknown)}; did you mean tokenize?")
+        if found["tokenize"] not in TOKENIZE:
+            near = difflib.get_close_matches(str(found["tokenize"]), TOKENIZE, n=1, cutoff=0.0)[0]
+            raise UsageError(f"scoring={options}: did you mean tokenize={near!r}? Choose from {', '.join(TOKENIZE)}")
+        return found
 
     def prepare(self, config: Any, begun: Path | None) -> Prepared:
         """See `Task.prepare`."""

@@ -1,17 +1,27 @@
 """A trained run of translation: its model, its test sets, and translations of lines."""
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from transformer.alignment.extract import Extractor
+from transformer.alignment.record import Attended
 from transformer.config import Config
 from transformer.data.corpora import corpus
 from transformer.data.tokenizers.files import load_tokenizers
+from transformer.decoding.scoring import Scorer
 from transformer.decoding.translator import Translator
+from transformer.evaluation.measures import Measure
 from transformer.models.build import create
 from transformer.models.config import SequenceToSequence
 from transformer.storage.run import Run
-from transformer.tasks.task import Prediction, Split
+from transformer.tasks.task import Extras, Prediction, Split
+from transformer.tasks.translation.attention import extras
+from transformer.tasks.translation.scoring import MEASURES, details, statistics
+from transformer.tasks.translation.teacher_forcing import attend, encoded, score
 
 
 class TranslationPredictor:
@@ -23,6 +33,8 @@ class TranslationPredictor:
         self.config, self.model = config, config.model
         self.run = Run(run)
         self.tokenizers = load_tokenizers(self.run.tokenizer)
+        self.measures: Mapping[str, Measure] = MEASURES
+        self._translator: tuple[Any, Any, Translator] | None = None
 
     def build_model(self) -> Any:
         """See `Predictor.build_model`."""
@@ -41,7 +53,56 @@ class TranslationPredictor:
         self, build: Callable[[Any], Any], mesh: Any, parameters: Any, lines: Sequence[str], first: int = 1
     ) -> list[Prediction]:
         """The best translation of each line, as the run's settings search, with its score and log-probability."""
-        model = self.model
-        translator = Translator(build, self.tokenizers, mesh, max_length=model.max_length, reach=model.attention.reach)
-        found = translator.translate(parameters, lines, self.config.decoding, first)
+        found = self._translate_with(build, mesh).translate(parameters, lines, self.config.decoding, first)
         return [Prediction(best.text, {"score": best.score, "logp": best.logp}) for best, *_ in found]
+
+    def _translate_with(self, build: Callable[[Any], Any], mesh: Any) -> Translator:
+        """The translator of a model; the last one is kept, with the programs that it compiled."""
+        if self._translator is None or self._translator[:2] != (build, mesh):
+            model = self.model
+            translator = Translator(
+                build, self.tokenizers, mesh, max_length=model.max_length, reach=model.attention.reach
+            )
+            self._translator = build, mesh, translator
+        return self._translator[2]
+
+    def statistics(
+        self, predictions: Sequence[str], references: Sequence[str], **scoring: Any
+    ) -> dict[str, np.ndarray]:
+        """See `Predictor.statistics`: counts of BLEU."""
+        return statistics(predictions, references, **scoring)
+
+    def details(
+        self,
+        build: Callable[[Any], Any],
+        mesh: Any,
+        parameters: Any,
+        split: Split,
+        predictions: Sequence[str],
+        baseline: Sequence[str] | None = None,
+        **scoring: Any,
+    ) -> dict[str, Any]:
+        """See `Predictor.details`: how it was searched, sacreBLEU's scores, the perplexity and BLEU by length."""
+        scorer = Scorer(build, mesh, self.config.training.loss_chunk)
+        loss = score(
+            scorer,
+            parameters,
+            self.tokenizers,
+            split.lines,
+            split.references,
+            max_length=self.model.max_length,
+            batching=self.config.batching,
+        ).loss
+        found = details(split.lines, predictions, split.references, loss, baseline, **scoring)
+        return {"search": dataclasses.asdict(self.config.decoding), **found}
+
+    def extras(self, build: Callable[[Any], Any], mesh: Any, parameters: Any, split: Split) -> Extras:
+        """See `Predictor.extras`: the alignment error rate of the attention, on test sets with gold links."""
+        if self.model.attention.score == "none":
+            return Extras({}, {})
+        extractor = Extractor(build, self.tokenizers, mesh, max_length=self.model.max_length)
+
+        def attend_to(sources: Sequence[str], targets: Sequence[str]) -> list[Attended | None]:
+            return attend(extractor, parameters, self.tokenizers, sources, encoded(self.tokenizers, targets))
+
+        return extras(attend_to, self.run.data, self.config.data.languages, split.name)

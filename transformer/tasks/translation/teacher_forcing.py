@@ -1,0 +1,88 @@
+"""Given translations read by a model: their log-probabilities, and the attention to their sources."""
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from transformer.alignment.extract import Extractor, Pair
+from transformer.alignment.record import Attended
+from transformer.data.batching.batches import each_once
+from transformer.data.batching.buckets import choose_buckets
+from transformer.data.config import Batching
+from transformer.data.pairs import in_memory
+from transformer.data.tokenizers.tokenizer import Tokenizers
+from transformer.decoding.scoring import Scorer, SentenceScores
+
+log = logging.getLogger(__name__)
+
+
+def score(
+    scorer: Scorer,
+    parameters: Any,
+    tokenizers: Tokenizers,
+    sources: Sequence[str],
+    targets: Sequence[str],
+    *,
+    max_length: int,
+    batching: Batching,
+) -> SentenceScores:
+    """Log-probability of each target given its source, in nats.
+
+    A pair longer than `max_length` tokens has NaN, and the log says how many there are.
+    """
+    if not sources:
+        return SentenceScores(np.zeros(0), np.zeros(0, np.int64), [])
+    pairs = in_memory(sources, targets, tokenizers)
+    if max_length % batching.length_multiple:  # no bucket may be longer than the model
+        batching = dataclasses.replace(batching, length_multiple=1)
+    fits = np.flatnonzero(np.maximum(*pairs.lengths.values()) <= max_length)
+    nothing = np.zeros(0)
+    scores = SentenceScores(np.full(len(sources), np.nan), pairs.lengths["target"], [nothing] * len(sources))
+    if len(fits) < len(sources):
+        log.warning("%d pair(s) longer than %d tokens have no score", len(sources) - len(fits), max_length)
+        kept = fits.tolist()
+        pairs = in_memory([sources[i] for i in kept], [targets[i] for i in kept], tokenizers)
+    if len(fits):
+        buckets = choose_buckets(pairs.lengths, batching, batching.batch_multiple)
+        plan = each_once(pairs.lengths, batching, buckets, batching.batch_multiple)
+        known = scorer.score(parameters, pairs, plan)
+        scores.logp[fits] = known.logp
+        for number, each in zip(fits, known.each, strict=True):
+            scores.each[number] = each
+    return scores
+
+
+def attend(
+    extractor: Extractor,
+    parameters: Any,
+    tokenizers: Tokenizers,
+    sources: Sequence[str],
+    targets: Sequence[tuple[str, tuple[int, ...]]],
+    first: int = 1,
+) -> list[Attended | None]:
+    """All attention weights of each pair; None for one with an empty side or longer than the model's limit.
+
+    Args:
+        extractor: of the model.
+        parameters: of the model.
+        tokenizers: of the model.
+        sources: sentences.
+        targets: the text and the tokens of their translations.
+        first: the number of the first line, for messages.
+    """
+    pairs = [
+        Pair(source, target, tokens, target_tokens)
+        for source, tokens, (target, target_tokens) in zip(
+            sources, tokenizers.source.encode_all(sources), targets, strict=True
+        )
+    ]
+    return extractor.extract(parameters, pairs, first)
+
+
+def encoded(tokenizers: Tokenizers, targets: Sequence[str]) -> list[tuple[str, tuple[int, ...]]]:
+    """Given translations with their tokens."""
+    tokens = tokenizers.target.encode_all(targets)
+    return [(text, tuple(each)) for text, each in zip(targets, tokens, strict=True)]
