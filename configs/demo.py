@@ -1,4 +1,4 @@
-"""The whole embedded grammar in minutes on a laptop's CPU: what `transformer demo` trains.
+"""The embedded grammar in minutes on a laptop's CPU: the recipe of `transformer demo`.
 
     transformer demo
 

@@ -1,11 +1,11 @@
-"""Your own parallel text: one sentence a line, the same number of lines in both files.
+"""Your own parallel text: one sentence per line, the same number of lines in both files.
 
     transformer train files --data.train my/corpus --data.languages en de --run runs/mine
 
-reads my/corpus.en and my/corpus.de (plain or .gz), sets 1,000 pairs aside for validation, and trains a small
-Transformer. `--data.validation` and `--data.test` name sets of your own. For a few tens of thousands of pairs of
-everyday length this takes an hour or so on 2 CPU cores; a larger corpus wants a larger `--model.width` and an
-accelerator. `--smoke` shows within a minute that everything fits together.
+reads my/corpus.en and my/corpus.de (plain or .gz), holds 1,000 pairs out for validation, and trains a small
+Transformer. `--data.validation` and `--data.test` name your own sets. A few tens of thousands of pairs of everyday
+length take about an hour on 2 CPU cores; a larger corpus needs a larger `--model.width` and an accelerator. `--smoke`
+shows within a minute that everything works together.
 """
 
 from transformer.config import Batching, Config, Data, Decoding, Schedule, Tokenizer, Training, Transformer

@@ -1,4 +1,4 @@
-"""The embedded grammar, English to German: the recipe on which attentions are compared.
+"""The embedded grammar, English to German: the recipe for comparisons of attention mechanisms.
 
 transformer train grammar && transformer evaluate runs/grammar
 

@@ -1,10 +1,10 @@
-"""Multi30k English-German on the published lower-cased tokenised text: what an hour on 2 CPU cores can give.
+"""Multi30k English-German on the published lower-cased tokenised text, in about an hour on 2 CPU cores.
 
 transformer train multi30k_ende && transformer evaluate runs/multi30k_ende --tokenize none
 
 Test, lower-cased tokenised BLEU, beam 5, the average of the last four checkpoints: 40.7 and 40.7 (seeds 1 and 2; 95%
 interval of each about 39.0 to 42.2). Validation: 41.1 and 41.2, and the best single checkpoint was as good. The whole
-command took 54 minutes (seed 1) on 2 cores of an AMD EPYC with little beside it, 69 with tests beside it (seed 2);
+command took 54 minutes (seed 1) on 2 cores of an AMD EPYC with little other load, 69 with tests running (seed 2);
 November 2026.
 """
 

@@ -1,15 +1,15 @@
 """Multi30k English-German as published: Transformer-Tiny of Wu et al. 2021.
 
 "Good for Misconceived Reasons: An Empirical Revisiting on the Need for Visual Context in Multimodal Machine
-Translation": 41.02 lower-cased tokenised BLEU on test_2016_flickr from 8,000 updates of about 8,000
-tokens, the last ten epochs averaged, beam 5.
+Translation": 41.02 lower-cased tokenised BLEU on test_2016_flickr from 8,000 updates of about 8,000 tokens, the last
+ten epochs averaged, beam 5.
 
 transformer train multi30k_ende_paper && transformer evaluate runs/multi30k_ende_paper --tokenize none
 
 Test: 41.13 BLEU (95% interval 39.4 to 42.8; one run, seed 1; 41.44 on the validation set), beam 5, the average of the
 last ten epochs; the length penalty of 1.0 was as good as any on the validation set. 115 minutes of training, in four
-sittings with --resume, on 2 cores of an AMD EPYC that other programs shared (November 2026); 1.5 updates a second when
-they did not, so about 95 minutes alone.
+sittings with --resume, on 2 cores of an AMD EPYC that other programs shared (November 2026); 1.5 updates per second
+when they did not, so about 95 minutes without them.
 """
 
 from transformer.config import (

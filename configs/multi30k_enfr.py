@@ -4,7 +4,7 @@ transformer train multi30k_enfr && transformer evaluate runs/multi30k_enfr --tok
 
 Test, lower-cased tokenised BLEU, beam 5, the average of the last four checkpoints: 61.3 (seed 1; 95% interval 59.6 to
 63.0). Validation, greedy: 62.4, and the best single checkpoint 62.7. 58 minutes of training on 2 cores of an AMD EPYC,
-with tests beside it most of the time; November 2026.
+with tests running most of the time; November 2026.
 """
 
 import dataclasses

@@ -4,7 +4,7 @@ transformer train multi30k_enfr_paper && transformer evaluate runs/multi30k_enfr
 
 Test, lower-cased tokenised BLEU, beam 5, the average of the last ten epochs: 61.5 (seed 1; 95% interval 59.8 to 63.1).
 Single checkpoints on validation (greedy, 250 sentences) had 56.2 to 64.4 after the first 3,185 updates. 106 minutes of
-training on 2 cores of an AMD EPYC, with tests at the lowest priority beside it; November 2026.
+training on 2 cores of an AMD EPYC, with tests running at the lowest priority; November 2026.
 """
 
 import dataclasses

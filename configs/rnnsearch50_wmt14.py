@@ -6,21 +6,20 @@ transformer evaluate runs/rnnsearch50_wmt14
 
 "Neural Machine Translation by Jointly Learning to Align and Translate": 26.75 tokenised BLEU after 288,000 updates (111
 hours), 28.45 after 667,000. As published (appendix A and B): bidirectional GRU of 1000, decoder of 1000, embeddings of
-620, alignment model of 1000, maxout of 500; 30,000 words a side, sentences of at most 50 words, batches of 80
-sentences, Adadelta (rho 0.95, epsilon 1e-6), clipped at 1. Theirs are 348 million words of WMT14, chosen by their
-likeness to news; these are all of it.
+620, alignment model of 1000, maxout of 500; 30,000 words per side, sentences of at most 50 words, batches of 80
+sentences, Adadelta (rho 0.95, epsilon 1e-6), clipped at 1. The paper selects 348 million words of WMT14 by their
+similarity to news; this recipe uses all of it.
 
-Estimated, not measured (experiments/throughput/estimate.py): 6.5e11 useful operations an update (80 rows of 32 + 32
-real tokens), so 1.9e17 in all: 0.5 hours on one H100, 1.7 on one A100, at 10% of their peaks (989e12 and 312e12 a
-second), and more where the 51 steps of a sentence, not their operations, are what is waited for. Memory: 80.4 million
-parameters x 16 bytes (parameter, gradient, two means) = 1.2 GiB; activations, energies of 80 rows x 51 x 51 x 1,000 x 2
-bytes = 0.4 GiB, states 80 x 102 x 12,000 x 4 = 0.4 GiB; logits of 2,048 tokens x 30,000 x 4 bytes x 2 = 0.5 GiB: about
-3 GiB.
+Estimated, not measured (experiments/throughput/estimate.py): 6.5e11 useful operations per update (80 rows of 32 + 32
+real tokens), so 1.9e17 in all: 0.5 hours on one H100, 1.7 on one A100, at 10% of their peaks (989e12 and 312e12 per
+second), and more if the latency of the 51 steps of a sentence dominates. Memory: 80.4 million parameters x 16 bytes
+(parameter, gradient, two means) = 1.2 GiB; activations, energies of 80 rows x 51 x 51 x 1,000 x 2 bytes = 0.4 GiB,
+states 80 x 102 x 12,000 x 4 = 0.4 GiB; logits of 2,048 tokens x 30,000 x 4 bytes x 2 = 0.5 GiB: about 3 GiB.
 
-The papers count words of tokenised text. TFDS's text is raw, and words are parted at spaces here ("dog." is one), so
-for figures beside theirs tokenise the text first and name it with `--data.source files`.
+The papers count words of tokenised text. TFDS's text is raw, and words are separated by spaces here ("dog." is one
+word), so for comparable figures tokenise the text first and name it with `--data.source files`.
 
-Truly run: `--smoke`. Not run at full size: no accelerator was at hand.
+Run: `--smoke` only. Not run at full size: no accelerator was available.
 """
 
 from transformer.config import (
@@ -44,7 +43,7 @@ config = Config(
         train="train",
         validation="validation",
         test="test",
-        max_length=51,  # 50 words and the end mark
+        max_length=51,  # 50 words and EOS
     ),
     tokenizer=Tokenizer(kind="word", vocabulary=30_000, joint=False),
     batching=Batching(rows=80, shapes=8),

@@ -4,13 +4,13 @@ transformer train tatoeba_ende && transformer evaluate runs/tatoeba_ende
 
 BLEU on the dev set (2,000 pairs, cased, detokenised; no sentence of either side is in training), beam 5, the average of
 the last four checkpoints, one seed each: 34.0 (95% interval 32.5 to 35.4); with BPE-dropout (`--tokenizer.sampling
-0.1`) 27.8 (26.4 to 29.2). In 3,600 updates, 3.3 epochs (2.8 of the drawn pieces, of which a sentence has a sixth more),
-the model does not overfit, and what keeps from it only costs: training loss 1.71 and 2.49 nats a token. 43 and 52
+0.1`) 27.8 (26.4 to 29.2). In 3,600 updates, 3.3 epochs (2.8 with sampled pieces, as a sentence then has a sixth more),
+the model does not overfit, so that regularisation only costs: training loss 1.71 and 2.49 nats per token. 43 and 52
 minutes of training on ONE core of a Xeon at 2.5 GHz whose other core was busy; November 2026. The validation set is
-1,000 pairs set aside from the training pairs.
+1,000 pairs held out of the training pairs.
 
-The text is Tatoeba's in the edition of manythings.org/anki; put train.en, train.de, dev.en and dev.de (plain or .gz)
-into data/tatoeba-en-de.
+The text is the edition of Tatoeba by manythings.org/anki; put train.en, train.de, dev.en and dev.de (plain or .gz) into
+data/tatoeba-en-de.
 """
 
 from transformer.config import Attention, Batching, Config, Data, Decoding, Schedule, Tokenizer, Training, Transformer

@@ -5,17 +5,17 @@ transformer train wmt14_ende_base
 transformer evaluate runs/wmt14_ende_base
 
 As published: 6 + 6 layers of width 512, one vocabulary of 37,000 pieces, about 25,000 source and 25,000 target tokens
-an update, 100,000 updates (12 hours on 8 P100), the last 5 checkpoints averaged, beam 4, length penalty 0.6. Theirs is
-tokenised BLEU with compounds split; by sacreBLEU the same parameters have 27.52 (tensor2tensor's checkpoint).
+per update, 100,000 updates (12 hours on 8 P100), the last 5 checkpoints averaged, beam 4, length penalty 0.6. That is
+tokenised BLEU with compounds split; with sacreBLEU the same parameters have 27.52 (tensor2tensor's checkpoint).
 
-Estimated, not measured (experiments/throughput/estimate.py): 9.76e12 useful operations an update (800 rows of 32 + 32
-real tokens; XLA counts 9.86e12 in the compiled update), so 9.8e17 in all: 0.9 hours on one H100 at 30% of its 989e12 a
-second, 2.5 on one A100 at 35% of its 312e12. Memory: 63.0 million parameters x 16 bytes (parameter, gradient, two
-moments) = 0.94 GiB; activations in bfloat16, 25,600 tokens a side x 512 x 2 bytes x 12 layers x about 25 values kept =
-7.3 GiB; logits of 4,096 tokens x 37,000 x 4 bytes x 2 = 1.1 GiB: about 10 GiB.
+Estimated, not measured (experiments/throughput/estimate.py): 9.76e12 useful operations per update (800 rows of 32 + 32
+real tokens; XLA counts 9.86e12 in the compiled update), so 9.8e17 in all: 0.9 hours on one H100 at 30% of its 989e12
+per second, 2.5 on one A100 at 35% of its 312e12. Memory: 63.0 million parameters x 16 bytes (parameter, gradient, two
+moments) = 0.94 GiB; activations in bfloat16, 25,600 tokens per side x 512 x 2 bytes x 12 layers x about 25 values kept
+= 7.3 GiB; logits of 4,096 tokens x 37,000 x 4 bytes x 2 = 1.1 GiB: about 10 GiB.
 
-Truly run: `--smoke`, and the whole road with its own command line on a stand-in of 13,573 pairs prepared under the
-dataset's real name (experiments/wmt). Not run at full size: no accelerator was at hand.
+Run: `--smoke`, and all commands on a stand-in of 13,573 pairs prepared under the dataset's real name (experiments/wmt).
+Not run at full size: no accelerator was available.
 """
 
 from transformer.config import (

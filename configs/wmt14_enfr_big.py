@@ -4,16 +4,16 @@ transformer data prepare wmt14_enfr_big
 transformer train wmt14_enfr_big
 transformer evaluate runs/wmt14_enfr_big
 
-As published: `wmt14_ende_big` on the 36 million pairs of English-French (40.8 million as TFDS has them), one vocabulary
-of 32,000 pieces, dropout 0.1.
+As published: `wmt14_ende_big` on the 36 million pairs of English-French (40.8 million in TFDS), one vocabulary of
+32,000 pieces, dropout 0.1.
 
-Estimated, not measured (experiments/throughput/estimate.py): 3.23e13 useful operations an update (XLA counts 3.24e13),
+Estimated, not measured (experiments/throughput/estimate.py): 3.23e13 useful operations per update (XLA counts 3.24e13),
 so 9.7e18 in all: 9.1 hours on one H100 at 30% of its 989e12 a second, 25 on one A100 at 35% of its 312e12. Memory as
-`wmt14_ende_big`, with 209 million parameters: about 20 GiB. Preparing 40.8 million pairs
-would take half an hour on two slow cores at the 25,800 pairs a second that were measured (experiments/throughput; its
-sentences are shorter, so rather an hour), and some 20 GB of disk.
+`wmt14_ende_big`, with 209 million parameters: about 20 GiB. Preparing 40.8 million pairs would take half an hour on two
+slow cores at the measured 25,800 pairs per second (experiments/throughput, with shorter sentences, so rather an hour),
+and about 20 GB of disk.
 
-Truly run: `--smoke`. Not run at full size: no accelerator was at hand.
+Run: `--smoke` only. Not run at full size: no accelerator was available.
 """
 
 import dataclasses
