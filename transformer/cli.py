@@ -32,6 +32,7 @@ class Entry(NamedTuple):
     summary: str
     computes: bool = True
     """Whether it runs a model for long, so that huge pages matter."""
+    uses_jax: bool = True
 
 
 COMMANDS = {
@@ -44,7 +45,7 @@ COMMANDS = {
     "align": Entry("align:Align", "Align words by the attention."),
     "explain": Entry("explain:Explain", "Explain self-attention step by step."),
     "study": Entry("study:Study", "Run the trials of a study that have no result yet."),
-    "report": Entry("report:Report", "Make tables (Markdown, LaTeX) and figures of a study.", computes=False),
+    "report": Entry("report:Report", "Make tables (Markdown, LaTeX) and figures of a study.", False, uses_jax=False),
     "demo": Entry("demo:Demo", "Train on the embedded grammar, then show the scores."),
 }
 
@@ -79,7 +80,8 @@ def main(arguments: Sequence[str] | None = None, before_computing: Callable[[], 
         command.check()
         if before_computing and computes:
             before_computing()
-        _set_up_jax()
+        if COMMANDS[name].uses_jax:
+            _set_up_jax()
         if (cluster := getattr(command, "cluster", None)) is not None:
             from transformer.distributed import processes
 
