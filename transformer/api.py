@@ -27,7 +27,6 @@ from transformer.models.interface import Model
 from transformer.storage.run import Run
 from transformer.tasks.task import Extras, Prediction, Predictor, Split
 from transformer.tasks.translation import scoring, teacher_forcing
-from transformer.training import run_directory as rundir
 from transformer.training.restore import restore
 
 log = logging.getLogger(__name__)
@@ -217,7 +216,7 @@ class LoadedPredictor:
 def load_predictor(run: str | Path, checkpoint: str = "auto") -> LoadedPredictor:
     """Load a run directory of any task; arguments and errors as `load` has them."""
     folder = Path(run)
-    settings = rundir.read_config(folder)
+    settings = config.read_config(folder)
     predictor = settings.task.predictor(settings, folder)
     mesh = parallel.make_mesh(config.Mesh())
     graph, fresh = split(predictor.build_model())
@@ -238,7 +237,7 @@ def load(run: str | Path, checkpoint: str = "auto") -> TrainedModel:
         TransformerError: the run is damaged or has no checkpoint yet.
     """
     folder = Path(run)
-    settings = rundir.read_config(folder)
+    settings = config.read_config(folder)
     tokenizers = load_tokenizers(Run(folder).tokenizer)
     mesh = parallel.make_mesh(config.Mesh())
     model = create(settings.model, tokenizers.source.size, tokenizers.target.size, settings.seed)

@@ -40,6 +40,7 @@ COMMANDS = {
     "data inspect": Entry("data:Inspect", "Show what a recipe's data look like.", computes=False),
     "data prepare": Entry("data:Prepare", "Download, clean and tokenise what a recipe trains on.", computes=False),
     "translate": Entry("translate:Translate", "Translate text."),
+    "predict": Entry("predict:Predict", "Predict with a trained run of any task."),
     "score": Entry("score:Score", "Score given translations."),
     "evaluate": Entry("evaluate:Evaluate", "Score a run on its test set."),
     "align": Entry("align:Align", "Align words by the attention."),

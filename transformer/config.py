@@ -5,22 +5,26 @@ needs this one module. A field's docstring is its help text on the command line,
 """
 
 import dataclasses
+import json
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Interval
 
+from transformer import plugins
 from transformer.attention.config import Attention
 from transformer.data.config import Batching, Data, Filter, Grammar, Tokenizer
 from transformer.decoding.config import Decoding
 from transformer.distributed.config import Cluster, Mesh
-from transformer.errors import UsageError
+from transformer.errors import TransformerError, UsageError
 from transformer.models.config import ModelConfig
 from transformer.models.families import FAMILIES
 from transformer.models.rnn.config import Rnn
 from transformer.models.transformer.config import Transformer
+from transformer.storage.run import Run
 from transformer.tasks.table import TASKS
 from transformer.tasks.task import Task
 from transformer.tasks.translation.config import Guided, Translation
@@ -45,6 +49,7 @@ __all__ = [
     "Transformer",
     "Translation",
     "from_json",
+    "read_config",
     "to_json",
 ]
 
@@ -90,6 +95,27 @@ def from_json(values: dict[str, Any]) -> Config:
     """Rebuild a config that `to_json` wrote, in this version or an earlier one. Raises UsageError on a field this
     version does not know."""
     return _build(Config, _migrate(values), "config")
+
+
+def read_config(run: Path) -> Config:
+    """The settings of a run directory.
+
+    Raises:
+        UsageError: it is no run directory.
+        MissingPluginError: a plugin of the run is not loaded.
+        TransformerError: config.json is damaged.
+    """
+    path = Run(run).config
+    if not run.is_dir():
+        raise UsageError(f"no run directory at {run}")
+    if not path.is_file():
+        raise UsageError(f"{run} is not a run directory: it has no config.json")
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        plugins.require(about.get("plugins", []), run)
+        return from_json(about["config"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TransformerError(f"{path} is damaged or no run's: {error}") from error
 
 
 def _migrate(values: dict[str, Any]) -> dict[str, Any]:

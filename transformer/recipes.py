@@ -5,9 +5,8 @@ import difflib
 from pathlib import Path
 
 from transformer import plugins
-from transformer.config import Config
+from transformer.config import Config, read_config
 from transformer.errors import TransformerError, UsageError
-from transformer.training import run_directory as rundir
 
 
 def folder() -> Path:
@@ -38,7 +37,7 @@ def find(recipe: str) -> tuple[str, Config]:
     """
     path = Path(recipe)
     if is_run(recipe):
-        return path.name, rundir.read_config(path)
+        return path.name, read_config(path)
     if path.suffix != ".py":
         path = folder() / f"{recipe}.py"
     if not path.is_file():

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-import transformer
 from tests.conftest import tiny, toy
+from transformer.api import TrainedModel, load
 from transformer.config import Attention, Config, Rnn, Schedule
 from transformer.training.run import train
 
@@ -41,5 +41,5 @@ def recurrent_run(corpora: Path, trained_run: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained_model(trained_run: Path) -> transformer.api.TrainedModel:
-    return transformer.load(trained_run)
+def trained_model(trained_run: Path) -> TrainedModel:
+    return load(trained_run)

@@ -15,6 +15,7 @@ from flax import nnx
 
 from tests.conftest import tiny
 from transformer import api, config
+from transformer.config import read_config
 from transformer.data.batching.pairs import Batch
 from transformer.distributed import sharding as parallel
 from transformer.errors import InterruptedRunError, TransformerError, UsageError
@@ -398,7 +399,7 @@ def test_resume_with_other_data_is_refused_and_changes_nothing(settings, whole, 
     Run(whole).config.write_text(json.dumps(stored))
     before = {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()}
     with pytest.raises(TransformerError, match=f"{split} data changed"):
-        train(with_training(rundir.read_config(whole), steps=14), whole, "toy", resume=True)
+        train(with_training(read_config(whole), steps=14), whole, "toy", resume=True)
     assert {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()} == before
 
 

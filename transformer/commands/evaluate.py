@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from transformer.commands.options import Command, Model, RunFolder, Search
+from transformer.config import read_config
 from transformer.distributed.config import Cluster
 from transformer.errors import TransformerError, UsageError
 from transformer.storage.run import Run
 from transformer.tasks.task import Split
 from transformer.tasks.translation.config import Translation
-from transformer.training import run_directory as rundir
 
 if TYPE_CHECKING:
     from transformer.api import LoadedPredictor, TrainedModel
@@ -62,7 +62,7 @@ class Evaluate(Command):
 
     @property
     def _translates(self) -> bool:
-        return isinstance(rundir.read_config(Path(self.run)).task, Translation)
+        return isinstance(read_config(Path(self.run)).task, Translation)
 
     def execute(self) -> None:
         from transformer import api
@@ -100,7 +100,7 @@ def _splits(options: Evaluate) -> list[Split]:
 
 
 def _own_splits(run: str, name: str) -> list[Split]:
-    settings = rundir.read_config(Path(run))
+    settings = read_config(Path(run))
     return settings.task.predictor(settings, Path(run)).splits(name)
 
 

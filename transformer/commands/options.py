@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 import tyro
 
 from transformer import recipes
-from transformer.config import Config
+from transformer.config import Config, read_config
 from transformer.errors import UsageError
-from transformer.training import run_directory as rundir
 
 if TYPE_CHECKING:
     from transformer.api import TrainedModel
@@ -138,7 +137,7 @@ class Search:
         """
         from transformer import check
 
-        settings = rundir.read_config(Path(run))
+        settings = read_config(Path(run))
         if alone:
             decoding = dataclasses.replace(settings.decoding, **self.overrides())
             check.decoding(dataclasses.replace(settings, decoding=decoding), flags="--")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from transformer.commands.options import Checkpoint, Command, RunFolder
-from transformer.training import run_directory as rundir
+from transformer.config import read_config
 
 if TYPE_CHECKING:
     from transformer.commands.stream import Pair, Streams
@@ -40,7 +40,7 @@ class Predict(Command):
 
     def check(self) -> None:
         self.streams.check(resume=self.resume)
-        rundir.read_config(Path(self.run))
+        read_config(Path(self.run))
 
     def execute(self) -> None:
         from transformer import api

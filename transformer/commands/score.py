@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from transformer.commands.options import Command, Model, RunFolder, refuse_existing
-from transformer.training import run_directory as rundir
+from transformer.config import read_config
 
 if TYPE_CHECKING:
     from transformer.api import TrainedModel
@@ -40,7 +40,7 @@ class Score(Command):
 
     def check(self) -> None:
         refuse_existing("--output", self.output)
-        rundir.read_config(Path(self.run))
+        read_config(Path(self.run))
 
     def execute(self) -> None:
         from transformer.data.corpora.files import read_parallel

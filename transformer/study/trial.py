@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from transformer import api, config
+from transformer.config import read_config
 from transformer.data.shards import available_cores
 from transformer.errors import UsageError
 from transformer.evaluation import report
@@ -51,7 +52,7 @@ def check(folder: Path, trial: Trial) -> None:
     """Raises UsageError if the run directory exists and has other settings than the trial."""
     if not rundir.is_run(folder):
         return
-    kept, wanted = rundir.read_config(folder), training.with_absolute_paths(trial.settings)  # as in a run
+    kept, wanted = read_config(folder), training.with_absolute_paths(trial.settings)  # as in a run
     if digest(kept) != digest(wanted):
         in_run, in_study = (rundir.flatten(config.to_json(each)) for each in (kept, wanted))
         name = next(name for name in in_study if in_study[name] != in_run.get(name))

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from transformer import check
-from transformer.config import Config, to_json
+from transformer.config import Config, read_config, to_json
 from transformer.data.corpora.sources import TFDS, TfdsSplit, find_sources
 from transformer.distributed import processes as cluster
 from transformer.distributed import sharding as parallel
@@ -128,7 +128,7 @@ def check_identity(prepared: Prepared, before: dict[str, str], run: Run) -> None
 
 
 def _same_tokenizer(settings: Config, init_from: Path) -> None:
-    before = rundir.read_config(init_from)
+    before = read_config(init_from)
     if before.data.filter.normalize != settings.data.filter.normalize:
         raise UsageError(
             f"--init-from={init_from} has --data.filter.normalize={before.data.filter.normalize}, which its tokenizer "
@@ -158,7 +158,7 @@ def with_absolute_paths(settings: Config) -> Config:
 
 def _take_over(fresh: Any, source: Path) -> Any:
     """The parameters of the run to begin from, on the host. Raises UsageError where they are of other shapes."""
-    before = rundir.read_config(source)
+    before = read_config(source)
     _, like = split(before.task.predictor(before, source).build_model())
     _, restored = restore(Run(source), "auto", like, before.training, parallel.make_mesh(Mesh()))
     given = jax.tree.map(np.asarray, restored)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from transformer import config, plugins
+from transformer.config import read_config
 from transformer.errors import TransformerError, UsageError
 from transformer.storage.files import write_json
 from transformer.storage.locks import file_lock
@@ -33,25 +34,6 @@ FREE = (
     "decoding",
     "mesh",
 )
-
-
-def read_config(folder: Path) -> config.Config:
-    """The settings of a run.
-
-    Raises UsageError for no run directory, MissingPluginError for one whose plugins are not loaded, TransformerError
-    for a damaged one.
-    """
-    path = Run(folder).config
-    if not folder.is_dir():
-        raise UsageError(f"no run directory at {folder}")
-    if not path.is_file():
-        raise UsageError(f"{folder} is not a run directory: it has no config.json")
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-        plugins.require(about.get("plugins", []), folder)
-        return config.from_json(about["config"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TransformerError(f"{path} is damaged or no run's: {error}") from error
 
 
 def check(folder: Path, settings: config.Config, resume: bool) -> dict[str, Any] | None:

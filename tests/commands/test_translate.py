@@ -77,8 +77,7 @@ def test_translations_begin_with_their_prefixes(trained_run, source, tmp_path):
 def test_what_a_prefix_cannot_say_is_told(trained_model, caplog):
     found = trained_model.translate(["ba", "be", "bi"], prefixes=["DE", "DE ÜÜ", "DE " * 40], max_length=9)
     assert "prefixes truncated to 8 tokens: 1 (first: line 3)" in caplog.text
-    assert "words or letters that the model does not know, written as its unknown token: 1 (" in caplog.text
-    assert "(the first is of line 2)" in caplog.text
+    assert "does not know, written as its unknown token: 1 (first: line 2)" in caplog.text
     assert found[2].startswith("DE DE")
     # What comes after a prefix has room, however short the source is.
     start = len(trained_model.tokenizers.target.encode("DE GE BA BI"))
