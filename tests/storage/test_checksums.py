@@ -13,25 +13,25 @@ def folder(tmp_path):
     return folder
 
 
-def test_what_was_written_is_whole(folder, tmp_path):
+def test_intact_files_have_no_damage(folder, tmp_path):
     assert checksums.find_damage(folder, tmp_path / "sums.json") is None
-    assert checksums.find_damage(folder, tmp_path / "none.json") is None, "nothing is known of it"
+    assert checksums.find_damage(folder, tmp_path / "none.json") is None, "no checksums were written"
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("damage", "message"),
     [
         (lambda file: file.write_bytes(file.read_bytes()[:-1]), "has 199 bytes, not 200"),
         (lambda file: file.unlink(), "is missing"),
         (lambda file: file.write_bytes(bytes([1, *file.read_bytes()[1:]])), "is not what was written"),
     ],
 )
-def test_what_is_not_is_said(folder, tmp_path, spoil, said):
-    spoil(folder / "parameters" / "array")
-    assert checksums.find_damage(folder, tmp_path / "sums.json") == f"parameters/array {said}"
+def test_damage_is_described(folder, tmp_path, damage, message):
+    damage(folder / "parameters" / "array")
+    assert checksums.find_damage(folder, tmp_path / "sums.json") == f"parameters/array {message}"
     assert checksums.find_damage(folder, tmp_path / "sums.json", "host") is None
 
 
-def test_checksums_may_be_damaged_too(folder, tmp_path):
+def test_damaged_checksums_are_reported(folder, tmp_path):
     (tmp_path / "sums.json").write_text("{")
     assert "is itself damaged" in checksums.find_damage(folder, tmp_path / "sums.json")

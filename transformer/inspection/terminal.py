@@ -27,13 +27,13 @@ def _training(figures: Figures, recipe: str) -> str:
     if not train["left_out"]:
         lines.append("  left out: none")
     lines.append(f"  repeated: {_of(repeats['pairs'], pairs)} equal an earlier pair")
-    for one, other in (SIDES, SIDES[::-1]):
-        several, different = repeats[f"{one}s_with_several_{other}s"], repeats[f"different_{one}s"]
-        lines.append(f"  different {one}s: {different:,}; {_of(several, different)} have several {other}s")
+    for side, other in (SIDES, SIDES[::-1]):
+        several, different = repeats[f"{side}s_with_several_{other}s"], repeats[f"different_{side}s"]
+        lines.append(f"  different {side}s: {different:,}; {_of(several, different)} have several {other}s")
     if len(train["corpora"]) > 1:
         rows = [
-            [one["name"], f"{one['examples']:,}", f"{one['passes']:.3g}", f"{one['share']:.1%}"]
-            for one in train["corpora"]
+            [corpus["name"], f"{corpus['examples']:,}", f"{corpus['passes']:.3g}", f"{corpus['share']:.1%}"]
+            for corpus in train["corpora"]
         ]
         lines.append(_table(["  corpora of the mixture", "pairs", "passes per epoch", "share"], rows))
     return "\n".join(lines)
@@ -65,11 +65,11 @@ def _lengths(figures: Figures) -> str:
 
 def _vocabulary(figures: Figures) -> str:
     rows = []
-    for name, one in figures["vocabulary"].items():
-        rare = [f"{one[f'fewer_than_{times}']:,}" for times in RARE]
-        used = f"{one['used']:,} ({_percent(one['used'] / max(one['entries'], 1))})"
-        top = _percent(one[f"share_of_{MOST}"])
-        rows.append([name, f"{one['tokens']:,}", f"{one['entries']:,}", used, top, *rare])
+    for name, usage in figures["vocabulary"].items():
+        rare = [f"{usage[f'fewer_than_{times}']:,}" for times in RARE]
+        used = f"{usage['used']:,} ({_percent(usage['used'] / max(usage['entries'], 1))})"
+        top = _percent(usage[f"share_of_{MOST}"])
+        rows.append([name, f"{usage['tokens']:,}", f"{usage['entries']:,}", used, top, *rare])
     rare_heads = [f"< {times} times" for times in RARE]
     return _table(["vocabulary in training", "tokens", "entries", "used", f"share of top {MOST:,}", *rare_heads], rows)
 

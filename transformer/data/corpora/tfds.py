@@ -112,15 +112,15 @@ def open_split(
         TransformerError: the dataset is not prepared, or cannot be read.
     """
     folder = default_folder() if folder is None else Path(folder).expanduser()
-    wanted = parse_name(name)
-    path = _prepared(wanted, folder)
+    requested = parse_name(name)
+    path = _prepared(requested, folder)
     if path is None:
-        check_known(wanted, folder, languages)
-        raise TransformerError(f"{wanted} is not prepared in {folder}: run {PREPARE} with network access")
+        check_known(requested, folder, languages)
+        raise TransformerError(f"{requested} is not prepared in {folder}: run {PREPARE} with network access")
     info = _builder(path).info
     check_format(info, path)
-    layout = check_languages(info, wanted, languages)
-    check_split(info, wanted, split, flag)
+    layout = check_languages(info, requested, languages)
+    check_split(info, requested, split, flag)
     return Pairs(path, split, languages, layout)
 
 
@@ -137,37 +137,37 @@ def download(name: str, folder: Path | None = None) -> Path:
         TransformerError: the cause, in one line.
     """
     folder = default_folder() if folder is None else Path(folder).expanduser()
-    wanted = parse_name(name)
-    path = _prepared(wanted, folder)
+    requested = parse_name(name)
+    path = _prepared(requested, folder)
     if path is not None:
         check_format(_builder(path).info, path)
-        log.info("%s is prepared in %s", wanted, path)
+        log.info("%s is prepared in %s", requested, path)
         return path
-    builder_class = check_known(wanted, folder)
+    builder_class = check_known(requested, folder)
     if find_spec("tensorflow") is None:
-        raise TransformerError(_tensorflow_is_missing(wanted))
+        raise TransformerError(_tensorflow_is_missing(requested))
     try:
         with contextlib.redirect_stdout(sys.stderr):  # TFDS prints, but standard output is for results
             builder = builder_class(
-                config=wanted.config, version=wanted.version, data_dir=os.fspath(folder), file_format=FORMAT
+                config=requested.config, version=requested.version, data_dir=os.fspath(folder), file_format=FORMAT
             )
             builder.download_and_prepare(file_format=FORMAT)
     except ImportError as error:
         if (error.name or "").startswith("tensorflow"):
-            raise TransformerError(_tensorflow_is_missing(wanted)) from error
-        raise TransformerError(f"{wanted} needs a package that is missing: pip install {error.name}") from error
+            raise TransformerError(_tensorflow_is_missing(requested)) from error
+        raise TransformerError(f"{requested} needs a package that is missing: pip install {error.name}") from error
     except Exception as error:  # from requests, TFDS, the disk, or the dataset's own code
-        raise TransformerError(f"{wanted} could not be prepared in {folder}: {one_line(error)}") from error
+        raise TransformerError(f"{requested} could not be prepared in {folder}: {one_line(error)}") from error
     return Path(builder.data_dir)
 
 
-def _prepared(wanted: DatasetName, folder: Path) -> Path | None:
+def _prepared(requested: DatasetName, folder: Path) -> Path | None:
     """The folder of the requested version, or of the newest; None if there is none."""
-    parent = folder / wanted.dataset / (wanted.config or "")
+    parent = folder / requested.dataset / (requested.config or "")
     versions_found = {path.parent.name: path.parent for path in parent.glob("*/dataset_info.json")}
     versions = [version for version in versions_found if re.fullmatch(r"\d+\.\d+\.\d+", version)]
-    if wanted.version:
-        versions = [version for version in versions if version == wanted.version]
+    if requested.version:
+        versions = [version for version in versions if version == requested.version]
     newest = max(versions, key=lambda version: tuple(map(int, version.split("."))), default=None)
     return versions_found[newest] if newest else None
 
@@ -202,8 +202,8 @@ def _as_line(text: bytes) -> str:
     return text.decode().replace("\n", " ").strip()
 
 
-def _tensorflow_is_missing(wanted: DatasetName) -> str:
+def _tensorflow_is_missing(requested: DatasetName) -> str:
     return (
-        f"{wanted} comes in archives that TFDS extracts with TensorFlow, which is not installed: "
+        f"{requested} comes in archives that TFDS extracts with TensorFlow, which is not installed: "
         "pip install 'attention-transformer[tfds]' (to prepare; nothing else needs it)"
     )

@@ -49,34 +49,34 @@ def parse_name(name: str) -> DatasetName:
     return DatasetName(*found.groups())
 
 
-def check_known(wanted: DatasetName, folder: Path, languages: Sequence[str] = ()) -> Any:
+def check_known(requested: DatasetName, folder: Path, languages: Sequence[str] = ()) -> Any:
     """The builder class of a dataset. Raises UsageError if the dataset, its config or its version does not exist."""
-    if wanted.dataset not in DATASETS:
+    if requested.dataset not in DATASETS:
         prepared = [path.name for path in folder.glob("*") if any(path.glob("**/dataset_info.json"))]
-        near = nearest(wanted.dataset, {*DATASETS, *prepared})
+        near = nearest(requested.dataset, {*DATASETS, *prepared})
         raise UsageError(
-            f"--data.source={wanted}: no translation dataset of TFDS, nor prepared in {folder} (did you mean "
+            f"--data.source={requested}: no translation dataset of TFDS, nor prepared in {folder} (did you mean "
             f"tfds:{near}?); use one of {', '.join(DATASETS)}"
         )
     import tensorflow_datasets as tfds
     import tensorflow_datasets.translate  # registers the names of some datasets
 
-    found = tfds.builder_cls(wanted.dataset)
-    configs = {config.name: config for config in found.builder_configs.values()}
-    if wanted.config not in (configs or {None: None}):
+    builder_class = tfds.builder_cls(requested.dataset)
+    configs = {config.name: config for config in builder_class.builder_configs.values()}
+    if requested.config not in (configs or {None: None}):
         if not configs:
-            raise UsageError(f"--data.source={wanted}: it has no configs; use tfds:{wanted.dataset}")
-        near = nearest(wanted.config or "-".join(languages), configs)
+            raise UsageError(f"--data.source={requested}: it has no configs; use tfds:{requested.dataset}")
+        near = nearest(requested.config or "-".join(languages), configs)
         raise UsageError(
-            f"--data.source={wanted}: {'no such config' if wanted.config else 'a config must be named'} (did you mean "
-            f"tfds:{wanted.dataset}/{near}?); it has {', '.join(configs)}"
+            f"--data.source={requested}: {'no such config' if requested.config else 'a config must be named'} "
+            f"(did you mean tfds:{requested.dataset}/{near}?); it has {', '.join(configs)}"
         )
-    config = configs.get(wanted.config)
-    versions = [str((config and config.version) or found.VERSION)]
-    versions += map(str, (config and config.supported_versions) or found.SUPPORTED_VERSIONS)
-    if wanted.version and wanted.version not in versions:
-        raise UsageError(f"--data.source={wanted}: no such version; use {' or '.join(versions)}")
-    return found
+    config = configs.get(requested.config)
+    versions = [str((config and config.version) or builder_class.VERSION)]
+    versions += map(str, (config and config.supported_versions) or builder_class.SUPPORTED_VERSIONS)
+    if requested.version and requested.version not in versions:
+        raise UsageError(f"--data.source={requested}: no such version; use {' or '.join(versions)}")
+    return builder_class
 
 
 def check_format(info: Any, path: Path) -> None:
@@ -89,7 +89,7 @@ def check_format(info: Any, path: Path) -> None:
         )
 
 
-def check_languages(info: Any, wanted: DatasetName, languages: tuple[str, str]) -> Layout:
+def check_languages(info: Any, requested: DatasetName, languages: tuple[str, str]) -> Layout:
     """Where a dataset holds translations of these languages. Raises UsageError if it does not."""
     import tensorflow_datasets as tfds
 
@@ -99,7 +99,7 @@ def check_languages(info: Any, wanted: DatasetName, languages: tuple[str, str]) 
     prefix, feature = next((part for part in parts if isinstance(part[1], kinds)), ("", None))
     if feature is None:
         raise UsageError(
-            f"--data.source={wanted}: it does not say which of its texts is in which language (it has "
+            f"--data.source={requested}: it does not say which of its texts is in which language (it has "
             f"{', '.join(features)}); use one of {', '.join(DATASETS)}"
         )
     known = feature.languages
@@ -108,26 +108,26 @@ def check_languages(info: Any, wanted: DatasetName, languages: tuple[str, str]) 
     for language in languages:
         if known is not None and language not in known:
             raise UsageError(
-                f"--data.languages={' '.join(languages)}: {wanted} has no {language!r} (did you mean "
+                f"--data.languages={' '.join(languages)}: {requested} has no {language!r} (did you mean "
                 f"{nearest(language, known)!r}?); it has {', '.join(known)}"
             )
     return Layout(prefix, isinstance(feature, kinds[1]))
 
 
-def check_split(info: Any, wanted: DatasetName, split: str, flag: str) -> None:
+def check_split(info: Any, requested: DatasetName, split: str, flag: str) -> None:
     """Refuse a split that does not exist, is empty, or lacks files. Raises UsageError or TransformerError."""
     names = list(info.splits)
     for part in split.split("+"):
         name = part.partition("[")[0].strip()
         if name not in [*names, "all"]:
             raise UsageError(
-                f"{flag}={split}: {wanted} has no split {name!r} (did you mean {nearest(name, names)!r}?); it has "
+                f"{flag}={split}: {requested} has no split {name!r} (did you mean {nearest(name, names)!r}?); it has "
                 f"{', '.join(names)}, and slices such as {names[0]}[:1000]"
             )
     try:
         files = info.splits[split].file_instructions
     except Exception as error:  # raised by TFDS's parser
-        raise UsageError(f"{flag}={split}: not a split of {wanted} ({one_line(error)})") from error
+        raise UsageError(f"{flag}={split}: not a split of {requested} ({one_line(error)})") from error
     if not files:
         raise UsageError(f"{flag}={split}: it has no pairs")
     for file in files:
