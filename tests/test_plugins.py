@@ -34,7 +34,7 @@ import dataclasses
 from transformer import recipes
 from transformer.study.variants import Study, Variant
 
-study = Study({{"near": Variant(recipes.find({run!r})[1], tokenize="none")}})
+study = Study({{"near": Variant(recipes.find({run!r})[1], scoring={{"tokenize": "none"}})}})
 """
 
 SIZE = ("--model.encoder-layers", "1", "--model.decoder-layers", "1", "--tokenizer.kind", "word")
