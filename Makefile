@@ -23,10 +23,11 @@ test: $(INSTALLED)  ## the default test suite
 test-slow: $(INSTALLED)  ## the tests that take minutes; OPTIONS="..." goes to pytest
 	$(BIN)/python -m pytest -m slow $(OPTIONS)
 
-lint: $(INSTALLED)  ## ruff (lint and format), mypy
+lint: $(INSTALLED)  ## ruff (lint and format), mypy, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 upgrade: $(INSTALLED)  ## write the newest versions into constraints.txt and install them
 	$(BIN)/uv pip compile --quiet --upgrade --python $(BIN)/python --extra dev --no-annotate \
