@@ -1,4 +1,4 @@
-"""What the tests of pages share: Debian's Chromium, what a person does with a page, and what stands in its file."""
+"""Shared by the tests of pages: Debian's Chromium, the actions of a user, and the content of the file."""
 
 import contextlib
 import itertools
@@ -29,7 +29,7 @@ OPTIONS = [
 
 @contextlib.contextmanager
 def browser(profile: Path) -> Iterator[webdriver.Chrome]:
-    """A browser that keeps what it writes in a folder."""
+    """A browser whose profile lies in a folder."""
     options = webdriver.ChromeOptions()
     options.binary_location = str(BROWSER)
     for option in (*OPTIONS, f"--user-data-dir={profile}"):
@@ -43,20 +43,20 @@ def browser(profile: Path) -> Iterator[webdriver.Chrome]:
 
 
 class Page:
-    """A page as a person meets it."""
+    """A page as a user sees it."""
 
     def __init__(self, driver: webdriver.Chrome, path: Path):
         self.driver, self.path = driver, path
         self.run = driver.execute_script
 
     def open(self, place: str = "", width: int = 1280, theme: str = "light") -> None:
-        """`place` is the hash of the address; below 500 pixels it is a telephone."""
+        """`place` is the hash of the address; a width below 500 pixels emulates a telephone."""
         size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         self.theme(theme)
         self.driver.get("about:blank")
         self.driver.get(self.path.as_uri() + place)
-        # On a busy machine the driver has been seen to come back while the blank page still stood there.
+        # On a busy machine the driver may return while the blank page is still shown.
         self.wait(lambda: self.run("return location.protocol === 'file:' && document.readyState === 'complete'"))
 
     def theme(self, name: str) -> None:
@@ -65,7 +65,7 @@ class Page:
         self.settle()
 
     def settle(self) -> None:
-        """Waits for the next frame, before which the page hears that it was scrolled or that the theme is another."""
+        """Waits for the next frame, by which the page has handled scrolling and a new theme."""
         self.run("await new Promise(requestAnimationFrame)")
 
     def one(self, selector: str) -> WebElement:
@@ -79,7 +79,7 @@ class Page:
         webdriver.ActionChains(self.driver, duration=0).move_to_element(self.one(selector)).perform()
 
     def point(self, canvas: str, row: int, column: int, *, click: bool = False) -> None:
-        """Moves the mouse to a pixel of a canvas, as a person who scrolls there first."""
+        """Scrolls to a canvas and moves the mouse to one of its pixels."""
         place = """const [id, row, column] = arguments, e = document.getElementById(id);
             const { left, top, width, height } = e.getBoundingClientRect();
             return [left + (column + .5) * width / e.width, top + (row + .5) * height / e.height]"""
@@ -100,11 +100,11 @@ class Page:
         WebDriverWait(self.driver, 30).until(lambda _: ready())
 
     def is_at(self, **state: object) -> bool:
-        """Whether the hash of the address says this and nothing else."""
+        """Whether the hash of the address holds exactly this state."""
         return self.run("return location.hash") == "#" + "&".join(f"{name}={value}" for name, value in state.items())
 
     def tip(self) -> list[str]:
-        """The lines of the tip, as far as it is to be seen."""
+        """The lines of the tip, if it is visible."""
         return self.one("#tip").text.split("\n")
 
     def pixels(self, canvas: str) -> np.ndarray:
@@ -115,16 +115,16 @@ class Page:
         return np.array(values).reshape(rows, columns, 4)
 
     def boxes(self, selector: str, of: str = "e") -> np.ndarray:
-        """[elements, from to, x y]: the place in the window of each, or of what `of` makes of it."""
+        """[elements, from to, x y]: the position in the window of each element, or of what `of` makes of it."""
         box = f"(r => [r.left, r.top, r.right, r.bottom])({of}.getBoundingClientRect())"
         return np.array(self.all(selector, box)).reshape(-1, 2, 2)
 
     def width(self) -> int:
-        """More than the window's where the page scrolls sideways."""
+        """Exceeds that of the window if the page scrolls sideways."""
         return self.run("return document.documentElement.scrollWidth")
 
     def assert_readable(self) -> None:
-        """Every text contrasts with its ground by 4.5 at least, as WCAG 2.2 has it in 1.4.3; there are 150 or more."""
+        """All texts, more than 150, contrast with their background by at least 4.5 (WCAG 2.2, 1.4.3)."""
         colours = """{ let behind = e;
             while (/, 0\\)/.test(getComputedStyle(behind).backgroundColor)) behind = behind.parentElement;
             const own = [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()) && e.getClientRects().length;
@@ -137,20 +137,20 @@ class Page:
             assert (high + 0.05) / (low + 0.05) >= 4.5, (text, ink, ground)
 
     def assert_quiet(self) -> None:
-        """Nothing was complained of, nothing popped up, nothing was fetched."""
+        """The browser logged no message, opened no dialog and fetched nothing."""
         assert not alert_is_present()(self.driver)
         assert [entry["message"] for entry in self.driver.get_log("browser")] == []
         assert self.run("return performance.getEntriesByType('resource').map(e => e.name)") == []
 
 
 def assert_apart(boxes: np.ndarray) -> None:
-    """[n, from to, x y]: no two of them meet."""
+    """[n, from to, x y]: no two of them overlap."""
     for a, b in itertools.combinations(boxes, 2):
         assert ((a[1] <= b[0] + 0.5) | (b[1] <= a[0] + 0.5)).any(), (a, b)
 
 
 def luminance(colour: str) -> float:
-    """Of a colour as CSS writes it, relative as in WCAG 2.2."""
+    """Relative luminance (WCAG 2.2) of a colour as CSS writes it."""
     channels = np.array(re.findall(r"[\d.]+", colour)[:3], np.float64)
     channels = channels if colour.startswith("color(") else channels / 255
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
@@ -158,17 +158,17 @@ def luminance(colour: str) -> float:
 
 
 def data_of(path: Path) -> Any:
-    """The data of a page, which no text in them can end; the rest names no other place and makes no HTML of strings."""
+    """The data of a page; no text ends their element, and the code names no address and makes no HTML of strings."""
     element = re.compile(r'(?<=<script id="data" type="application/json">)(.*?)(?=</script>)', re.DOTALL)
     before, data, after = element.split(path.read_text(encoding="utf-8"))
     assert "<" not in data
     code = before + after
     assert not re.search(r"https?:|//\w|@import|url\(|innerHTML|insertAdjacentHTML|document\.write|eval\(", code)
     assert [code.count(end) for end in ("</style>", "</script>")] == [1, 2]
-    assert "{{" not in code  # everything is filled in
+    assert "{{" not in code  # every placeholder is replaced
     return json.loads(data)
 
 
 def four_digits(numbers: np.ndarray) -> np.ndarray:
-    """In NumPy's own rounding."""
+    """Rounded by NumPy to four significant digits."""
     return np.vectorize(lambda n: float(np.format_float_scientific(n, 3, unique=False)))(numbers.astype(np.float64))

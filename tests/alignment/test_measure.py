@@ -1,4 +1,4 @@
-"""Error rates by hand and by loops; symmetrization beside its pseudo-code."""
+"""Error rates by hand and by loops; symmetrisation against its pseudo-code."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The page in a real browser, offline, beside numbers that Python computes; and the file itself, without one."""
+"""The page in a real browser, offline, against numbers that Python computes; and the file itself, without one."""
 
 import dataclasses
 import io
@@ -99,7 +99,7 @@ class Shown(Page):
         np.testing.assert_allclose(np.array(self.all(".large", "+e.firstChild.data")), values[order], atol=6e-4)
 
     def state(self, **wanted):
-        """The hash says the state that a page opens with, but what is named."""
+        """The hash holds the initial state of a page, but for the given values."""
         return self.is_at(**{"sentence": 1, "kind": "cross", "layer": "mean", "head": "mean", "unit": "words"} | wanted)
 
 
@@ -196,7 +196,7 @@ def test_controls_and_hash_say_the_same(shown):
     shown.open()
     assert shown.state()
     shown.choose("#layer", "3")
-    shown.one("label:has(#encoder)").click()  # of three layers: what is not there becomes the mean
+    shown.one("label:has(#encoder)").click()  # of three layers: a layer that does not exist becomes the mean
     shown.choose("#head", "2")
     shown.one("label:has(#pieces)").click()
     state = {"kind": "encoder", "head": 2, "unit": "pieces"}

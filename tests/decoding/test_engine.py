@@ -1,4 +1,7 @@
-"""Refilled batches against one sentence at a time; the sentences of a batch never matter to each other."""
+"""Refilled batches against one sentence at a time: the translation of a sentence does not depend on its batch.
+
+Compilation takes nearly all of the time, so the tests of an engine share the programs of one search, `BEAM`.
+"""
 
 import dataclasses
 
@@ -31,7 +34,7 @@ def engine(request):
     names = ["transformer", "luong"] if request.param == "ensemble" else [request.param]
     built = [split(create(SETTINGS[name], V, V, 3)) for name in names]
     builders = [builder(graph) for graph, _ in built]
-    # Sure enough of themselves that translations differ in length.
+    # Sharp enough that translations differ in length.
     random = np.random.default_rng(1)
     louder = [_louder(parameters, random) for _, parameters in built]
     mesh = parallel.make_mesh(Mesh(1))
@@ -47,29 +50,32 @@ def _louder(tree, random):
     return jax.tree.map(lambda p: p + 0.4 * random.normal(size=p.shape).astype(np.float32), tree)
 
 
-def requests(count, seed=0):
+def requests(count, seed=0, shortest=1):
     random = np.random.default_rng(seed)
-    found = []
+    todo = []
     for number in range(count):
-        length = int(random.integers(1, 20))
+        length = int(random.integers(shortest, 20))
         source = [*random.integers(4, V, length).tolist(), 3]
-        found.append(Request(number, source, 0, int(random.integers(1, 33)), [], number))
-    return found
+        todo.append(Request(number, source, 0, int(random.integers(1, 33)), [], number))
+    return todo
 
 
-SEARCHES = [
-    Decoding(beam=3, n_best=2, length_penalty=1.0),
-    Decoding(beam=1),
-    Decoding(samples=2, top_k=10),
-]
+BEAM = Decoding(beam=3, n_best=2, length_penalty=1.0)
+# The settings, the slots and the shortest source. A beam's batch grows in both lengths and shrinks at the end. The
+# state of greedy search has the structure of that of samples: one grows while it runs, the other shrinks.
+SEARCHES = {
+    "beam": (BEAM, 32, 1),
+    "greedy": (Decoding(beam=1), 16, 1),
+    "samples": (Decoding(samples=2, top_k=10), 32, 16),
+}
 
 
-@pytest.mark.parametrize("settings", SEARCHES, ids=["beam", "greedy", "samples"])
-def test_refilled_batches_give_what_single_sentences_give(engine, settings):
+@pytest.mark.parametrize(("settings", "slots", "shortest"), SEARCHES.values(), ids=SEARCHES)
+def test_refilled_batches_equal_single_sentences(engine, settings, slots, shortest):
     machine, parameters = engine
-    todo = requests(60)
+    todo = requests(60, shortest=shortest)
     together = {
-        one.number: one for one in machine.run(parameters, todo, dataclasses.replace(settings, batch=32, workers=1))
+        one.number: one for one in machine.run(parameters, todo, dataclasses.replace(settings, batch=slots, workers=1))
     }
     assert sorted(together) == list(range(60))
     for request in todo[::6]:
@@ -79,9 +85,9 @@ def test_refilled_batches_give_what_single_sentences_give(engine, settings):
             assert a[a != 0].tolist() == b[b != 0].tolist()
 
 
-def test_two_threads_give_what_one_gives(engine):
+def test_two_threads_equal_one(engine):
     machine, parameters = engine
-    todo, settings = requests(60), Decoding(beam=3, batch=16)
+    todo, settings = requests(60), dataclasses.replace(BEAM, batch=16)
     one, two = (
         {f.number: f for f in machine.run(parameters, todo, dataclasses.replace(settings, workers=workers))}
         for workers in (1, 2)
@@ -91,24 +97,27 @@ def test_two_threads_give_what_one_gives(engine):
         np.testing.assert_allclose(one[number].scores, two[number].scores, rtol=1e-4, atol=1e-4)
 
 
-def test_a_worker_that_fails_is_heard_of(engine):
+def test_the_error_of_a_worker_is_raised(engine):
     machine, _ = engine
     with pytest.raises((TypeError, ValueError, KeyError, AttributeError)):
         list(machine.run({}, requests(60), Decoding(workers=2)))
 
 
-def test_every_job_is_answered_within_its_limits(engine):
+def test_every_result_respects_the_limits_of_its_request(engine):
     machine, parameters = engine
-    for one in machine.run(parameters, todo := requests(40, 2), Decoding(beam=2, batch=16)):
-        said = one.tokens[0][one.tokens[0] != 0]
-        assert len(said) <= todo[one.number].max_length
-        assert said[-1] == 3
-        assert np.isfinite(one.scores[0])
+    todo = requests(40, 2)
+    results = list(machine.run(parameters, todo, dataclasses.replace(BEAM, batch=16)))
+    assert sorted(result.number for result in results) == list(range(40))
+    for result in results:
+        tokens = result.tokens[0][result.tokens[0] != 0]
+        assert len(tokens) <= todo[result.number].max_length
+        assert tokens[-1] == 3
+        assert np.isfinite(result.scores[0])
 
 
 def test_few_programs_are_compiled(engine):
     machine, parameters = engine
-    settings = Decoding(beam=2, batch=32, workers=1, min_length=0)
+    settings = dataclasses.replace(BEAM, batch=32, workers=1, min_length=0)
     list(machine.run(parameters, requests(80, 5), settings))
     known = machine.compiled
     list(machine.run(parameters, requests(80, 5), settings))
@@ -121,14 +130,14 @@ def test_prefixes_of_many_lengths_share_programs(engine):
     machine, parameters = engine
     known = []
     for length in (3, 5, 16):
-        todo = [request._replace(prefix=[5] * length, max_length=20) for request in requests(40, 5)]
-        for one in machine.run(parameters, todo, Decoding(beam=2, batch=16, workers=1)):
+        todo = [request._replace(prefix=[5] * length, max_length=20) for request in requests(40, 5, shortest=16)]
+        for one in machine.run(parameters, todo, dataclasses.replace(BEAM, batch=16, workers=1)):
             assert one.tokens[0][:length].tolist() == [5] * length
         known.append(machine.compiled)
     assert known[0] == known[1] == known[2]
 
 
-def test_small_batches_are_refilled_before_all_of_them_is_done(engine, monkeypatch):
+def test_small_batches_are_refilled_before_they_are_done(engine, monkeypatch):
     machine, parameters = engine
     free, read = [], BatchSlots._read
 
@@ -137,7 +146,7 @@ def test_small_batches_are_refilled_before_all_of_them_is_done(engine, monkeypat
         return read(slots, new, empty)
 
     monkeypatch.setattr(BatchSlots, "_read", watched)
-    list(machine.run(parameters, requests(60), Decoding(beam=2, batch=16, workers=1)))
+    list(machine.run(parameters, requests(60), dataclasses.replace(BEAM, batch=16, workers=1)))
     assert any(count < size for count, size in free)
 
 

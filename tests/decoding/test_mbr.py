@@ -21,7 +21,7 @@ def test_the_mean_over_all_pairs(utility):
     assert int(np.argmax(expected)) == 0
 
 
-def test_the_consensus_is_chosen_not_the_likeliest(trained_model):
+def test_the_consensus_is_chosen_not_the_most_likely(trained_model):
     line = ["ba be bi bo"]
     (samples,) = trained_model.hypotheses(line, samples=12, temperature=2.0)
     (chosen,) = trained_model.hypotheses(line, samples=12, temperature=2.0, mbr="chrf")

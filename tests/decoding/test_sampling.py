@@ -12,7 +12,7 @@ from transformer.decoding.sampling import inverse_transform, sample, truncate
 
 
 def plain(logits, top_k, top_p, min_p):
-    """Tokens that stay, one sentence at a time, by sorting."""
+    """Tokens that stay, of one sentence, by sorting."""
     order = np.argsort(-logits, kind="stable")
     if top_k:
         order = [t for t in order if logits[t] >= logits[order[min(top_k, len(order)) - 1]]]
@@ -29,24 +29,24 @@ def plain(logits, top_k, top_p, min_p):
 @pytest.mark.parametrize("top_k", [0, 1, 3, 50])
 @pytest.mark.parametrize("top_p", [1.0, 0.9, 0.3, 1e-6])
 @pytest.mark.parametrize("min_p", [0.0, 0.05, 1.0])
-def test_truncation_keeps_what_a_plain_sort_keeps(top_k, top_p, min_p):
+def test_truncation_equals_a_plain_sort(top_k, top_p, min_p):
     random = np.random.default_rng(1)
     logits = (2 * random.normal(size=(20, 30))).astype(np.float32)
     logits[random.random(logits.shape) < 0.2] = -np.inf
     found = np.asarray(truncate(jnp.asarray(logits), top_k, top_p, min_p))
     for row, expected in zip(found, logits, strict=True):
-        there = {t for t in plain(expected, top_k, top_p, min_p) if np.isfinite(expected[t])}
-        assert set(np.flatnonzero(np.isfinite(row)).tolist()) == there
-        np.testing.assert_array_equal(row[list(there)], expected[list(there)])
+        kept = {t for t in plain(expected, top_k, top_p, min_p) if np.isfinite(expected[t])}
+        assert set(np.flatnonzero(np.isfinite(row)).tolist()) == kept
+        np.testing.assert_array_equal(row[list(kept)], expected[list(kept)])
 
 
-def test_equals_stay_together():
+def test_ties_stay_together():
     logits = jnp.log(jnp.array([[0.3, 0.3, 0.3, 0.1]]))
     assert np.isfinite(truncate(logits, 1, 1.0, 0.0)).sum() == 3
     assert np.isfinite(truncate(logits, 0, 0.5, 0.0)).sum() == 3
 
 
-def test_draws_come_as_often_as_they_are_likely():
+def test_frequencies_of_samples_equal_their_probabilities():
     p = np.array([0.5, 0.3, 0.15, 0.05, 0.0])
     N = 20_000
     with np.errstate(divide="ignore"):
@@ -60,7 +60,7 @@ def test_draws_come_as_often_as_they_are_likely():
 
 
 @pytest.mark.parametrize("V", [5, 200, 6000])
-def test_a_token_is_picked_where_its_share_of_the_sum_lies(V):
+def test_inverse_transform_sampling_equals_cumulative_sums(V):
     random = np.random.default_rng(V)
     weights = random.random((300, V)) ** 8
     weights[random.random(weights.shape) < 0.5] = 0
@@ -75,7 +75,7 @@ def test_a_token_is_picked_where_its_share_of_the_sum_lies(V):
     assert (shares[rows, found] - weights[rows, found] / weights.sum(1) < uniform + 1e-5).all()
 
 
-def test_draws_hang_on_seed_sample_and_position_and_not_on_the_batch():
+def test_samples_depend_on_seed_index_and_position_and_not_on_the_batch():
     logp = jax.nn.log_softmax(jax.random.normal(jax.random.key(0), (1, 1, 50)))
     settings = Decoding(samples=4)
 
@@ -99,7 +99,7 @@ def test_a_cold_sample_is_greedy(trained_model):
     assert [one.tokens for one in cold] == [one.tokens for one in greedy]
 
 
-def test_samples_do_not_hang_on_what_else_is_translated(trained_model):
+def test_samples_do_not_depend_on_other_lines(trained_model):
     lines = ["ba be", "bi bo bu da", "de"]
     settings = {"samples": 5, "seed": 4}
     together = trained_model.hypotheses(lines, **settings)
@@ -119,7 +119,7 @@ def test_log_probabilities_of_samples_are_those_of_scoring(trained_model):
         np.testing.assert_allclose([one.logp for one in row], expected, rtol=1e-4, atol=1e-4)
 
 
-def test_decoding_settings_are_hashable_and_say_their_rows():
+def test_decoding_settings_are_hashable_and_know_their_hypotheses():
     assert Decoding(beam=5).num_hypotheses == 5
     assert Decoding(samples=7).num_hypotheses == 7
     assert Decoding(beam=1).independent

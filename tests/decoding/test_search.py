@@ -47,8 +47,8 @@ BEAMS = [("transformer", beam, alpha) for beam in (1, 2, 3) for alpha in (0.0, 1
 BEAMS += [(name, 2, 1.0) for name in list(SETTINGS)[1:]]
 
 
-class Sure(NamedTuple):
-    """A model sure enough of itself that searches differ from one another."""
+class Sharp(NamedTuple):
+    """A model whose distributions are so sharp that searches differ from one another."""
 
     graph: Any
     parameters: Any
@@ -79,7 +79,7 @@ def _search(graph, parameters, source, limits, length, settings):
 
 
 def beams(beam, alpha=0.0, **changes):
-    """All that the beam finds is asked for, so that it may stop only when nothing can change any of it."""
+    """All hypotheses of the beam are returned, so that it stops only when none of them can change."""
     return Decoding(beam=beam, length_penalty=alpha, **{"n_best": beam} | changes)
 
 
@@ -113,7 +113,7 @@ def logp(model, row, sequences):
 
 
 def everything(limit):
-    """Every sequence that ends within the limit."""
+    """Every finished sequence within the limit."""
     return [[*words, EOS] for n in range(limit) for words in itertools.product(WORDS, repeat=n)]
 
 
@@ -124,7 +124,7 @@ def strip(tokens):
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize(("name", "alpha"), PENALTIES)
 def test_a_wide_beam_equals_brute_force(name, seed, alpha):
-    model = Sure.of(name, seed)
+    model = Sharp.of(name, seed)
     tokens, scores = run_beam(model, BATCH, 4, 128, alpha)
     for row, limit in enumerate(LIMITS):
         sequences = everything(int(limit))
@@ -134,11 +134,11 @@ def test_a_wide_beam_equals_brute_force(name, seed, alpha):
             np.testing.assert_allclose(scores[row, place], expected[order[place]], rtol=1e-5, atol=1e-5)
             near = [i for i in order if abs(expected[i] - expected[order[place]]) < 1e-5]
             assert strip(tokens[row, place]) in [sequences[i] for i in near]
-        assert np.isinf(scores[row, len(sequences) :]).all(), "no hypothesis is invented or doubled"
+        assert np.isinf(scores[row, len(sequences) :]).all(), "no hypothesis is invented or duplicated"
 
 
 def plain_beam(model, row, limit, K, alpha):
-    """The textbook's beam search, one hypothesis at a time, to the bitter end: no early stop."""
+    """The textbook's beam search, one hypothesis at a time, without early stopping."""
     alive, ended = [([], 0.0)], []
     for position in range(limit):
         options = [EOS] if position == limit - 1 else [*WORDS, EOS]
@@ -156,7 +156,7 @@ def logp_prefixes(model, row, sequences):
 @pytest.mark.parametrize(("name", "beam", "alpha"), BEAMS)
 def test_a_narrow_beam_equals_a_plain_one_without_early_stop(name, beam, alpha):
     for seed in range(4):
-        model = Sure.of(name, seed)
+        model = Sharp.of(name, seed)
         tokens, scores = run_beam(model, BATCH, 4, beam, alpha)
         for row, limit in enumerate(LIMITS):
             expected = plain_beam(model, row, int(limit), beam, alpha)
@@ -167,7 +167,7 @@ def test_a_narrow_beam_equals_a_plain_one_without_early_stop(name, beam, alpha):
 
 @every_model
 def test_greedy_equals_a_loop_without_cache(name):
-    model = Sure.of(name, 3)
+    model = Sharp.of(name, 3)
     tokens, total = run_greedy(model, BATCH, 4)
     for row, limit in enumerate(LIMITS):
         words: list[int] = []
@@ -180,8 +180,8 @@ def test_greedy_equals_a_loop_without_cache(name):
 
 
 @every_model
-def test_every_translation_ends_within_its_limit_and_never_says_a_mark(name):
-    model = Sure.of(name, 1)
+def test_every_translation_ends_within_its_limit_and_has_no_other_special_token(name):
+    model = Sharp.of(name, 1)
     for tokens in (run_beam(model, BATCH, 6, 4, 0.6)[0][:, 0], run_greedy(model, BATCH, 6)[0]):
         for row, limit in zip(np.asarray(tokens), LIMITS, strict=True):
             words = strip(row)
@@ -193,7 +193,7 @@ def test_every_translation_ends_within_its_limit_and_never_says_a_mark(name):
 
 @every_model
 def test_a_sentence_does_not_depend_on_its_batch(name):
-    model = Sure.of(name, 2)
+    model = Sharp.of(name, 2)
     together, scores = run_beam(model, BATCH, 4, 3, 0.6)
     for row in range(3):
         alone, score = run_beam(model, (SOURCE[row : row + 1], jnp.asarray(LIMITS[row : row + 1])), 4, 3, 0.6)
@@ -204,7 +204,7 @@ def test_a_sentence_does_not_depend_on_its_batch(name):
 @pytest.mark.parametrize("normalize", ["gnmt", "average", "none"])
 def test_every_normalization_finds_what_brute_force_finds(normalize):
     for seed in range(4):
-        model = Sure.of("transformer", seed)
+        model = Sharp.of("transformer", seed)
         _, scores, _ = run_search(model, BATCH, 4, beams(128, 0.8, normalize=normalize, n_best=5))
         for row, limit in enumerate(LIMITS):
             sequences = everything(int(limit))
@@ -216,10 +216,10 @@ def test_every_normalization_finds_what_brute_force_finds(normalize):
 
 
 @every_model
-def test_stopping_for_the_best_alone_loses_nothing(name):
-    """With one translation asked for the search stops sooner, and finds the same."""
+def test_early_stopping_for_the_best_alone_changes_nothing(name):
+    """With a single translation to return the search stops earlier, with the same result."""
     for seed in range(6):
-        model = Sure.of(name, seed)
+        model = Sharp.of(name, seed)
         one = run_search(model, BATCH, 4, beams(4, 1.0, n_best=1))
         all_ = run_search(model, BATCH, 4, beams(4, 1.0))
         np.testing.assert_array_equal(one[0][:, 0], all_[0][:, 0])
@@ -227,10 +227,10 @@ def test_stopping_for_the_best_alone_loses_nothing(name):
 
 
 @every_model
-def test_a_least_length_and_a_prefix_are_kept_and_the_best_of_them_found(name):
+def test_a_minimum_length_and_a_prefix_are_kept_and_the_best_of_them_found(name):
     prefix = np.array([[5, 4], [0, 0], [6, 0]])
     for seed in range(3):
-        model = Sure.of(name, seed)
+        model = Sharp.of(name, seed)
         tokens, scores, _ = run_search(model, BATCH, 4, beams(128, 0.6, n_best=1), min_length=1, prefix=prefix)
         for row, limit in enumerate(LIMITS):
             begin = [token for token in prefix[row].tolist() if token]
@@ -242,16 +242,16 @@ def test_a_least_length_and_a_prefix_are_kept_and_the_best_of_them_found(name):
             ]
 
 
-def test_scores_count_what_was_not_looked_at():
+def test_scores_count_source_tokens_without_attention():
     name, beta = "bahdanau", 0.7
     for seed in range(3):
-        model = Sure.of(name, seed)
+        model = Sharp.of(name, seed)
         _, scores, _ = run_search(model, BATCH, 4, beams(128, 0.6, coverage_penalty=beta, n_best=3))
         for row, limit in enumerate(LIMITS):
             sequences = everything(int(limit))
             plain = logp(model, row, sequences) / length_penalty("gnmt", np.array([len(s) for s in sequences]), 0.6)
-            looked = np.clip(attention(model, row, sequences).sum(1), 1e-4, 1.0)
-            expected = plain + beta * np.log(looked[:, np.asarray(SOURCE[row]) != PAD]).sum(-1)
+            coverage = np.clip(attention(model, row, sequences).sum(1), 1e-4, 1.0)
+            expected = plain + beta * np.log(coverage[:, np.asarray(SOURCE[row]) != PAD]).sum(-1)
             best = np.sort(expected)[::-1][:3]
             np.testing.assert_allclose(scores[row, : len(best)], best, rtol=1e-4, atol=1e-4)
 
@@ -280,18 +280,21 @@ def test_the_length_penalties_by_hand():
 
 
 def test_the_coverage_penalty_by_hand():
-    looked = jnp.array([[0.5, 3.0, 0.0, 0.0]])
+    coverage = jnp.array([[0.5, 3.0, 0.0, 0.0]])
     mask = jnp.array([[True, True, True, False]])
-    np.testing.assert_allclose(coverage_penalty(looked, mask, 2.0), [2 * (np.log(0.5) + np.log(1e-4))], rtol=1e-6)
+    np.testing.assert_allclose(coverage_penalty(coverage, mask, 2.0), [2 * (np.log(0.5) + np.log(1e-4))], rtol=1e-6)
+
+
+jitted_topk = jax.jit(topk, static_argnums=4)  # op by op, each would be compiled by itself
 
 
 @pytest.mark.parametrize("V", [5, 64, 200, 606, 1000, 6000])
 @pytest.mark.parametrize("K", [1, 3])
-def test_the_likeliest_continuations_are_those_of_a_plain_search(V, K):
-    """Sentences that are free, may not end yet, must end, or have a prefix: beside all continuations sorted."""
+def test_the_top_k_continuations_equal_a_plain_sort(V, K):
+    """Sentences that are free, may not end yet, must end, or have a prefix."""
     random = np.random.default_rng(V)
     logits = (3 * random.normal(size=(5, K, V))).astype(np.float32)
-    logits[:, :, :4] += 5  # marks would be likely
+    logits[:, :, :4] += 5  # special tokens would be likely
     before = (-3 * random.random((5, K))).astype(np.float32)
     before[1, 1:] = -np.inf
     position = jnp.array([0, 2, 4, 1, 7])
@@ -307,44 +310,44 @@ def test_the_likeliest_continuations_are_those_of_a_plain_search(V, K):
     for count in (K, 2 * K):
         order = np.argsort(-every, axis=1, kind="stable")[:, :count]
         expected = np.take_along_axis(every, order, 1)
-        total, parent, token = topk(jnp.asarray(before), jnp.asarray(logits), position, limits, count)
+        total, parent, token = jitted_topk(jnp.asarray(before), jnp.asarray(logits), position, limits, count)
         np.testing.assert_allclose(total, expected, rtol=1e-5)
-        there = np.isfinite(expected)
-        np.testing.assert_array_equal((np.asarray(parent) * V + token)[there], order[there])
+        finite = np.isfinite(expected)
+        np.testing.assert_array_equal((np.asarray(parent) * V + token)[finite], order[finite])
 
 
-def test_equal_continuations_come_in_their_order():
+def test_ties_are_broken_by_position():
     free = Limits(jnp.zeros(1, jnp.int32), jnp.full(1, 9), jnp.zeros((1, 0), jnp.int32))
-    _, parent, token = topk(jnp.zeros((1, 2)), jnp.zeros((1, 2, 200)), jnp.zeros(1, jnp.int32), free, 4)
+    _, parent, token = jitted_topk(jnp.zeros((1, 2)), jnp.zeros((1, 2, 200)), jnp.zeros(1, jnp.int32), free, 4)
     assert list(zip(parent[0].tolist(), token[0].tolist(), strict=True)) == [(0, 1), (0, 3), (0, 4), (0, 5)]
 
 
-SMALL = 6  # three words, the unknown mark among them
+SMALL = 6  # three words, the unknown token among them
 SMALL_GRAPHS = {name: split(create(model, SMALL, SMALL, 1)) for name, model in SETTINGS.items()}
 EVERY = [[*words, EOS] for n in range(4) for words in itertools.product([1, 4, 5], repeat=n)]
 
 
 @st.composite
 def cases(draw):
-    """Random parameters from faint to loud, two random sources with random limits, a penalty."""
+    """Random parameters of small to large scale, two random sources with random limits, a penalty."""
     seed = draw(st.integers(0, 2**31 - 1))
-    loud = draw(st.sampled_from([0.1, 0.5, 1.0, 2.0]))
+    scale = draw(st.sampled_from([0.1, 0.5, 1.0, 2.0]))
     lengths = draw(st.tuples(*[st.integers(0, 3)] * 2))
     sources = np.zeros((2, 4), np.int32)
     for row, length in enumerate(lengths):
         words = draw(st.lists(st.sampled_from([1, 4, 5]), min_size=length, max_size=length))
         sources[row, : length + 1] = [*words, EOS]
     limits = draw(st.tuples(*[st.integers(1, 4)] * 2))
-    return seed, loud, sources, np.array(limits, np.int32), draw(st.sampled_from([0.0, 0.6, 1.5]))
+    return seed, scale, sources, np.array(limits, np.int32), draw(st.sampled_from([0.0, 0.6, 1.5]))
 
 
-def search_to_the_bottom(name, case):
-    """A beam as wide as there are sentences finds the best of all of them."""
-    seed, loud, sources, limits, alpha = case
+def check_exhaustive_search(name, case):
+    """A beam as wide as the number of sentences finds the best of all of them."""
+    seed, scale, sources, limits, alpha = case
     graph, parameters = SMALL_GRAPHS[name]
     random = np.random.default_rng(seed)
-    parameters = jax.tree.map(lambda p: p + loud * random.normal(size=p.shape).astype(np.float32), parameters)
-    model = Sure(graph, parameters)
+    parameters = jax.tree.map(lambda p: p + scale * random.normal(size=p.shape).astype(np.float32), parameters)
+    model = Sharp(graph, parameters)
     tokens, scores, _ = run_search(model, (jnp.asarray(sources), jnp.asarray(limits)), 4, beams(40, alpha, n_best=1))
     out = np.zeros((len(EVERY), 4), np.int32)
     for number, sequence in enumerate(EVERY):
@@ -364,13 +367,13 @@ def search_to_the_bottom(name, case):
 @every_model
 @given(case=cases())
 @hypothesis.settings(max_examples=40, deadline=None, database=None, derandomize=True)
-def test_random_models_are_searched_to_the_bottom(name, case):
-    search_to_the_bottom(name, case)
+def test_random_models_are_searched_exhaustively(name, case):
+    check_exhaustive_search(name, case)
 
 
 @pytest.mark.slow
 @every_model
 @given(case=cases())
 @hypothesis.settings(max_examples=200, deadline=None, database=None, derandomize=True)
-def test_a_thousand_random_models_are_searched_to_the_bottom(name, case):
-    search_to_the_bottom(name, case)
+def test_a_thousand_random_models_are_searched_exhaustively(name, case):
+    check_exhaustive_search(name, case)

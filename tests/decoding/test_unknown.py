@@ -1,4 +1,4 @@
-"""Unknown words by way of the attention, with weights set by hand, and through a trained model."""
+"""Replacement of unknown words by attention, with weights set by hand and with a trained model."""
 
 import dataclasses
 from pathlib import Path
@@ -21,17 +21,17 @@ WORDS = Tokenizers(
 )
 LINE = "the  Zyx sees Quux"
 SOURCE = [4, UNK, 5, UNK, EOS]
-# Looks at: the, Zyx, sees, the end mark (and next Quux).
+# Most attention to: the, Zyx, sees, the EOS token (and next Quux).
 WEIGHTS = np.array(
     [[0.9, 0.1, 0, 0, 0], [0.2, 0.5, 0.3, 0, 0], [0, 0, 1, 0, 0], [0.1, 0.05, 0.05, 0.2, 0.6]], np.float32
 )
 
 
-def test_an_unknown_word_is_the_source_word_it_looks_at_most_never_a_mark():
+def test_an_unknown_word_is_the_source_word_with_most_attention_never_a_special_token():
     target = [4, UNK, 5, UNK]
     assert replace_unknown(LINE, SOURCE, target, WEIGHTS, WORDS, {}) == "der Zyx sieht Quux"
     padded = np.pad(WEIGHTS, ((0, 2), (0, 3)))
-    padded[:, 5:] = 7  # what lies beyond the sentence is never read
+    padded[:, 5:] = 7  # weights beyond the sentence are never read
     assert replace_unknown(LINE, SOURCE, target, padded, WORDS, {"Quux": "Kwuks", "the": "x"}) == "der Zyx sieht Kwuks"
 
 
@@ -67,7 +67,7 @@ def copying(settings):
     )
 
 
-def test_translations_replace_unknown_words_and_say_what_lies_beyond(copying, tmp_path, caplog):
+def test_translations_replace_unknown_words_and_warn_of_sources_beyond_the_attention(copying, tmp_path, caplog):
     train(copying, tmp_path / "run", "toy")
     assert "location attention knows 5 source tokens" in caplog.text
     sources = Path(copying.data.train + ".xx").read_text()
@@ -89,7 +89,7 @@ def test_translations_replace_unknown_words_and_say_what_lies_beyond(copying, tm
             assert found == ("YY" if old == "<unk>" and new == "zz" else new)
 
 
-def test_what_cannot_be_replaced_is_refused(settings, tmp_path):
+def test_settings_that_cannot_replace_words_are_refused(settings, tmp_path):
     def searching(**changes):
         return dataclasses.replace(
             settings, decoding=dataclasses.replace(settings.decoding, replace_unknown=True), **changes

@@ -1,4 +1,4 @@
-"""The page of the steps in a real browser, offline, beside the steps themselves; and the file itself, without one."""
+"""The page of the steps in a real browser, offline, against the steps; and the file itself, without one."""
 
 import dataclasses
 import json

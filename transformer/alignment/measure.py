@@ -32,12 +32,12 @@ class Measured(NamedTuple):
     interval: tuple[float, float] | None
 
 
-def measure(found: Sequence[Links], gold: Sequence[Gold], bootstrap: int = 1000, seed: int = 1) -> Measured:
+def measure(predicted: Sequence[Links], gold: Sequence[Gold], bootstrap: int = 1000, seed: int = 1) -> Measured:
     """AER = 1 - (|A and S| + |A and P|) / (|A| + |S|); precision |A and P| / |A|; recall |A and S| / |S|.
 
     Counts are summed over the corpus before they are divided. Raises ValueError for lists of unequal length.
     """
-    counts = link_counts(found, gold)
+    counts = link_counts(predicted, gold)
     interval = None
     if bootstrap and len(counts) > 1:
         random = np.random.default_rng(seed)
@@ -55,7 +55,7 @@ def measure(found: Sequence[Links], gold: Sequence[Gold], bootstrap: int = 1000,
     )
 
 
-def link_counts(found: Sequence[Links], gold: Sequence[Gold]) -> Int[np.ndarray, "N 4"]:
+def link_counts(predicted: Sequence[Links], gold: Sequence[Gold]) -> Int[np.ndarray, "N 4"]:
     """For each sentence the numbers of links, sure gold links, links that are sure, and links that are possible.
 
     The error rate of a set of sentences is that of the sum of their counts. Raises ValueError for lists of unequal
@@ -63,7 +63,7 @@ def link_counts(found: Sequence[Links], gold: Sequence[Gold]) -> Int[np.ndarray,
     """
     rows = [
         (len(links), len(g.sure), len(links & g.sure), len(links & (g.possible | g.sure)))
-        for links, g in zip(found, gold, strict=True)
+        for links, g in zip(predicted, gold, strict=True)
     ]
     return np.array(rows, np.int64).reshape(-1, 4)
 

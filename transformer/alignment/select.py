@@ -28,7 +28,7 @@ def name(rule: Rule) -> str:
 
 
 def rank(
-    found: Sequence[Attended | None],
+    attended: Sequence[Attended | None],
     gold: Sequence[Gold],
     base: Rule,
     thresholds: Sequence[float | None] = THRESHOLDS,
@@ -38,12 +38,12 @@ def rank(
     Sorted by error rate, the lowest first; ties are in that order.
 
     Args:
-        found: the development pairs; None counts as a pair without links.
+        attended: the development pairs; None counts as a pair without links.
         gold: their links.
         base: the rule whose shift is used.
         thresholds: candidates.
     """
-    example = next((one for one in found if one is not None), None)
+    example = next((pair for pair in attended if pair is not None), None)
     if example is None:
         return []
     L, H = example.matrix("cross").shape[:2]
@@ -53,18 +53,16 @@ def rank(
     choices = []
     for layer, head in candidates:
         rule = dataclasses.replace(base, layer=layer, head=head)
-        weights = [None if one is None else align(one, rule)[0] for one in found]
-        tried = [
-            Choice(
-                dataclasses.replace(rule, threshold=threshold),
-                measure([frozenset() if one is None else links(one, threshold) for one in weights], gold, bootstrap=0),
-            )
-            for threshold in thresholds
-        ]
+        weights = [None if pair is None else align(pair, rule)[0] for pair in attended]
+        tried = []
+        for threshold in thresholds:
+            predicted = [frozenset() if matrix is None else links(matrix, threshold) for matrix in weights]
+            measured = measure(predicted, gold, bootstrap=0)
+            tried.append(Choice(dataclasses.replace(rule, threshold=threshold), measured))
         choices.append(min(tried, key=lambda choice: choice.measured.aer))
     return sorted(choices, key=lambda choice: choice.measured.aer)
 
 
-def all_links(found: Sequence[Attended | None], rule: Rule) -> list[Links]:
+def all_links(attended: Sequence[Attended | None], rule: Rule) -> list[Links]:
     """Links of every pair; an empty set for None."""
-    return [frozenset() if one is None else align(one, rule)[1] for one in found]
+    return [frozenset() if pair is None else align(pair, rule)[1] for pair in attended]

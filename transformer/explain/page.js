@@ -3,7 +3,7 @@ const N = pieces.length, D = steps.read[0].length, K = heads[0].query[0].length;
 const limits = { focus: N, left: heads.length, right: heads.length };
 const standard = { focus: N >> 1, left: 0, right: Math.min(1, heads.length - 1) }, state = { ...standard };
 const sides = heads.length > 1 ? ["left", "right"] : ["left"], cell = make("div", { id: "cell" });
-const drawn = {}; // by the id of a canvas: its numbers, what to say of one, and the position of the keyboard cursor
+const drawn = {}; // by the id of a canvas: its numbers, the description of one, and the position of the keyboard cursor
 
 const all = selector => [...document.querySelectorAll(selector)];
 const added = (a, b) => a.map((row, i) => row.map((value, j) => value + b[i][j]));

@@ -32,7 +32,7 @@ function blend(share) {
   return blend.stops[low].map((c, i) => Math.round(c + (blend.stops[high][i] - c) * (place - low)));
 }
 
-/** Shows the tip above a cell, or where there is no room below it, within the page. */
+/** Shows the tip above a cell, or below it if it does not fit, within the page. */
 function showTip(cell, ...content) {
   const tip = $("tip");
   tip.hidden = false;
