@@ -97,8 +97,12 @@ def write(folder: Path, evaluation: Evaluation) -> None:
 def show(result: Mapping[str, Any]) -> str:
     """The result as lines for the terminal; parts that it does not have are left out."""
     name = result["set"] + (" (constructions that training never showed)" if result["set"] == "unseen" else "")
-    about = [result["checkpoint"]] * ("checkpoint" in result) + [_how(result["search"])] * ("search" in result)
-    lines = ["\n" + ", ".join([f"{name}: {result['sentences']} sentences", *about])]
+    about = [f"{name}: {result['sentences']} sentences"]
+    if "checkpoint" in result:
+        about.append(result["checkpoint"])
+    if "search" in result:
+        about.append(_how(result["search"]))
+    lines = ["\n" + ", ".join(about)]
     for metric, score in result["scores"].items():
         interval = ""
         if score["interval"]:
