@@ -2,14 +2,18 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from transformer import api, cli, plugins
+from transformer import api, cli, config, plugins
+from transformer.commands.evaluate import Evaluate
+from transformer.commands.options import Model, Search
 from transformer.errors import UsageError
 from transformer.evaluation.measures import ratio
 from transformer.evaluation.significance import compare
+from transformer.storage.files import write_json
 from transformer.storage.run import Run
 from transformer.study import results, trial, variants
 from transformer.study.results import Results
@@ -150,8 +154,8 @@ def runs(folder, tmp_path, monkeypatch):
         run.metrics.write_text('{"kind": "train", "words_per_s": 1000.0}\n{"kind": "validation", "loss": 1.0}\n')
         return run
 
-    def load_predictor(folder):
-        (one,) = (one for one in variants.trials(variants.load(study)) if one.name == folder.name)
+    def load_predictor(folder, checkpoint="auto"):
+        (one,) = (one for one in variants.trials(variants.load(study)) if one.name == Path(folder).name)
         predictor = one.settings.task.predictor(one.settings, folder)
         return api.LoadedPredictor(one.settings, predictor, {"w": np.zeros(3)}, "step 10", None, None)
 
@@ -231,3 +235,24 @@ def test_results_scored_otherwise_do_not_count(folder, runs):
     loosely = one._replace(scoring=(("strict", False),))
     assert found.get(loosely) is None
     assert found.outdated([one, loosely]) == ["good-1"]
+
+
+def test_evaluate_scores_any_task_and_refuses_options_of_translation(folder, runs, tmp_path, capsys):
+    one = variants.find_trial(variants.load(folder), "good-1")
+    run = Run(runs / "good-1")
+    write_json(run.config, {"config": config.to_json(one.settings)})
+    answers = tmp_path / "answers"
+    answers.write_text("yes\n" * 80)
+    Evaluate(str(run.folder), against=str(answers))()
+    text = capsys.readouterr().out
+    assert "test: 80 sentences, step 10" in text
+    assert "accuracy" in text
+    assert f"against {answers}: +" in text
+    for options, flag in (
+        ({"tokenize": "none"}, "--tokenize"),
+        ({"lowercase": True}, "--lowercase"),
+        ({"search": Search(top_k=3)}, "--top-k"),
+        ({"model": Model(ensemble=("other",))}, "--ensemble"),
+    ):
+        with pytest.raises(UsageError, match=f"{flag} is an option of translation"):
+            Evaluate(str(run.folder), **options).check()
