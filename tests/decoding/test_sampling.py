@@ -10,6 +10,8 @@ import pytest
 from transformer.config import Decoding
 from transformer.decoding.sampling import inverse_transform, sample, truncate
 
+jitted_sample = jax.jit(sample, static_argnums=3)  # op by op, each would be compiled by itself
+
 
 def plain(logits, top_k, top_p, min_p):
     """Tokens that stay, of one sentence, by sorting."""
@@ -53,7 +55,8 @@ def test_frequencies_of_samples_equal_their_probabilities():
         logp = jnp.broadcast_to(jnp.asarray(np.log(p), jnp.float32), (1, N, 5))
     for temperature in (1.0, 0.5):
         settings = Decoding(samples=N, temperature=temperature)
-        found = np.bincount(np.asarray(sample(logp, jnp.array([3]), jnp.array([2]), settings))[0], minlength=5) / N
+        tokens = np.asarray(jitted_sample(logp, jnp.array([3]), jnp.array([2]), settings))[0]
+        found = np.bincount(tokens, minlength=5) / N
         expected = p ** (1 / temperature) / (p ** (1 / temperature)).sum()
         # Four standard deviations of a binomial.
         assert (np.abs(found - expected) <= 4 * np.sqrt(expected * (1 - expected) / N)).all()
@@ -81,7 +84,7 @@ def test_samples_depend_on_seed_index_and_position_and_not_on_the_batch():
 
     def tokens(seeds, positions):
         rows = jnp.broadcast_to(logp, (len(seeds), 4, 50))
-        return np.asarray(sample(rows, jnp.array(seeds), jnp.array(positions), settings))
+        return np.asarray(jitted_sample(rows, jnp.array(seeds), jnp.array(positions), settings))
 
     both = tokens([7, 8], [3, 5])
     np.testing.assert_array_equal(both[:1], tokens([7], [3]))
