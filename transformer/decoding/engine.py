@@ -307,7 +307,8 @@ class BatchSlots:
         return self._settings, len(self._requests), self._source, self._target, self._prefix
 
 
-def _result(request: Request, slot: int, snapshot: Snapshot) -> Result:
+def _result(request: Request, slot: int, snapshot: Any) -> Result:
+    """The finished hypotheses of a slot, from a `Snapshot` of NumPy arrays."""
     finished = snapshot.scores[slot] > -np.inf
     attention = None
     if snapshot.attention is not None:
