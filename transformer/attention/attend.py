@@ -8,9 +8,10 @@ from transformer.nn.dropout import dropout
 
 
 def masked_softmax(energies: Float[Array, "*B T S"], mask: Bool[Array, "*#B #T S"]) -> Float[Array, "*B T S"]:
-    """Softmax over the positions the mask allows, in float32; a row that allows none is all zeros, never NaN.
+    """Softmax over the positions that the mask allows, in float32; a row that allows none is all zeros, never NaN.
 
-    A position of the lowest energy there is counts as not allowed: a score's way to say that it does not know it.
+    A position whose energy is the lowest number of its type is not allowed either: a score marks so the positions that
+    it cannot score.
     """
     mask, energies = mask & (energies > jnp.finfo(energies.dtype).min), energies.astype(jnp.float32)
     lowest = jnp.finfo(energies.dtype).min
@@ -22,6 +23,7 @@ def attend(
     values: Float[Array, "*B S K"],
     mask: Bool[Array, "*#B #T S"],
     *,
+    bias: Float[Array, "*#B #T S"] | None = None,
     gain: Float[Array, "*#B T S"] | None = None,
     rate: float = 0.0,
     key: PRNGKeyArray | None = None,
@@ -32,10 +34,13 @@ def attend(
         energies: scores of each query with each key.
         values: what is summed.
         mask: positions that may be attended to.
+        bias: added to the energies before the softmax, as relative positions are (Raffel 2020, section 2.1).
         gain: multiplies the weights after the softmax (Luong 2015, equation 10); they then need not sum to one.
-        rate: dropout on the weights that make the context; the weights returned are the undropped ones.
+        rate: dropout on the weights that make the context; the weights are returned without it.
         key: no key, no dropout.
     """
+    if bias is not None:
+        energies = energies + bias
     weights = masked_softmax(energies, mask)
     if gain is not None:
         weights = weights * gain
@@ -49,10 +54,10 @@ def fused(
     values: Float[Array, "B H S K"],
     mask: Bool[Array, "#B 1 #T S"],
 ) -> Float[Array, "B H T K"]:
-    """The context of scaled dot products (Vaswani 2017, equation 1), weights and energies never given.
+    """The context of scaled dot products (Vaswani 2017, equation 1), without returning energies or weights.
 
-    By `jax.nn.dot_product_attention`: cuDNN's kernel where `cudnn_serves`, which keeps no [T, S] of any head, otherwise
-    XLA's own way.
+    Computed by `jax.nn.dot_product_attention`: with cuDNN's kernel where `cudnn_serves`, which keeps no array [T, S] of
+    any head, and otherwise by XLA.
     """
     T, S = query.shape[-2], keys.shape[-2]
     context = jax.nn.dot_product_attention(
@@ -62,13 +67,13 @@ def fused(
         mask=jnp.broadcast_to(mask, (*mask.shape[:2], T, S)),
         implementation="cudnn" if cudnn_serves(query, keys) else "xla",
     )
-    # A query that may look nowhere gets the mean of all values there.
+    # Where the mask allows no key, dot_product_attention returns the mean of all values.
     return jnp.where(mask.any(-1, keepdims=True), context.swapaxes(1, 2), 0)
 
 
 def cudnn_serves(query: Float[Array, "B H T K"], keys: Float[Array, "B H S K"]) -> bool:
-    """Whether cuDNN's kernel takes these: in half precision, on an NVIDIA GPU of 2020 (Ampere) or later, heads whose
-    width is a multiple of 8 up to 128, and even lengths (it takes masks of no others)."""
+    """Whether cuDNN's kernel supports these arrays: half precision, an NVIDIA GPU of 2020 (Ampere) or later, a head
+    width that is a multiple of 8 up to 128, and even lengths (a restriction of its masks)."""
     (T, K), S, device = query.shape[-2:], keys.shape[-2], jax.devices()[0]
     half = query.dtype in (jnp.bfloat16, jnp.float16)
     if not half or device.platform != "gpu" or K % 8 or K > 128 or T % 2 or S % 2:

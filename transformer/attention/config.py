@@ -1,4 +1,4 @@
-"""Settings of an attention, and the names that they may have, known without JAX."""
+"""Settings of an attention, and the valid names of scores and windows without importing JAX."""
 
 import difflib
 import sys
@@ -17,32 +17,34 @@ class Attention:
     """How each attention of a model works."""
 
     score: Annotated[str, NameIn("score")] = "scaled_dot"
-    """Compatibility of query and key: scaled_dot, dot, general, additive, concat, location, cosine, or one of your own
-    in `transformer.attention.scores.SCORES`."""
+    """Compatibility of query and key: scaled_dot, dot, general, additive, concat, location, cosine, or the name that a
+    plugin added to `transformer.attention.scores.SCORES`."""
     window: Annotated[str, NameIn("window")] = "global"
-    """Where a query looks: global, local_m (in step with the target) or local_p (about a predicted place)."""
+    """Positions that a query attends to: global (all), local_m (a window that advances with the target) or local_p (a
+    window around a predicted position)."""
     half_width: Annotated[int, Ge(1)] = 10
     """local_m, local_p: tokens on either side of the window's centre (Luong 2015's D)."""
     hidden: Annotated[int, Ge(0)] = 0
     """additive, concat, local_p: width of the hidden layer; 0: that of the query."""
     positions: Annotated[int, Ge(1)] = 128
-    """location: source tokens that it knows; those beyond get no weight."""
+    """location: number of source tokens that it scores; later tokens get no weight."""
     heads: Annotated[int, Ge(1)] = 4
-    """Transformer: attentions side by side in every layer."""
+    """Transformer: number of parallel attentions in each layer."""
     fused: Literal["auto", "never", "always"] = "auto"
-    """Transformer: scaled_dot with the window global and no dropout on weights, where nobody wants to see them. auto:
-    by cuDNN's kernel where it serves (bfloat16 on NVIDIA GPUs, lengths and head widths that suit it), otherwise as any
-    score. always: by JAX's function for it everywhere. never: as any score."""
+    """Transformer: fused kernel for scaled_dot with the window global and no dropout on weights, used where the weights
+    are not returned. auto: cuDNN's kernel where it supports the arrays (bfloat16 on NVIDIA GPUs, certain lengths and
+    head widths), otherwise the computation of every other score. always: JAX's fused function everywhere. never: the
+    computation of every other score."""
     places: tuple[Literal["encoder", "decoder", "cross"], ...] = ("encoder", "decoder", "cross")
-    """Transformer: the attentions that have this score and window; the others have scaled_dot, global."""
+    """Transformer: the attentions with this score and window; the others have scaled_dot and global."""
 
     @property
     def reach(self) -> int | None:
-        """Source tokens that can get attention at all; None: every one."""
+        """Number of source tokens that can get any weight; None: all of them."""
         return self.positions if self.score == "location" else None
 
     def check(self, *none: str) -> None:
-        """Refuse names that there are not, `none` being further scores that serve. Raises UsageError."""
+        """Check the names of score and window, `none` being further valid scores. Raises UsageError."""
         known("score", self.score, [*SCORES, *registered("scores", "SCORES"), *none])
         known("window", self.window, [*WINDOWS, *registered("windows", "WINDOWS")])
 
@@ -56,35 +58,36 @@ SCORES = {
     "location": False,
     "cosine": True,
 }
-"""The scores of `attention.scores`, and whether query and memory must be equally wide."""
+"""The scores of `attention.scores`, and whether they need a query and a memory of equal width."""
 
 WINDOWS = {"global": False, "local_m": False, "local_p": True}
 """The windows of `attention.windows`, and whether they need the length of the sentence."""
 
 
 def registered(module: str, table: str) -> dict[str, Any]:
-    """Entries that a plugin added to a table of this folder; a plugin has imported what it adds to."""
+    """The table of a module of this folder, with a plugin's entries; empty if the module is not imported, and then no
+    plugin has added any."""
     loaded = sys.modules.get(f"transformer.attention.{module}")
     return {} if loaded is None else getattr(loaded, table)
 
 
 def known(flag: str, name: str, names: Iterable[str]) -> None:
-    """Raises UsageError with the nearest name where `name` is none of `names`."""
-    there = list(dict.fromkeys(names))
-    if name not in there:
-        near = difflib.get_close_matches(name, there, n=1, cutoff=0.0)[0]
+    """Raises UsageError with the nearest valid name if `name` is not among `names`."""
+    valid = list(dict.fromkeys(names))
+    if name not in valid:
+        near = difflib.get_close_matches(name, valid, n=1, cutoff=0.0)[0]
         raise UsageError(
-            f"--model.attention.{flag}={name} is unknown: did you mean {near}? There are {', '.join(there)}"
+            f"--model.attention.{flag}={name} is unknown: did you mean {near}? Valid names: {', '.join(valid)}"
         )
 
 
 def needs_equal_widths(score: str) -> bool:
-    """Whether a score compares vectors of one width only."""
+    """Whether a score compares only vectors of equal width."""
     own = registered("scores", "SCORES").get(score)
     return SCORES[score] if own is None else bool(own.equal_widths)
 
 
 def needs_lengths(window: str) -> bool:
-    """Whether a window has to know the length of the sentence."""
+    """Whether a window depends on the length of the sentence."""
     own = registered("windows", "WINDOWS").get(window)
     return WINDOWS[window] if own is None else bool(own.needs_lengths)

@@ -1,4 +1,4 @@
-"""Which positions may be attended to. True means yes. Masks broadcast against energies [B, H, T, S]."""
+"""Which positions may be attended to. True: it may. Masks broadcast against energies [B, H, T, S]."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,14 +13,14 @@ def padding(tokens: Int[Array, "B S"]) -> Bool[Array, "B 1 1 S"]:
 
 
 def future(length: int) -> Bool[Array, "1 1 T T"]:
-    """Lower triangle: query t sees positions 0..t (Vaswani 2017, section 3.2.3)."""
+    """Lower triangle: query t attends to positions 0..t (Vaswani 2017, section 3.2.3)."""
     return jnp.tril(jnp.ones((1, 1, length, length), bool))
 
 
 def picture(mask: Bool[Array, "*B T S"] | np.ndarray) -> str:
-    """A mask as rows of characters for the terminal, queries down, keys across: ■ attends, · does not.
+    """A mask as rows of characters for the terminal, a row for each query: ■ attends, · does not.
 
-    Leading axes of a batch are drawn one block below the other.
+    Leading axes are drawn as blocks separated by an empty line.
     """
     rows = np.asarray(mask, bool)
     blocks = rows.reshape(-1, *rows.shape[-2:])

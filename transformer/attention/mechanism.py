@@ -17,8 +17,8 @@ from transformer.attention.windows import WINDOWS
 class Mechanism(nnx.Module):
     """Attention without projections of its own: any score, any window, with or without heads.
 
-    With heads, query, keys and values have the axis of heads before their last two, and score and window have
-    parameters for each.
+    With heads, query, keys and values have an axis of heads before their last two axes, and score and window have
+    parameters for each head.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Mechanism(nnx.Module):
         self.window_weights = _fresh(WINDOWS[self.window].weights(sizes), heads, rngs)
 
     def project(self, memory: Float[Array, "*B S M"]) -> Float[Array, "*B S P"]:
-        """What the score needs of the memory, once a sentence."""
+        """The keys that the score compares queries with, computed once for each sentence."""
         return self._by_head(SCORES[self.score].project, self.score_weights, memory)
 
     def __call__(
@@ -43,6 +43,7 @@ class Mechanism(nnx.Module):
         position: Int[Array, "#B T"],
         lengths: Int[Array, "B"] | None,
         *,
+        bias: Float[Array, "*#B #T S"] | None = None,
         rate: float = 0.0,
         key: PRNGKeyArray | None = None,
         weights: bool = True,
@@ -50,24 +51,27 @@ class Mechanism(nnx.Module):
         """Context and weights.
 
         Args:
-            query: what asks.
-            keys: what `project` made of the memory.
+            query: of each position.
+            keys: the result of `project`.
             values: what is summed.
             mask: positions that may be attended to.
-            position: places of the queries in their own sequence, for windows.
-            lengths: tokens of each memory, for windows; None while it is still being written.
+            position: positions of the queries in their own sequence, for windows.
+            lengths: tokens of each memory, for windows; None while the memory is still growing.
+            bias: added to the energies, with an axis of heads only where there are heads; None: nothing is added.
             rate: dropout on the weights that make the context.
             key: no key, no dropout.
-            weights: whether they are wanted: where they are not, a fused kernel may serve, which gives None.
+            weights: whether the weights are needed. If not, a fused kernel may compute the context, and returns None.
         """
-        if not (weights or (rate > 0 and key is not None)) and self._fuses(query, keys):
+        needs_weights = weights or (rate > 0 and key is not None) or bias is not None
+        if not needs_weights and self._fuses(query, keys):
             return fused(query, keys, values, mask), None
         energies = self._by_head(SCORES[self.score].energies, self.score_weights, query, keys)
-        seen, gain = self._look(query, position, lengths, keys.shape[-2])
-        return attend(energies, values, mask if seen is None else mask & seen, gain=gain, rate=rate, key=key)
+        visible, gain = self._window(query, position, lengths, keys.shape[-2])
+        mask = mask if visible is None else mask & visible
+        return attend(energies, values, mask, bias=bias, gain=gain, rate=rate, key=key)
 
     def _fuses(self, query: Array, keys: Array) -> bool:
-        """Whether one kernel is to do it all, and can."""
+        """Whether the settings ask for a fused kernel and it supports these arrays."""
         if self.heads is None or (self.score, self.window) != ("scaled_dot", "global"):
             return False
         return self.fused == "always" or (self.fused == "auto" and cudnn_serves(query, keys))
@@ -79,24 +83,29 @@ class Mechanism(nnx.Module):
         values: Float[Array, "B H N T W"],
         path: Bool[Array, "B N N T"] | None,
         position: Int[Array, "B N"],
+        *,
+        bias: Float[Array, "#B #H #N T"] | None = None,
     ) -> tuple[Float[Array, "B H N W"], Float[Array, "B H N T"]]:
-        """N hypotheses of a sentence look back along their own paths through what all of them wrote.
+        """N hypotheses of a sentence attend to their own histories within the tokens that all of them wrote.
 
-        Every query meets every key in one product, and the path leaves it those of its own past: nothing is copied when
-        one hypothesis goes on from another.
+        One product compares every query with every key, and the path selects the keys of the query's own history, so
+        that no keys or values are copied when a hypothesis extends another one.
 
         Args:
             query: of each hypothesis' newest token.
-            keys: what `project` made of each token t that hypothesis n wrote.
+            keys: the result of `project` for each token t that hypothesis n wrote.
             values: what is summed.
-            path: [b, q, n, t]: hypothesis n wrote token t of hypothesis q; one n for each q and t. None: each wrote its
-                own.
-            position: places of the queries.
+            path: [b, q, n, t]: hypothesis n wrote token t of hypothesis q; a single n for each q and t. None: each
+                hypothesis wrote its own tokens.
+            position: positions of the queries.
+            bias: added to the energies; None: nothing is added.
         """
         own = self._own_energies(query, keys, path)
-        seen, gain = self._look(query, position, None, keys.shape[-2])
+        if bias is not None:
+            own = own + bias
+        visible, gain = self._window(query, position, None, keys.shape[-2])
         mask = (jnp.arange(keys.shape[-2])[None, None] <= position[..., None])[:, None]
-        weights = masked_softmax(own, mask if seen is None else mask & seen)
+        weights = masked_softmax(own, mask if visible is None else mask & visible)
         if gain is not None:
             weights = weights * gain
         if path is None:
@@ -107,35 +116,35 @@ class Mechanism(nnx.Module):
     def _own_energies(
         self, query: Float[Array, "B H N Q"], keys: Float[Array, "B H N T P"], path: Bool[Array, "B N N T"] | None
     ) -> Float[Array, "B H N T"]:
-        """Of each query with the keys of its past."""
-        one = SCORES[self.score].energies
+        """Energies of each query with the keys of its own history."""
+        score = SCORES[self.score].energies
         if path is None:
-            found: Array = self._by_head(one, self.score_weights, query[..., None, :], keys, axes=(-4, -4), out=-4)
-            return found[..., 0, :]
+            own: Array = self._by_head(score, self.score_weights, query[..., None, :], keys, axes=(-4, -4), out=-4)
+            return own[..., 0, :]
 
         if SCORES[self.score].pointwise:
-            # As one long row of keys, which is how they lie in memory: a product of its own for each n moves them all.
-            met = self._by_head(one, self.score_weights, query, keys.reshape(*keys.shape[:2], -1, keys.shape[-1]))
-            met = met.reshape(*met.shape[:-1], *keys.shape[2:4])
+            # All keys of a sentence as one row, their order in memory: a product for each n would copy every key.
+            every = self._by_head(score, self.score_weights, query, keys.reshape(*keys.shape[:2], -1, keys.shape[-1]))
+            every = every.reshape(*every.shape[:-1], *keys.shape[2:4])
         else:
 
             def energies(query: Array, keys: Array, weights: Any) -> Array:
-                return jax.vmap(lambda own: one(query, own, weights), -3, -2)(keys)
+                return jax.vmap(lambda own: score(query, own, weights), -3, -2)(keys)
 
-            met = self._by_head(energies, self.score_weights, query, keys, axes=(-3, -4), out=-4)
-        return jnp.where(path[:, None], met, 0).sum(-2)
+            every = self._by_head(energies, self.score_weights, query, keys, axes=(-3, -4), out=-4)
+        return jnp.where(path[:, None], every, 0).sum(-2)
 
-    def _look(self, query: Array, position: Array, lengths: Array | None, width: int) -> Any:
-        """Of each query, which of `width` places the window shows, and the gain of each; None: all, alike."""
+    def _window(self, query: Array, position: Array, lengths: Array | None, width: int) -> Any:
+        """Mask and gain of the window over `width` positions, for each query; None where nothing is cut or weighted."""
         places = jnp.arange(width)
 
         def window(query: Array, weights: Any) -> Any:
-            return WINDOWS[self.window].look(query, position, lengths, places, self.half_width, weights)
+            return WINDOWS[self.window].mask_and_gain(query, position, lengths, places, self.half_width, weights)
 
-        found = self._by_head(window, self.window_weights, query)
+        mask_and_gain = self._by_head(window, self.window_weights, query)
         if self.heads is not None and not self.window_weights:
-            return jax.tree.map(lambda one: one[:, None], found)
-        return found
+            return jax.tree.map(lambda x: x[:, None], mask_and_gain)
+        return mask_and_gain
 
     def _by_head(
         self,
@@ -145,7 +154,7 @@ class Mechanism(nnx.Module):
         axes: tuple[int, ...] | None = None,
         out: int = -3,
     ) -> Any:
-        """The function of the inputs and of each head's own weights; `axes` are those of the heads."""
+        """The function applied with each head's own weights; `axes` are the axes of heads."""
         plain = {name: weight[...].astype(inputs[0].dtype) for name, weight in weights.items()}
         if self.heads is None or not plain:
             return function(*inputs, plain)
@@ -153,9 +162,9 @@ class Mechanism(nnx.Module):
 
 
 def _fresh(starts: dict[str, Start], heads: int | None, rngs: nnx.Rngs) -> Any:
-    def one(start: Start) -> Array:
+    def draw(start: Start) -> Array:
         if heads is None:
             return start(rngs.params())
         return jnp.stack([start(key) for key in jax.random.split(rngs.params(), heads)])
 
-    return nnx.Dict({name: nnx.Param(one(start)) for name, start in starts.items()})
+    return nnx.Dict({name: nnx.Param(draw(start)) for name, start in starts.items()})

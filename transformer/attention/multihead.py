@@ -15,17 +15,17 @@ _join_heads = nnx.initializers.variance_scaling(1.0, "fan_avg", "uniform", in_ax
 class MultiHead(nnx.Module):
     """H attentions of width K = D / H, each on its own projection of query, key and value."""
 
-    def __init__(self, settings: config.Attention, width: int, dropout: float, *, rngs: nnx.Rngs):
+    def __init__(self, settings: config.Attention, width: int, rate: float, *, rngs: nnx.Rngs):
         H, K = settings.heads, width // settings.heads
         self.query = nnx.Param(_split_heads(rngs.params(), (width, H, K)))
         self.key = nnx.Param(_split_heads(rngs.params(), (width, H, K)))
         self.value = nnx.Param(_split_heads(rngs.params(), (width, H, K)))
         self.output = nnx.Param(_join_heads(rngs.params(), (H, K, width)))
         self.mechanism = Mechanism(settings, K, K, H, rngs=rngs)
-        self.dropout = dropout
+        self.rate = rate
 
     def project(self, memory: Float[Array, "B S D"]) -> tuple[Float[Array, "B H S P"], Float[Array, "B H S K"]]:
-        """Keys and values of a memory: computed once, then attended to by any number of queries."""
+        """Keys and values of a memory, computed once for any number of queries."""
         keys = self.mechanism.project(jnp.einsum("bsd,dhk->bhsk", memory, self.key[...].astype(memory.dtype)))
         return keys, jnp.einsum("bsd,dhk->bhsk", memory, self.value[...].astype(memory.dtype))
 
@@ -39,12 +39,13 @@ class MultiHead(nnx.Module):
         lengths: Int[Array, "B"] | None,
         key: PRNGKeyArray | None = None,
         *,
+        bias: Float[Array, "#B #H #T S"] | None = None,
         weights: bool = True,
     ) -> tuple[Float[Array, "B T D"], Float[Array, "B H T S"] | None]:
         """The attended values, projected back to the model's width, and the weights; see `Mechanism`."""
         query = jnp.einsum("btd,dhk->bhtk", x, self.query[...].astype(x.dtype))
         context, used = self.mechanism(
-            query, keys, values, mask, position, lengths, rate=self.dropout, key=key, weights=weights
+            query, keys, values, mask, position, lengths, bias=bias, rate=self.rate, key=key, weights=weights
         )
         return jnp.einsum("bhtk,hkd->btd", context, self.output[...].astype(x.dtype)), used
 
@@ -55,8 +56,10 @@ class MultiHead(nnx.Module):
         values: Float[Array, "B H N T K"],
         path: Bool[Array, "B N N T"] | None,
         position: Int[Array, "B N"],
+        *,
+        bias: Float[Array, "#B #H #N T"] | None = None,
     ) -> tuple[Float[Array, "B N D"], Float[Array, "B H N T"]]:
-        """N hypotheses that share their past, one token each; see `Mechanism.attend_along_beam`."""
+        """The newest token of each of N hypotheses that share their histories; see `Mechanism.attend_along_beam`."""
         query = jnp.einsum("bnd,dhk->bhnk", x, self.query[...])
-        context, weights = self.mechanism.attend_along_beam(query, keys, values, path, position)
+        context, weights = self.mechanism.attend_along_beam(query, keys, values, path, position, bias=bias)
         return jnp.einsum("bhnk,hkd->bnd", context, self.output[...]), weights

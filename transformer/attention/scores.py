@@ -1,4 +1,4 @@
-"""Compatibility of queries with keys: the one line in which attention mechanisms differ.
+"""Compatibility of queries with keys, in which attention mechanisms differ.
 
 Letters: Q width of a query, M width of the memory, A width of a hidden layer, P width of a projected key. Leading axes
 (batch, heads) are free. `weights` are a score's own parameters, by name, in the query's precision; energies are summed
@@ -19,11 +19,11 @@ from transformer.plugins import Table
 
 Weights: TypeAlias = Mapping[str, Array]
 Start: TypeAlias = Callable[[PRNGKeyArray], Array]
-"""A fresh parameter, from a key."""
+"""Draws the initial value of a parameter from a key."""
 
 
 class Sizes(NamedTuple):
-    """What the parameters of a score or a window are shaped by."""
+    """Sizes that determine the shapes of the parameters of a score or a window."""
 
     query: int
     """Q."""
@@ -32,11 +32,11 @@ class Sizes(NamedTuple):
     hidden: int
     """A."""
     positions: int
-    """Longest source that `location` knows, in tokens."""
+    """Longest source that `location` scores, in tokens."""
 
 
 def nothing(memory: Float[Array, "*B S M"], weights: Weights) -> Float[Array, "*B S M"]:
-    """Keys are the memory itself."""
+    """The memory itself as keys."""
     return memory
 
 
@@ -47,22 +47,23 @@ def none(sizes: Sizes) -> dict[str, Start]:
 
 @dataclass(frozen=True)
 class Score:
-    """A way to compare queries with keys; an entry of `SCORES`."""
+    """A function that compares queries with keys; an entry of `SCORES`."""
 
     energies: Callable[[Array, Array, Weights], Array]
     """(query [*B T Q], keys [*B S P], weights) -> [*B T S]."""
     weights: Callable[[Sizes], dict[str, Start]] = none
-    """Its parameters, fresh; one set for each head."""
+    """Its parameters and how they are drawn; one set for each head."""
     project: Callable[[Array, Weights], Array] = nothing
-    """(memory [*B S M], weights) -> keys [*B S P]: all that does not depend on the query, once a sentence."""
+    """(memory [*B S M], weights) -> keys [*B S P]: everything that does not depend on the query, computed once
+    for each sentence."""
     equal_widths: bool = False
     """Whether queries and memory must be equally wide."""
     pointwise: bool = False
-    """Whether an energy is of its own query and key alone, wherever they stand: a search then compares faster."""
+    """Whether an energy depends only on its query and its key, not on their positions; a search is then faster."""
 
 
 def matrix(rows: int, columns: int) -> Start:
-    """Uniform, its variance by fan-in and fan-out (Glorot and Bengio 2010)."""
+    """Uniform, with a variance of 2 / (rows + columns) (Glorot and Bengio 2010)."""
     return lambda key: jax.nn.initializers.glorot_uniform()(key, (rows, columns))
 
 
@@ -107,7 +108,7 @@ def additive_keys(memory: Float[Array, "*B S M"], weights: Weights) -> Float[Arr
 
 def additive(query: Float[Array, "*B T Q"], keys: Float[Array, "*B S A"], weights: Weights) -> Float[Array, "*B T S"]:
     """v_a · tanh(W_a s + U_a h) (Bahdanau 2015, appendix A.1.2)."""
-    # Backward each is summed over the other's places: in float32, as all sums.
+    # The gradient of each is a sum over the other's positions, in float32 like all sums.
     asked, keys = widened((query @ weights["query"], keys))
     inner = (asked[..., :, None, :] + keys[..., None, :, :]).astype(query.dtype)
     return summed(jnp.matmul, jnp.tanh(inner), weights["vector"])
@@ -119,7 +120,7 @@ def concat_weights(sizes: Sizes) -> dict[str, Start]:
 
 
 def concat_keys(memory: Float[Array, "*B S M"], weights: Weights) -> Float[Array, "*B S A"]:
-    """The rows of W_a that meet h_s."""
+    """The product of h_s with its rows of W_a."""
     return memory @ weights["matrix"][-memory.shape[-1] :]
 
 
@@ -127,7 +128,7 @@ def concat(query: Float[Array, "*B T Q"], keys: Float[Array, "*B S A"], weights:
     """v_a · tanh(W_a [h_t; h_s]) (Luong 2015, section 3.1, "concat").
 
     The same function as `additive`: a matrix times a concatenation is the sum of its two halves' products. They differ
-    only in how the one matrix is drawn at the start (its fan-in is Q + M).
+    only in the initial values of the matrix (its fan-in is Q + M).
     """
     halves = {"query": weights["matrix"][: query.shape[-1]], "vector": weights["vector"]}
     return additive(query, keys, halves)
@@ -139,14 +140,14 @@ def location_weights(sizes: Sizes) -> dict[str, Start]:
 
 
 def location_keys(memory: Float[Array, "*B S M"], weights: Weights) -> Float[Array, "*B S 0"]:
-    """Nothing of the memory but its length."""
+    """Keys of width 0: the score depends only on the number of keys."""
     return memory[..., :0]
 
 
 def location(query: Float[Array, "*B T Q"], keys: Float[Array, "*B S 0"], weights: Weights) -> Float[Array, "*B T S"]:
-    """a_t = softmax(W_a h_t) (Luong 2015, section 3.1, "location"): where to look, from the query alone.
+    """a_t = softmax(W_a h_t) (Luong 2015, section 3.1, "location"): the energies depend only on the query.
 
-    W_a knows `positions` source tokens; those beyond get the lowest energy, so no weight beside any other.
+    W_a has `positions` columns; source tokens beyond them get the lowest energy, and with it no weight.
     """
     S, known = keys.shape[-2], weights["positions"].shape[-1]
     energies = summed(jnp.matmul, query, weights["positions"][:, : min(S, known)])
@@ -155,12 +156,12 @@ def location(query: Float[Array, "*B T Q"], keys: Float[Array, "*B S 0"], weight
 
 
 def cosine_weights(sizes: Sizes) -> dict[str, Start]:
-    """The key strength's vector [Q] and bias []; it begins near 5, for a softmax of cosines is nearly flat."""
+    """The key strength's vector [Q] and bias []. It starts near 5, because a softmax of cosines is almost flat."""
     return {"strength": vector(sizes.query), "strength_bias": lambda key: jnp.float32(5.0)}
 
 
 def cosine_keys(memory: Float[Array, "*B S M"], weights: Weights) -> Float[Array, "*B S M"]:
-    """The memory, each state of length one."""
+    """The memory, each state scaled to length 1."""
     return _unit(memory)
 
 
@@ -188,4 +189,4 @@ SCORES: Table[Score] = Table("score", {
     "location": Score(location, location_weights, location_keys),
     "cosine": Score(cosine, cosine_weights, cosine_keys, equal_widths=True, pointwise=True),
 })  # fmt: skip
-"""Every score by name. One of your own is a function and an entry here."""
+"""Every score by name; a plugin adds its own here."""

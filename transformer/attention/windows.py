@@ -1,7 +1,7 @@
-"""Which part of the source a query looks at: everything, or a window (Luong 2015, sections 3.1 and 3.2).
+"""Which part of the source a query attends to: all of it, or a window (Luong 2015, sections 3.1 and 3.2).
 
-A window gives a mask, and a gain that multiplies the weights after the softmax, so that they need not sum to one.
-Places count from 0 in the order in which the sentence is written.
+A window returns a mask, and a gain that multiplies the weights after the softmax, so that they need not sum to one.
+Positions count from 0 in the sentence's own order, also where the encoder reads it backwards.
 """
 
 from collections.abc import Callable
@@ -19,22 +19,22 @@ from transformer.plugins import Table
 
 @dataclass(frozen=True)
 class Window:
-    """A choice of source places; an entry of `WINDOWS`."""
+    """A choice of source positions; an entry of `WINDOWS`."""
 
-    look: Callable[[Array, Array, Any, Array, int, Weights], tuple[Array | None, Array | None]]
-    """(query [B T Q], position [#B T], lengths [B] or None, places [S], half width, weights) -> (mask, gain)
-    [#B T S], or None for either where nothing is cut off or weighed."""
+    mask_and_gain: Callable[[Array, Array, Any, Array, int, Weights], tuple[Array | None, Array | None]]
+    """(query [B T Q], position [#B T], lengths [B] or None, positions of keys [S], half width, weights) -> (mask, gain)
+    [#B T S], or None for either where nothing is masked or weighted."""
     weights: Callable[[Sizes], dict[str, Start]] = none
-    """Its parameters, fresh; one set for each head."""
+    """Its parameters and how they are drawn; one set for each head."""
     needs_lengths: bool = False
-    """Whether it must know how long the sentence is: not so while it is still being written."""
+    """Whether it depends on the sentence's length, which is unknown while the sentence is generated."""
 
 
 def everywhere(
     query: Float[Array, "*B T Q"],
     position: Int[Array, "#B T"],
     lengths: Int[Array, "B"] | None,
-    places: Int[Array, "S"],
+    keys: Int[Array, "S"],
     half_width: int,
     weights: Weights,
 ) -> tuple[None, None]:
@@ -46,13 +46,13 @@ def monotonic(
     query: Float[Array, "*B T Q"],
     position: Int[Array, "#B T"],
     lengths: Int[Array, "B"] | None,
-    places: Int[Array, "S"],
+    keys: Int[Array, "S"],
     half_width: int,
     weights: Weights,
 ) -> tuple[Bool[Array, "#B T S"], None]:
-    """(local-m) Source and target go in step, p_t = t (Luong 2015, section 3.2), but never past the sentence's end."""
+    """(local-m) The window advances with the target, p_t = t (Luong 2015, section 3.2), up to the sentence's end."""
     centre = position if lengths is None else jnp.minimum(position, lengths[:, None] - 1)
-    return jnp.abs(places[None, None] - centre[..., None]) <= half_width, None
+    return jnp.abs(keys[None, None] - centre[..., None]) <= half_width, None
 
 
 def predictive_weights(sizes: Sizes) -> dict[str, Start]:
@@ -70,12 +70,12 @@ def predictive(
     query: Float[Array, "B T Q"],
     position: Int[Array, "#B T"],
     lengths: Int[Array, "B"],
-    places: Int[Array, "S"],
+    keys: Int[Array, "S"],
     half_width: int,
     weights: Weights,
 ) -> tuple[Bool[Array, "B T S"], Float[Array, "B T S"]]:
-    """(local-p) A window about a predicted place, with a Gaussian of half its half width (Luong 2015, equation 10)."""
-    distance = places[None, None] - predicted(query, lengths, weights)[..., None]
+    """(local-p) A window around a predicted position, weighted by a Gaussian (Luong 2015, equation 10)."""
+    distance = keys[None, None] - predicted(query, lengths, weights)[..., None]
     return jnp.abs(distance) <= half_width, jnp.exp(-(distance**2) / (2 * (half_width / 2) ** 2))
 
 
@@ -84,4 +84,4 @@ WINDOWS: Table[Window] = Table("window", {
     "local_m": Window(monotonic),
     "local_p": Window(predictive, predictive_weights, needs_lengths=True),
 })  # fmt: skip
-"""Every window by name. A plugin adds its own here."""
+"""Every window by name; a plugin adds its own here."""
