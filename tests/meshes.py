@@ -72,8 +72,8 @@ def main(task: dict[str, Any]) -> None:
 
     recorder = optax.GradientTransformation(zeros, lambda gradients, state, parameters=None: (gradients, gradients))
     optimizer = optax.chain(recorder, optim.optimizer(settings.optimizer, lambda _: 1e-3))
-    state = update.init_state(parameters, optimizer, mesh)
-    places = parallel.shardings_for(mesh, state)
+    state = update.init_state(parameters, optimizer, mesh, model.sharding())
+    places = parallel.shardings_for(mesh, state, model.sharding())
     own = parallel.local_rows(mesh, ROWS)
 
     def batch(number: int) -> Any:

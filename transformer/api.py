@@ -272,7 +272,7 @@ def ensemble(members: Sequence[TrainedModel], average: Average = "probability") 
     every = [member.settings.model for member in members]
     looking = [model for model in every if model.attention.score != "none"]
     seen = min(looking or every, key=lambda model: model.attention.reach or math.inf)
-    together = dataclasses.replace(seen, max_length=min(model.max_length for model in every))
+    together = seen.with_max_length(min(model.max_length for model in every))
     return _trained_model(
         dataclasses.replace(first.settings, model=together),
         first.tokenizers,
@@ -304,6 +304,7 @@ def _trained_model(
             mesh,
             max_length=settings.model.max_length,
             reach=settings.model.attention.reach,
+            rules=settings.model.cache_sharding(),
         ),
         Scorer(build, mesh, settings.training.loss_chunk),
         Extractor(build, tokenizers, mesh, max_length=settings.model.max_length),

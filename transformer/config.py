@@ -4,6 +4,7 @@ Each part is defined in its own folder (`data/config.py`, `training/config.py`, 
 needs this one module. A field's docstring is its help text on the command line, its annotation its range.
 """
 
+import copy
 import dataclasses
 import json
 import typing
@@ -20,6 +21,7 @@ from transformer.data.config import Batching, Data, Filter, Grammar, Tokenizer
 from transformer.decoding.config import Decoding
 from transformer.distributed.config import Cluster, Mesh
 from transformer.errors import TransformerError, UsageError
+from transformer.models.composed.config import Composed
 from transformer.models.config import ModelConfig
 from transformer.models.families import FAMILIES
 from transformer.models.rnn.config import Rnn
@@ -34,6 +36,7 @@ __all__ = [
     "Attention",
     "Batching",
     "Cluster",
+    "Composed",
     "Config",
     "Data",
     "Decoding",
@@ -72,8 +75,9 @@ class Config:
     """Parameters, order of the data and dropout all follow from it."""
 
 
-KINDS: dict[str, Mapping[str, type[Any]]] = {"task": TASKS, "model": FAMILIES}
-"""Parts that are one of several dataclasses; config.json says which under `kind`."""
+KINDS: tuple[tuple[type[Any], Mapping[str, type[Any]]], ...] = ((Task, TASKS), (ModelConfig, FAMILIES))
+"""Parts that are one of several dataclasses, by their base class; config.json names the dataclass under `kind`. A part
+may have such parts itself."""
 
 MOVED_TO_TASK = ("label_smoothing", "guided", "mean_over", "validate_sentences", "metric")
 """Settings of translation that version 0.1 kept under `training`."""
@@ -81,14 +85,26 @@ MOVED_TO_TASK = ("label_smoothing", "guided", "mean_over", "validate_sentences",
 
 def to_json(config: Config) -> dict[str, Any]:
     """A tree of plain values; `from_json` is its inverse."""
-    tree = dataclasses.asdict(config)
-    for part, table in KINDS.items():
-        given = getattr(config, part)
-        kind = next((name for name, cls in table.items() if type(given) is cls), None)
-        if kind is None:
-            raise UsageError(f"--{part} is a {type(given).__name__}, which is registered under no name")
-        tree[part] = {"kind": kind} | tree[part]
+    tree: dict[str, Any] = _plain(config, "")
     return tree
+
+
+def _plain(part: Any, flag: str) -> Any:
+    if not dataclasses.is_dataclass(part):
+        return copy.deepcopy(part)
+    fields = {f.name: _plain(getattr(part, f.name), f"{flag}.{f.name}") for f in dataclasses.fields(part)}
+    table = _table(type(part))
+    if table is None:
+        return fields
+    kind = next((name for name, cls in table.items() if type(part) is cls), None)
+    if kind is None:
+        raise UsageError(f"--{flag.lstrip('.')} is a {type(part).__name__}, which is registered under no name")
+    return {"kind": kind} | fields
+
+
+def _table(cls: Any) -> Mapping[str, type[Any]] | None:
+    """The classes that a part may have where this one is named; None where there is no choice."""
+    return next((table for base, table in KINDS if isinstance(cls, type) and issubclass(cls, base)), None)
 
 
 def from_json(values: dict[str, Any]) -> Config:
@@ -136,17 +152,17 @@ def _build(cls: Any, values: dict[str, Any], where: str) -> Any:
     built = {}
     for name, value in values.items():
         part = hints[name]
-        if cls is Config and name in KINDS:
-            part, value = _kind(name, value, f"{where}.{name}")
+        if (table := _table(part)) is not None:
+            part, value = _kind(table, value, f"{where}.{name}")
         if dataclasses.is_dataclass(part):
             value = _build(part, value, f"{where}.{name}")
         built[name] = tuple(value) if isinstance(value, list) else value
     return cls(**built)
 
 
-def _kind(part: str, values: dict[str, Any], where: str) -> tuple[Any, dict[str, Any]]:
+def _kind(table: Mapping[str, type[Any]], values: dict[str, Any], where: str) -> tuple[Any, dict[str, Any]]:
     """The dataclass of a part that is one of several, and its fields."""
-    kind = values.get("kind", next(iter(KINDS[part])))  # runs of the first version do not say it
-    if kind not in KINDS[part]:
+    kind = values.get("kind", next(iter(table)))  # runs of the first version have no kind
+    if kind not in table:
         raise UsageError(f"{where}: unknown kind {kind!r}; was the run made with a plugin, or by a newer version?")
-    return KINDS[part][kind], {name: value for name, value in values.items() if name != "kind"}
+    return table[kind], {name: value for name, value in values.items() if name != "kind"}

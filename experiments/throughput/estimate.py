@@ -4,8 +4,8 @@ accelerator.
     python experiments/throughput/estimate.py wmt14_ende_base wmt14_ende_big wmt14_enfr_big
 
 The update is compiled for one shape of batch, every row of it real tokens, with layers and loss unrolled (XLA counts
-the body of a loop once). Compared are XLA's count of operations and the useful ones (transformer/flops.py); memory is
-that of parameters, optimizer and gradients, and what XLA sets aside beside it on this machine's CPU, which is no
+the body of a loop once). Compared are XLA's count of operations and the useful ones (`multiplications`); memory
+is that of parameters, optimizer and gradients, and what XLA sets aside beside it on this machine's CPU, which is no
 measure of an accelerator's. Hours are the useful operations at a share of the peak that is assumed, not measured.
 Recurrent models are loops over time, so of them only the useful operations are given.
 """
@@ -25,9 +25,10 @@ from transformer.config import Rnn
 from transformer.data.batching.buckets import Bucket
 from transformer.data.batching.pairs import Batch
 from transformer.distributed import sharding as parallel
+from transformer.distributed.peaks import PEAKS
 from transformer.models.build import create, split
+from transformer.models.config import SequenceToSequence
 from transformer.tasks.translation.loss import TranslationLoss
-from transformer.training import flops
 from transformer.training import optimizer as optim
 from transformer.training import step as update
 
@@ -53,10 +54,11 @@ class Estimate:
 def estimate(recipe: str, length: int) -> dict[str, float | str | dict[str, float]]:
     """Operations, bytes and hours of a recipe."""
     _, settings = recipes.find(recipe)
+    assert isinstance(settings.model, SequenceToSequence)
     vocabulary, recurrent = settings.tokenizer.vocabulary, isinstance(settings.model, Rnn)
     rows = settings.batching.rows or settings.batching.tokens // length
-    tokens = np.ones((rows, length), np.int32)
-    useful = flops.useful_flops(settings, Batch(tokens, tokens, tokens), vocabulary)
+    tokens, lengths = np.ones((rows, length), np.int32), np.full(rows, length)
+    useful = 6.0 * settings.model.multiplications(lengths, lengths, vocabulary)
     if not recurrent:  # so that every operation is in the program once
         settings = dataclasses.replace(
             settings,
@@ -64,9 +66,11 @@ def estimate(recipe: str, length: int) -> dict[str, float | str | dict[str, floa
             training=dataclasses.replace(settings.training, loss_chunk=rows * length),
         )
     # Of the model and of the state only shapes are made.
-    graph, parameters = split(nnx.eval_shape(lambda: create(settings.model, vocabulary, vocabulary, 1)))
+    how = {"precision": settings.training.precision, "remat": settings.training.remat}
+    graph, parameters = split(nnx.eval_shape(lambda: create(settings.model, vocabulary, vocabulary, 1, **how)))
     optimizer = optim.optimizer(
-        settings.optimizer, optim.schedule(settings.schedule, settings.model.width, settings.training.steps)
+        settings.optimizer,
+        optim.schedule(settings.schedule, getattr(settings.model, "width", 1), settings.training.steps),
     )
     count = sum(leaf.size for leaf in jax.tree.leaves(parameters))
     state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(update.shapes(parameters, optimizer)))
@@ -84,7 +88,7 @@ def estimate(recipe: str, length: int) -> dict[str, float | str | dict[str, floa
         began = jax.tree.map(
             lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
             shapes,
-            parallel.shardings_for(mesh, shapes),
+            parallel.shardings_for(mesh, shapes, settings.model.sharding()),
         )
         (program,) = update.compile_ahead(
             update.make_step(graph, TranslationLoss.of(settings), optimizer, settings, mesh),
@@ -95,7 +99,7 @@ def estimate(recipe: str, length: int) -> dict[str, float | str | dict[str, floa
         analysis, memory = program.cost_analysis(), program.memory_analysis()
         result |= {"xla_flops": analysis["flops"], "cpu_temporary_gib": memory.temp_size_in_bytes / 2**30}
     steps = settings.training.steps
-    result["hours"] = {name: steps * useful / (share * flops.PEAKS[name]) / 3600 for name, share in ASSUMED.items()}
+    result["hours"] = {name: steps * useful / (share * PEAKS[name]) / 3600 for name, share in ASSUMED.items()}
     return result
 
 

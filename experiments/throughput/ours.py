@@ -47,11 +47,16 @@ class Measure:
     def __call__(self) -> dict[str, Any]:
         settings = self.config
         prepared = prepare(settings, None)
-        graph, parameters = split(prepared.build_model())
-        rate = optim.schedule(settings.schedule, settings.model.width, settings.training.steps)
+        graph, parameters = split(
+            prepared.build_model(precision=settings.training.precision, remat=settings.training.remat)
+        )
+        rate = optim.schedule(settings.schedule, getattr(settings.model, "width", 1), settings.training.steps)
         optimizer = optim.optimizer(settings.optimizer, rate)
         mesh = parallel.make_mesh(settings.mesh)
-        state, nothing = init_state(parameters, optimizer, mesh), put_flags(mesh, StopFlags())
+        state, nothing = (
+            init_state(parameters, optimizer, mesh, settings.model.sharding()),
+            put_flags(mesh, StopFlags()),
+        )
         began = time.perf_counter()
         step = make_step(graph, prepared, optimizer, settings, mesh)
         programs = compile_ahead(step, state, {bucket: empty(bucket) for bucket in prepared.epochs.buckets}, mesh)

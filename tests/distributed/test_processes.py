@@ -57,8 +57,8 @@ def test_flags_say_it_too(asked):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (Cluster("host:1"), "go together"),
-        (Cluster(processes=2), "go together"),
+        (Cluster("host:1"), "need each other"),
+        (Cluster(processes=2), "need each other"),
         (Cluster("host", 2, 1), "has no port: give HOST:PORT"),
         (Cluster("host:1", 2, 2), r"--cluster.process=2 counts from 0, and --cluster.processes=2"),
     ],

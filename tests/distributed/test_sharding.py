@@ -7,13 +7,19 @@ import subprocess
 import sys
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
+from flax import nnx
 
 from tests import meshes
+from tests.conftest import tiny
 from transformer import config
 from transformer.distributed import sharding as parallel
 from transformer.errors import UsageError
+from transformer.models.build import create, split
+from transformer.models.composed.config import Composed
+from transformer.models.rnn.config import Rnn
 
 JOBS = {
     "8 data": ({"data": 8}, 8, 1),
@@ -79,15 +85,62 @@ def test_a_mesh_trains_as_one_device_does(model, job, alone, tmp_path):
 @pytest.mark.parametrize(
     ("mesh", "message"),
     [
-        ({"data": 2}, r"--mesh.data=2: 1 device"),
+        ({"data": 2}, r"--mesh.data=2: .* number of devices, 1"),
         ({"data": -1, "fsdp": -1}, "one of them may be -1"),
         ({"data": 0}, "at least 1"),
-        ({"fsdp": 3}, "which do not divide so"),
+        ({"fsdp": 3}, "do not divide"),
     ],
 )
 def test_meshes_that_cannot_be(mesh, message):
     with pytest.raises(UsageError, match=message):
         parallel.make_mesh(config.Mesh(**mesh))
+
+
+MODEL_AXES = {
+    "encoder/attention/query": (None, "fsdp", "model", None),
+    "decoder/cross/value": (None, "fsdp", "model", None),
+    "decoder/attention/output": (None, "model", None, "fsdp"),
+    "decoder/feedforward/inner": (None, "fsdp", "model"),
+    "encoder/feedforward/gate": (None, "fsdp", "model"),
+    "encoder/feedforward/inner_bias": (None, "model"),
+    "encoder/feedforward/outer": (None, "model", "fsdp"),
+    "encoder/feedforward/outer_bias": (),
+    "encoder/attention_residual/norm/scale": (),
+    "embed_source/table": ("model", "fsdp"),
+}
+RNN_AXES = {
+    "encoder/forward/0/input": ("fsdp", None),
+    "decoder/stack/cells/0/recurrent": ("fsdp", None),
+    "decoder/stack/cells/0/bias": (),
+    "decoder/combine": ("fsdp", None),
+    "bridge/maps/1": ("fsdp", None),
+    "output/bias": ("model",),
+    "output/embedding/table": ("model", "fsdp"),
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "axes"),
+    [
+        (tiny(activation="swiglu"), MODEL_AXES),
+        (Rnn(embedding=16, width=16, bidirectional=True), RNN_AXES),
+        (
+            Composed(encoder=tiny(activation="swiglu"), decoder=Rnn(width=16, embedding=16)),
+            {f"encoder/{path}": spec for path, spec in MODEL_AXES.items() if path.startswith("enc")}
+            | {f"decoder/{path}": spec for path, spec in RNN_AXES.items() if path.startswith(("dec", "out"))},
+        ),
+    ],
+    ids=["transformer", "rnn", "composed"],
+)
+def test_each_family_says_how_its_parameters_are_sharded(model, axes):
+    _, parameters = split(nnx.eval_shape(lambda: create(model, 16, 16, 1)))
+    devices = jax.make_mesh((1, 1, 1), parallel.AXES, axis_types=(jax.sharding.AxisType.Auto,) * 3)
+    state = {"parameters": parameters, "mu": parameters, "count": jax.ShapeDtypeStruct((), "int32")}
+    shardings = jax.tree_util.tree_leaves_with_path(parallel.shardings_for(devices, state, model.sharding()))
+    specs = {jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.spec) for path, leaf in shardings}
+    for path, spec in axes.items():
+        assert specs[f"parameters/{path}"] == specs[f"mu/{path}"] == spec, path
+    assert specs["count"] == ()
 
 
 SEARCH = """
@@ -102,9 +155,10 @@ from transformer.decoding.engine import Engine
 
 graph, parameters = models.split(models.create(SETTINGS["transformer"], V, V, 3))
 mesh = parallel.make_mesh(Mesh(*map(int, sys.argv[1:])))
-engine = Engine(models.builder(graph), mesh, 32)
+rules = SETTINGS["transformer"]
+engine = Engine(models.builder(graph), mesh, 32, rules.cache_sharding())
 parameters = _louder(parameters, np.random.default_rng(1))
-parameters = parallel.put(parameters, parallel.shardings_for(mesh, parameters))
+parameters = parallel.put(parameters, parallel.shardings_for(mesh, parameters, rules.sharding()))
 found = engine.run(parameters, requests(50), Decoding(beam=3, batch=16))
 for one in sorted(found, key=lambda one: one.number):
     print(json.dumps([one.number, one.tokens[0][one.tokens[0] != 0].tolist(), float(one.scores[0])]))
@@ -182,7 +236,7 @@ def reference(state, batch):
 
 
 mesh = parallel.make_mesh(config.Mesh())
-ours = init_state(parameters, optimizer, mesh)
+ours = init_state(parameters, optimizer, mesh, model.sharding())
 step = jax.jit(make_step(graph, TranslationLoss.of(settings), optimizer, settings, mesh))
 state = {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)}
 theirs = jax.tree.map(lambda leaf: jnp.stack([leaf] * DEVICES), state)

@@ -15,7 +15,7 @@ from transformer.config import Attention, Rnn
 from transformer.explain.steps import decoder_steps, encoder_steps
 from transformer.explain.terminal import text
 from transformer.models.build import create, split
-from transformer.nn import layers
+from transformer.nn.stack import unstack
 
 PIECES = ["a", "b", "c", "</s>", "<pad>"]
 
@@ -51,7 +51,7 @@ def test_encoder_steps_equal_the_models_weights_and_output(model, layer):
             head.context[2], sum(head.weights[2, n] * head.value[n] for n in range(5)), rtol=1e-4
         )
     # The output, by the module that the model is made of.
-    attention = layers.unstack(model.encoder)[layer].attention
+    attention = unstack(model.encoder)[layer].attention
     read = jnp.asarray(steps.read)[None]
     mask = jnp.array([[[[True] * 4 + [False]]]])
     expected, _ = attention(read, *attention.project(read), mask, jnp.arange(5)[None], jnp.array([4]))

@@ -21,7 +21,7 @@ class Variant(NamedTuple):
 
     @classmethod
     def of(cls, settings):
-        graph, parameters = split(create(settings, 13 if settings.tie == "all" else 17, 13, seed=3))
+        graph, parameters = split(create(settings, 13 if getattr(settings, "tie", None) == "all" else 17, 13, seed=3))
         random = np.random.default_rng(0)
         # Fresh norms and biases are ones and zeros, which would hide a missing one.
         parameters = jax.tree.map(lambda p: p + 0.1 * random.normal(size=p.shape).astype(np.float32), parameters)

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.models import test_rnn, test_transformer
+from tests.models import test_composed, test_rnn, test_transformer
 from tests.models.conftest import SOURCE, TARGET, Variant, init_cache
 
-VARIANTS = test_rnn.VARIANTS | test_transformer.VARIANTS
+VARIANTS = test_rnn.VARIANTS | test_transformer.VARIANTS | test_composed.VARIANTS
 
 
 @pytest.fixture(params=VARIANTS, ids=str, scope="module")

@@ -1,4 +1,4 @@
-"""bfloat16 beside float32: how far apart they are, and which of them each part of an update has."""
+"""bfloat16 compared with float32: how much they differ, and which of them each part of an update uses."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ from tests.training.test_loop import NOTHING, make_batch, with_training
 from transformer import config
 from transformer.config import Attention, Rnn
 from transformer.distributed import sharding as parallel
-from transformer.models.build import builder, create, split
+from transformer.models.build import builder, create, split, structure
 from transformer.nn.precision import summed
 from transformer.tasks.translation.loss import TranslationLoss
 from transformer.training import optimizer as optim
@@ -32,12 +32,13 @@ MODELS = {
 def trained(request):
     """Of each precision: the step as a function, its first state, and 30 updates: (losses, gradients of the first)."""
     model = MODELS[request.param]
-    graph, parameters = split(create(model, 13, 13, 1))
+    _, parameters = split(create(model, 13, 13, 1))
     optimizer = optim.optimizer(config.Optimizer(name="sgd", clip=0.0), lambda _: 0.5)
     mesh = parallel.make_mesh(config.Mesh(data=1))
     batch, found = make_batch(16), {"bridge": BRIDGE[request.param]}
     for precision in ("float32", "bfloat16"):
         settings = with_training(config.Config(model=model), precision=precision, loss_chunk=32)
+        graph = structure(model, 13, 13, precision=precision)
         step = update.make_step(graph, TranslationLoss.of(settings), optimizer, settings, mesh)
         program, losses = jax.jit(step), []
         first = state = {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)}
@@ -123,16 +124,16 @@ def test_a_sum_over_many_products_does_not_stop_growing():
 
 
 def test_validation_and_search_stay_float32():
-    """What an update computes in is no property of the model that others are given."""
+    """An update in bfloat16 leaves the float32 model of the same parameters as it is."""
     model = MODELS["transformer"]
     graph, parameters = split(create(model, 13, 13, 1))
     before = str(jax.make_jaxpr(lambda p: builder(graph)(p).encode(make_batch(2).source).states)(parameters))
     settings = with_training(dataclasses.replace(config.Config(), model=model), precision="bfloat16")
     optimizer = optim.optimizer(settings.optimizer, lambda _: 1e-3)
-    mesh = parallel.make_mesh(config.Mesh(data=1))
-    step = update.make_step(graph, TranslationLoss.of(settings), optimizer, settings, mesh)
+    mesh, rough = parallel.make_mesh(config.Mesh(data=1)), structure(model, 13, 13, precision="bfloat16")
+    step = update.make_step(rough, TranslationLoss.of(settings), optimizer, settings, mesh)
     state = {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)}
-    jax.eval_shape(step, state, make_batch(2), NOTHING)
+    assert "bf16" in str(jax.make_jaxpr(step)(state, make_batch(2), NOTHING))
     after = str(jax.make_jaxpr(lambda p: builder(graph)(p).encode(make_batch(2).source).states)(parameters))
     assert "bf16" not in after
     assert after == before

@@ -17,11 +17,10 @@ BATCH = make_batch(8)
 
 
 def compiled(model, how):
-    graph, parameters = split(create(model, 13, 13, 1))
+    graph, parameters = split(create(model, 13, 13, 1, remat=how))
 
     def loss(parameters):
         net = nnx.merge(graph, parameters)
-        net.set_attributes(remat=how)
         keys = jax.random.split(jax.random.key(1))
         hidden, _ = net.decode(net.encode(BATCH.source, keys[0]), BATCH.target_in, keys[1])
         return (net.output(hidden) ** 2).mean()

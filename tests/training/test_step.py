@@ -31,7 +31,7 @@ def begun(**changes):
     settings = with_training(config.Config(model=MODEL), **changes)
     graph, parameters = split(create(MODEL, 13, 13, 1))
     optimizer = optim.optimizer(config.Optimizer(name="sgd", clip=0.0), lambda _: 1.0)
-    state = update.init_state(parameters, optimizer, MESH, ema=settings.training.ema > 0)
+    state = update.init_state(parameters, optimizer, MESH, settings.model.sharding(), ema=settings.training.ema > 0)
     return jax.jit(update.make_step(graph, TranslationLoss.of(settings), optimizer, settings, MESH)), state
 
 
@@ -70,7 +70,7 @@ def test_the_average_is_that_of_a_loop():
 
 def test_the_average_lives_where_the_parameters_do():
     _, state = begun(ema=0.9)
-    places = parallel.shardings_for(MESH, state)
+    places = parallel.shardings_for(MESH, state, MODEL.sharding())
     jax.tree.map(lambda a, b: None if a == b else pytest.fail("elsewhere"), places["ema"], places["parameters"])
     assert "ema" not in begun()[1]
 

@@ -77,8 +77,9 @@ class Result(NamedTuple):
 class Engine:
     """Searches with models that `build` makes from parameters; every call passes the parameters."""
 
-    def __init__(self, build: Callable[[Any], Model], mesh: Mesh, max_length: int):
-        self.build, self.mesh, self.max_length = build, mesh, max_length
+    def __init__(self, build: Callable[[Any], Model], mesh: Mesh, max_length: int, rules: parallel.Rules = ()):
+        """`rules` are those of the model family, see `ModelConfig.cache_sharding`."""
+        self.build, self.mesh, self.max_length, self.rules = build, mesh, max_length, rules
         self._made: dict[Any, Any] = {}
         self._locks: dict[Any, threading.Lock] = {}
         self._lock = threading.Lock()
@@ -286,7 +287,7 @@ class BatchSlots:
     def _shardings(self) -> Any:
         """The sharding of every array of a state of this size."""
         shapes = self._shapes()
-        make = partial(parallel.shardings_for, self._engine.mesh, shapes, parallel.CACHES)
+        make = partial(parallel.cache_shardings_for, self._engine.mesh, shapes, self._engine.rules)
         return self._engine.once(("shardings", self._size), make)
 
     def _shapes(self) -> Any:

@@ -53,6 +53,7 @@ class Translator:
         mesh: of the devices.
         max_length: the longest source and the longest translation of the model, in tokens.
         reach: source tokens that the attention can cover, counted from the first; None: all.
+        rules: of the model family, see `ModelConfig.cache_sharding`.
     """
 
     def __init__(
@@ -63,9 +64,10 @@ class Translator:
         *,
         max_length: int,
         reach: int | None = None,
+        rules: parallel.Rules = (),
     ):
         self.tokenizers, self.max_length, self.reach = tokenizers, max_length, reach
-        self.engine = Engine(build, parallel.local_mesh(mesh), max_length)
+        self.engine = Engine(build, parallel.local_mesh(mesh), max_length, rules)
 
     def translate(
         self,

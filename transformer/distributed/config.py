@@ -6,26 +6,26 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Cluster:
-    """Processes that work on one job, each with the same command. Of the process, not of the recipe."""
+    """Processes of one job, each with the same command. Settings of the process, not of the recipe."""
 
     coordinator: str = ""
-    """HOST:PORT that process 0 listens at; not needed under SLURM, Open MPI, Kubernetes or on TPU pods."""
+    """HOST:PORT on which process 0 listens; not needed under SLURM, Open MPI, Kubernetes or on TPU pods."""
     processes: int = 0
-    """How many there are."""
+    """Number of processes."""
     process: int = -1
-    """Which this one is, from 0."""
+    """Index of this process, from 0."""
     find: Literal["known", "any", "none"] = "known"
-    """Whose job it may be: one of those; any that JAX finds, such as TPU hosts that know each other by their metadata;
-    or none: this process is alone, whatever started it."""
+    """How the job is detected without the flags. known: by the environment of one of those schedulers. any: also by
+    JAX, as on TPU hosts with their metadata. none: this is a single process, even under a scheduler."""
 
 
 @dataclass(frozen=True)
 class Mesh:
-    """How devices are laid out; -1 is all that are left."""
+    """The axes of the mesh of devices; -1: all remaining devices."""
 
     data: int = -1
-    """Devices that share each batch's rows between them, and have all parameters."""
+    """Devices that share the rows of each batch, each with all parameters."""
     fsdp: int = 1
-    """Devices that share each batch's rows, and keep only a part of the parameters and of the optimizer each."""
+    """Devices that share the rows of each batch, each with a shard of the parameters and of the optimizer."""
     model: int = 1
-    """Devices that share each row: its heads, its feed-forward units, the vocabulary."""
+    """Devices that share each row: its heads, feed-forward units and vocabulary (tensor parallelism)."""

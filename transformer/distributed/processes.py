@@ -1,6 +1,6 @@
-"""Many processes as one job: joining it, what only the first process does, and what all of them agree on.
+"""Several processes as one job: joining it, work of the main process only, and data that all processes exchange.
 
-Every process runs the same command on the same files. A single process is a job of one: there is no other path.
+Every process runs the same command on the same files. A single process is a job of size one.
 """
 
 import json
@@ -23,25 +23,25 @@ from transformer.errors import TransformerError, UsageError
 log = logging.getLogger(__name__)
 
 PATIENCE = 100
-"""Seconds that a process waits for the others at its start."""
+"""Seconds that a process waits for the others when it starts."""
 HEARTBEAT = 40
-"""Seconds without a sign of life after which a process counts as lost, and the others end."""
+"""Seconds without a heartbeat after which a process counts as lost, and the others exit."""
 
 
 def join(settings: config.Cluster) -> None:
-    """Make this process part of its job, before anything else asks JAX for a device.
+    """Make this process part of its job. Called before JAX initialises its devices.
 
-    The job is that of the flags; or of SLURM, Open MPI, Kubernetes or a TPU pod, whose environment says so; or the one
-    that JAX finds (`settings.find`). Where the others do not come within `PATIENCE` seconds, JAX ends the process.
+    The job is given by the flags; or by the environment of SLURM, Open MPI, Kubernetes or a TPU pod; or detected by JAX
+    (`settings.find`). If the other processes do not connect within `PATIENCE` seconds, JAX ends the process.
 
     Raises:
-        UsageError: flags that do not go together.
-        TransformerError: there is no such job.
+        UsageError: inconsistent flags.
+        TransformerError: the job cannot be joined.
     """
     given = [settings.coordinator != "", settings.processes > 0, settings.process >= 0]
     if any(given) and not all(given):
         raise UsageError(
-            "--cluster.coordinator (HOST:PORT of process 0), --cluster.processes and --cluster.process go together"
+            "--cluster.coordinator (HOST:PORT of process 0), --cluster.processes and --cluster.process need each other"
         )
     if all(given) and settings.process >= settings.processes:
         raise UsageError(
@@ -68,14 +68,14 @@ def join(settings: config.Cluster) -> None:
             "--cluster.coordinator, --cluster.processes and --cluster.process"
         ) from error
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # JAX takes it for itself, and would do nothing about it
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # JAX installs a handler that would ignore it
     if not is_main_process():
-        logging.getLogger("transformer").setLevel(logging.ERROR)  # one of them tells what all do
+        logging.getLogger("transformer").setLevel(logging.ERROR)  # the main process logs for all
     log.info("%d processes, %d devices", jax.process_count(), jax.device_count())
 
 
 def _scheduler() -> str | None:
-    """What started several processes, by the environment it gives them; None for a process of its own."""
+    """The scheduler that started several processes, detected by their environment; None for a single process."""
 
     def number(name: str) -> int:
         value = os.environ.get(name, "")
@@ -93,17 +93,17 @@ def _scheduler() -> str | None:
 
 
 def is_distributed() -> bool:
-    """Whether this process is part of a job of several."""
+    """Whether the job has several processes."""
     return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
 def require_same(own: dict[str, Any]) -> None:
-    """See that all processes were given the same.
+    """Check that all processes have the same settings.
 
     Args:
-        own: what this one was given, by flag without its dashes; anything that JSON takes.
+        own: this process' settings, by flag without its dashes; any JSON values.
 
-    Raises UsageError in all of them, naming a flag that differs.
+    Raises UsageError in all processes, naming a flag that differs.
     """
     first, *others = (json.loads(text) for (text,) in gather([json.dumps(own)]))
     for process, other in enumerate(others, 1):
@@ -112,26 +112,26 @@ def require_same(own: dict[str, Any]) -> None:
                 flag = name.replace("_", "-")
                 raise UsageError(
                     f"--{flag} is {first[name]} in process 0 and {other.get(name)} in process {process}: all processes "
-                    "of a job are given the same"
+                    "of a job need the same value"
                 )
 
 
 def is_main_process() -> bool:
-    """Whether this process writes what the job writes once."""
+    """Whether this is the process that writes the job's files and output."""
     return jax.process_index() == 0
 
 
 def barrier(where: str) -> None:
-    """Until every process is here. `where` is a name for the place, the same in all of them."""
+    """Wait until every process has called this with the same name `where`."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(where)
 
 
 @contextmanager
 def main_process_first() -> Iterator[None]:
-    """What is within is done by the first process, then by the others, who find what it left on the disk.
+    """The main process runs the body first, then the others, which can read the files that it has written.
 
-    Raises TransformerError in the others when the first one fails.
+    Raises TransformerError in the others if the main process fails.
     """
     if is_main_process():
         try:
@@ -142,17 +142,17 @@ def main_process_first() -> Iterator[None]:
         from_main_process("done")
     else:
         if not from_main_process("done"):
-            raise TransformerError("process 0 could not go on, and says why; so this one ends too")
+            raise TransformerError("process 0 failed and reports why; this process ends too")
         yield
 
 
 def from_main_process(text: str) -> str:
-    """A text of the first process, in all of them."""
+    """The text of the main process, in every process."""
     return gather([text])[0][0]
 
 
 def gather(texts: list[str]) -> list[list[str]]:
-    """Of every process the texts that it has."""
+    """The texts of every process, in every process."""
     if jax.process_count() == 1:
         return [texts]
     bytes_ = np.frombuffer("\0".join(texts).encode(), np.uint8)

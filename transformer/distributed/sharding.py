@@ -1,9 +1,9 @@
-"""Devices as a mesh, and where arrays live on it. One device is a mesh of one: there is no other path.
+"""Devices as a mesh, and how arrays are sharded over it. A single device is a mesh of size one.
 
-The axes of a mesh are `data`, `fsdp` and `model`. Rows of a batch are spread over the first two, and parameters and
-optimizer over the last two, as rules say (`PARAMETERS`). The gradient is computed row by row, each device doing its own
-rows and summing once at the end (`sum_over_rows`); everything else is left to XLA, which follows from where the arrays
-are.
+The axes of a mesh are `data`, `fsdp` and `model`. The rows of a batch are sharded over the first two, parameters and
+optimizer over the last two, by rules: those that all model families share are here, a family's own in its folder. Each
+device computes the gradient of its own rows, and all are summed once at the end (`sum_over_rows`); the rest is left to
+XLA, which derives it from the shardings of the arrays.
 """
 
 import math
@@ -21,43 +21,34 @@ from transformer.errors import UsageError
 
 AXES = ("data", "fsdp", "model")
 ROWS = ("data", "fsdp")
-"""Axes over which the rows of a batch are spread."""
+"""Axes over which the rows of a batch are sharded."""
 
 Rules: TypeAlias = tuple[tuple[str, PartitionSpec], ...]
-"""Patterns of paths, and where what has such a path lives: the first pattern found says it. An axis of an array that
-does not divide over its axis of the mesh stays whole."""
+"""Patterns of paths with the sharding of their arrays: the first pattern that matches decides. An axis of an array
+stays whole if its size is not divisible by that of its axis of the mesh."""
 
-PARAMETERS: Rules = (
-    (r"(attention|cross)/(query|key|value)$", PartitionSpec(None, "fsdp", "model", None)),  # [L, D, H, K]
-    (r"(attention|cross)/output$", PartitionSpec(None, "model", None, "fsdp")),  # [L, H, K, D]
-    (r"feedforward/(inner|gate)$", PartitionSpec(None, "fsdp", "model")),  # [L, D, F]
-    (r"feedforward/inner_bias$", PartitionSpec(None, "model")),  # [L, F]
-    (r"feedforward/outer$", PartitionSpec(None, "model", "fsdp")),  # [L, F, D]
+SHARED: Rules = (
     (r"table$", PartitionSpec("model", "fsdp")),  # [V, D]
     (r"output/bias$", PartitionSpec("model")),  # [V]
-    (r"(input|recurrent|combine|deep|maps/\d+)$", PartitionSpec("fsdp", None)),  # recurrent models' matrices
     (r"", PartitionSpec()),
 )
-"""Parameters, and what an optimizer keeps of them."""
+"""Parameters of every model family, and what an optimizer keeps of them; a family's own rules come first."""
 
-CACHES: Rules = (
-    (r"(keys|values)/\d+$", PartitionSpec(ROWS, "model")),  # [B, H, ...], one for each layer of a Transformer
-    (r"", PartitionSpec(ROWS)),
-)
-"""The state of a search: the keys and values of its sentences, and all else of them."""
+SENTENCES: Rules = ((r"", PartitionSpec(ROWS)),)
+"""The state of a search, [B, ...]; a family's own rules come first."""
 
 
 def make_mesh(settings: config.Mesh) -> Mesh:
-    """The mesh of the settings over all devices. Raises UsageError when they do not go into it."""
+    """The mesh of the settings over all devices. Raises UsageError if the devices cannot be arranged so."""
     devices = jax.devices()
     sizes = {axis: getattr(settings, axis) for axis in AXES}
     flags = " ".join(f"--mesh.{axis}={size}" for axis, size in sizes.items() if size != 1)
     free = [axis for axis, size in sizes.items() if size == -1]
     given = math.prod(size for size in sizes.values() if size != -1)
     if len(free) > 1 or any(size < 1 and size != -1 for size in sizes.values()):
-        raise UsageError(f"{flags}: sizes are at least 1, and one of them may be -1, for all devices that are left")
+        raise UsageError(f"{flags}: sizes are at least 1, and one of them may be -1, for all remaining devices")
     if given > len(devices) or (free and len(devices) % given):
-        raise UsageError(f"{flags}: {len(devices)} device(s) are there, which do not divide so")
+        raise UsageError(f"{flags}: these sizes do not divide the number of devices, {len(devices)}")
     for axis in free:
         sizes[axis] = len(devices) // given
     count = math.prod(sizes.values())
@@ -67,30 +58,44 @@ def make_mesh(settings: config.Mesh) -> Mesh:
 
 
 def row_shards(mesh: Mesh) -> int:
-    """Parts into which the rows of a batch are cut."""
+    """Number of shards of the rows of a batch."""
     return _size(mesh, ROWS)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The same on every device."""
+    """The sharding of an array that is whole on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def row_sharding(mesh: Mesh) -> NamedSharding:
-    """Axis 0 over the devices: batches, and what belongs to their sentences."""
+    """The sharding of batches, and of arrays that have a row for each of their sentences: axis 0 over the devices."""
     return NamedSharding(mesh, PartitionSpec(ROWS))
 
 
-def shardings_for(mesh: Mesh, tree: Any, rules: Rules = PARAMETERS) -> Any:
-    """Where each leaf of parameters, optimizer or training state lives; or, with `CACHES`, of a search."""
+def shardings_for(mesh: Mesh, tree: Any, rules: Rules) -> Any:
+    """The sharding of each leaf of parameters, of an optimizer's state or of a training's state.
 
-    def one(path: Any, leaf: Any) -> NamedSharding:
+    Args:
+        mesh: the devices.
+        tree: arrays or their shapes.
+        rules: of the model family, see `ModelConfig.sharding`.
+    """
+    return _shardings(mesh, tree, (*rules, *SHARED))
+
+
+def cache_shardings_for(mesh: Mesh, tree: Any, rules: Rules) -> Any:
+    """The sharding of each leaf of a search's state; `rules` as of `ModelConfig.cache_sharding`."""
+    return _shardings(mesh, tree, (*rules, *SENTENCES))
+
+
+def _shardings(mesh: Mesh, tree: Any, rules: Rules) -> Any:
+    def sharding(path: Any, leaf: Any) -> NamedSharding:
         name = jax.tree_util.keystr(path, simple=True, separator="/")
         spec = next(spec for pattern, spec in rules if re.search(pattern, name))
         axes = [axis if axis and leaf.shape[n] % _size(mesh, axis) == 0 else None for n, axis in enumerate(spec)]
         return NamedSharding(mesh, PartitionSpec(*axes))
 
-    return jax.tree_util.tree_map_with_path(one, tree)
+    return jax.tree_util.tree_map_with_path(sharding, tree)
 
 
 def _size(mesh: Mesh, axes: str | tuple[str, ...]) -> int:
@@ -98,19 +103,19 @@ def _size(mesh: Mesh, axes: str | tuple[str, ...]) -> int:
 
 
 def padded_rows(mesh: Mesh, rows: int, pieces: int = 1) -> int:
-    """Rows of a batch that divides over the mesh, and each share into `pieces`; those beyond `rows` are empty."""
+    """Rows of a batch that divides over the mesh, and each shard into `pieces`; rows beyond `rows` are empty."""
     multiple = row_shards(mesh) * pieces
     return -(-rows // multiple) * multiple
 
 
 def local_rows(mesh: Mesh, rows: int) -> np.ndarray:
-    """Of the rows of a batch those that live on this process' devices, ascending: the ones it has to read."""
+    """The rows of a batch on this process' devices, ascending: those that this process reads."""
     places = row_sharding(mesh).addressable_devices_indices_map((rows,)).values()
     return np.unique(np.concatenate([np.arange(rows)[place] for place in places if place is not None]))
 
 
 def put_batch(mesh: Mesh, batch: Any) -> Any:
-    """Host arrays to devices, their rows spread over the mesh; each process has its own rows, as `local_rows` says."""
+    """Host arrays to devices, sharded by rows; each process passes the rows that `local_rows` returns."""
     own = local_rows(mesh, row_shards(mesh))
 
     def one(part: np.ndarray) -> jax.Array:
@@ -126,13 +131,13 @@ def put_batch(mesh: Mesh, batch: Any) -> Any:
 
 
 def put_per_device(mesh: Mesh, own: np.ndarray) -> jax.Array:
-    """[N, ...]: a row for each device, which its process gives."""
+    """[N, ...]: a row for each device, passed by its process."""
     sharding = NamedSharding(mesh, PartitionSpec(AXES))
     return jax.make_array_from_callback((mesh.size, *own.shape), sharding, lambda _: own[None])
 
 
 def put(tree: Any, shardings: Any) -> Any:
-    """Arrays that every process has, to where they live. Copied: who is given them may donate them."""
+    """Arrays that every process has, with these shardings. They are copies, which may be donated."""
 
     def one(leaf: Any, sharding: NamedSharding) -> jax.Array:
         whole = np.asarray(leaf)
@@ -142,7 +147,7 @@ def put(tree: Any, shardings: Any) -> Any:
 
 
 def local_mesh(mesh: Mesh) -> Mesh:
-    """The devices of this process alone, all of them sharing rows; the mesh itself where there is one process."""
+    """The devices of this process, all of them along `data`; the mesh itself in a single process."""
     if jax.process_count() == 1:
         return mesh
     return jax.make_mesh(
@@ -151,7 +156,7 @@ def local_mesh(mesh: Mesh) -> Mesh:
 
 
 def to_local_mesh(tree: Any, mesh: Mesh) -> Any:
-    """Arrays of all processes as arrays of this process' own mesh, whole on each of its devices."""
+    """Arrays of all processes as arrays of this process' `local_mesh`, whole on each of its devices."""
     if jax.process_count() == 1:
         return tree
     whole = jax.jit(lambda x: x, out_shardings=jax.tree.map(lambda leaf: replicated(leaf.sharding.mesh), tree))(tree)
@@ -159,21 +164,22 @@ def to_local_mesh(tree: Any, mesh: Mesh) -> Any:
 
 
 def sum_over_rows(
-    mesh: Mesh, parameters: Any, function: Callable[..., tuple[Any, Any]]
+    mesh: Mesh, parameters: Any, rules: Rules, function: Callable[..., tuple[Any, Any]]
 ) -> Callable[..., tuple[Any, Any]]:
     """The function of a whole batch, computed by each device on its own rows and summed once at the end.
 
-    Left to itself XLA would sum as soon as it can: at every step of a scan over time, and for every piece of the loss.
+    By default XLA would sum as early as possible: at every step of a scan over time, and for every chunk of the loss.
 
-    Parameters that are kept in parts (`fsdp`) are put together at the beginning, and what is summed is cut again, so
-    that each device gets the part of it that it keeps. The axis `model` stays XLA's.
+    Parameters sharded over `fsdp` are gathered at the beginning, and the sums are scattered again, so that each device
+    gets its own shard of them. The axis `model` is left to XLA.
 
     Args:
         mesh: the devices.
-        parameters: what the function will be called with, or its shapes.
+        parameters: the function's parameters, or their shapes.
+        rules: of the model family, see `ModelConfig.sharding`.
         function: (parameters, batch, more) -> (gradients like parameters, other sums), both sums over the batch's rows.
     """
-    specs = jax.tree.map(lambda own: _only(own.spec, ROWS), shardings_for(mesh, parameters))
+    specs = jax.tree.map(lambda own: _only(own.spec, ROWS), shardings_for(mesh, parameters, rules))
 
     def whole(leaf: jax.Array, spec: PartitionSpec) -> jax.Array:
         for axis, name in enumerate(spec):
@@ -204,8 +210,8 @@ def sum_over_rows(
             axis_names=set(ROWS),
             check_vma=False,
         )
-        found: tuple[Any, Any] = each(parameters, batch, *more)
-        return found
+        sums: tuple[Any, Any] = each(parameters, batch, *more)
+        return sums
 
     return over_rows
 

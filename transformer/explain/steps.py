@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from transformer.attention import masks
 from transformer.errors import TransformerError
 from transformer.models.transformer.model import Transformer
-from transformer.nn import layers
+from transformer.nn.stack import unstack
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def encoder_steps(model: Transformer, tokens: Sequence[int], pieces: Sequence[st
     mask = masks.padding(source)
     embedding = model.embed_source(source)
     x = model.source_positions(embedding)
-    stack = layers.unstack(model.encoder)
+    stack = unstack(model.encoder)
     for before in stack[:layer]:
         x, _ = before(x, mask, None)
     _, weights = stack[layer](x, mask, None)
@@ -89,7 +89,7 @@ def decoder_steps(
     future = masks.future(target.shape[1])
     embedding = model.embed_target(target)
     x = model.target_positions(embedding)
-    stack = layers.unstack(model.decoder)
+    stack = unstack(model.decoder)
     for before in stack[:layer]:
         x, _ = before(x, memory.states, memory.mask[:, None, None], future, None)
     _, (weights, _) = stack[layer](x, memory.states, memory.mask[:, None, None], future, None)

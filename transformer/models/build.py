@@ -7,15 +7,43 @@ from flax import nnx
 
 from transformer.models.config import SequenceToSequence
 from transformer.models.interface import Model
+from transformer.nn.precision import Precision
+from transformer.nn.remat import Remat
 
 
-def create(model: SequenceToSequence, source_vocabulary: int, target_vocabulary: int, seed: int, **how: str) -> Any:
-    """A model with fresh parameters, deterministic in the seed; `how`: precision and remat of training."""
-    return model.build(source_vocabulary, target_vocabulary, rngs=nnx.Rngs(seed), **how)
+def create(
+    model: SequenceToSequence,
+    source_vocabulary: int,
+    target_vocabulary: int,
+    seed: int,
+    *,
+    precision: Precision = "float32",
+    remat: Remat = "none",
+) -> Any:
+    """A model with newly drawn parameters, deterministic in the seed.
+
+    The parameters and their tree are the same for every precision and every remat, which change how they are used.
+
+    Args:
+        model: settings of any family.
+        source_vocabulary: entries.
+        target_vocabulary: entries.
+        seed: of the parameters.
+        precision: of the computation, see `nn.precision`.
+        remat: what the backward pass recomputes, see `nn.remat`.
+    """
+    rngs = nnx.Rngs(seed)
+    return model.build(source_vocabulary, target_vocabulary, rngs=rngs, precision=precision, remat=remat)
+
+
+def structure(model: SequenceToSequence, source_vocabulary: int, target_vocabulary: int, **how: Any) -> Any:
+    """The structure of a model without its parameters; arguments as those of `create`. It takes the parameters of a
+    model of another precision or remat."""
+    return split(nnx.eval_shape(lambda: create(model, source_vocabulary, target_vocabulary, 0, **how)))[0]
 
 
 def builder(graph: Any) -> Callable[[Any], Model]:
-    """A function that makes a model of its parameters, the structure being given."""
+    """A function from parameters to the model of this structure."""
 
     def build(parameters: Any) -> Model:
         model: Model = nnx.merge(graph, parameters)

@@ -1,12 +1,17 @@
-"""What the settings of every model family have in common. A family's own are in its folder.
+"""What the settings of all model families have in common. A family's own settings are in its folder.
 
-A family is a folder of `models/` (or a file of a plugin) and an entry of `models.families.FAMILIES`. Its settings know
-how to build the model, what an update of it costs, how `--smoke` shrinks it and what it refuses, and import no JAX.
+A family is a folder of `models/` (or a file of a plugin) and an entry of `models.families.FAMILIES`. Its settings build
+the model, count its operations, say how it is sharded and how `--smoke` shrinks it, and refuse what cannot work. They
+import no JAX: what needs it is imported by the method that is called.
 """
 
-from typing import Any
+import dataclasses
+from typing import Any, TypeAlias
 
 from transformer.attention.config import Attention
+
+Rules: TypeAlias = tuple[tuple[str, Any], ...]
+"""As in `distributed.sharding`: patterns of paths, each with a `PartitionSpec`."""
 
 
 class ModelConfig:
@@ -16,30 +21,44 @@ class ModelConfig:
         """Refuse settings that cannot work together. Raises UsageError with the flag to change."""
 
     def smoke(self) -> "ModelConfig":
-        """The same model shrunk, so that an update takes milliseconds; its shape stays."""
+        """The same model, small enough that an update takes milliseconds."""
         return self
 
-    def sharding(self) -> tuple[tuple[str, Any], ...]:
-        """Where the family's own parameters live on a mesh: patterns of paths with their `PartitionSpec`; see
-        `distributed.sharding`. They come before the rules that all families share."""
+    def sharding(self) -> Rules:
+        """How the family's own parameters are sharded, as patterns of their paths with a `PartitionSpec`. They come
+        before the rules that all families share, `distributed.sharding.SHARED`."""
+        return ()
+
+    def cache_sharding(self) -> Rules:
+        """The same for the state of a search; its arrays that match no rule are sharded by sentences."""
         return ()
 
 
 class SequenceToSequence(ModelConfig):
-    """Settings of a family that implements `models.interface.Model`: a source in, a target out."""
+    """Settings of a family that implements `models.interface.Model`.
+
+    Its encoder and its decoder can also be built without the other; see `models.composed`.
+    """
 
     attention: Attention
-    """How the target attends to the source."""
+    """The attention of the target to the source."""
+    width: int
+    """D: the width that a learning rate by width (Vaswani 2017, equation 3) refers to."""
     max_length: int
     """Longest source, and the limit of every translation, in tokens."""
 
     @property
     def cross(self) -> tuple[int, int]:
-        """Layers and heads of the attention to the source."""
+        """Numbers of layers and of heads of the attention to the source."""
+        raise NotImplementedError
+
+    @property
+    def memory_width(self) -> int:
+        """Width of the encoder's states, and of the memory that the decoder attends to."""
         raise NotImplementedError
 
     def build(self, source_vocabulary: int, target_vocabulary: int, **how: Any) -> Any:
-        """A model with fresh parameters.
+        """A model with newly drawn parameters, a `models.interface.Model`.
 
         Args:
             source_vocabulary: entries.
@@ -48,6 +67,33 @@ class SequenceToSequence(ModelConfig):
         """
         raise NotImplementedError
 
-    def multiplications(self, source: Any, target: Any, vocabulary: int) -> int:
-        """Multiplications of matrices in a forward pass over sentences of these lengths ([B] tokens each)."""
+    def build_encoder(self, vocabulary: int, **how: Any) -> Any:
+        """The encoder by itself, a `models.interface.Encoder`; the arguments are those of `build`."""
         raise NotImplementedError
+
+    def build_decoder(self, vocabulary: int, **how: Any) -> Any:
+        """The decoder by itself, a `models.interface.Decoder`, over a memory of `memory_width` from any encoder."""
+        raise NotImplementedError
+
+    def encoder_multiplications(self, source: Any) -> int:
+        """Multiplications of matrix products on sources of these lengths ([B] tokens), in a forward pass."""
+        raise NotImplementedError
+
+    def decoder_multiplications(self, source: Any, target: Any, vocabulary: int, *, composed: bool = False) -> int:
+        """The same of the decoder; `composed`: as `build_decoder` builds it."""
+        raise NotImplementedError
+
+    def multiplications(self, source: Any, target: Any, vocabulary: int) -> int:
+        """Multiplications of matrix products on sentence pairs of these lengths ([B] tokens each), in a forward pass.
+
+        A multiplication costs 2 operations forward and 4 backward. Elementwise operations are not counted.
+        """
+        return self.encoder_multiplications(source) + self.decoder_multiplications(source, target, vocabulary)
+
+    def smoke(self) -> "SequenceToSequence":
+        """See `ModelConfig.smoke`."""
+        return self
+
+    def with_max_length(self, length: int) -> "SequenceToSequence":
+        """The same settings with another `max_length`."""
+        return dataclasses.replace(self, max_length=length)  # type: ignore[type-var]

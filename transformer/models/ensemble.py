@@ -1,4 +1,4 @@
-"""Several trained models that translate as one; of any families, with one target vocabulary."""
+"""Several trained models of any families as one model; they have one target vocabulary."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -14,15 +14,14 @@ Average = Literal["probability", "log-probability"]
 
 
 class Combined(nnx.Module):
-    """The members' predictions as logits of their mean: of probabilities, or of log-probabilities (their geometric
-    mean)."""
+    """The logits of the members' mean prediction: of probabilities, or of log-probabilities (geometric mean)."""
 
     def __init__(self, outputs: Sequence[Any], average: Average):
         self.outputs, self.average = nnx.List(outputs), average
         self.widths = [output.embedding.table.shape[-1] for output in outputs]
 
     def __call__(self, hidden: Float[Array, "*B D"]) -> Float[Array, "*B V"]:
-        """`hidden` is the members' side by side."""
+        """`hidden` is the concatenation of the members' hidden states."""
         ends = [sum(self.widths[: index + 1]) for index in range(len(self.widths) - 1)]
         parts = zip(self.outputs, jnp.split(hidden, ends, -1), strict=True)
         logp = jnp.stack([jax.nn.log_softmax(output(part)) for output, part in parts])
@@ -32,9 +31,9 @@ class Combined(nnx.Module):
 
 
 class Ensemble:
-    """Members side by side; implements `models.interface.Model`, without dropout.
+    """Members that predict together; implements `models.interface.Model`, without dropout.
 
-    The attention to the source is the mean of those members' that have any, each the mean of its layers and heads.
+    The attention to the source is the mean over the members that have one, each averaged over its layers and heads.
     """
 
     def __init__(self, members: Sequence[Model], average: Average):
@@ -90,9 +89,9 @@ class Ensemble:
 
 
 def _mean(records: Sequence[Attentions | None]) -> Attentions:
-    """One layer and one head of attention to the source: the mean over all."""
-    there = [record.cross for record in records if record is not None and record.cross is not None]
-    if not there:
+    """The mean attention to the source, as that of one layer with one head."""
+    present = [record.cross for record in records if record is not None and record.cross is not None]
+    if not present:
         return Attentions(None, None, None)
-    means = [cross.mean((1, 2), keepdims=True) for cross in there]
+    means = [cross.mean((1, 2), keepdims=True) for cross in present]
     return Attentions(None, None, sum(means[1:], means[0]) / len(means))

@@ -1,9 +1,12 @@
 """The model families by the name under which config.json keeps them."""
 
+from transformer.models.composed.config import Composed
 from transformer.models.config import ModelConfig
 from transformer.models.rnn.config import Rnn
 from transformer.models.transformer.config import Transformer
 from transformer.plugins import Table
 
-FAMILIES: Table[type[ModelConfig]] = Table("model family", {"transformer": Transformer, "rnn": Rnn})
+FAMILIES: Table[type[ModelConfig]] = Table(
+    "model family", {"transformer": Transformer, "rnn": Rnn, "composed": Composed}
+)
 """A plugin adds its own family here."""

@@ -1,4 +1,4 @@
-"""What every model offers to training, search, evaluation and alignment; none of them knows which it has.
+"""What every model provides to training, search, evaluation and alignment, which do not know its family.
 
 Letters: B batch, T target length, S source length, D width, H heads, K head width, V vocabulary, L layers,
 R = B x beam rows of a search.
@@ -8,8 +8,10 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-Cache: TypeAlias = Any  # a pytree; every leaf leads with [B, ...]
-CrossCache: TypeAlias = Any  # a pytree; every leaf leads with [B, ...]
+Cache: TypeAlias = Any
+"""State of a decoder between two steps of a search: a pytree whose leaves have a leading axis B."""
+CrossCache: TypeAlias = Any
+"""What a decoder computes once from the memory, such as keys: a pytree whose leaves have a leading axis B."""
 
 
 class Memory(NamedTuple):
@@ -19,11 +21,12 @@ class Memory(NamedTuple):
     mask: Bool[Array, "B S"]
     attention: Float[Array, "B L H S S"] | None = None
     final_state: Any = None
-    """What an encoder leaves beside its states; every leaf leads with [B, ...]."""
+    """What a family's encoder passes to its own decoder besides the states; leaves have a leading axis B. A decoder
+    under an encoder of another family gets None."""
 
 
 class Attentions(NamedTuple):
-    """All weights of a forward pass; None where a model has no such attention. From `step`, T is absent."""
+    """All attention weights of a forward pass; None where a model has no such attention. From `step`, without T."""
 
     encoder: Float[Array, "B L H S S"] | None
     decoder: Float[Array, "B L H T T"] | None
@@ -31,15 +34,20 @@ class Attentions(NamedTuple):
 
 
 @runtime_checkable
-class Model(Protocol):
-    """A sequence-to-sequence model. No key means no dropout."""
-
-    output: Any
-    """Hidden states to logits, a module: `output(hidden [..., D]) -> [..., V]`. Apart from `decode`, so that
-    the loss can go through the vocabulary in pieces and a search through its last position only."""
+class Encoder(Protocol):
+    """Reads the source. No key means no dropout."""
 
     def encode(self, source: Int[Array, "B S"], key: PRNGKeyArray | None = None, *, weights: bool = False) -> Memory:
-        """Encode padded sources."""
+        """Encode padded sources; `weights`: return the attention weights too."""
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """Predicts the target, given a memory. No key means no dropout."""
+
+    output: Any
+    """Hidden states to logits, a module: `output(hidden [..., D]) -> [..., V]`. Separate from `decode`, so that the
+    loss can be computed in chunks of the target, and a search computes only the logits of the last position."""
 
     def decode(
         self,
@@ -49,14 +57,19 @@ class Model(Protocol):
         *,
         weights: bool = False,
     ) -> tuple[Float[Array, "B T D"], Attentions | None]:
-        """Teacher forcing: hidden states that predict the token after each of `target_in`."""
+        """Teacher forcing: hidden states that predict the token after each token of `target_in`."""
 
     def init_cache(
         self, memory: Memory, length: int, beam: int = 1, *, independent: bool = False
     ) -> tuple[CrossCache, Cache]:
-        """A search before its first token: what the decoder keeps of the memory (never tiled over the beam, never
-        reordered), and an empty cache for `beam` hypotheses of each sentence, of at most `length` tokens each.
-        `independent`: `reorder` will not be called."""
+        """The state of a search before its first token.
+
+        Args:
+            memory: of B sentences. What is computed from it is neither tiled over the beam nor reordered.
+            length: most tokens of a hypothesis.
+            beam: hypotheses of each sentence.
+            independent: `reorder` will not be called.
+        """
 
     def prepare_for_decoding(self) -> None:
         """Compute once what every following step would compute from the parameters only."""
@@ -64,7 +77,12 @@ class Model(Protocol):
     def step(
         self, tokens: Int[Array, "R"], cross_cache: CrossCache, cache: Cache, *, weights: bool = False
     ) -> tuple[Float[Array, "R D"], Cache, Attentions | None]:
-        """One token further in every row; unrolled over a target it equals `decode`."""
+        """Extend every hypothesis by one token; steps over a whole target equal `decode`."""
 
     def reorder(self, cache: Cache, parent: Int[Array, "B K"]) -> Cache:
-        """Each sentence's hypotheses go on from those that `parent` names."""
+        """Hypothesis k of each sentence continues from hypothesis `parent[:, k]`."""
+
+
+@runtime_checkable
+class Model(Encoder, Decoder, Protocol):
+    """A sequence-to-sequence model: an encoder and a decoder."""

@@ -11,9 +11,9 @@ from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 def dropout(x: Float[Array, "*D"], rate: float, key: PRNGKeyArray | None) -> Float[Array, "*D"]:
     """Zero each element with probability `rate`, scale the others by 1 / (1 - rate). No key: x itself.
 
-    The mask is a function of the key and the element's position alone, so it is the same however the
-    array is sharded: where every device computes its own rows (see `parallel.sum_over_rows`) these are axis 0,
-    and positions count from its first one. The backward pass draws it again: that is cheaper than to keep it.
+    The mask depends only on the key and the element's position, so it is the same for every sharding of the array:
+    where each device computes its own rows (see `sharding.sum_over_rows`), rows are axis 0, and positions count from
+    the device's first row. The backward pass draws the mask again, which is cheaper than keeping it.
     """
     if key is None or rate == 0.0:
         return x
@@ -38,11 +38,11 @@ _dropped.defvjp(_forward, _backward)
 
 
 def random_bits(key: PRNGKeyArray, shape: tuple[int, ...]) -> UInt32[Array, "*D"]:
-    """32 random bits for each element: its position, hashed twice, each time under one word of the key.
+    """32 random bits for each element: its position, hashed twice, once with each word of the key.
 
-    The hash is MurmurHash3's finaliser (Appleby, public domain), a bijection of 32-bit words with full
-    avalanche. One element costs a dozen integer operations that fuse with their use, where threefry costs
-    twenty rounds. Good for masks; not for cryptography.
+    The hash is MurmurHash3's finaliser (Appleby, public domain), a bijection of 32-bit words with full avalanche. An
+    element costs a dozen integer operations, which XLA fuses with their use; threefry costs twenty rounds. Not for
+    cryptography.
     """
     return _hash(_words(key), shape)
 
@@ -70,3 +70,8 @@ def _mix(bits: UInt32[Array, "*D"]) -> UInt32[Array, "*D"]:
     bits = (bits ^ (bits >> 16)) * np.uint32(0x85EBCA6B)
     bits = (bits ^ (bits >> 13)) * np.uint32(0xC2B2AE35)
     return bits ^ (bits >> 16)
+
+
+def split_key(key: PRNGKeyArray | None, count: int) -> list[PRNGKeyArray | None]:
+    """Independent keys for the dropouts of one layer; all None where `key` is None."""
+    return [None] * count if key is None else list(jax.random.split(key, count))

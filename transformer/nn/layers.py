@@ -1,7 +1,7 @@
-"""What the Transformer's layers are made of besides attention: embedding, positions, feed-forward, norms."""
+"""Embedding, output layer, positions, feed-forward layer, normalisation and residual connection."""
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,12 +9,22 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from transformer.models.transformer import config
 from transformer.nn.dropout import dropout
-from transformer.nn.precision import summed
-from transformer.nn.remat import remat
+from transformer.nn.precision import Precision, summed
 
 _glorot = nnx.initializers.glorot_uniform()
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "gelu": partial(jax.nn.gelu, approximate=True),
+    "gelu_exact": partial(jax.nn.gelu, approximate=False),
+    "silu": jax.nn.silu,
+}
+"""Elementwise activations. gelu is the tanh approximation (Hendrycks and Gimpel 2016, section 2), gelu_exact the
+normal distribution function itself; silu is x sigmoid(x)."""
+
+GATED = {"swiglu": jax.nn.silu}
+"""Gated units act(x W) * (x V), by the activation of the gate (Shazeer 2020, equation 6)."""
 
 
 def sinusoids(length: int, width: int) -> Float[np.ndarray, "T D"]:
@@ -25,11 +35,11 @@ def sinusoids(length: int, width: int) -> Float[np.ndarray, "T D"]:
 
 
 class Embedding(nnx.Module):
-    """Token embeddings times sqrt(D) (Vaswani 2017, section 3.4), so that tying keeps both ends in scale."""
+    """Token embeddings times sqrt(D) (Vaswani 2017, section 3.4), so that a tied table has one scale at both ends."""
 
-    def __init__(self, vocabulary: int, width: int, *, rngs: nnx.Rngs):
+    def __init__(self, vocabulary: int, width: int, *, rngs: nnx.Rngs, precision: Precision = "float32"):
         self.table = nnx.Param(jax.random.normal(rngs.params(), (vocabulary, width)) * width**-0.5)
-        self.precision = "float32"  # a training's own; all that follows computes in that of what it is given
+        self.precision = precision  # of the vectors returned; every later layer computes in its input's precision
 
     def __call__(self, tokens: Int[Array, "*B"]) -> Float[Array, "*B D"]:
         return (self.table[...][tokens] * self.table.shape[-1] ** 0.5).astype(self.precision)
@@ -38,7 +48,7 @@ class Embedding(nnx.Module):
 class Output(nnx.Module):
     """Logits by inner product with an embedding: its own, or a model's input embedding (Press and Wolf 2017).
 
-    They are float32, whatever the hidden states.
+    Logits are float32 for hidden states of any precision.
     """
 
     def __init__(self, embedding: Embedding, *, bias: bool = False):
@@ -51,7 +61,7 @@ class Output(nnx.Module):
 
 
 class Positions(nnx.Module):
-    """Adds the position to each embedding: sinusoids, or learned vectors."""
+    """Adds a vector for each position: `kind` sinusoidal (constant), or learned."""
 
     def __init__(self, kind: str, length: int, width: int, *, rngs: nnx.Rngs):
         self.length, self.width = length, width
@@ -60,7 +70,7 @@ class Positions(nnx.Module):
         )
 
     def __call__(self, x: Float[Array, "B T D"], position: Int[Array, "B"] | None = None) -> Float[Array, "B T D"]:
-        """Rows of x stand at 0..T-1; or, one token each (T = 1), at `position`."""
+        """Tokens of x stand at positions 0..T-1; or, with T = 1, each row's token at its own `position`."""
         table = sinusoids(self.length, self.width) if self.learned is None else self.learned[...]
         if position is None:
             return (x + table[None, : x.shape[1]]).astype(x.dtype)
@@ -68,97 +78,64 @@ class Positions(nnx.Module):
 
 
 class FeedForward(nnx.Module):
-    """Two linear maps with a non-linearity between (Vaswani 2017, section 3.3; swiglu: Shazeer 2020)."""
+    """Two linear maps with an activation between them (Vaswani 2017, section 3.3), or a gated unit (Shazeer 2020)."""
 
-    def __init__(self, model: config.Transformer, *, rngs: nnx.Rngs):
-        D, F = model.width, model.feedforward
-        self.inner = nnx.Param(_glorot(rngs.params(), (D, F)))
-        self.inner_bias = nnx.Param(jnp.zeros(F))
-        self.gate = nnx.Param(_glorot(rngs.params(), (D, F))) if model.activation == "swiglu" else None
-        self.outer = nnx.Param(_glorot(rngs.params(), (F, D)))
-        self.outer_bias = nnx.Param(jnp.zeros(D))
-        self.activation = model.activation
-        self.dropout = model.feedforward_dropout
+    def __init__(self, width: int, inner: int, activation: str = "relu", rate: float = 0.0, *, rngs: nnx.Rngs):
+        """
+        Args:
+            width: of the input and the output, D.
+            inner: width between the two maps, F.
+            activation: an entry of `ACTIVATIONS` or `GATED`.
+            rate: dropout after the activation.
+            rngs: of the parameters.
+        """
+        self.inner = nnx.Param(_glorot(rngs.params(), (width, inner)))
+        self.inner_bias = nnx.Param(jnp.zeros(inner))
+        self.gate = nnx.Param(_glorot(rngs.params(), (width, inner))) if activation in GATED else None
+        self.outer = nnx.Param(_glorot(rngs.params(), (inner, width)))
+        self.outer_bias = nnx.Param(jnp.zeros(width))
+        self.activation, self.rate = activation, rate
 
     def __call__(self, x: Float[Array, "B T D"], key: PRNGKeyArray | None = None) -> Float[Array, "B T D"]:
-        # Biases are added in float32: backward they are sums over all tokens.
+        # Biases are added in float32: their gradients are sums over all tokens.
         inner = (x @ self.inner[...].astype(x.dtype) + self.inner_bias[...][None, None]).astype(x.dtype)
         if self.gate is not None:
-            inner = jax.nn.silu(x @ self.gate[...].astype(x.dtype)) * inner
+            inner = GATED[self.activation](x @ self.gate[...].astype(x.dtype)) * inner
         else:
-            inner = jax.nn.relu(inner) if self.activation == "relu" else jax.nn.gelu(inner)
-        outer = dropout(inner, self.dropout, key) @ self.outer[...].astype(x.dtype)
+            inner = ACTIVATIONS[self.activation](inner)
+        outer = dropout(inner, self.rate, key) @ self.outer[...].astype(x.dtype)
         return (outer + self.outer_bias[...][None, None]).astype(x.dtype)
 
 
 class Residual(nnx.Module):
-    """x + dropout(f(x)) with the norm after (post, the paper's) or before f (pre), the norm in float32."""
+    """A residual connection around a sub-layer f, its LayerNorm computed in float32.
 
-    def __init__(self, model: config.Transformer, *, rngs: nnx.Rngs):
-        self.norm = nnx.LayerNorm(model.width, rngs=rngs)
-        self.pre = model.norm == "pre"
-        self.dropout = model.dropout
-
-    def __call__(
-        self,
-        x: Float[Array, "B T D"],
-        sublayer: Callable[[Array], tuple[Array, Any]],
-        key: PRNGKeyArray | None,
-    ) -> tuple[Float[Array, "B T D"], Any]:
-        """The sub-layer returns its output and anything else (weights, a cache), which is handed through."""
-        y, extra = sublayer(self.norm(x).astype(x.dtype) if self.pre else x)
-        x = x + dropout(y, self.dropout, key)
-        return x if self.pre else self.norm(x).astype(x.dtype), extra
-
-
-def stack(make: Callable[[nnx.Rngs], nnx.Module], depth: int, rngs: nnx.Rngs) -> Any:
-    """`depth` layers as one module whose parameters lead with an axis [L, ...]."""
-    return nnx.vmap(make, in_axes=0, out_axes=0)(rngs.split(depth))
-
-
-def unstack(layers: Any) -> list[Any]:
-    """The layers of a stack one by one."""
-    graph, parameters = nnx.split(layers)
-    depth = jax.tree.leaves(parameters)[0].shape[0]
-    return [nnx.merge(graph, jax.tree.map(lambda p, i=i: p[i], parameters)) for i in range(depth)]
-
-
-def run(
-    layers: nnx.Module,
-    body: Callable[[Any, Array, PRNGKeyArray | None, Any], tuple[Array, Any]],
-    x: Array,
-    key: PRNGKeyArray | None,
-    each: Any = None,
-    *,
-    unroll: bool = False,
-    how: str = "none",
-) -> tuple[Array, Any]:
-    """Run a stack from the first layer to the last by one `lax.scan`.
-
-    Args:
-        layers: what `stack` made.
-        body: (layer, x, key, each layer's own input) -> (x, what to collect).
-        x: the input of the first layer.
-        key: split over the layers; None for no dropout.
-        each: a pytree that leads with [L, ...], handed to `body` layer by layer.
-        unroll: XLA sees all layers at once; slower to compile, the same mathematics.
-        how: what the backward pass computes again, as `remat` says.
-
-    Returns:
-        The last layer's output, and what was collected, stacked [L, ...].
+    post-norm, the paper's: LayerNorm(x + dropout(f(x))); pre-norm: x + dropout(f(LayerNorm(x))). The caller writes
+    `y = f(residual.enter(x))` and `x = residual.add(x, y, key)`.
     """
-    graph, parameters = nnx.split(layers)
-    depth = jax.tree.leaves(parameters)[0].shape[0]
-    keys = None if key is None else jax.random.split(key, depth)
 
-    def step(x: Array, layer: tuple[Any, Any, Any]) -> tuple[Array, Any]:
-        parameters, key, own = layer
-        return body(nnx.merge(graph, parameters), x, key, own)
+    def __init__(self, width: int, *, pre: bool, rate: float, epsilon: float = 1e-6, rngs: nnx.Rngs):
+        """
+        Args:
+            width: of x, D.
+            pre: pre-norm instead of post-norm.
+            rate: dropout on the sub-layer's output.
+            epsilon: added to the variance by the LayerNorm.
+            rngs: of the parameters.
+        """
+        self.norm = nnx.LayerNorm(width, epsilon=epsilon, rngs=rngs)
+        self.pre, self.rate = pre, rate
 
-    one = remat(step, how, unrolled=unroll)
-    return jax.lax.scan(one, x, (parameters, keys, each), unroll=depth if unroll else 1)
+    def enter(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        """The input of the sub-layer."""
+        return self.norm(x).astype(x.dtype) if self.pre else x
+
+    def add(self, x: Float[Array, "B T D"], y: Float[Array, "B T D"], key: PRNGKeyArray | None) -> Array:
+        """The output of the connection, y being the sub-layer's output."""
+        x = x + dropout(y, self.rate, key)
+        return x if self.pre else self.norm(x).astype(x.dtype)
 
 
-def keys_for(key: PRNGKeyArray | None, count: int) -> list[PRNGKeyArray | None]:
-    """Independent keys for the dropouts of one layer; all None where there is no key."""
-    return [None] * count if key is None else list(jax.random.split(key, count))
+def final_norm(width: int, *, epsilon: float = 1e-6) -> nnx.LayerNorm:
+    """The last LayerNorm of a pre-norm stack. It starts from ones and zeros and draws nothing at random."""
+    return nnx.LayerNorm(width, epsilon=epsilon, rngs=nnx.Rngs(0))

@@ -1,4 +1,4 @@
-"""Label-smoothed cross-entropy that never holds the logits of a whole batch."""
+"""Label-smoothed cross-entropy computed in chunks, and the loss of guided attention."""
 
 from functools import partial
 from typing import Any
@@ -19,22 +19,22 @@ def cross_entropy(
     smoothing: float = 0.0,
     chunk: int = 256,
 ) -> tuple[Float[Array, ""], Float[Array, "B T"]]:
-    """Cross-entropy against smoothed targets, in pieces of about `chunk` tokens.
+    """Cross-entropy against smoothed targets, in chunks of about `chunk` tokens.
 
     The target distribution is (1 - e) on the target plus e / V everywhere (Szegedy 2016, section 7), in closed
-    form: (1 - e) * nll + e * (logsumexp - mean(logits)). Where a gradient is wanted it is computed on the way
-    forward, piece by piece, so that no logits are kept and none are computed twice. The batch axis is never
-    cut, so its sharding stays as it is.
+    form: (1 - e) * nll + e * (logsumexp - mean(logits)). Where a gradient is needed the forward pass computes it chunk
+    by chunk, so that no logits are kept and none are computed twice. The batch axis is not split, so its sharding
+    does not change.
 
     Args:
         output: the model's output layer, `hidden [..., D] -> logits [..., V]`.
         hidden: states that predict `targets`.
-        targets: PAD marks positions without loss.
+        targets: positions of PAD have no loss.
         smoothing: e above.
-        chunk: tokens whose logits are held at once.
+        chunk: tokens whose logits are in memory at the same time.
 
     Returns:
-        The sum of the loss over all tokens, in nats, to be differentiated; and each token's negative
+        The sum of the loss over all tokens, in nats, which is differentiable; and each token's negative
         log-likelihood without smoothing (0 at padding), from which no gradient flows.
     """
     graph, parameters = nnx.split(output)
@@ -48,12 +48,12 @@ def guiding(
     """Cross-entropy of attention weights against given alignments (Chen 2016, equation 7; Garg 2019, equation 2).
 
     Args:
-        weights: of the heads that are pulled, each by itself.
-        alignment: shares of the source tokens each target token is linked to; tokens without links are left out.
-        targets: PAD marks positions without loss.
+        weights: of the guided heads.
+        alignment: for each target token the shares of its linked source tokens; tokens without links have no loss.
+        targets: positions of PAD have no loss.
 
     Returns:
-        Its sum over all linked tokens, the mean over the heads, in nats.
+        The sum over all linked tokens of the mean over the heads, in nats.
     """
     linked = alignment * (targets != PAD)[:, :, None]
     return -jnp.sum(linked[:, None] * jnp.log(jnp.maximum(weights, 1e-9))) / weights.shape[1]
@@ -62,9 +62,9 @@ def guiding(
 def _piece(
     graph: Any, smoothing: float, parameters: Any, hidden: Array, targets: Array, gradient: bool
 ) -> tuple[Array, Array, Any]:
-    """Loss, per-token nll, and (where wanted) gradients by parameters and hidden states, of one piece."""
+    """Loss, negative log-likelihood of each token, and optionally the gradients by parameters and hidden states."""
     shape = hidden.shape
-    # One axis of tokens: XLA:CPU then spares itself a transposed copy of the logits' gradient.
+    # One axis of tokens: XLA:CPU then makes no transposed copy of the logits' gradient.
     hidden, targets = hidden.reshape(-1, shape[-1]), targets.reshape(-1)
 
     def apply(parameters: Any, hidden: Array) -> Array:
@@ -112,7 +112,7 @@ def _scan(
         return (total + loss, by_parameters), (nll, gradients[1])
 
     start = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, parameters) if gradient else None)
-    # Matrices take the hidden states' precision once, not in every piece; the sum of their gradients is float32.
+    # Matrices are converted to the hidden states' precision once, not in every chunk. Gradients are summed in float32.
     parameters = jax.tree.map(lambda p: p.astype(hidden.dtype) if p.ndim > 1 else p, parameters)
     (total, by_parameters), (nll, by_hidden) = jax.lax.scan(step, start, (cut(hidden), cut(targets)))
     return total, join(nll), by_parameters, join(by_hidden) if gradient else None

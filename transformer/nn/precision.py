@@ -1,27 +1,31 @@
-"""What is bfloat16 where a training computes in it (`--training.precision`), and what stays float32.
+"""What a training in bfloat16 computes in bfloat16 (`--training.precision`), and what stays float32.
 
-Parameters, their gradients and the optimizer are float32. Embeddings leave their module in the training's precision,
-and every weight is taken in the precision of what it meets, so that matrices are multiplied in bfloat16 and activations
-kept in it. What sums over many or normalises is float32: energies, softmax, logits and the loss (products of bfloat16
-that are summed in float32, see `summed`), norms, recurrent states, and what a scan over time sums up backward. In
-float32 none of these casts is there at all.
+Parameters, their gradients and the optimizer are float32. Embeddings return vectors in the training's precision, and
+every layer converts its weights to the precision of its input, so that matrices are multiplied and activations kept in
+bfloat16. Sums over many terms and normalisations are float32: energies, softmax, logits and the loss (products of
+bfloat16 summed in float32, see `summed`), norms, recurrent states, and the gradients that a scan over time sums. In
+float32 no cast is part of the program.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+Precision: TypeAlias = Literal["float32", "bfloat16"]
+
 
 def summed(product: Callable[..., Array], x: Float[Array, "*M"], y: Float[Array, "*N"]) -> Float[Array, "*O"]:
-    """A product of two arrays of one type, summed and given in float32. The products of its gradient are of the arrays'
-    own type again: left alone they would mix both, and be computed in float32.
+    """A product of two arrays of one type, summed and returned in float32.
+
+    The products of its gradient are in the arrays' own type again; without this they would mix both types and be
+    computed in float32.
 
     Args:
-        product: of two arrays, a function that knows `preferred_element_type`, such as `jnp.matmul`.
+        product: of two arrays, a function with the argument `preferred_element_type`, such as `jnp.matmul`.
         x: its first array.
         y: its second.
     """
@@ -45,5 +49,5 @@ _summed.defvjp(_forward, _backward)
 
 
 def widened(tree: Any) -> Any:
-    """Its floating numbers as float32."""
+    """A tree whose floating-point leaves are converted to float32."""
     return jax.tree.map(lambda x: x.astype(jnp.float32) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)

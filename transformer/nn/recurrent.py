@@ -1,8 +1,8 @@
-"""Recurrent cells, the scan over time, and the encoder made of them.
+"""Recurrent cells, the scan over time, and layers of them.
 
-Letters: X width of an input, H of a state (heads are the Transformer's), G = gates x H. A state is a tuple whose first
-leaf is the hidden state [B, H]; the LSTM's second one is its memory cell. States are float32, for they are sums over
-time; a step computes in the precision of what is projected.
+Letters: X width of an input, H width of a state (here not the number of heads), G = gates x H. A state is a tuple whose
+first leaf is the hidden state [B, H]; the LSTM's second leaf is its memory cell. States are float32, because they are
+sums over time; a step computes in the precision of the projected input.
 """
 
 from typing import TypeAlias
@@ -12,23 +12,25 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 
-from transformer.models.rnn import config
 from transformer.nn.dropout import dropout
-from transformer.nn.remat import remat
+from transformer.nn.remat import Remat, remat
 
 State: TypeAlias = tuple[Array, ...]
 
 GATES = {"lstm": 4, "gru": 3}
+"""Kinds of cells, and how many gates (with proposed states) each computes."""
+LEAVES = {"lstm": 2, "gru": 1}
+"""Leaves of a state."""
 
 
 def lstm(projected: Float[Array, "B G"], state: State, recurrent: Float[Array, "H G"]) -> State:
     """Input, forget and output gate, and the new memory (Hochreiter and Schmidhuber 1997; Gers 2000).
 
-    `projected` is all that the input gives to the gates, biases included.
+    `projected` is the input's part of the gates, with the biases.
     """
     h, c = state
-    into, keep, new, out = jnp.split(projected + h.astype(projected.dtype) @ recurrent, 4, -1)
-    c = jax.nn.sigmoid(keep) * c + jax.nn.sigmoid(into) * jnp.tanh(new)
+    enter, forget, new, out = jnp.split(projected + h.astype(projected.dtype) @ recurrent, 4, -1)
+    c = jax.nn.sigmoid(forget) * c + jax.nn.sigmoid(enter) * jnp.tanh(new)
     return jax.nn.sigmoid(out) * jnp.tanh(c), c
 
 
@@ -41,7 +43,7 @@ def gru(projected: Float[Array, "B G"], state: State, recurrent: Float[Array, "H
 
 
 class Cell(nnx.Module):
-    """One layer's cell. Its inputs come in parts, so that what is known beforehand is projected for all of time."""
+    """The cell of one layer. Its input has parts: one known in advance is projected for all steps at once."""
 
     def __init__(self, kind: str, inputs: tuple[int, ...], width: int, *, rngs: nnx.Rngs):
         gates = GATES[kind]
@@ -54,11 +56,11 @@ class Cell(nnx.Module):
         blocks = [square(rngs.params(), (width, width)) for _ in range(gates)]
         self.recurrent = nnx.Param(jnp.concatenate(blocks, -1))
         bias = jnp.zeros((gates, width))
-        # An LSTM begins by remembering (Gers 2000; Jozefowicz 2015).
+        # The forget gate's bias starts at 1 (Gers 2000; Jozefowicz 2015).
         self.bias = nnx.Param((bias.at[1].set(1.0) if kind == "lstm" else bias).reshape(-1))
 
     def project(self, x: Float[Array, "*B X"], part: int = 0) -> Float[Array, "*B G"]:
-        """What one part of the input gives to the gates; the first part brings the biases."""
+        """One part of the input, projected to the gates; the first part adds the biases."""
         begin = sum(self.inputs[:part])
         product = x @ self.input[begin : begin + self.inputs[part]].astype(x.dtype)
         if part > 0:
@@ -70,8 +72,8 @@ class Cell(nnx.Module):
         return (lstm if self.kind == "lstm" else gru)(projected, state, self.recurrent[...].astype(projected.dtype))
 
     def zeros(self, rows: int) -> State:
-        """The state before anything."""
-        return tuple(jnp.zeros((rows, self.width)) for _ in range(2 if self.kind == "lstm" else 1))
+        """The initial state of zeros."""
+        return tuple(jnp.zeros((rows, self.width)) for _ in range(LEAVES[self.kind]))
 
 
 def run(
@@ -81,12 +83,12 @@ def run(
     mask: Bool[Array, "B T"] | None = None,
     *,
     reverse: bool = False,
-    how: str = "none",
+    how: Remat = "none",
 ) -> tuple[Float[Array, "B T H"], State]:
-    """A cell over time: hidden states, and the last state.
+    """Run a cell over time: all hidden states, and the last state.
 
-    Where the mask is False the state stays as it is: the last state is that of the last token (reverse: of the first),
-    whatever the padding. `how` much the backward pass computes again is as `remat` says.
+    Where the mask is False the state does not change, so the last state is that of the last real token (reverse: of the
+    first). `how` is the argument of `remat`.
     """
 
     def step(state: State, inputs: tuple[Array, Array | None]) -> tuple[State, Array]:
@@ -101,26 +103,49 @@ def run(
     return hidden.swapaxes(0, 1), last
 
 
-class Encoder(nnx.Module):
-    """Layers of cells; bidirectional ones run in both directions and concatenate [forward; backward]."""
+class Layers(nnx.Module):
+    """Layers of cells over time; bidirectional layers concatenate [forward; backward]."""
 
-    def __init__(self, model: config.Rnn, *, rngs: nnx.Rngs):
-        H = model.encoder_width or model.width
-        self.width = H * (2 if model.bidirectional else 1)
-        widths = [model.embedding] + [self.width] * (model.encoder_layers - 1)
-        self.forward = nnx.List([Cell(model.cell, (w,), H, rngs=rngs) for w in widths])
-        backward = widths if model.bidirectional else []
-        self.backward = nnx.List([Cell(model.cell, (w,), H, rngs=rngs) for w in backward])
-        self.dropout, self.remat = model.dropout, "none"
+    def __init__(
+        self,
+        kind: str,
+        inputs: int,
+        width: int,
+        depth: int,
+        *,
+        bidirectional: bool = False,
+        rate: float = 0.0,
+        remat: Remat = "none",
+        rngs: nnx.Rngs,
+    ):
+        """
+        Args:
+            kind: of the cells, a key of `GATES`.
+            inputs: width of the first layer's input, X.
+            width: of the hidden states in each direction, H.
+            depth: number of layers.
+            bidirectional: whether each layer has a second cell that reads backwards.
+            rate: dropout between layers.
+            remat: what the backward pass recomputes.
+            rngs: of the parameters.
+        """
+        self.width = width * (2 if bidirectional else 1)
+        widths = [inputs] + [self.width] * (depth - 1)
+        self.forward = nnx.List([Cell(kind, (w,), width, rngs=rngs) for w in widths])
+        self.backward = nnx.List([Cell(kind, (w,), width, rngs=rngs) for w in (widths if bidirectional else [])])
+        self.rate, self.remat = rate, remat
 
     def __call__(
         self, x: Float[Array, "B S X"], mask: Bool[Array, "B S"], keys: list[PRNGKeyArray | None]
     ) -> tuple[Float[Array, "B S M"], list[tuple[State, ...]]]:
-        """States of the last layer, M = directions x H, and the last state of every layer and direction."""
+        """States of the last layer, M = directions x H, and the last state of every layer and direction.
+
+        `keys` are those of the dropout before each layer, of which the first is not used.
+        """
         finals = []
         for layer, cell in enumerate(self.forward):
             if layer > 0:
-                x = dropout(x, self.dropout, keys[layer])
+                x = dropout(x, self.rate, keys[layer])
             hidden, last = run(cell, cell.project(x), cell.zeros(len(x)), mask, how=self.remat)
             both = [last]
             if self.backward:
@@ -133,9 +158,9 @@ class Encoder(nnx.Module):
 
 
 def reverse_tokens(x: Shaped[Array, "B S *D"], mask: Bool[Array, "B S"]) -> Shaped[Array, "B S *D"]:
-    """Each sentence backwards, its end mark and its padding where they were; its own inverse."""
+    """Each sentence in reverse order, its end-of-sentence token and its padding in place; its own inverse."""
     S = mask.shape[1]
     words = mask.sum(-1)[:, None] - 1
-    places = jnp.arange(S)[None]
-    order = jnp.where(places < words, words - 1 - places, places)
+    positions = jnp.arange(S)[None]
+    order = jnp.where(positions < words, words - 1 - positions, positions)
     return jnp.take_along_axis(x, order.reshape(*order.shape, *[1] * (x.ndim - 2)), 1)

@@ -27,7 +27,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 from orbax.checkpoint import multihost
 
 from transformer.distributed import processes as cluster
-from transformer.distributed.sharding import replicated, shardings_for
+from transformer.distributed.sharding import Rules, replicated, shardings_for
 from transformer.errors import TransformerError, UsageError
 from transformer.storage import checksums
 from transformer.training import config
@@ -63,12 +63,15 @@ def _ranked(qualities: dict[int, float | None]) -> list[int]:
 
 
 class Checkpoints:
-    """The checkpoints of a run. One saved between two validations has no quality."""
+    """The checkpoints of a run. One saved between two validations has no quality.
 
-    def __init__(self, folder: Path, training: config.Training, *, read_only: bool = False):
+    `rules` are those of the model family, see `ModelConfig.sharding`.
+    """
+
+    def __init__(self, folder: Path, training: config.Training, rules: Rules = (), *, read_only: bool = False):
         if read_only and not folder.is_dir():
             raise TransformerError(f"{folder.parent} holds no checkpoint yet")
-        self.folder = folder
+        self.folder, self.rules = folder, rules
         self._learned = "ema" if training.ema > 0 else "parameters"
         """The item that translates."""
         self._qualities: dict[int, float | None] = {}
@@ -214,7 +217,7 @@ class Checkpoints:
 
     def restore(self, step: int, like: dict[str, Any], mesh: Mesh) -> dict[str, Any]:
         """The state of a checkpoint; `like` is a state of the same shapes, or these alone."""
-        trees = {name: tree for name, tree in _abstract(like, mesh).items() if name != "step"}
+        trees = {name: tree for name, tree in _abstract(like, mesh, self.rules).items() if name != "step"}
         items = self._read(step, **{name: ocp.args.StandardRestore(tree) for name, tree in trees.items()})
         return {
             "step": jax.device_put(jnp.int32(step), replicated(mesh)),
@@ -229,7 +232,8 @@ class Checkpoints:
                 raise TransformerError(
                     f"the checkpoint {self.folder / str(step)} is damaged ({damage}); {self._others(step)}"
                 )
-        return self._read(step, **{self._learned: ocp.args.StandardRestore(_abstract(like, mesh))})[self._learned]
+        item = ocp.args.StandardRestore(_abstract(like, mesh, self.rules))
+        return self._read(step, **{self._learned: item})[self._learned]
 
     def _read(self, step: int, **items: Any) -> dict[str, Any]:
         try:
@@ -374,10 +378,9 @@ def average(trees: list[Any]) -> Any:
     return jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]) / len(leaves), *trees)
 
 
-def _abstract(tree: Any, mesh: Mesh) -> Any:
-    return jax.tree.map(
-        lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree, shardings_for(mesh, tree)
-    )
+def _abstract(tree: Any, mesh: Mesh, rules: Rules = ()) -> Any:
+    shardings = shardings_for(mesh, tree, rules)
+    return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, shardings)
 
 
 def _first_line(error: Exception) -> str:

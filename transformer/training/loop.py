@@ -19,10 +19,11 @@ from transformer.data.batching.buckets import Bucket
 from transformer.data.batching.epochs import DataPosition, EpochSource
 from transformer.distributed import processes as cluster
 from transformer.distributed import sharding as parallel
+from transformer.distributed.peaks import peak
 from transformer.errors import InterruptedRunError, LostProcessError, TransformerError
 from transformer.storage.run import Run
 from transformer.tasks.task import Prepared
-from transformer.training import checkpoint, flops, optimizer, step
+from transformer.training import checkpoint, optimizer, step
 from transformer.training.checkpoint import Checkpoints
 from transformer.training.config import Training
 from transformer.training.logger import MetricLogger, NoLogger, line
@@ -99,7 +100,7 @@ def train(
     training = settings.training
     rate = optimizer.schedule(settings.schedule, getattr(settings.model, "width", 1), training.steps)
     update_rule = optimizer.optimizer(settings.optimizer, rate)
-    checkpoints = Checkpoints(run.checkpoints, training)
+    checkpoints = Checkpoints(run.checkpoints, training, settings.model.sharding())
     with (
         _explained(task.epochs, checkpoints),
         compilations() as compiled,
@@ -114,7 +115,7 @@ def train(
         programs = step.compile_ahead(update, state, _empty_batches(task, mesh, training.accumulate), mesh)
         log.info("the update compiled for %d shapes of batches in %.0f s", len(programs), time.perf_counter() - started)
         stop = StopProtocol(training, request, mesh, host.minutes)
-        averager = MetricAverager(task.unit, mesh.size, flops.peak(jax.devices()[0].device_kind))
+        averager = MetricAverager(task.unit, mesh.size, peak(jax.devices()[0].device_kind))
         per_epoch = task.epochs.epoch(0)[1].batches_per_epoch
         own_share = len(parallel.local_rows(mesh, parallel.row_shards(mesh))) / parallel.row_shards(mesh)
         stream = _stream(task, host.position, mesh, training.accumulate)
@@ -198,7 +199,7 @@ def _begin(
         state, host = found[0], LoopState.from_json(found[1])
         log.info("resuming from step %d", int(state["step"]))
     else:
-        state, host = step.init_state(parameters, update_rule, mesh, ema=ema), LoopState()
+        state, host = step.init_state(parameters, update_rule, mesh, checkpoints.rules, ema=ema), LoopState()
     count = sum(leaf.size for leaf in jax.tree.leaves(state["parameters"]))
     log.info("model: %s parameters; %d device(s)", f"{count:,}", mesh.size)
     return state, host

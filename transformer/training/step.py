@@ -16,6 +16,7 @@ from jaxtyping import Array
 from transformer.config import Config
 from transformer.data.batching.buckets import Bucket
 from transformer.distributed import sharding as parallel
+from transformer.distributed.sharding import Rules
 from transformer.tasks.task import Loss
 from transformer.training.metrics import Metrics
 from transformer.training.signals import StopFlags, put_flags
@@ -35,12 +36,15 @@ def shapes(parameters: Any, optimizer: optax.GradientTransformation, *, ema: boo
     return state | ({"ema": parameters} if ema else {})
 
 
-def init_state(parameters: Any, optimizer: optax.GradientTransformation, mesh: Mesh, *, ema: bool = False) -> State:
-    """The state before the first update, every array on its devices; no device ever holds the optimizer whole."""
-    lives = parallel.shardings_for(mesh, parameters)
+def init_state(
+    parameters: Any, optimizer: optax.GradientTransformation, mesh: Mesh, rules: Rules, *, ema: bool = False
+) -> State:
+    """The state before the first update, every array on its devices; no device ever holds the optimizer whole. `rules`
+    are those of the model family, see `ModelConfig.sharding`."""
+    lives = parallel.shardings_for(mesh, parameters, rules)
     average = {"ema": parallel.put(parameters, lives)} if ema else {}
     parameters = parallel.put(parameters, lives)
-    places = parallel.shardings_for(mesh, jax.eval_shape(optimizer.init, parameters))
+    places = parallel.shardings_for(mesh, jax.eval_shape(optimizer.init, parameters), rules)
     optimizer_state = jax.jit(optimizer.init, out_shardings=places)(parameters)
     step = parallel.put(jnp.int32(0), parallel.replicated(mesh))
     return {"step": step, "parameters": parameters, "optimizer": optimizer_state} | average
@@ -97,7 +101,7 @@ def make_step(graph: Any, task: Loss, optimizer: optax.GradientTransformation, s
     def step(state: State, batch: Any, flags: Array) -> tuple[State, Metrics]:
         key = jax.random.fold_in(jax.random.key(settings.seed), state["step"])
         counts = task.counts(batch)
-        over_rows = parallel.sum_over_rows(mesh, state["parameters"], sums)
+        over_rows = parallel.sum_over_rows(mesh, state["parameters"], settings.model.sharding(), sums)
         gradients, totals = over_rows(state["parameters"], batch, counts, key)
         updates, optimizer_state = optimizer.update(gradients, state["optimizer"], state["parameters"])
         new = {
@@ -122,9 +126,8 @@ def compile_ahead(step: Step, state: State, batches: Mapping[Bucket, Any], mesh:
         batches: of each shape a batch of whole rows on the host, of which only the shapes matter.
         mesh: the devices.
     """
-    jitted = jax.jit(
-        step, donate_argnums=0, out_shardings=(parallel.shardings_for(mesh, state), parallel.replicated(mesh))
-    )
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
+    jitted = jax.jit(step, donate_argnums=0, out_shardings=(shardings, parallel.replicated(mesh)))
     flags = put_flags(mesh, StopFlags())
     of: Any = partial(jax.ShapeDtypeStruct, sharding=parallel.row_sharding(mesh))
     shapes = [jax.tree.map(lambda leaf: of(leaf.shape, leaf.dtype), batch) for batch in batches.values()]

@@ -21,24 +21,25 @@ class Rnn(SequenceToSequence):
     encoder_layers: Annotated[int, Ge(1)] = 1
     decoder_layers: Annotated[int, Ge(1)] = 1
     bidirectional: bool = False
-    """Encoder layers in both directions, each of the encoder's width."""
+    """Encoder layers read in both directions, each with the encoder's width."""
     reverse: bool = False
-    """Read the source backwards (Sutskever 2014). Attention, windows and alignments still speak of its own order."""
+    """Read the source backwards (Sutskever 2014). Attention, windows and alignments keep the source's own order."""
     embedding: Annotated[int, Ge(1)] = 256
     """Width of the embeddings."""
     width: Annotated[int, Ge(1)] = 512
     """Width of the decoder's hidden states."""
     encoder_width: Annotated[int, Ge(0)] = 0
-    """Width of the encoder's hidden states, in each direction; 0: as the decoder's."""
+    """Width of the encoder's hidden states, in each direction; 0: that of the decoder."""
     attention: Attention = field(default_factory=lambda: Attention(score="general"))
-    """With the score `none` there is no attention: luong is then Sutskever 2014, bahdanau is Cho 2014."""
+    """The score `none` means no attention: luong is then Sutskever 2014, bahdanau Cho 2014."""
     input_feeding: bool = True
     """luong: the attentional vector enters the next step's cell (section 3.3). Without it all target positions attend
-    at once."""
+    in parallel."""
     readout: Annotated[int, Ge(0)] = 0
-    """Width of what the output layer reads: luong's attentional vector (0: width), bahdanau's maxout (0: width / 2)."""
+    """Width of the output layer's input: luong's attentional vector (0: width), bahdanau's maxout (0: width / 2)."""
     tie: Literal["all", "target", "none"] = "none"
-    """As the Transformer's; needs embeddings as wide as the readout."""
+    """all: source embedding = target embedding = output layer (Press and Wolf 2017); target: the last two. Needs
+    embeddings as wide as the readout."""
     dropout: Annotated[float, Interval(ge=0, le=0.999)] = 0.2
     """On the embeddings, between layers, and before the output layer (Zaremba 2014)."""
     max_length: Annotated[int, Ge(2)] = 256
@@ -46,8 +47,13 @@ class Rnn(SequenceToSequence):
 
     @property
     def cross(self) -> tuple[int, int]:
-        """Layers and heads of the attention to the source."""
+        """See `SequenceToSequence.cross`."""
         return 1, 1
+
+    @property
+    def memory_width(self) -> int:
+        """See `SequenceToSequence.memory_width`."""
+        return (self.encoder_width or self.width) * (2 if self.bidirectional else 1)
 
     def build(self, source_vocabulary: int, target_vocabulary: int, **how: Any) -> Any:
         """See `SequenceToSequence.build`."""
@@ -55,19 +61,49 @@ class Rnn(SequenceToSequence):
 
         return Model(self, source_vocabulary, target_vocabulary, **how)
 
+    def build_encoder(self, vocabulary: int, **how: Any) -> Any:
+        """See `SequenceToSequence.build_encoder`."""
+        from transformer.models.rnn.encoder import build_encoder
+
+        return build_encoder(self, vocabulary, **how)
+
+    def build_decoder(self, vocabulary: int, **how: Any) -> Any:
+        """See `SequenceToSequence.build_decoder`."""
+        from transformer.models.rnn.decoder import build_decoder
+
+        return build_decoder(self, vocabulary, **how)
+
+    def encoder_multiplications(self, source: Any) -> int:
+        """See `SequenceToSequence.encoder_multiplications`."""
+        from transformer.models.rnn import flops
+
+        return flops.encoder(self, source)
+
+    def decoder_multiplications(self, source: Any, target: Any, vocabulary: int, *, composed: bool = False) -> int:
+        """See `SequenceToSequence.decoder_multiplications`."""
+        from transformer.models.rnn import flops
+
+        return flops.decoder(self, source, target, vocabulary, composed=composed)
+
+    def sharding(self) -> Any:
+        """See `ModelConfig.sharding`."""
+        from transformer.models.rnn.sharding import PARAMETERS
+
+        return PARAMETERS
+
     def check(self) -> None:
         """See `ModelConfig.check`."""
         attention, encoder = self.attention, self.encoder_width or self.width
         if attention.fused == "always":
             raise UsageError(
-                "--model.attention.fused=always is of the Transformer: a recurrent decoder looks token by token"
+                "--model.attention.fused=always needs a Transformer: a recurrent decoder attends token by token"
             )
-        memory = encoder * (2 if self.bidirectional else 1)
         attention.check("none")
-        if attention.score != "none" and needs_equal_widths(attention.score) and memory != self.width:
+        equal = attention.score != "none" and needs_equal_widths(attention.score)
+        if equal and self.memory_width != self.width:
             raise UsageError(
                 f"--model.attention.score={attention.score} compares vectors of one width, but the source's states are "
-                f"{memory} wide (all directions) and the target's {self.width}: take general, or another "
+                f"{self.memory_width} wide (all directions) and the target's {self.width}: take general, or another "
                 "--model.encoder-width"
             )
         if self.decoder == "luong" and not self.bidirectional and self.encoder_layers != self.decoder_layers:

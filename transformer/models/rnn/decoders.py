@@ -11,24 +11,24 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from transformer.attention.mechanism import Mechanism
 from transformer.models.rnn import config
 from transformer.nn import recurrent
-from transformer.nn.dropout import dropout
-from transformer.nn.layers import keys_for
+from transformer.nn.dropout import dropout, split_key
 from transformer.nn.precision import widened
-from transformer.nn.remat import remat
+from transformer.nn.remat import Remat, remat
 
 Carry: TypeAlias = Any
-"""What goes from token to token, in float32; every leaf leads with R."""
+"""State between two tokens, in float32; leaves have a leading axis R."""
 
 _glorot = nnx.initializers.glorot_uniform()
 
 
 class CrossCache(NamedTuple):
-    """What a decoder sees of the source; every leaf leads with B."""
+    """The source as the decoder attends to it; leaves have a leading axis B."""
 
     keys: Float[Array, "B S P"]
     values: Float[Array, "B S M"]
     mask: Bool[Array, "B S"]
     summary: Float[Array, "B M"]
+    """The context of a decoder without attention."""
 
 
 def mechanism(model: config.Rnn, memory: int, *, rngs: nnx.Rngs) -> Mechanism | None:
@@ -36,10 +36,10 @@ def mechanism(model: config.Rnn, memory: int, *, rngs: nnx.Rngs) -> Mechanism | 
     return None if model.attention.score == "none" else Mechanism(model.attention, model.width, memory, rngs=rngs)
 
 
-def look(
+def attend(
     attention: Mechanism, query: Float[Array, "R T H"], source: CrossCache, position: Int[Array, "R T"]
 ) -> tuple[Float[Array, "R T M"], Float[Array, "R T S"]]:
-    """Context and weights. The hypotheses of a sentence are its queries, so that no memory is copied for each."""
+    """Context and weights. All hypotheses of a sentence are queries of one attention: the memory is not copied."""
     R, T, H = query.shape
     B = source.mask.shape[0]
     context, weights = attention(
@@ -55,13 +55,13 @@ def look(
 
 
 class Stack(nnx.Module):
-    """The decoder's layers. The first one's input is the embedding, known beforehand, and perhaps a second part."""
+    """The decoder's layers. The input of the first is the embedding, known in advance, and optionally a second part."""
 
     def __init__(self, model: config.Rnn, second: int, *, rngs: nnx.Rngs):
         parts = (model.embedding, second) if second else (model.embedding,)
         inputs = [parts] + [(model.width,)] * (model.decoder_layers - 1)
         self.cells = nnx.List([recurrent.Cell(model.cell, part, model.width, rngs=rngs) for part in inputs])
-        self.dropout = model.dropout
+        self.rate = model.dropout
 
     def __call__(
         self,
@@ -70,14 +70,14 @@ class Stack(nnx.Module):
         states: tuple[recurrent.State, ...],
         key: PRNGKeyArray | None,
     ) -> tuple[recurrent.State, ...]:
-        """One token further: the new state of every layer. `projected` is the embedding's part of the first layer."""
-        keys = keys_for(key, len(self.cells))
+        """The state of every layer after one more token. `projected` is the embedding, projected by the first layer."""
+        keys = split_key(key, len(self.cells))
         first = self.cells[0]
         if second is not None:
             projected = projected + first.project(second.astype(projected.dtype), 1)
         new = [first(projected, states[0])]
         for layer, cell in list(enumerate(self.cells))[1:]:
-            x = dropout(new[-1][0].astype(projected.dtype), self.dropout, keys[layer])
+            x = dropout(new[-1][0].astype(projected.dtype), self.rate, keys[layer])
             new.append(cell(cell.project(x), states[layer]))
         return tuple(new)
 
@@ -89,17 +89,17 @@ class Luong(nnx.Module):
     (Sutskever 2014).
     """
 
-    def __init__(self, model: config.Rnn, memory: int, *, rngs: nnx.Rngs):
+    def __init__(self, model: config.Rnn, memory: int, *, rngs: nnx.Rngs, remat: Remat = "none"):
         self.mechanism = mechanism(model, memory, rngs=rngs)
         attends = self.mechanism is not None
         self.width = (model.readout or model.width) if attends else model.width
         self.feeding = model.input_feeding and attends
         self.stack = Stack(model, self.width if self.feeding else 0, rngs=rngs)
         self.combine = nnx.Param(_glorot(rngs.params(), (memory + model.width, self.width))) if attends else None
-        self.remat = "none"
+        self.remat = remat
 
-    def begin(self, states: tuple[recurrent.State, ...]) -> Carry:
-        """States of the layers, and the attentional vector: zeros before the first token."""
+    def init_carry(self, states: tuple[recurrent.State, ...]) -> Carry:
+        """The carry before the first token: states of the layers, and an attentional vector of zeros."""
         feed = jnp.zeros((states[0][0].shape[0], self.width)) if self.feeding else None
         return states, feed
 
@@ -111,7 +111,7 @@ class Luong(nnx.Module):
         position: Int[Array, "R T"],
         key: PRNGKeyArray | None,
     ) -> tuple[Carry, Any]:
-        """All tokens, one after the other: the carry after the last, and what `readout` needs."""
+        """All tokens in sequence: the carry after the last, and the inputs of `readout`."""
 
         def step(source: CrossCache, carry: Carry, inputs: Any) -> tuple[Carry, Any]:
             projected, position, key = inputs
@@ -128,7 +128,7 @@ class Luong(nnx.Module):
     def readout(
         self, embedded: Float[Array, "R T X"], outputs: Any, source: CrossCache, position: Int[Array, "R T"]
     ) -> tuple[Float[Array, "R T D"], Float[Array, "R T S"] | None]:
-        """What the output layer reads, and the attention weights."""
+        """The output layer's input, and the attention weights."""
         if self.feeding:
             return outputs
         return (outputs, None) if self.mechanism is None else self._attend(outputs, source, position)
@@ -138,7 +138,7 @@ class Luong(nnx.Module):
     ) -> tuple[Float[Array, "R T D"], Float[Array, "R T S"]]:
         assert self.mechanism is not None
         assert self.combine is not None
-        context, weights = look(self.mechanism, top, source, position)
+        context, weights = attend(self.mechanism, top, source, position)
         return jnp.tanh(jnp.concatenate([context, top], -1) @ self.combine[...].astype(top.dtype)), weights
 
 
@@ -148,16 +148,16 @@ class Bahdanau(nnx.Module):
     Without attention the context is the encoder's summary at every step (Cho 2014).
     """
 
-    def __init__(self, model: config.Rnn, memory: int, *, rngs: nnx.Rngs):
+    def __init__(self, model: config.Rnn, memory: int, *, rngs: nnx.Rngs, remat: Remat = "none"):
         self.mechanism = mechanism(model, memory, rngs=rngs)
         self.width = model.readout or max(1, model.width // 2)
         self.stack = Stack(model, memory, rngs=rngs)
-        # U_o, V_o, C_o as one matrix over [s_{t-1}; E y_{t-1}; c_t]; pairs of its columns meet in the maxout.
+        # U_o, V_o, C_o as one matrix over [s_{t-1}; E y_{t-1}; c_t]; the maxout takes pairs of its columns.
         self.deep = nnx.Param(_glorot(rngs.params(), (model.width + model.embedding + memory, 2 * self.width)))
-        self.remat = "none"
+        self.remat = remat
 
-    def begin(self, states: tuple[recurrent.State, ...]) -> Carry:
-        """States of the layers."""
+    def init_carry(self, states: tuple[recurrent.State, ...]) -> Carry:
+        """The carry before the first token: states of the layers."""
         return states
 
     def unroll(
@@ -168,7 +168,7 @@ class Bahdanau(nnx.Module):
         position: Int[Array, "R T"],
         key: PRNGKeyArray | None,
     ) -> tuple[Carry, Any]:
-        """All tokens, one after the other: the carry after the last, and what `readout` needs."""
+        """All tokens in sequence: the carry after the last, and the inputs of `readout`."""
         source = source._replace(summary=jnp.repeat(source.summary, len(embedded) // len(source.summary), 0))
 
         def step(source: CrossCache, states: Carry, inputs: Any) -> tuple[Carry, Any]:
@@ -178,7 +178,7 @@ class Bahdanau(nnx.Module):
                 context, weights = source.summary, None
             else:
                 context, weights = jax.tree.map(
-                    lambda x: x[:, 0], look(self.mechanism, before[:, None], source, position[:, None])
+                    lambda x: x[:, 0], attend(self.mechanism, before[:, None], source, position[:, None])
                 )
             return self.stack(projected, context, states, key), (before, context, weights)
 
@@ -187,7 +187,7 @@ class Bahdanau(nnx.Module):
     def readout(
         self, embedded: Float[Array, "R T X"], outputs: Any, source: CrossCache, position: Int[Array, "R T"]
     ) -> tuple[Float[Array, "R T D"], Float[Array, "R T S"] | None]:
-        """What the output layer reads, t_i = max of the pairs of t~_i, and the attention weights."""
+        """The output layer's input, t_i = max of the pairs of t~_i, and the attention weights."""
         before, context, weights = outputs
         deep = jnp.concatenate([before, embedded, context], -1) @ self.deep[...].astype(embedded.dtype)
         return deep.reshape(*deep.shape[:-1], self.width, 2).max(-1), weights
@@ -200,16 +200,16 @@ def _over_time(
     projected: Float[Array, "R T G"],
     position: Int[Array, "R T"],
     key: PRNGKeyArray | None,
-    how: str,
+    how: Remat,
 ) -> tuple[Carry, Any]:
-    """Scan over T; outputs [R, T, ...]. `how` much the backward pass computes again is as `remat` says."""
+    """Scan over T; outputs [R, T, ...]. `how` is the argument of `remat`."""
     T = projected.shape[1]
     keys = None if key is None else jax.random.split(key, T)
-    # What every token sees has its gradient summed over time: in float32, which is as it is outside of the steps.
+    # The gradient of the source is a sum over time: outside of the steps the source is float32.
     outside = widened(source)
 
-    def one(carry: Carry, inputs: Any) -> tuple[Carry, Any]:
+    def scanned(carry: Carry, inputs: Any) -> tuple[Carry, Any]:
         return step(jax.tree.map(lambda x, own: x.astype(own.dtype), outside, source), carry, inputs)
 
-    last, outputs = jax.lax.scan(remat(one, how), carry, (projected.swapaxes(0, 1), position.T, keys))
+    last, outputs = jax.lax.scan(remat(scanned, how), carry, (projected.swapaxes(0, 1), position.T, keys))
     return last, jax.tree.map(lambda x: x.swapaxes(0, 1), outputs)

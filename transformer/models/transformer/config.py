@@ -21,12 +21,13 @@ class Transformer(SequenceToSequence):
     feedforward: Annotated[int, Ge(1)] = 256
     """Inner width of the feed-forward sub-layer."""
     attention: Attention = field(default_factory=Attention)
-    activation: Literal["relu", "gelu", "swiglu"] = "relu"
+    activation: Literal["relu", "gelu", "gelu_exact", "silu", "swiglu"] = "relu"
+    """Of the feed-forward sub-layer; gelu is the tanh approximation, swiglu a gated unit."""
     norm: Literal["post", "pre"] = "post"
-    """post: LayerNorm(x + f(x)), the paper; pre: x + f(LayerNorm(x)) and a last norm on each stack."""
+    """post: LayerNorm(x + f(x)), as in the paper; pre: x + f(LayerNorm(x)), and a final norm after each stack."""
     positions: Literal["sinusoidal", "learned"] = "sinusoidal"
     max_length: Annotated[int, Ge(2)] = 256
-    """Longest sequence: the number of learned positions, and the limit of every translation."""
+    """Longest sequence: the number of learned positions, and the limit of every translation, in tokens."""
     tie: Literal["all", "target", "none"] = "all"
     """all: source embedding = target embedding = output layer (Press and Wolf 2017); target: the last two."""
     dropout: Annotated[float, Interval(ge=0, le=0.999)] = 0.1
@@ -40,14 +41,61 @@ class Transformer(SequenceToSequence):
 
     @property
     def cross(self) -> tuple[int, int]:
-        """Layers and heads of the attention to the source."""
+        """See `SequenceToSequence.cross`."""
         return self.decoder_layers, self.attention.heads
+
+    @property
+    def memory_width(self) -> int:
+        """See `SequenceToSequence.memory_width`."""
+        return self.width
+
+    def attention_of(self, place: str) -> Attention:
+        """The settings of one of the three attentions: encoder, decoder or cross."""
+        if place in self.attention.places:
+            return self.attention
+        return Attention(heads=self.attention.heads, fused=self.attention.fused)
 
     def build(self, source_vocabulary: int, target_vocabulary: int, **how: Any) -> Any:
         """See `SequenceToSequence.build`."""
         from transformer.models.transformer.model import Transformer as Model
 
         return Model(self, source_vocabulary, target_vocabulary, **how)
+
+    def build_encoder(self, vocabulary: int, **how: Any) -> Any:
+        """See `SequenceToSequence.build_encoder`."""
+        from transformer.models.transformer.encoder import build_encoder
+
+        return build_encoder(self, vocabulary, **how)
+
+    def build_decoder(self, vocabulary: int, **how: Any) -> Any:
+        """See `SequenceToSequence.build_decoder`."""
+        from transformer.models.transformer.decoder import build_decoder
+
+        return build_decoder(self, vocabulary, **how)
+
+    def encoder_multiplications(self, source: Any) -> int:
+        """See `SequenceToSequence.encoder_multiplications`."""
+        from transformer.models.transformer import flops
+
+        return flops.encoder(self, source)
+
+    def decoder_multiplications(self, source: Any, target: Any, vocabulary: int, *, composed: bool = False) -> int:
+        """See `SequenceToSequence.decoder_multiplications`."""
+        from transformer.models.transformer import flops
+
+        return flops.decoder(self, source, target, vocabulary)
+
+    def sharding(self) -> Any:
+        """See `ModelConfig.sharding`."""
+        from transformer.models.transformer.sharding import PARAMETERS
+
+        return PARAMETERS
+
+    def cache_sharding(self) -> Any:
+        """See `ModelConfig.cache_sharding`."""
+        from transformer.models.transformer.sharding import CACHES
+
+        return CACHES
 
     def check(self) -> None:
         """See `ModelConfig.check`."""
@@ -61,18 +109,18 @@ class Transformer(SequenceToSequence):
             fits = (attention.score, attention.window) == ("scaled_dot", "global")
             if not fits and len(set(attention.places)) == 3:
                 raise UsageError(
-                    f"--model.attention.fused=always is of scaled_dot and global: with --model.attention.score="
+                    f"--model.attention.fused=always needs scaled_dot and global: with --model.attention.score="
                     f"{attention.score} and --model.attention.window={attention.window} nothing would be fused"
                 )
             if self.attention_dropout > 0:
                 raise UsageError(
-                    f"--model.attention.fused=always has no weights to drop: give --model.attention-dropout=0, not "
-                    f"{self.attention_dropout}"
+                    f"--model.attention.fused=always supports no dropout on weights: give --model.attention-dropout=0, "
+                    f"not {self.attention_dropout}"
                 )
         if needs_lengths(attention.window) and "decoder" in attention.places:
             raise UsageError(
-                f"--model.attention.window={attention.window} needs the length of the sentence, and the decoder's own "
-                "has none while it is written: give --model.attention.places encoder cross"
+                f"--model.attention.window={attention.window} needs the length of the sentence, which is unknown to "
+                "the decoder's self-attention: give --model.attention.places encoder cross"
             )
 
     def smoke(self) -> "Transformer":

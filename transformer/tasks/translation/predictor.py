@@ -61,7 +61,12 @@ class TranslationPredictor:
         if self._translator is None or self._translator[:2] != (build, mesh):
             model = self.model
             translator = Translator(
-                build, self.tokenizers, mesh, max_length=model.max_length, reach=model.attention.reach
+                build,
+                self.tokenizers,
+                mesh,
+                max_length=model.max_length,
+                reach=model.attention.reach,
+                rules=model.cache_sharding(),
             )
             self._translator = build, mesh, translator
         return self._translator[2]

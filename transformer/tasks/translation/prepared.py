@@ -72,9 +72,7 @@ class PreparedTranslation:
     def build_model(self, **how: Any) -> Any:
         """See `Prepared.build_model`."""
         sizes = self.tokenizers.source.size, self.tokenizers.target.size
-        model = create(self.model, *sizes, self.settings.seed)
-        model.set_attributes(**how)
-        return model
+        return create(self.model, *sizes, self.settings.seed, **how)
 
     def batch(self, examples: Examples, bucket: Bucket, ids: Any, *, epoch: int, rows: Any = None) -> Batch:
         """See `Prepared.batch`; nothing is drawn at random here."""
@@ -94,9 +92,9 @@ class PreparedTranslation:
 
     def operations(self, batch: Batch) -> float:
         """See `Prepared.operations`."""
-        from transformer.training.flops import useful_flops
-
-        return useful_flops(self.settings, batch, self.tokenizers.target.size)
+        source, target = (batch.source != 0).sum(1), (batch.target_out != 0).sum(1)
+        # Forward 2 operations for each multiplication, backward 4.
+        return 6.0 * float(self.model.multiplications(source, target, self.tokenizers.target.size))
 
     def validation(self, build: Callable[[Any], Any], mesh: Any) -> Callable[[Any], dict[str, float]]:
         """Validation loss, and BLEU of greedy translations of the first sentences."""
@@ -110,6 +108,7 @@ class PreparedTranslation:
             mesh,
             max_length=self.model.max_length,
             reach=self.model.attention.reach,
+            rules=self.model.cache_sharding(),
         )
         count, held_out = self.task.validate_sentences, self.corpora.validation
         sources, references = held_out.sources[:count], held_out.targets[:count]

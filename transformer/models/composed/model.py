@@ -1,0 +1,94 @@
+"""An encoder of one family under a decoder of another."""
+
+from typing import Any
+
+from flax import nnx
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from transformer.models.composed import config
+from transformer.models.interface import Attentions, Cache, CrossCache, Memory
+from transformer.nn.precision import Precision
+from transformer.nn.remat import Remat
+
+
+class Encoder(nnx.Module):
+    """An encoder whose states have the width that the decoder needs; implements `models.interface.Encoder`."""
+
+    def __init__(
+        self,
+        model: config.Composed,
+        vocabulary: int,
+        *,
+        rngs: nnx.Rngs,
+        precision: Precision = "float32",
+        remat: Remat = "none",
+    ):
+        self.encoder: Any = model.encoder.build_encoder(vocabulary, rngs=rngs, precision=precision, remat=remat)
+        widths = model.encoder.memory_width, model.memory_width
+        glorot = nnx.initializers.glorot_uniform()
+        self.project = None if widths[0] == widths[1] else nnx.Param(glorot(rngs.params(), widths))
+
+    def encode(self, source: Int[Array, "B S"], key: PRNGKeyArray | None = None, *, weights: bool = False) -> Memory:
+        """See `Encoder.encode` of `models.interface`. Only a decoder of the same family could use the final state,
+        which is dropped."""
+        memory: Memory = self.encoder.encode(source, key, weights=weights)
+        states = memory.states
+        if self.project is not None:
+            states = states @ self.project[...].astype(states.dtype)
+        return Memory(states, memory.mask, memory.attention)
+
+
+class Composed(Encoder):
+    """The encoder with a decoder; implements `models.interface.Model`."""
+
+    def __init__(
+        self,
+        model: config.Composed,
+        source_vocabulary: int,
+        target_vocabulary: int,
+        *,
+        rngs: nnx.Rngs,
+        precision: Precision = "float32",
+        remat: Remat = "none",
+    ):
+        super().__init__(model, source_vocabulary, rngs=rngs, precision=precision, remat=remat)
+        self.decoder: Any = model.build_decoder(target_vocabulary, rngs=rngs, precision=precision, remat=remat)
+
+    @property
+    def output(self) -> Any:
+        """See `Decoder.output` of `models.interface`."""
+        return self.decoder.output
+
+    def decode(
+        self,
+        memory: Memory,
+        target_in: Int[Array, "B T"],
+        key: PRNGKeyArray | None = None,
+        *,
+        weights: bool = False,
+    ) -> tuple[Float[Array, "B T D"], Attentions | None]:
+        """See `Decoder.decode` of `models.interface`."""
+        decoded: tuple[Array, Attentions | None] = self.decoder.decode(memory, target_in, key, weights=weights)
+        return decoded
+
+    def init_cache(
+        self, memory: Memory, length: int, beam: int = 1, *, independent: bool = False
+    ) -> tuple[CrossCache, Cache]:
+        """See `Decoder.init_cache` of `models.interface`."""
+        caches: tuple[CrossCache, Cache] = self.decoder.init_cache(memory, length, beam, independent=independent)
+        return caches
+
+    def prepare_for_decoding(self) -> None:
+        """See `Decoder.prepare_for_decoding` of `models.interface`."""
+        self.decoder.prepare_for_decoding()
+
+    def step(
+        self, tokens: Int[Array, "R"], cross_cache: CrossCache, cache: Cache, *, weights: bool = False
+    ) -> tuple[Float[Array, "R D"], Cache, Attentions | None]:
+        """See `Decoder.step` of `models.interface`."""
+        stepped: tuple[Array, Cache, Attentions | None] = self.decoder.step(tokens, cross_cache, cache, weights=weights)
+        return stepped
+
+    def reorder(self, cache: Cache, parent: Int[Array, "B K"]) -> Cache:
+        """See `Decoder.reorder` of `models.interface`."""
+        return self.decoder.reorder(cache, parent)

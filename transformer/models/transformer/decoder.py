@@ -1,0 +1,225 @@
+"""The Transformer's decoder (Vaswani et al. 2017, section 3.1), for training and for search."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from transformer.attention import masks
+from transformer.attention.multihead import MultiHead
+from transformer.models.interface import Attentions, Memory
+from transformer.models.transformer import config
+from transformer.models.transformer.encoder import feedforward, residual
+from transformer.nn.dropout import dropout, split_key
+from transformer.nn.layers import Embedding, Output, Positions, final_norm
+from transformer.nn.precision import Precision
+from transformer.nn.remat import Remat
+from transformer.nn.stack import run, stack, unstack
+
+
+class CrossCache(NamedTuple):
+    """Keys and values of the memory, one pair for each layer."""
+
+    keys: tuple[Float[Array, "B H S P"], ...]
+    values: tuple[Float[Array, "B H S K"], ...]
+    mask: Bool[Array, "B S"]
+
+
+class Cache(NamedTuple):
+    """Keys and values of the tokens so far, one pair for each layer.
+
+    They stay where they were written: the N hypotheses of a sentence form a tree, and each hypothesis records which of
+    them wrote each token of its own history.
+    """
+
+    keys: tuple[Float[Array, "B H N T O"], ...]
+    values: tuple[Float[Array, "B H N T K"], ...]
+    writer: Int[Array, "B N T"] | None
+    """Which hypothesis wrote token t of hypothesis n; None: always n itself."""
+    position: Int[Array, "B"]
+    """Number of tokens so far."""
+
+
+class DecoderLayer(nnx.Module):
+    """Masked self-attention, attention to the memory and a feed-forward layer, each with a residual connection."""
+
+    def __init__(self, model: config.Transformer, *, rngs: nnx.Rngs):
+        self.attention = MultiHead(model.attention_of("decoder"), model.width, model.attention_dropout, rngs=rngs)
+        self.cross = MultiHead(model.attention_of("cross"), model.width, model.attention_dropout, rngs=rngs)
+        self.feedforward = feedforward(model, rngs)
+        self.attention_residual = residual(model, rngs)
+        self.cross_residual = residual(model, rngs)
+        self.feedforward_residual = residual(model, rngs)
+
+    def __call__(
+        self,
+        x: Float[Array, "B T D"],
+        memory: Float[Array, "B S D"],
+        mask: Bool[Array, "B 1 1 S"],
+        future: Bool[Array, "1 1 T T"],
+        key: PRNGKeyArray | None,
+        *,
+        weights: bool = True,
+    ) -> tuple[Float[Array, "B T D"], tuple[Float[Array, "B H T T"] | None, Float[Array, "B H T S"] | None]]:
+        """All positions at once: the layer's output, and the weights of both attentions where they are asked for."""
+        keys, position, lengths = split_key(key, 6), jnp.arange(x.shape[1])[None], mask[:, 0, 0].sum(-1)
+        y = self.attention_residual.enter(x)
+        y, own_weights = self.attention(y, *self.attention.project(y), future, position, None, keys[0], weights=weights)
+        x = self.attention_residual.add(x, y, keys[2])
+        y, cross_weights = self.cross(
+            self.cross_residual.enter(x), *self.cross.project(memory), mask, position, lengths, keys[1], weights=weights
+        )
+        x = self.cross_residual.add(x, y, keys[3])
+        y = self.feedforward(self.feedforward_residual.enter(x), keys[4])
+        return self.feedforward_residual.add(x, y, keys[5]), (own_weights, cross_weights)
+
+    def step(
+        self,
+        x: Float[Array, "B N D"],
+        memory: tuple[Float[Array, "B H S P"], Float[Array, "B H S K"]],
+        mask: Bool[Array, "B 1 1 S"],
+        cache: tuple[Float[Array, "B H N T O"], Float[Array, "B H N T K"]],
+        path: Bool[Array, "B N N T"] | None,
+        position: Int[Array, "B"],
+    ) -> tuple[Float[Array, "B N D"], Any, tuple[Float[Array, "B N H T"], Float[Array, "B N H S"]]]:
+        """The newest token of each hypothesis: the layer's output, the cache with its keys and values at `position`,
+        and the weights of both attentions. `path` is that of `MultiHead.attend_along_beam`."""
+        B, N, _ = x.shape
+        sentence, positions = jnp.arange(B), jnp.broadcast_to(position[:, None], (B, N))
+        y = self.attention_residual.enter(x)
+        new = self.attention.project(y)
+        keys, values = (c.at[sentence, :, :, position].set(n) for c, n in zip(cache, new, strict=True))
+        y, own_weights = self.attention.attend_along_beam(y, keys, values, path, positions)
+        x = self.attention_residual.add(x, y, None)
+        # The hypotheses of a sentence are the queries of one attention, so that the memory is not copied for each.
+        y, cross_weights = self.cross(self.cross_residual.enter(x), *memory, mask, positions, mask[:, 0, 0].sum(-1))
+        assert cross_weights is not None
+        x = self.cross_residual.add(x, y, None)
+        y = self.feedforward(self.feedforward_residual.enter(x))
+        x = self.feedforward_residual.add(x, y, None)
+        return x, (keys, values), (own_weights.swapaxes(1, 2), cross_weights.swapaxes(1, 2))
+
+
+class Decoder(nnx.Module):
+    """A stack of layers over embeddings with positions, and the output layer; implements `models.interface.Decoder`."""
+
+    def __init__(
+        self,
+        model: config.Transformer,
+        embed: Embedding,
+        output: Output,
+        positions: Positions,
+        *,
+        rngs: nnx.Rngs,
+        remat: Remat = "none",
+    ):
+        self.embed_target, self.output, self.target_positions = embed, output, positions
+        self.decoder = stack(partial(_layer, model), model.decoder_layers, rngs)
+        self.decoder_norm = final_norm(model.width) if model.norm == "pre" else None
+        self.rate, self.unroll, self.remat = model.dropout, model.unroll, remat
+        self.layer: Any = nnx.data(None)  # the unstacked layers, see `prepare_for_decoding`
+
+    def decode(
+        self,
+        memory: Memory,
+        target_in: Int[Array, "B T"],
+        key: PRNGKeyArray | None = None,
+        *,
+        weights: bool = False,
+    ) -> tuple[Float[Array, "B T D"], Attentions | None]:
+        """See `Decoder.decode` of `models.interface`."""
+        embedding_key, layers_key = split_key(key, 2)
+        x = dropout(self.target_positions(self.embed_target(target_in)), self.rate, embedding_key)
+        mask, future = memory.mask[:, None, None], masks.future(target_in.shape[1])
+
+        def body(layer: DecoderLayer, x: Array, key: PRNGKeyArray | None, _: None) -> tuple[Array, Any]:
+            x, attention = layer(x, memory.states, mask, future, key, weights=weights)
+            return x, attention if weights else None
+
+        x, attention = run(self.decoder, body, x, layers_key, unroll=self.unroll, how=self.remat)
+        if self.decoder_norm is not None:
+            x = self.decoder_norm(x).astype(x.dtype)
+        if not weights:
+            return x, None
+        own, cross = (w.swapaxes(0, 1) for w in attention)
+        return x, Attentions(memory.attention, own, cross)
+
+    def init_cache(
+        self, memory: Memory, length: int, beam: int = 1, *, independent: bool = False
+    ) -> tuple[CrossCache, Cache]:
+        """See `Decoder.init_cache` of `models.interface`."""
+        B, _, D = memory.states.shape
+        tokens = jax.ShapeDtypeStruct((B * beam, length, D), memory.states.dtype)
+        cross_cache, cache = [], []
+        for layer in unstack(self.decoder):
+            cross_cache.append(layer.cross.project(memory.states))
+            own = jax.eval_shape(layer.attention.project, tokens)
+            cache.append([jnp.zeros((B, of.shape[1], beam, *of.shape[2:]), of.dtype) for of in own])
+        (keys, values), (own_keys, own_values) = (tuple(zip(*pairs, strict=True)) for pairs in (cross_cache, cache))
+        writer = None if independent else jnp.zeros((B, beam, length), jnp.int32)
+        return CrossCache(keys, values, memory.mask), Cache(own_keys, own_values, writer, jnp.zeros(B, jnp.int32))
+
+    def prepare_for_decoding(self) -> None:
+        """See `Decoder.prepare_for_decoding` of `models.interface`: unstacks the layers, which a loop would otherwise
+        slice at every step."""
+        self.layer = nnx.data(unstack(self.decoder))
+
+    def step(
+        self, tokens: Int[Array, "R"], cross_cache: CrossCache, cache: Cache, *, weights: bool = False
+    ) -> tuple[Float[Array, "R D"], Cache, Attentions | None]:
+        """See `Decoder.step` of `models.interface`."""
+        B, _, N, T, _ = cache.keys[0].shape
+        x = self.target_positions(self.embed_target(tokens[:, None]), jnp.repeat(cache.position, N)).reshape(B, N, -1)
+        mask, caches, attention = cross_cache.mask[:, None, None], [], []
+        writer = path = None
+        if cache.writer is not None:
+            now = jnp.arange(T)[None] == cache.position[:, None]
+            writer = jnp.where(now[:, None], jnp.arange(N)[None, :, None], cache.writer)
+            path = writer[:, :, None] == jnp.arange(N)[None, None, :, None]
+        # A loop, not a scan: a scan would copy every layer's cache at every token.
+        for index, layer in enumerate(self.layer or unstack(self.decoder)):
+            x, new, used = layer.step(
+                x,
+                (cross_cache.keys[index], cross_cache.values[index]),
+                mask,
+                (cache.keys[index], cache.values[index]),
+                path,
+                cache.position,
+            )
+            caches.append(new)
+            attention.append(used)
+        if self.decoder_norm is not None:
+            x = self.decoder_norm(x)
+        keys, values = zip(*caches, strict=True)
+        record = None
+        if weights:
+            own, cross = (jnp.stack(w, 2).reshape(B * N, len(w), *w[0].shape[2:]) for w in zip(*attention, strict=True))
+            record = Attentions(None, own, cross)
+        return x.reshape(B * N, -1), Cache(keys, values, writer, cache.position + 1), record
+
+    def reorder(self, cache: Cache, parent: Int[Array, "B N"]) -> Cache:
+        """See `Decoder.reorder` of `models.interface`: only the histories change, no keys or values are copied."""
+        assert cache.writer is not None
+        return cache._replace(writer=jnp.take_along_axis(cache.writer, parent[:, :, None], 1))
+
+
+def build_decoder(
+    model: config.Transformer,
+    vocabulary: int,
+    *,
+    rngs: nnx.Rngs,
+    precision: Precision = "float32",
+    remat: Remat = "none",
+) -> Decoder:
+    """A decoder with an embedding of its own, which `tie` shares with the output layer unless it is none."""
+    embed = Embedding(vocabulary, model.width, rngs=rngs, precision=precision)
+    output = Output(Embedding(vocabulary, model.width, rngs=rngs) if model.tie == "none" else embed)
+    positions = Positions(model.positions, model.max_length, model.width, rngs=rngs)
+    return Decoder(model, embed, output, positions, rngs=rngs, remat=remat)
+
+
+def _layer(model: config.Transformer, rngs: nnx.Rngs) -> DecoderLayer:
+    return DecoderLayer(model, rngs=rngs)
