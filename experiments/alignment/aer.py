@@ -1,8 +1,8 @@
 """Alignment error rates on the grammar: python experiments/alignment/aer.py [--report]
 
 Needs the runs of the studies attention_variants (table `long`) and alignment. Which layer and head aligns, and from
-which weight on, is chosen on the validation set. Writes aer.json and aer.md beside this file; --report makes the table
-anew from the results there are.
+which weight on, is chosen on the validation set. Writes aer.json and aer.md into this folder; --report makes the
+table from the existing results.
 """
 
 import dataclasses
@@ -36,10 +36,10 @@ MODELS = {
     ),
     "alignment": ("luong_general_guided", "transformer_guided"),
 }
-MOST = (None,)
-"""Thresholds that link each target word with the one source word it looked at most."""
+ARGMAX = (None,)
+"""Thresholds that link each target word with the source word that it attends to most."""
 SHIFTS = {"one step late": 1, "one step early": -1}
-"""Tokens, for the same attention read beside its place."""
+"""Tokens, for the same attention of the next or the previous step."""
 
 
 def gold(part: Corpus) -> list[Gold]:
@@ -48,7 +48,7 @@ def gold(part: Corpus) -> list[Gold]:
 
 
 class Rates(NamedTuple):
-    """Of all links, and of those of all target words but the last, which is always a mark that ends the sentence."""
+    """Of all links, and of those of all target words but the last, which is always the final punctuation."""
 
     every: Measured
     before_last: Measured
@@ -87,13 +87,16 @@ def rows(model: TrainedModel, folder: Path) -> Iterator[tuple[str, str, Rates]]:
     languages = model.settings.data.languages
     dev, test = (corpus.read(Run(folder).data, part, languages) for part in ("validation", "test"))
     on_dev, on_test = (model.attend(part.sources, part.targets) for part in (dev, test))
-    ranked = rank(on_dev, gold(dev), Rule(), MOST)
+    ranked = rank(on_dev, gold(dev), Rule(), ARGMAX)
     means = [choice.rule for choice in ranked if choice.rule.head is None] if len(ranked) > 1 else []
     chosen = {
         "best": ranked[0].rule,
         "best, any threshold": rank(on_dev, gold(dev), Rule())[0].rule,
         **{name(rule): rule for rule in sorted(means, key=lambda rule: (rule.layer is None, rule.layer or 0))},
-        **{f"best, {when}": rank(on_dev, gold(dev), Rule(shift=shift), MOST)[0].rule for when, shift in SHIFTS.items()},
+        **{
+            f"best, {when}": rank(on_dev, gold(dev), Rule(shift=shift), ARGMAX)[0].rule
+            for when, shift in SHIFTS.items()
+        },
     }
     for what, rule in chosen.items():
         yield what, name(dataclasses.replace(rule, shift=0)), rates(all_links(on_test, rule), test)
@@ -110,19 +113,19 @@ def main(runs: Path = Path("runs"), report: bool = False) -> None:
     if not report:
         results: list[dict[str, Any]] = []
         folders = [
-            (cell, folder)
-            for study, cells in MODELS.items()
-            for cell in cells
-            for folder in sorted((runs / study).glob(f"{cell}-[0-9]*"))
+            (variant, folder)
+            for study, variants in MODELS.items()
+            for variant in variants
+            for folder in sorted((runs / study).glob(f"{variant}-[0-9]*"))
         ]
-        for number, (cell, folder) in enumerate(folders):
+        for number, (variant, folder) in enumerate(folders):
             model = api.load(folder)
             if number == 0:
                 test = corpus.read(Run(folder).data, "test", model.settings.data.languages)
                 for what, links in baselines(model.settings, test):
                     add(results, what, 0, "", "", rates(links, test))
             for what, which, found in rows(model, folder):
-                add(results, cell.removeprefix("long_"), model.settings.seed, what, which, found)
+                add(results, variant.removeprefix("long_"), model.settings.seed, what, which, found)
         write_json(path, {"results": results})
     text = table(json.loads(path.read_text(encoding="utf-8"))["results"])
     (HERE / "aer.md").write_text(text, encoding="utf-8")

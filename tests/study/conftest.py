@@ -1,4 +1,4 @@
-"""A small study in a folder, and results that look like those of trials."""
+"""A small study in a folder, and results as trials write them."""
 
 import dataclasses
 import json
@@ -47,7 +47,7 @@ WORDS = ["a", "b", "c", "d", "e", "f", "g", "h"]
 
 
 def sentences(seed, noise, number=60):
-    """References, and translations of which so large a share of the words is wrong."""
+    """Translations in which a share `noise` of the words is wrong, and references."""
     drawn = np.random.default_rng(5)
     references = [list(drawn.choice(WORDS, drawn.integers(4, 12))) for _ in range(number)]
     random = np.random.default_rng(seed)
@@ -62,7 +62,7 @@ def counts(seed, noise, number=60):
 
 
 def entry(settings, variant="one", seed=1, *, noise=0.3, bins=None, sentences=True, unseen=False):
-    """A result as a trial leaves it."""
+    """A result as a trial writes it."""
     own = counts(seed + 100 * len(variant), noise)
     value = float(BLEU(tokenize="none", force=True)._aggregate_and_compute(own.tolist()).score)
     signature = "nrefs:1|tok:none|smooth:exp"
@@ -108,5 +108,5 @@ def version_0_1(found):
 def wait(until, seconds=120.0):
     began = time.monotonic()
     while not until():
-        assert time.monotonic() - began < seconds, "nothing came of it"
+        assert time.monotonic() - began < seconds, "it has not happened in time"
         time.sleep(0.02)

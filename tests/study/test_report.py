@@ -1,4 +1,4 @@
-"""Tables and figures by hand, and those that are committed beside what is made of their results."""
+"""Tables and figures by hand, and the committed ones, which report must reproduce."""
 
 import math
 import xml.etree.ElementTree
@@ -18,19 +18,20 @@ ROOT = Path(__file__).parent.parent.parent / "experiments"
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.rglob("study.py")), ids=lambda path: path.parent.name)
-def test_what_is_committed_is_what_report_makes(path):
+def test_committed_tables_and_figures_are_those_that_report_makes(path):
     study, folder = variants.load(path), path.parent
     every = report.parts(study, Results(folder / "results.json"))
-    told = report.texts(every)
+    markdown = report.texts(every)
     readme = folder / "README.md"
     if readme.is_file():
         text = readme.read_text(encoding="utf-8")
-        assert report.filled(text, told, readme) == text
-        assert {mark["name"] for mark in report.PLACEHOLDER.finditer(text)} == set(told)
+        assert report.filled(text, markdown, readme) == text
+        assert {mark["name"] for mark in report.PLACEHOLDER.finditer(text)} == set(markdown)
     if any(part.done for part in every):
-        assert (folder / "tables.md").read_text(encoding="utf-8") == report.joined(told)
+        assert (folder / "tables.md").read_text(encoding="utf-8") == report.joined(markdown)
         assert (folder / "tables.tex").read_text(encoding="utf-8") == report.latex(every, folder.name)
-        drawn = {line.split("(")[1][:-1] for text in told.values() for line in text.splitlines() if line[:2] == "!["}
+        lines = [line for text in markdown.values() for line in text.splitlines()]
+        drawn = {line.split("(")[1][:-1] for line in lines if line.startswith("![")}
         made = {f"{part.name}-{kind}.svg": drawing.digest for part in every for kind, drawing in part.drawings.items()}
         assert set(made) == drawn
         for name, digest in made.items():
@@ -38,7 +39,7 @@ def test_what_is_committed_is_what_report_makes(path):
 
 
 def plain(variant, seed, bleu, bins):
-    """A result of an older version."""
+    """A result of version 0.1."""
     score = {"value": bleu, "interval": [bleu - 1, bleu + 1], "signature": "tok:13a"}
     test = {
         "scores": {"BLEU": score, "chrF2": score},
@@ -59,12 +60,12 @@ def test_tables_by_hand():
     assert "| one | 1 | 1,234 | 10 | 1.2 | 2.00 | 20.0 [19.0, 21.0] | 20.0 |" in text
     assert "| two | 1, 2 | 1,234 | 10 | 1.2 | 2.00 ± 0.00 | 11.0 ± 1.4 | 11.0 ± 1.4 |" in text
     assert "Not yet run: two-3." in text
-    assert "tokens/s" not in text  # of which these know nothing
+    assert "tokens/s" not in text  # which these results do not have
     lengths = tables.lengths(found).markdown()
     assert "|  | 0-5 | 11-15 | 51+ |" in lengths
     assert "| one | 30.0 |  | 8.0 |" in lengths
     assert "| two | 2.0 ± 1.4 | 5.0 |  |" in lengths
-    assert "sentences" not in lengths  # of which these know nothing
+    assert "sentences" not in lengths  # which these results do not have
     found["one"][0]["test"]["by_length"][1]["sentences"] = 7
     assert "| sentences |  |  | 7 |" in tables.lengths(found).markdown()
     assert comparisons.by_length(found["two"])["0-5"] == (2.0, pytest.approx(math.sqrt(2)), None)
@@ -81,7 +82,7 @@ def test_error_bars_by_hand():
     assert comparisons.by_length(two)["0-5"].bar == (pytest.approx(math.sqrt(0.5)),) * 2
 
 
-def test_what_is_not_alike_in_a_table_is_said(settings):
+def test_notes_say_which_budgets_test_sets_and_machines_differ(settings):
     found = {name: [entry(settings, name)] for name in ("one", "two", "three")}
     text = tables.main(found, "one", "BLEU", MEASURES, []).markdown()
     assert "Budgets differ" not in text
@@ -100,7 +101,7 @@ def test_what_is_not_alike_in_a_table_is_said(settings):
     assert "Machines (tokens/s and minutes) differ: cpu (two); gpu (three)." in text
 
 
-def test_differences_are_tested_over_what_is_known(settings):
+def test_differences_are_tested_over_sentences_and_seeds_where_known(settings):
     def trials(name, noise, seeds, **more):
         return [entry(settings, name, seed, noise=noise, **more) for seed in seeds]
 
@@ -135,8 +136,8 @@ def test_differences_are_tested_over_what_is_known(settings):
     assert f"{value:+.1f} [{low:+.1f}, {high:+.1f}]".replace("-", "−") in rows["far"]
     assert "Not tested against base: old_single, elsewhere" in text
     assert "Holm's correction for 4 comparison(s)" in text
-    for told in ("resamples of sentences and, within them, of seeds", "sentences alone", "Welch's t-test over seeds"):
-        assert told in text
+    for method in ("resamples of sentences and, within them, of seeds", "sentences alone", "Welch's t-test over seeds"):
+        assert method in text
     # Old results of another text are not compared either.
     for trial in found["old"]:
         trial["config"]["data"]["test"] = "other"
@@ -186,7 +187,7 @@ def test_error_rates_by_head(settings, tmp_path):
     )
 
 
-def test_a_figure_is_named_where_it_is_drawn(settings, tmp_path):
+def test_texts_refer_to_the_figures_that_are_drawn(settings, tmp_path):
     """Also where the metric is known of no variant, or heads only of one that is not drawn."""
     one, two = [aligned(settings, "one", 1, 0.4)], [entry(settings, "two")]
     found = {"one": one, "two": two}
@@ -204,7 +205,7 @@ def test_a_figure_is_named_where_it_is_drawn(settings, tmp_path):
         assert set(part.drawings) == kinds
 
 
-def test_pairs_are_compared_beside_the_baseline(settings):
+def test_pairs_are_compared_besides_the_baseline(settings):
     found = {
         name: [entry(settings, name, seed, noise=noise) for seed in (1, 2, 3)]
         for name, noise in (("base", 0.3), ("far", 0.6), ("farther", 0.8))
@@ -227,7 +228,7 @@ def test_pairs_are_compared_beside_the_baseline(settings):
     )
 
 
-def test_counts_of_other_sentences_are_told_by_name(settings):
+def test_counts_of_other_sentences_raise_with_the_names_of_the_variants(settings):
     found = {name: [entry(settings, name)] for name in ("one", "two")}
     found["two"][0]["test"]["counts"]["BLEU"] = results.packed({"BLEU": np.ones((3, 10), int)})["BLEU"]
     with pytest.raises(TransformerError, match="the results of two and one share a test set"):
@@ -251,7 +252,7 @@ def test_figures_are_drawn_the_same_every_time(settings, tmp_path):
     assert b">cell_8<" in (tmp_path / "first" / "lengths.svg").read_bytes()  # letters, not outlines
 
 
-def test_latex_has_no_letter_that_it_takes_for_its_own():
+def test_special_characters_of_latex_are_escaped():
     assert tables.escape("a_b & 50% #1 $x {y} ~ ^ \\ ± < −1") == (
         r"a\_b \& 50\% \#1 \$x \{y\} \textasciitilde{} \textasciicircum{} \textbackslash{} $\pm$ $<$ $-$1"
     )
@@ -264,19 +265,19 @@ def test_latex_has_no_letter_that_it_takes_for_its_own():
     )
 
 
-def test_marks_of_a_readme(tmp_path):
-    told = {"one": "| a |\n", "two": "b\n"}
+def test_placeholders_of_a_readme(tmp_path):
+    markdown = {"one": "| a |\n", "two": "b\n"}
     before = "x\n<!-- table:one -->\nold\n<!-- end -->\ny\n<!-- table:two -->\n<!-- end -->\n"
-    after = report.filled(before, told, tmp_path)
+    after = report.filled(before, markdown, tmp_path)
     assert after == "x\n<!-- table:one -->\n| a |\n<!-- end -->\ny\n<!-- table:two -->\nb\n<!-- end -->\n"
-    assert report.filled(after, told, tmp_path) == after
+    assert report.filled(after, markdown, tmp_path) == after
     with pytest.raises(TransformerError, match="a placeholder for the table three; the tables are one, two"):
-        report.filled("<!-- table:three -->\n<!-- end -->", told, tmp_path)
+        report.filled("<!-- table:three -->\n<!-- end -->", markdown, tmp_path)
     with pytest.raises(TransformerError, match="without an <!-- end -->"):
-        report.filled("<!-- table:one -->\nrest", told, tmp_path)
+        report.filled("<!-- table:one -->\nrest", markdown, tmp_path)
 
 
-def test_the_command_makes_all_from_results_alone(folder, capsys):
+def test_report_needs_only_the_results(folder, capsys):
     trials = variants.trials(variants.load(folder))
     with pytest.raises(UsageError, match="no results yet"):
         report.present(folder)

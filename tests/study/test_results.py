@@ -1,4 +1,4 @@
-"""What trials leave is collected, and never lost."""
+"""Results of trials are collected, and never lost."""
 
 import copy
 import fcntl
@@ -22,7 +22,7 @@ BAD = """{{"plain-1": {{"cell": "plain", "seed": 1, "config": {}, "parameters": 
 
 
 def leave(runs, found):
-    """As a trial does."""
+    """Write a result as a trial does."""
     folder = runs / f"{found['variant']}-{found['seed']}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "result.json").write_text(json.dumps(found))
@@ -45,7 +45,7 @@ def test_counts_are_packed_without_loss():
             results.unpack(damaged, 10)
 
 
-def test_collecting_is_a_function_of_both_sides(settings):
+def test_merging_depends_only_on_the_entries_of_both_sides(settings):
     old, new = entry(settings, "a"), entry(settings, "b")
     assert results.merged({"a-1": old}, [new]) == {"a-1": old, "b-1": new}
     assert results.merged({"a-1": old}, []) == {"a-1": old}
@@ -55,7 +55,7 @@ def test_collecting_is_a_function_of_both_sides(settings):
     assert results.merged(once, [again, new]) == once == {"a-1": old, "b-1": new}
 
 
-def test_results_of_other_settings_stay_beside_the_new_ones_and_are_found_again(folder, plain, tmp_path):
+def test_results_of_other_settings_are_kept_and_found_again(folder, plain, tmp_path):
     one = entry(plain.settings, "plain")
     other = entry(plain.settings, "plain")
     other["config"]["training"]["steps"] = 13
@@ -74,7 +74,7 @@ def test_results_of_other_settings_stay_beside_the_new_ones_and_are_found_again(
     assert other in kept.values()
 
 
-def test_another_studys_results_of_the_same_settings_are_taken(folder, plain, tmp_path):
+def test_results_of_another_study_with_equal_settings_are_reused(folder, plain, tmp_path):
     other = tmp_path / "others" / "results.json"
     other.parent.mkdir()
     dot = next(one for one in variants.trials(variants.load(folder)) if one.variant == "dot")
@@ -90,7 +90,7 @@ def test_another_studys_results_of_the_same_settings_are_taken(folder, plain, tm
     assert found.get(plain) == kept["plain-1"] == Results(folder / "results.json").get(plain)
 
 
-def test_what_is_there_or_differs_is_not_taken(folder, plain, tmp_path):
+def test_results_are_not_reused_if_they_exist_or_differ(folder, plain, tmp_path):
     own = entry(plain.settings, "plain")
     leave(tmp_path / "runs", own)
     found = Results(folder / "results.json")
@@ -98,14 +98,14 @@ def test_what_is_there_or_differs_is_not_taken(folder, plain, tmp_path):
     dot, seed_2 = (one for one in variants.trials(variants.load(folder)) if one.variant == "dot")
     scored_otherwise, other_seed = entry(dot.settings, "a"), entry(seed_2.settings, "b", 3)
     scored_otherwise["scoring"] = {"tokenize": "13a"}
-    there = {"plain-1": {**own, "minutes": 9.0}, "a-1": scored_otherwise, "b-3": other_seed}
+    entries = {"plain-1": {**own, "minutes": 9.0}, "a-1": scored_otherwise, "b-3": other_seed}
     other = tmp_path / "results.json"
-    other.write_text(json.dumps(there))
+    other.write_text(json.dumps(entries))
     found.reuse([plain, dot, seed_2], [other])
     assert json.loads((folder / "results.json").read_text()) == {"plain-1": own}
 
 
-def test_what_was_scored_otherwise_does_not_count_and_stays(folder, plain, tmp_path, caplog):
+def test_results_scored_otherwise_are_ignored_and_kept(folder, plain, tmp_path, caplog):
     one = entry(plain.settings, "plain")
     leave(tmp_path / "runs", one)
     found = Results(folder / "results.json")
@@ -122,7 +122,7 @@ def test_what_was_scored_otherwise_does_not_count_and_stays(folder, plain, tmp_p
     assert (found.get(plain), found.get(otherwise)) == (one, again)
 
 
-def test_a_cell_of_another_name_takes_its_own_studys_result(folder, plain, tmp_path):
+def test_a_renamed_variant_reuses_the_result_of_its_study(folder, plain, tmp_path):
     before = entry(plain.settings, "its_old_name")
     (folder / "results.json").write_text(json.dumps({"its_old_name-1": before}))
     found = Results(folder / "results.json")
@@ -130,7 +130,7 @@ def test_a_cell_of_another_name_takes_its_own_studys_result(folder, plain, tmp_p
     assert found.get(plain) == {**before, "variant": "plain", "from": f"{folder.name}/its_old_name-1"}
 
 
-def test_results_whose_runs_are_gone_are_kept(folder, plain, tmp_path):
+def test_results_of_deleted_runs_are_kept(folder, plain, tmp_path):
     leave(tmp_path / "runs", entry(plain.settings, "plain"))
     found = Results(folder / "results.json")
     found.collect(tmp_path / "runs")
@@ -141,7 +141,7 @@ def test_results_whose_runs_are_gone_are_kept(folder, plain, tmp_path):
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_many_that_collect_at_once_lose_nothing(shared, folder, settings, tmp_path, monkeypatch):
+def test_concurrent_collecting_loses_nothing(shared, folder, settings, tmp_path, monkeypatch):
     if shared:  # as storage that machines share is: a folder's lock is seen by its own machine alone
         flock = fcntl.flock
         monkeypatch.setattr(
@@ -164,7 +164,7 @@ def test_many_that_collect_at_once_lose_nothing(shared, folder, settings, tmp_pa
 
 
 def test_results_of_version_0_1_are_understood(folder, plain, settings, tmp_path):
-    """Their files stay as they are until there is something new."""
+    """The file is rewritten only with a new result."""
     path = folder / "results.json"
     new = entry(plain.settings, "plain", unseen=True)
     aligned = {"value": 0.25, "interval": [0.2, 0.3]}
@@ -197,8 +197,8 @@ def test_the_committed_results_are_those_of_the_studies(path):
     assert [trial.name for trial in variants.trials(study) if found.get(trial) is None] == []
 
 
-def test_a_result_of_an_older_version_counts(folder, plain):
-    """One that did not know a setting of today had what is its default today."""
+def test_a_result_without_newer_settings_counts(folder, plain):
+    """A setting that did not exist then had the value that is its default now."""
     path = folder / "results.json"
     old = entry(plain.settings, "plain")
     del old["config"]["model"]["reverse"], old["config"]["decoding"]["coverage_penalty"]
@@ -210,7 +210,7 @@ def test_a_result_of_an_older_version_counts(folder, plain):
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"),
+    ("content", "message"),
     [
         ("{", "cannot be read"),
         ("[]", "not an object of names"),
@@ -221,9 +221,9 @@ def test_a_result_of_an_older_version_counts(folder, plain):
         (BAD.format('{"data": []}', '{"scores": {"BLEU": 3}}'), "the settings or scores of plain-1"),
     ],
 )
-def test_a_damaged_file_is_named(content, complaint, folder, tmp_path):
+def test_a_damaged_file_is_named_in_the_error(content, message, folder, tmp_path):
     (folder / "results.json").write_text(content)
-    with pytest.raises(TransformerError, match=complaint):
+    with pytest.raises(TransformerError, match=message):
         Results(folder / "results.json")
     (folder / "results.json").unlink()
     (tmp_path / "runs" / "plain-1").mkdir(parents=True)
@@ -233,7 +233,7 @@ def test_a_damaged_file_is_named(content, complaint, folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "complaint"),
+    ("place", "value", "message"),
     [
         ("test.perplexity", None, "test.perplexity is None"),
         ("test.scores.chrF2", None, "not valid"),
@@ -253,12 +253,12 @@ def test_a_damaged_file_is_named(content, complaint, folder, tmp_path):
         ("minutes", "long", "minutes is 'long'"),
     ],
 )
-def test_what_tables_and_figures_could_not_read_is_named(place, value, complaint, settings, tmp_path):
-    damage(version_0_1(entry(settings, "plain")), place, value, complaint, tmp_path)
+def test_damaged_numbers_of_results_of_version_0_1_are_named(place, value, message, settings, tmp_path):
+    damage(version_0_1(entry(settings, "plain")), place, value, message, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "complaint"),
+    ("place", "value", "message"),
     [
         ("scoring", None, "not valid"),
         ("test.scores", None, "not valid"),
@@ -273,11 +273,11 @@ def test_what_tables_and_figures_could_not_read_is_named(place, value, complaint
         ("minutes", "long", "minutes is 'long'"),
     ],
 )
-def test_the_same_of_results_of_this_version(place, value, complaint, settings, tmp_path):
-    damage(entry(settings, "plain"), place, value, complaint, tmp_path)
+def test_damaged_numbers_of_results_are_named(place, value, message, settings, tmp_path):
+    damage(entry(settings, "plain"), place, value, message, tmp_path)
 
 
-def damage(found, place, value, complaint, tmp_path):
+def damage(found, place, value, message, tmp_path):
     found = copy.deepcopy(found)
     at = found
     *way, last = place.split(".")
@@ -286,13 +286,13 @@ def damage(found, place, value, complaint, tmp_path):
     at[last] = value
     path = tmp_path / "results.json"
     path.write_text(json.dumps({"plain-1": found}))
-    with pytest.raises(TransformerError, match=complaint) as raised:
+    with pytest.raises(TransformerError, match=message) as raised:
         Results(path)
     assert "results.json is damaged: the settings or scores of plain-1 are not valid" in str(raised.value)
     assert "restore it from version control" in str(raised.value)
 
 
-def test_a_damaged_result_does_not_keep_the_others_out(folder, settings, tmp_path):
+def test_other_results_are_collected_despite_a_damaged_one(folder, settings, tmp_path):
     for variant in ("a", "b", "c"):
         leave(tmp_path / "runs", entry(settings, variant))
     damaged = next((tmp_path / "runs").glob("b-1/result.json"))

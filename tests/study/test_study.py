@@ -69,7 +69,7 @@ def began(runs):
     return [json.loads(line) for line in (runs / "began").read_text().splitlines()]
 
 
-def test_what_is_missing_is_run_and_shown(folder, tmp_path, stand_in, capsys):
+def test_missing_trials_are_run_and_reported(folder, tmp_path, stand_in, capsys):
     stand_in()
     runs = tmp_path / "runs"
     run_study(folder, runs=runs, only=("plain",))
@@ -87,7 +87,7 @@ def test_what_is_missing_is_run_and_shown(folder, tmp_path, stand_in, capsys):
     assert [name for name, *_ in began(runs)][3:] == ["plain-2", "general-1"]
 
 
-def test_what_another_study_has_run_is_not_run_again(folder, tmp_path, stand_in, capsys):
+def test_trials_of_another_study_are_not_run_again(folder, tmp_path, stand_in, capsys):
     stand_in()
     other = shutil.copytree(folder, tmp_path / "others")
     run_study(other, runs=tmp_path / "runs", only=("dot",))
@@ -95,12 +95,12 @@ def test_what_another_study_has_run_is_not_run_again(folder, tmp_path, stand_in,
     file.write_text(file.read_text() + 'study = dataclasses.replace(study, reuse_from=("../others",))\n')
     run_study(folder, runs=tmp_path / "more")
     assert [name for name, *_ in began(tmp_path / "more")] == ["plain-1"]
-    kept, there = (json.loads((path / "results.json").read_text()) for path in (folder, other))
+    kept, others = (json.loads((path / "results.json").read_text()) for path in (folder, other))
     assert [kept[name].pop("from") for name in ("dot-1", "dot-2")] == ["others/dot-1", "others/dot-2"]
-    assert there == {name: kept[name] for name in ("dot-1", "dot-2")}
+    assert others == {name: kept[name] for name in ("dot-1", "dot-2")}
 
 
-def test_workers_run_side_by_side_on_cores_of_their_own(folder, tmp_path, stand_in):
+def test_workers_run_in_parallel_on_their_own_cores(folder, tmp_path, stand_in):
     stand_in(seconds=1.0)
     runs = tmp_path / "runs"
     run_study(folder, runs=runs, full=True, num_workers=2)
@@ -114,7 +114,7 @@ def test_workers_run_side_by_side_on_cores_of_their_own(folder, tmp_path, stand_
     assert workers.available_cores() == available  # this process has what it had
 
 
-def test_a_failed_trial_does_not_keep_the_others_from_running(folder, tmp_path, stand_in, capsys):
+def test_the_other_trials_run_despite_a_failed_one(folder, tmp_path, stand_in, capsys):
     stand_in(failing=["dot-1"])
     with pytest.raises(TransformerError, match=r"1 trial\(s\) failed:\n  dot-1: no luck \(.*dot-1.log\)") as raised:
         run_study(folder, runs=tmp_path / "runs")
@@ -133,7 +133,7 @@ run.run_study(Path({folder!r}), runs=Path({runs!r}), full=True)
 """
 
 
-def test_two_runners_share_the_work_and_do_nothing_twice(folder, tmp_path, stand_in):
+def test_two_runners_share_the_trials(folder, tmp_path, stand_in):
     stand_in(seconds=0.8)
     runs = tmp_path / "runs"
     text = RUNNER.format(stand_in=str(tmp_path / "stand_in.py"), folder=str(folder), runs=str(runs))
@@ -146,7 +146,7 @@ def test_two_runners_share_the_work_and_do_nothing_twice(folder, tmp_path, stand
     assert len(json.loads((folder / "results.json").read_text())) == 5
 
 
-def test_a_killed_study_runs_only_what_was_missing(folder, tmp_path, stand_in):
+def test_a_killed_study_runs_only_missing_trials_again(folder, tmp_path, stand_in):
     stand_in(seconds=0.5)
     runs = tmp_path / "runs"
     text = RUNNER.format(stand_in=str(tmp_path / "stand_in.py"), folder=str(folder), runs=str(runs))
@@ -171,7 +171,7 @@ def kill(runner):
 
 
 def once(ready, act):
-    """Does something beside the test, as soon as something is ready."""
+    """Act in a thread as soon as something is ready."""
 
     def watch():
         wait(ready)
@@ -180,7 +180,7 @@ def once(ready, act):
     threading.Thread(target=watch, daemon=True).start()
 
 
-def test_a_runner_that_is_asked_to_stop_stops_its_workers(folder, tmp_path, stand_in):
+def test_a_stopped_runner_stops_its_workers(folder, tmp_path, stand_in):
     stand_in(seconds=60)
     runs = tmp_path / "runs"
     once(lambda: (runs / "began").exists(), lambda: os.kill(os.getpid(), signal.SIGTERM))
@@ -190,7 +190,7 @@ def test_a_runner_that_is_asked_to_stop_stops_its_workers(folder, tmp_path, stan
         assert ours  # no worker is left
 
 
-def test_a_runner_that_is_stopped_says_which_did_not_save(folder, tmp_path, monkeypatch):
+def test_a_stopped_runner_names_workers_that_did_not_save(folder, tmp_path, monkeypatch):
     program = "trap 'echo transformer: no space left; exit 1' TERM; echo ready; while :; do sleep 0.1; done"
     monkeypatch.setattr(workers, "PROGRAM", ("bash", "-c", program))
     log = tmp_path / "runs" / "plain-1.log"
@@ -200,7 +200,7 @@ def test_a_runner_that_is_stopped_says_which_did_not_save(folder, tmp_path, monk
 
 
 @pytest.mark.parametrize("name", ["broken", "dot-2"])
-def test_what_goes_wrong_in_one_result_is_no_matter_to_the_others(name, folder, tmp_path, stand_in, capsys):
+def test_a_damaged_result_does_not_affect_other_trials(name, folder, tmp_path, stand_in, capsys):
     """A file that is damaged while the others run, of this study or not; each failure has its reason."""
     stand_in(seconds=0.5, failing=["dot-1"])
     runs = tmp_path / "runs"
@@ -208,9 +208,9 @@ def test_what_goes_wrong_in_one_result_is_no_matter_to_the_others(name, folder, 
     once(lambda: (runs / "began").exists(), lambda: (runs / name / "result.json").write_text("{"))
     with pytest.raises(TransformerError) as raised:
         run_study(folder, runs=runs)
-    told = str(raised.value)
-    assert "dot-1: no luck" in told
-    assert re.search(rf"{name}/result.json cannot be read: .* \(move it away", told)
+    text = str(raised.value)
+    assert "dot-1: no luck" in text
+    assert re.search(rf"{name}/result.json cannot be read: .* \(move it away", text)
     others = ["plain-1", "dot-1"] + ["dot-2"] * (name == "broken")
     assert [name for name, *_ in began(runs)] == others
     done = [name for name in others if name != "dot-1"]
@@ -218,7 +218,7 @@ def test_what_goes_wrong_in_one_result_is_no_matter_to_the_others(name, folder, 
     assert "| plain | 1 |" in capsys.readouterr().out  # the tables are made all the same
 
 
-def test_what_was_in_the_way_and_is_gone_is_no_failure(folder, tmp_path, stand_in):
+def test_a_results_file_that_was_damaged_for_a_while_is_no_failure(folder, tmp_path, stand_in):
     stand_in(seconds=0.3)
     runs = tmp_path / "runs"
     results = folder / "results.json"
@@ -231,7 +231,7 @@ def test_what_was_in_the_way_and_is_gone_is_no_failure(folder, tmp_path, stand_i
     assert sorted(json.loads(results.read_text())) == ["dot-1", "dot-2", "plain-1"]
 
 
-def test_shrunk_trials_have_a_folder_of_their_own(folder, tmp_path):
+def test_shrunk_trials_have_their_own_folder(folder, tmp_path):
     assert runs_folder(folder, tmp_path / "runs", smoke=True) == tmp_path / "runs-smoke"
     assert runs_folder(folder, smoke=True) == Path("runs/toys-smoke")
     assert runs_folder(folder) == Path("runs/toys")
@@ -241,7 +241,7 @@ def test_shrunk_trials_have_a_folder_of_their_own(folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_study_whose_runner_alone_is_killed_goes_on(folder, tmp_path):
+def test_a_study_resumes_after_its_runner_is_killed(folder, tmp_path):
     """Its worker, which trains, saves and ends; the next runner goes on with it."""
     runs = tmp_path / "runs"
     command = [sys.executable, "-m", "transformer", "study", str(folder), "--runs", str(runs), "--only", "plain"]
@@ -268,7 +268,7 @@ def test_a_study_whose_runner_alone_is_killed_goes_on(folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_study_is_killed_in_earnest(folder, tmp_path):
+def test_a_study_resumes_after_runner_and_workers_are_killed(folder, tmp_path):
     """Real workers, which train: SIGKILL once the first trial is done and the second trains; then the rest, twice."""
     runs = tmp_path / "runs"
     command = [sys.executable, "-m", "transformer", "study", str(folder), "--runs", str(runs)]
@@ -284,7 +284,7 @@ def test_a_study_is_killed_in_earnest(folder, tmp_path):
     assert "| dot | 1, 2 |" in done.stdout
 
 
-def test_what_cannot_work_is_refused_before_anything_runs(folder, tmp_path):
+def test_settings_that_cannot_work_are_refused_before_any_trial_runs(folder, tmp_path):
     file = folder / "study.py"
     whole = file.read_text()
     file.write_text(whole.replace("model=model)", "model=dataclasses.replace(model, dropout=2.0))"))
@@ -304,7 +304,7 @@ def test_what_cannot_work_is_refused_before_anything_runs(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "message"),
     [
         (["nowhere"], "no study at nowhere"),
         (["FOLDER", "--only", "plane"], "did you mean plain"),
@@ -315,14 +315,14 @@ def test_what_cannot_work_is_refused_before_anything_runs(folder, tmp_path):
         (["FOLDER", "--trial", "plain-1", "--workers", "2"], "cannot be combined with --workers"),
     ],
 )
-def test_wrong_usage_says_what_is_right(arguments, complaint, folder, capsys):
+def test_usage_errors_say_what_is_right(arguments, message, folder, capsys):
     with pytest.raises(SystemExit) as exit_:
         cli.main(["study", *(str(folder) if word == "FOLDER" else word for word in arguments)])
     assert exit_.value.code == 2
-    assert re.search(complaint, capsys.readouterr().err)
+    assert re.search(message, capsys.readouterr().err)
 
 
-def test_a_damaged_results_file_ends_both_commands(folder, capsys):
+def test_study_and_report_refuse_a_damaged_results_file(folder, capsys):
     (folder / "results.json").write_text("{")
     for command in ("study", "report"):
         with pytest.raises(SystemExit) as exit_:
@@ -331,7 +331,7 @@ def test_a_damaged_results_file_ends_both_commands(folder, capsys):
         assert "results.json cannot be read" in capsys.readouterr().err
 
 
-def test_the_text_for_sbatch(folder, tmp_path, monkeypatch, capsys, stand_in):
+def test_the_script_for_sbatch(folder, tmp_path, monkeypatch, capsys, stand_in):
     monkeypatch.chdir(tmp_path)
     runs = tmp_path / "my runs"
     stand_in()

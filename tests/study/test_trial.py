@@ -1,4 +1,4 @@
-"""One trial, in this process: trained, evaluated, its attention measured; and what it refuses."""
+"""One trial in this process: training, evaluation, error rates of the attention, refusals."""
 
 import dataclasses
 import json
@@ -42,16 +42,16 @@ def test_one_trial_by_its_name(folder, tmp_path, monkeypatch):
     assert found["test"]["scores"] == json.loads((runs / "dot-2" / "report" / "test.json").read_text())["scores"]
     assert "tok:none" in found["test"]["scores"]["BLEU"]["signature"]
     assert len(found["validation"]) == 2
-    assert "alignment" not in found["test"]  # there are no gold links
+    assert "alignment" not in found["test"]  # it has no gold links
     assert bleu_of_counts(counts_of(found["test"], "BLEU").sum(0)) == pytest.approx(
         found["test"]["scores"]["BLEU"]["value"]
     )
     with file_lock(trial.lock(runs, one)), pytest.raises(UsageError, match=r"another process is running .*dot-2"):
         trial.run(one, runs)
-    # Other settings are refused, those too that `train --resume` goes on with; and nothing is overwritten.
+    # Other settings are refused, even those that `train --resume` accepts, and nothing is overwritten.
     file = folder / "study.py"
     whole = file.read_text()
-    for old, new, complaint in (
+    for old, new, message in (
         ("max_length=32, att", "max_length=32, dropout=0.1, att",
          "model.dropout is 0.2 in the run and 0.1 in the study"),
         ("none = ", 'base = dataclasses.replace(base, training=dataclasses.replace(base.training, steps=6))\nnone = ',
@@ -59,13 +59,13 @@ def test_one_trial_by_its_name(folder, tmp_path, monkeypatch):
     ):  # fmt: skip
         file.write_text(whole.replace(old, new))
         for start in (lambda: run_trial(folder, "dot-2", runs=runs), lambda: run_study(folder, runs=runs)):
-            with pytest.raises(UsageError, match=rf"dot-2 was trained with other .*{complaint}.*another --runs"):
+            with pytest.raises(UsageError, match=rf"dot-2 was trained with other .*{message}.*another --runs"):
                 start()
     assert trained == ["dot-2"]
     assert Results(folder / "results.json").get(one) is not None
 
 
-def test_the_attention_is_measured_where_there_are_gold_links(settings, tmp_path):
+def test_the_attention_is_measured_against_gold_links(settings, tmp_path):
     data = Data(cache=settings.data.cache, max_length=40, limit=60, grammar=settings.data.grammar)
     own = dataclasses.replace(
         settings,
@@ -90,13 +90,13 @@ def test_the_attention_is_measured_where_there_are_gold_links(settings, tmp_path
     # `transformer align` has the same, from the run alone.
     Align(str(folder), layer=L - 1, head=H - 1, formats=("pharaoh",), output=str(tmp_path / "out"))()
     assert json.loads((tmp_path / "out" / "aer.json").read_text())["aer"] == pytest.approx(places[L - 1, H - 1])
-    # Without attention, or without gold links, there is nothing to measure.
+    # Without attention or gold links nothing is measured.
     (Run(folder).data / "validation.align").unlink()
     assert attention.extras(model.attend, data, languages, "test") == Extras({}, {})
     assert attention.best_rule(model.attend, data, languages) is None
 
 
-def test_a_run_keeps_whole_paths_and_is_gone_on_with_by_relative_ones(settings, tmp_path, monkeypatch):
+def test_a_run_with_absolute_paths_is_resumed_with_relative_ones(settings, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     train = os.path.relpath(settings.data.train, tmp_path)
     own = dataclasses.replace(settings, data=dataclasses.replace(settings.data, train=train))

@@ -1,4 +1,4 @@
-"""Finding a study, its grid, and what stands for settings."""
+"""Loading a study, its trials, and the digest of settings."""
 
 import dataclasses
 from pathlib import Path
@@ -13,21 +13,21 @@ from transformer.study import variants
 ROOT = Path(__file__).parent.parent.parent / "experiments"
 
 
-def test_the_grid_of_every_day_and_the_full_one(folder):
+def test_trials_of_a_study_with_and_without_full(folder):
     found = variants.load(folder)
     whole = variants.trials(found, full=True)
     assert [trial.name for trial in whole] == ["plain-1", "plain-2", "dot-1", "dot-2", "general-1"]
-    every_day = variants.trials(found)
-    assert [trial.name for trial in every_day] == ["plain-1", "dot-1", "dot-2"]
+    default = variants.trials(found)
+    assert [trial.name for trial in default] == ["plain-1", "dot-1", "dot-2"]
     assert [trial.name for trial in variants.trials(found, ["general"])] == ["general-1"]
     assert [trial.name for trial in variants.trials(found, ["plain"])] == ["plain-1"]
     assert [trial.name for trial in variants.trials(found, ["plain"], full=True)] == ["plain-1", "plain-2"]
     assert [trial.name for trial in variants.trials(found, smoke=True)] == ["plain-1", "dot-1"]
-    assert variants.find_trial(found, "dot-2") == variants.find_trial(found, every_day[2].key) == every_day[2]
+    assert variants.find_trial(found, "dot-2") == variants.find_trial(found, default[2].key) == default[2]
     assert variants.find_trial(found, "general-1") == whole[4]
     with pytest.raises(UsageError, match="the settings of dot-2 have changed since"):
         variants.find_trial(found, f"dot-2@{whole[0].digest}")
-    assert every_day[2].settings.seed == 2
+    assert default[2].settings.seed == 2
     assert variants.trials(found, smoke=True)[0].settings.training.steps == 10
     with pytest.raises(
         UsageError, match=r"--trial dot-3: no such trial; did you mean dot-[12].*Choose from plain-1, plain-2"
@@ -37,7 +37,7 @@ def test_the_grid_of_every_day_and_the_full_one(folder):
         variants.trials(found, ["plane"])
 
 
-def test_a_digest_is_of_what_differs_from_the_defaults():
+def test_a_digest_depends_on_differences_from_the_defaults():
     one = Config(model=Rnn(width=256))
     assert variants.digest(one) == variants.digest(config.from_json(config.to_json(one)))
     others = [
@@ -69,7 +69,7 @@ ALL = "from transformer.study.variants import *; c = Variant(Config()); study = 
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"),
+    ("content", "message"),
     [
         ("study = 3", "must define `study`"),
         ("x = 3", "must define `study`"),
@@ -118,14 +118,14 @@ ALL = "from transformer.study.variants import *; c = Variant(Config()); study = 
         (f"{ALL}({{'a': c}}, full={{'a': Variant(Config(seed=4), seeds=(1, 2))}})", "may have more seeds"),
     ],
 )
-def test_what_is_no_study_is_refused(content, complaint, tmp_path):
+def test_wrong_studies_are_refused(content, message, tmp_path):
     path = tmp_path / "study.py"
     path.write_text(content)
-    with pytest.raises(UsageError, match=complaint):
+    with pytest.raises(UsageError, match=message):
         variants.load(path)
 
 
-def test_no_study_at_all(tmp_path):
+def test_a_missing_study_is_refused(tmp_path):
     with pytest.raises(UsageError, match="no study at"):
         variants.load(tmp_path / "none.py")
     with pytest.raises(UsageError, match=f"no study at {tmp_path}: give"):
@@ -140,7 +140,7 @@ def test_no_study_at_all(tmp_path):
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.rglob("study.py")), ids=lambda path: path.parent.name)
-def test_every_study_of_ours_can_run_as_it_is_and_shrunk(path):
+def test_settings_of_the_committed_studies_are_valid_whole_and_shrunk(path):
     found = variants.load(path)
     variants.check(variants.trials(found, full=True))
     variants.check(variants.trials(found, full=True, smoke=True))

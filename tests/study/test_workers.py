@@ -1,4 +1,4 @@
-"""Workers: where they run, whom they follow, why they failed, how far they are."""
+"""Workers: their cores and devices, the end of their runner, reasons of failures, progress."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from transformer.training import logger
 
 
 @pytest.mark.parametrize(
-    ("program", "complaint"),
+    ("program", "message"),
     [
         ("echo before; kill -9 $$", "ended by SIGKILL, as the system does when memory runs out"),
         ("kill -TERM $$", "ended by SIGTERM"),
@@ -28,13 +28,13 @@ from transformer.training import logger
         ("exit 3", "exit code 3"),
     ],
 )
-def test_why_a_worker_failed(program, complaint, folder, tmp_path, monkeypatch):
+def test_why_a_worker_failed(program, message, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "PROGRAM", ("bash", "-c", program))
     one = variants.trials(variants.load(folder))[0]
-    (tmp_path / "plain-1.log").write_text("what an earlier one said\n")
+    (tmp_path / "plain-1.log").write_text("output of an earlier worker\n")
     worker = Worker(one, WorkerResources(frozenset(), {}), [], tmp_path)
     worker.wait()
-    assert worker.failure_reason() == f"plain-1: {complaint} ({tmp_path / 'plain-1.log'})"
+    assert worker.failure_reason() == f"plain-1: {message} ({tmp_path / 'plain-1.log'})"
 
 
 FOLLOWER = """
@@ -56,11 +56,11 @@ else:
 
 def test_a_worker_does_not_outlive_its_runner(tmp_path):
     (tmp_path / "follower.py").write_text(FOLLOWER)
-    told = tmp_path / "told"
+    started = tmp_path / "started"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    runner = subprocess.Popen([sys.executable, str(tmp_path / "follower.py"), str(told)], env=environment)
-    wait(lambda: told.exists() and told.read_text())
-    worker = Path(f"/proc/{told.read_text()}/stat")
+    runner = subprocess.Popen([sys.executable, str(tmp_path / "follower.py"), str(started)], env=environment)
+    wait(lambda: started.exists() and started.read_text())
+    worker = Path(f"/proc/{started.read_text()}/stat")
     time.sleep(0.2)
     assert runner.poll() is None
     assert worker.exists()  # as long as the runner lives
@@ -69,7 +69,7 @@ def test_a_worker_does_not_outlive_its_runner(tmp_path):
     wait(lambda: not worker.exists() or worker.read_text().split()[2] == "Z", 10)
 
 
-def test_nothing_is_asked_of_a_worker_as_long_as_its_runner_lives(monkeypatch):
+def test_a_worker_is_stopped_only_after_its_runner_has_ended(monkeypatch):
     asked = []
     monkeypatch.setattr(os, "kill", lambda *given: asked.append(given))
     for environment, wanted in (({}, 0), ({workers.RUNNER: str(os.getppid())}, 0), ({workers.RUNNER: "1"}, 1)):
@@ -80,7 +80,7 @@ def test_nothing_is_asked_of_a_worker_as_long_as_its_runner_lives(monkeypatch):
         assert threading.active_count() <= before
 
 
-def test_each_worker_has_cores_and_a_device_of_its_own(tmp_path):
+def test_each_worker_has_its_own_cores_and_device(tmp_path):
     assert [sorted(each.cores) for each in workers.divide(2, [0, 1, 2, 3, 8], None)] == [[0, 1], [2, 3, 8]]
     assert [sorted(each.cores) for each in workers.divide(3, [4, 5], None)] == [[4], [4], [5]]
     assert workers.divide(2, [], None) == [WorkerResources(frozenset(), {})] * 2

@@ -1,4 +1,4 @@
-"""Scores of translations, by sacreBLEU; each comes with the signature that makes it comparable."""
+"""Scores of translations by sacreBLEU, each with the signature that makes it comparable; BLEU by length."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ LENGTH_EDGES = (5, 10, 15, 20, 25, 30, 40, 50)
 
 
 class Score(NamedTuple):
-    """A corpus score, and its signature where one was asked for."""
+    """A corpus score and sacreBLEU's signature of it."""
 
     name: str
     value: float
@@ -68,10 +68,10 @@ def scores(
     """BLEU, chrF and TER with signatures; BLEU and chrF with bootstrap intervals when `bootstrap` > 0.
 
     Args:
-        hypotheses: translations, one a sentence.
+        hypotheses: translations, one for each sentence.
         references: as many references, raw text.
-        tokenize: sacreBLEU's tokenizer; `none` only for text that comes tokenised, to compare with
-            published tokenised figures.
+        tokenize: sacreBLEU's tokenizer; `none` only for tokenised text, to compare with published
+            figures on it.
         lowercase: ignore case.
         bootstrap: resamples of the interval.
     """
@@ -91,7 +91,7 @@ def scores(
 def _with_interval(
     metric: Metric, hypotheses: Sequence[str], references: Sequence[str], bootstrap: int
 ) -> tuple[Found, tuple[float, float] | None]:
-    """A score with its 95% interval; None where it has none."""
+    """A score with its 95% interval; None if it has none."""
     resamples = bootstrap if len(hypotheses) > 1 else 1
     try:
         score = metric.corpus_score(hypotheses, [references], n_bootstrap=resamples)
@@ -108,8 +108,8 @@ def by_length(
     lowercase: bool = False,
     bootstrap: int = 1000,
 ) -> list[dict[str, Any]]:
-    """Corpus BLEU of the sentences in each bin of source length (words split at spaces), with its interval over them;
-    empty bins left out."""
+    """Corpus BLEU of the sentences in each bin of source length (words split at spaces), with its interval over them.
+    Empty bins are left out."""
     metric = BLEU(tokenize=tokenize, lowercase=lowercase, force=True)
     lengths = np.array([len(source.split()) for source in sources])
     rows = []
