@@ -6,7 +6,6 @@ from typing import Any
 from flax import nnx
 
 from transformer.models.config import SequenceToSequence
-from transformer.models.interface import Model
 from transformer.nn.precision import Precision
 from transformer.nn.remat import Remat
 
@@ -42,12 +41,11 @@ def structure(model: SequenceToSequence, source_vocabulary: int, target_vocabula
     return split(nnx.eval_shape(lambda: create(model, source_vocabulary, target_vocabulary, 0, **how)))[0]
 
 
-def builder(graph: Any) -> Callable[[Any], Model]:
+def builder(graph: Any) -> Callable[[Any], Any]:
     """A function from parameters to the model of this structure."""
 
-    def build(parameters: Any) -> Model:
-        model: Model = nnx.merge(graph, parameters)
-        return model
+    def build(parameters: Any) -> Any:
+        return nnx.merge(graph, parameters)
 
     return build
 
