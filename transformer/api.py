@@ -22,6 +22,7 @@ from transformer.errors import UsageError
 from transformer.evaluation import report
 from transformer.evaluation.report import Baseline, Evaluation
 from transformer.models.build import builder, create, split
+from transformer.models.config import SequenceToSequence
 from transformer.models.ensemble import Average, Ensemble
 from transformer.models.interface import Model
 from transformer.storage.run import Run
@@ -291,6 +292,8 @@ def _trained_model(
     build: Callable[[Any], Model],
     mesh: Mesh,
 ) -> TrainedModel:
+    model = settings.model
+    assert isinstance(model, SequenceToSequence)
     return TrainedModel(
         settings,
         tokenizers,
@@ -302,10 +305,10 @@ def _trained_model(
             build,
             tokenizers,
             mesh,
-            max_length=settings.model.max_length,
-            reach=settings.model.attention.reach,
-            rules=settings.model.cache_sharding(),
+            max_length=model.max_length,
+            reach=model.attention.reach,
+            rules=model.cache_sharding(),
         ),
         Scorer(build, mesh, settings.training.loss_chunk),
-        Extractor(build, tokenizers, mesh, max_length=settings.model.max_length),
+        Extractor(build, tokenizers, mesh, max_length=model.max_length),
     )

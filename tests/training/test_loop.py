@@ -16,6 +16,7 @@ from flax import nnx
 from tests.conftest import tiny
 from transformer import api, config
 from transformer.config import read_config
+from transformer.data.batching import epochs
 from transformer.data.batching.pairs import Batch
 from transformer.distributed import sharding as parallel
 from transformer.errors import InterruptedRunError, TransformerError, UsageError
@@ -24,7 +25,6 @@ from transformer.storage.run import Run
 from transformer.tasks.translation.loss import TranslationLoss
 from transformer.tasks.translation.prepared import PreparedTranslation
 from transformer.training import logger as logbook
-from transformer.training import loop as training
 from transformer.training import optimizer as optim
 from transformer.training import run_directory as rundir
 from transformer.training import step as update
@@ -56,7 +56,7 @@ def assert_identical(a, b):
 
 def interrupt_at(step, monkeypatch):
     """Ctrl-C while batch `step` (from 0) is fetched."""
-    original = training.epochs.stream
+    original = epochs.stream
 
     def stream(source, make, start):
         inner = original(source, make, start)
@@ -69,7 +69,7 @@ def interrupt_at(step, monkeypatch):
         finally:
             inner.close()
 
-    monkeypatch.setattr(training.epochs, "stream", stream)
+    monkeypatch.setattr(epochs, "stream", stream)
 
 
 @pytest.fixture
@@ -410,7 +410,7 @@ def test_the_first_parameters_of_init_from_survive_a_crash_before_the_first_chec
         with_training(settings, steps=1), schedule=config.Schedule(name="constant", peak=1e-12, warmup=1)
     )
     with monkeypatch.context() as patch:
-        patch.setattr(training.epochs, "stream", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("power cut")))
+        patch.setattr(epochs, "stream", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("power cut")))
         with pytest.raises(RuntimeError):
             train(frozen, tmp_path / "tuned", "toy", init_from=whole)
     with pytest.raises(UsageError, match=r"began from .*whole, not from"):
