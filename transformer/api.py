@@ -50,6 +50,12 @@ class TrainedModel:
     _extractor: Extractor
 
     @property
+    def model(self) -> SequenceToSequence:
+        """The settings of the model."""
+        assert isinstance(self.settings.model, SequenceToSequence)
+        return self.settings.model
+
+    @property
     def engine(self) -> Engine:
         """What searches; it knows how many programs it compiled."""
         return self._translator.engine
@@ -120,7 +126,7 @@ class TrainedModel:
             self.tokenizers,
             sources,
             targets,
-            max_length=self.settings.model.max_length,
+            max_length=self.model.max_length,
             batching=self.settings.batching,
         )
 
@@ -239,6 +245,8 @@ def load(run: str | Path, checkpoint: str = "auto") -> TrainedModel:
     """
     folder = Path(run)
     settings = config.read_config(folder)
+    if not isinstance(settings.model, SequenceToSequence) or not isinstance(settings.task, config.Translation):
+        raise UsageError(f"{folder} does not translate: use `transformer predict` and `transformer evaluate`")
     tokenizers = load_tokenizers(Run(folder).tokenizer)
     mesh = parallel.make_mesh(config.Mesh())
     model = create(settings.model, tokenizers.source.size, tokenizers.target.size, settings.seed)
@@ -270,7 +278,7 @@ def ensemble(members: Sequence[TrainedModel], average: Average = "probability") 
         return Ensemble([make(own) for make, own in zip(builders, parameters, strict=True)], average)
 
     # What the members can do together: look, where one does; so far as the nearest-sighted; so long as the shortest.
-    every = [member.settings.model for member in members]
+    every = [member.model for member in members]
     looking = [model for model in every if model.attention.score != "none"]
     seen = min(looking or every, key=lambda model: model.attention.reach or math.inf)
     together = seen.with_max_length(min(model.max_length for model in every))
