@@ -277,7 +277,8 @@ def ensemble(members: Sequence[TrainedModel], average: Average = "probability") 
     def build(parameters: Any) -> Model:
         return Ensemble([make(own) for make, own in zip(builders, parameters, strict=True)], average)
 
-    # What the members can do together: look, where one does; so far as the nearest-sighted; so long as the shortest.
+    # Together they attend where any member does, as far as the member of the shortest reach, and up to the shortest
+    # length limit.
     every = [member.model for member in members]
     looking = [model for model in every if model.attention.score != "none"]
     seen = min(looking or every, key=lambda model: model.attention.reach or math.inf)

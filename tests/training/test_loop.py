@@ -290,7 +290,7 @@ def test_a_run_directory_is_never_overwritten(settings, whole):
 
 def test_one_process_at_a_time_trains_in_a_run(settings, whole):
     before = final(whole)
-    with rundir.occupied(Run(whole)), pytest.raises(UsageError, match="another process is training in"):
+    with rundir.locked(Run(whole)), pytest.raises(UsageError, match="another process is training in"):
         train(settings, whole, "toy", resume=True)
     train(settings, whole, "toy", resume=True)
     assert_identical(final(whole), before)
