@@ -78,8 +78,8 @@ def test_a_mesh_trains_as_one_device_does(model, job, alone, tmp_path):
         difference = np.linalg.norm(ours[name] - gradient)
         assert difference <= 1e-6 * np.linalg.norm(gradient), name
     if job.endswith("data"):
-        # Gradients once, and the sums of loss, nll and tokens; three flags.
-        assert moved(tmp_path) == {"all-reduce": 4 * (result["parameters"] + 3 + 3)}
+        # Gradients once, and the sums of loss, nll, tokens and sentences; three flags.
+        assert moved(tmp_path) == {"all-reduce": 4 * (result["parameters"] + 4 + 3)}
 
 
 @pytest.mark.parametrize(
