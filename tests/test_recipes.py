@@ -1,6 +1,8 @@
 """Every named recipe runs, shrunk to seconds, on invented text under the names of its own."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 from itertools import islice
@@ -37,20 +39,35 @@ def invent(settings: Config, folder: Path) -> None:
         tfds.prepare(dataset, config, examples, folder / "datasets")
 
 
-def transformer(folder: Path, *arguments: str) -> str:
-    """A command in a process of its own, which never imports TensorFlow; what it printed."""
-    program = (
-        "import sys; from transformer.cli import main\n"
-        "try: main(sys.argv[1:])\n"
-        "finally: assert 'tensorflow' not in sys.modules"
-    )
+PROGRAM = """
+import json, sys
+from transformer.cli import main
+try:
+    for command in json.loads(sys.argv[1]):
+        print("$", *command, flush=True)
+        try:
+            main(command)
+        except SystemExit as end:
+            if end.code:
+                raise
+finally:
+    assert "tensorflow" not in sys.modules
+"""
+
+
+def transformer(folder: Path, *commands: list[str]) -> list[str]:
+    """Commands in one process of their own, which never imports TensorFlow; what each of them printed."""
     path = f"{Path(__file__).parent.parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     environment = os.environ | {"PYTHONPATH": path, "TFDS_DATA_DIR": str(folder / "datasets")}
     done = subprocess.run(
-        [sys.executable, "-c", program, *arguments], cwd=folder, env=environment, capture_output=True, text=True
+        [sys.executable, "-c", PROGRAM, json.dumps(commands)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
+    return re.split(r"^\$ .*$", done.stdout, flags=re.MULTILINE)[1:]
 
 
 @pytest.mark.slow
@@ -58,8 +75,8 @@ def transformer(folder: Path, *arguments: str) -> str:
 def test_recipe_smokes(name, tmp_path):
     invent(recipes.find(name)[1], tmp_path)
     given = "--smoke", "--data.cache", str(tmp_path / "cache")
-    transformer(tmp_path, "train", name, *given, "--run", "run")
-    assert "BLEU" in transformer(tmp_path, "evaluate", "run", "--beam", "2")
+    train, evaluate = ["train", name, *given, "--run", "run"], ["evaluate", "run", "--beam", "2"]
+    assert "BLEU" in transformer(tmp_path, train, evaluate)[1]
 
 
 def test_the_road_of_wmt_by_its_real_name(tmp_path):
@@ -70,9 +87,14 @@ def test_the_road_of_wmt_by_its_real_name(tmp_path):
         "--smoke", "--data.cache", str(tmp_path / "cache"), "--tokenizer.vocabulary", "400",
         "--tokenizer.sampling", "0.1", "--data.filter.max-ratio", "3", "--training.ema", "0.9",
     )  # fmt: skip
-    assert "240 training pairs prepared" in transformer(tmp_path, "data", "prepare", name, *given)
-    transformer(tmp_path, "train", name, *given, "--run", "run")
-    assert "BLEU" in transformer(tmp_path, "evaluate", "run", "--beam", "2")
     (tmp_path / "new.en").write_text("the old man sleeps .\n")
-    transformer(tmp_path, "translate", "run", "--input", "new.en", "--output", "new.de")
+    prepared, _, evaluated, _ = transformer(
+        tmp_path,
+        ["data", "prepare", name, *given],
+        ["train", name, *given, "--run", "run"],
+        ["evaluate", "run", "--beam", "2"],
+        ["translate", "run", "--input", "new.en", "--output", "new.de"],
+    )
+    assert "240 training pairs prepared" in prepared
+    assert "BLEU" in evaluated
     assert len((tmp_path / "new.de").read_text().splitlines()) == 1

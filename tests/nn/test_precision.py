@@ -40,8 +40,9 @@ def trained(request):
         settings = with_training(config.Config(model=model), precision=precision, loss_chunk=32)
         graph = structure(model, 13, 13, precision=precision)
         step = update.make_step(graph, TranslationLoss.of(settings), optimizer, settings, mesh)
-        program, losses = jax.jit(step), []
-        first = state = {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)}
+        state = {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)}
+        traced, losses = jax.jit(step).trace(state, batch, NOTHING), []
+        program = traced.lower().compile()
         gradients = None
         for _ in range(30):
             state, metrics = program(state, batch, NOTHING)
@@ -49,7 +50,7 @@ def trained(request):
             gradients = gradients or jax.tree.map(
                 lambda old, new: np.asarray(old - new) / 0.5, parameters, state["parameters"]
             )
-        found[precision] = (jax.make_jaxpr(step)(first, batch, NOTHING), state, losses, gradients)
+        found[precision] = (traced.jaxpr, state, losses, gradients)
     return found
 
 

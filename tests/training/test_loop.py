@@ -5,6 +5,7 @@ import gc
 import json
 import shutil
 import signal
+from functools import cache
 from pathlib import Path
 
 import jax
@@ -16,15 +17,16 @@ from flax import nnx
 from tests.conftest import tiny
 from transformer import api, config
 from transformer.config import read_config
-from transformer.data.batching import epochs
 from transformer.data.batching.pairs import Batch
 from transformer.distributed import sharding as parallel
 from transformer.errors import InterruptedRunError, TransformerError, UsageError
 from transformer.models.build import create, split
 from transformer.storage.run import Run
 from transformer.tasks.translation.loss import TranslationLoss
+from transformer.tasks.translation.prepare import prepare
 from transformer.tasks.translation.prepared import PreparedTranslation
 from transformer.training import logger as logbook
+from transformer.training import loop as training
 from transformer.training import optimizer as optim
 from transformer.training import run_directory as rundir
 from transformer.training import step as update
@@ -56,7 +58,7 @@ def assert_identical(a, b):
 
 def interrupt_at(step, monkeypatch):
     """Ctrl-C while batch `step` (from 0) is fetched."""
-    original = epochs.stream
+    original = training.epochs.stream
 
     def stream(source, make, start):
         inner = original(source, make, start)
@@ -69,27 +71,21 @@ def interrupt_at(step, monkeypatch):
         finally:
             inner.close()
 
-    monkeypatch.setattr(epochs, "stream", stream)
+    monkeypatch.setattr(training.epochs, "stream", stream)
 
 
-@pytest.fixture
-def whole(settings, tmp_path):
-    """A run never stopped."""
-    train(settings, tmp_path / "whole", "toy")
-    return tmp_path / "whole"
-
-
-@pytest.mark.parametrize("step", [0, 5, 6, *(pytest.param(step, marks=pytest.mark.slow) for step in (4, 10))])
-def test_resume_at_any_step_is_bit_for_bit_the_run_never_stopped(settings, whole, tmp_path, monkeypatch, step):
+@pytest.mark.parametrize("steps", [(0, 5), (6,), *(pytest.param((step,), marks=pytest.mark.slow) for step in (4, 10))])
+def test_resume_at_any_step_is_bit_for_bit_the_run_never_stopped(settings, trained, tmp_path, monkeypatch, steps):
     """12 updates of 5 or so batches an epoch: most of these are mid-epoch; 5 is at a validation."""
     folder = tmp_path / "stopped"
-    with monkeypatch.context() as patch:
-        interrupt_at(step, patch)
-        with pytest.raises(InterruptedRunError, match=rf"step {step + 1}; .* train .*stopped --resume"):
-            train(settings, folder, "toy")
+    for step in steps:
+        with monkeypatch.context() as patch:
+            interrupt_at(step, patch)
+            with pytest.raises(InterruptedRunError, match=rf"step {step + 1}; .* train .*stopped --resume"):
+                train(settings, folder, "toy", resume=folder.exists())
     train(settings, folder, "toy", resume=True)
-    assert_identical(final(folder), final(whole))
-    before, after = (logbook.read(Run(f).metrics) for f in (whole, folder))
+    assert_identical(final(folder), final(trained))
+    before, after = (logbook.read(Run(f).metrics) for f in (trained, folder))
     assert [(r["kind"], r["step"]) for r in after] == [(r["kind"], r["step"]) for r in before]
     validations = [[r["loss"] for r in records if r["kind"] == "validation"] for records in (before, after)]
     assert validations[0] == validations[1]
@@ -157,12 +153,18 @@ def make_batch(rows, seed=0):
     return Batch(*map(jnp.asarray, (source, target_in, target)))
 
 
-def one_step(settings, batch):
+@cache
+def begun(settings):
+    """The compiled step and the first state. Tests of the same settings share both."""
     graph, parameters = split(create(settings.model, 13, 13, 1))
     optimizer = optim.optimizer(settings.optimizer, lambda _: 1e-3)
     state = {"step": jnp.int32(0), "parameters": parameters, "optimizer": optimizer.init(parameters)}
     mesh = parallel.make_mesh(config.Mesh(data=1))
-    step = jax.jit(update.make_step(graph, TranslationLoss.of(settings), optimizer, settings, mesh))
+    return jax.jit(update.make_step(graph, TranslationLoss.of(settings), optimizer, settings, mesh)), state
+
+
+def one_step(settings, batch):
+    step, state = begun(settings)
     state, metrics = step(state, batch, NOTHING)
     return state, metrics.values()
 
@@ -204,7 +206,7 @@ def test_the_reported_loss_is_the_mean_over_tokens_with_the_gradient_of_it():
         return jnp.sum(loss * (batch.target_out != 0)) / (batch.target_out != 0).sum()
 
     _, metrics = one_step(settings, batch)
-    value, gradient = jax.value_and_grad(plain)(parameters)
+    value, gradient = jax.jit(jax.value_and_grad(plain))(parameters)
     np.testing.assert_allclose(metrics["loss"], value, rtol=1e-5)
     norm = np.sqrt(sum(float((g**2).sum()) for g in jax.tree.leaves(gradient)))
     np.testing.assert_allclose(metrics["grad_norm"], norm, rtol=1e-4)
@@ -283,14 +285,14 @@ def test_of_equally_good_checkpoints_the_earliest_is_the_best(settings, tmp_path
     assert api.load(tmp_path / "run").checkpoint == "step 3"
 
 
-def test_a_run_directory_is_never_overwritten(settings, whole):
+def test_a_run_directory_is_never_overwritten(settings, trained):
     with pytest.raises(UsageError, match="already holds a run: add --resume"):
-        train(settings, whole, "toy")
+        train(settings, trained, "toy")
 
 
 def test_one_process_at_a_time_trains_in_a_run(settings, whole):
     before = final(whole)
-    with rundir.locked(Run(whole)), pytest.raises(UsageError, match="another process is training in"):
+    with rundir.occupied(Run(whole)), pytest.raises(UsageError, match="another process is training in"):
         train(settings, whole, "toy", resume=True)
     train(settings, whole, "toy", resume=True)
     assert_identical(final(whole), before)
@@ -313,7 +315,7 @@ def assert_refused(settings, folder):
         rundir.check(folder, settings, resume=False)
 
 
-def test_checkpoints_between_validations_change_nothing(settings, whole, tmp_path):
+def test_checkpoints_between_validations_change_nothing(settings, trained, tmp_path):
     settings = with_training(settings, save_minutes=1e-9)
     saves = []
     with pytest.MonkeyPatch.context() as patch:
@@ -321,7 +323,7 @@ def test_checkpoints_between_validations_change_nothing(settings, whole, tmp_pat
         patch.setattr(Checkpoints, "save", lambda self, *of: (saves.append(int(of[0]["step"])), save(self, *of)))
         train(settings, tmp_path / "often", "toy")
     assert saves == list(range(1, 13))
-    assert_identical(final(tmp_path / "often"), final(whole))
+    assert_identical(final(tmp_path / "often"), final(trained))
     assert set(checkpoints_of(tmp_path / "often")) <= {6, 11, 12}, "the last two, and the best validated"
 
 
@@ -367,24 +369,23 @@ def test_a_start_that_fails_leaves_nothing(settings, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_resume_with_other_settings_names_the_flag(settings, whole):
+def test_resume_with_other_settings_names_the_flag(settings, trained):
     other = dataclasses.replace(settings, model=dataclasses.replace(settings.model, width=32))
     with pytest.raises(UsageError, match=r"--model\.width=16, not 32"):
-        train(other, whole, "toy", resume=True)
+        train(other, trained, "toy", resume=True)
 
 
 def test_a_cosine_schedule_ends_where_it_began_to(settings, tmp_path):
     cosine = dataclasses.replace(settings, schedule=config.Schedule(name="cosine", warmup=2))
-    train(cosine, tmp_path / "run", "toy")
+    (tmp_path / "run").mkdir()
+    rundir.keep(Run(tmp_path / "run"), cosine, {"recipe": "toy"})
     with pytest.raises(UsageError, match=r"--training\.steps=12, not 14, and its cosine schedule"):
         train(with_training(cosine, steps=14), tmp_path / "run", "toy", resume=True)
 
 
-def test_resume_with_another_tokenizer_is_refused(settings, whole, tmp_path):
-    other = tmp_path / "other"
-    train(dataclasses.replace(settings, tokenizer=config.Tokenizer(kind="word", vocabulary=20)), other, "toy")
-    for file in Run(other).tokenizer.iterdir():
-        (Run(whole).tokenizer / file.name).write_bytes(file.read_bytes())
+def test_resume_with_another_tokenizer_is_refused(settings, whole):
+    other = dataclasses.replace(settings, tokenizer=config.Tokenizer(kind="word", vocabulary=20))
+    prepare(other, None).save(whole)
     with pytest.raises(TransformerError, match="not the tokenizer this run was trained with"):
         train(with_training(settings, steps=14), whole, "toy", resume=True)
 
@@ -404,25 +405,25 @@ def test_resume_with_other_data_is_refused_and_changes_nothing(settings, whole, 
 
 
 def test_the_first_parameters_of_init_from_survive_a_crash_before_the_first_checkpoint(
-    settings, whole, tmp_path, monkeypatch
+    settings, trained, tmp_path, monkeypatch
 ):
     frozen = dataclasses.replace(
         with_training(settings, steps=1), schedule=config.Schedule(name="constant", peak=1e-12, warmup=1)
     )
     with monkeypatch.context() as patch:
-        patch.setattr(epochs, "stream", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("power cut")))
+        patch.setattr(training.epochs, "stream", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("power cut")))
         with pytest.raises(RuntimeError):
-            train(frozen, tmp_path / "tuned", "toy", init_from=whole)
+            train(frozen, tmp_path / "tuned", "toy", init_from=trained)
     with pytest.raises(UsageError, match=r"began from .*whole, not from"):
         train(frozen, tmp_path / "tuned", "toy", resume=True, init_from=tmp_path)
     train(frozen, tmp_path / "tuned", "toy", resume=True)
-    start = jax.tree.map(np.asarray, api.load(whole).parameters)
+    start = jax.tree.map(np.asarray, api.load(trained).parameters)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), final(tmp_path / "tuned"), start)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # orbax leaves futures behind
 @pytest.mark.parametrize("damage", ["truncated", "missing", "empty"])
-def test_a_damaged_checkpoint_is_named(settings, whole, damage):
+def test_a_damaged_checkpoint_is_named(whole, damage):
     folder = Run(whole).checkpoints / "12"
     if damage == "missing":
         shutil.rmtree(folder / "parameters")
@@ -444,26 +445,26 @@ def test_translating_touches_nothing_in_a_run(whole):
     assert sorted(whole.rglob("*")) == before
 
 
-def test_init_from_starts_with_the_other_runs_parameters(settings, whole, tmp_path):
+def test_init_from_starts_with_the_other_runs_parameters(settings, trained, tmp_path):
     frozen = dataclasses.replace(
         with_training(settings, steps=1), schedule=config.Schedule(name="constant", peak=1e-12, warmup=1), seed=9
     )
-    train(frozen, tmp_path / "tuned", "toy", init_from=whole)
-    start = jax.tree.map(np.asarray, api.load(whole).parameters)
+    train(frozen, tmp_path / "tuned", "toy", init_from=trained)
+    start = jax.tree.map(np.asarray, api.load(trained).parameters)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), final(tmp_path / "tuned"), start)
 
 
-def test_init_from_another_tokenizer_or_shape_is_refused(settings, whole, tmp_path):
-    tokenizer = dataclasses.replace(settings, tokenizer=config.Tokenizer(kind="char"))
+def test_init_from_another_tokenizer_or_shape_is_refused(settings, trained, tmp_path):
+    characters = dataclasses.replace(settings, tokenizer=config.Tokenizer(kind="char"))
     with pytest.raises(UsageError, match="same --tokenizer settings"):
-        train(tokenizer, tmp_path / "a", "toy", init_from=whole)
+        train(characters, tmp_path / "a", "toy", init_from=trained)
     shape = dataclasses.replace(settings, model=dataclasses.replace(settings.model, feedforward=48))
     with pytest.raises(UsageError, match=r"feedforward.* same --model settings"):
-        train(shape, tmp_path / "b", "toy", init_from=whole)
+        train(shape, tmp_path / "b", "toy", init_from=trained)
 
 
-def test_the_run_directory_holds_what_it_should(whole):
-    run = Run(whole)
+def test_the_run_directory_holds_what_it_should(trained):
+    run = Run(trained)
     stored = json.loads(run.config.read_text())
     assert stored["recipe"] == "toy"
     assert [set(sitting) for sitting in stored["sittings"]] == [{"version", "commit", "started"}]

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from transformer.commands.options import Checkpoint, Command, RunFolder, read_translation, refuse_existing
+from transformer.commands.options import Checkpoint, Command, RunFolder, refuse_existing
+from transformer.config import read_config
 from transformer.errors import UsageError
 from transformer.models.transformer.config import Transformer
 
@@ -43,7 +44,7 @@ class Explain(Command):
 
     def check(self) -> None:
         refuse_existing("--page", self.page)
-        model = read_translation(self.run).model
+        model = read_config(Path(self.run)).model
         if not isinstance(model, Transformer):
             raise UsageError(f"{self.run} is recurrent and has no self-attention: try `transformer align`")
         other = self.place in model.attention.places and model.attention

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from transformer.commands.options import Command, Model, RunFolder, read_translation, refuse_existing
+from transformer.commands.options import Command, Model, RunFolder, refuse_existing
+from transformer.config import read_config
 
 if TYPE_CHECKING:
     from transformer.api import TrainedModel
@@ -39,7 +40,7 @@ class Score(Command):
 
     def check(self) -> None:
         refuse_existing("--output", self.output)
-        read_translation(self.run)
+        read_config(Path(self.run))
 
     def execute(self) -> None:
         from transformer.data.corpora.files import read_parallel

@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
@@ -48,16 +50,28 @@ SLOW = "luong", "no attention", "transformer, location across"
     "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in MODELS]
 )
 def test_a_model_trains_resumes_and_translates(name, settings, tmp_path):
-    settings = dataclasses.replace(settings, model=MODELS[name])
+    """Validated by the BLEU of its translations."""
+    task = dataclasses.replace(settings.task, validate_sentences=8, metric="bleu")
+    settings = dataclasses.replace(settings, model=MODELS[name], task=task)
     train(settings, tmp_path / "whole", "toy")
-    short = dataclasses.replace(settings.training, steps=5)
-    train(dataclasses.replace(settings, training=short), tmp_path / "cut", "toy")
+    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+    shutil.rmtree(Run(tmp_path / "cut").checkpoints / "12")  # as if the run had been killed in its second epoch
     train(settings, tmp_path / "cut", "toy", resume=True)
     losses = [
         [r["loss"] for r in logbook.read(Run(tmp_path / run).metrics) if r["kind"] == "train" and r["step"] > 6]
         for run in ("whole", "cut")
     ]
     assert losses[0] == losses[1], "a resumed run is the one never stopped"
+    assert len(losses[1]) == 3
+    validations = [
+        [(r["step"], r["loss"], r["bleu"]) for r in logbook.read(Run(tmp_path / run).metrics) if r["kind"] != "train"]
+        for run in ("whole", "cut")
+    ]
+    assert validations[0] == validations[1]
+    assert [step for step, *_ in validations[1]] == [6, 12]
+    ends = [api.load(tmp_path / run, "last") for run in ("whole", "cut")]
+    assert [end.checkpoint for end in ends] == ["step 12"] * 2
+    jax.tree.map(np.testing.assert_array_equal, *(end.parameters for end in ends))
     model = api.load(tmp_path / "whole")
     lines = ["ba de", "", "gi ko lu"]
     greedy, beam = (model.search(lines, beam=n) for n in (1, 3))
@@ -137,10 +151,9 @@ def test_what_cannot_work_is_refused(changes, guided, message, settings, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
-def test_a_resume_as_another_kind_of_model_is_refused(settings, tmp_path):
-    train(settings, tmp_path / "run", "toy")
+def test_a_resume_as_another_kind_of_model_is_refused(settings, trained):
     with pytest.raises(UsageError, match="another kind of model"):
-        train(dataclasses.replace(settings, model=rnn()), tmp_path / "run", "toy", resume=True)
+        train(dataclasses.replace(settings, model=rnn()), trained, "toy", resume=True)
 
 
 def test_runs_of_the_first_version_have_no_kind_of_model(settings):
