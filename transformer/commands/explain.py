@@ -46,7 +46,9 @@ class Explain(Command):
         refuse_existing("--page", self.page)
         model = read_config(Path(self.run)).model
         if not isinstance(model, Transformer):
-            raise UsageError(f"{self.run} is recurrent and has no self-attention: try `transformer align`")
+            raise UsageError(
+                f"{self.run} is no Transformer, whose self-attention this command explains: try `transformer align`"
+            )
         other = self.place in model.attention.places and model.attention
         if other and (other.score not in ("dot", "scaled_dot") or other.window != "global"):
             raise UsageError(
