@@ -121,7 +121,7 @@ def untrained(settings: Config, folder: Path) -> Path:
     _, parameters = split(prepared.build_model())
     folder.mkdir()
     prepared.save(folder)
-    rundir.keep(run, settings, {"recipe": "toy", "init_from": None, "identity": prepared.identity})
+    rundir.save(run, settings, {"recipe": "toy", "init_from": None, "identity": prepared.identity})
     checkpoints = Checkpoints(run.checkpoints, settings.training)
     checkpoints.save(
         {"step": jax.numpy.int32(1), "parameters": parameters, "optimizer": {"none": jax.numpy.int32(0)}},

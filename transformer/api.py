@@ -22,6 +22,7 @@ from transformer.errors import UsageError
 from transformer.evaluation import report
 from transformer.evaluation.report import Baseline, Evaluation
 from transformer.models.build import builder, create, split
+from transformer.models.config import SequenceToSequence
 from transformer.models.ensemble import Average, Ensemble
 from transformer.models.interface import Model
 from transformer.storage.run import Run
@@ -47,6 +48,12 @@ class TrainedModel:
     _translator: Translator
     _scorer: Scorer
     _extractor: Extractor
+
+    @property
+    def model(self) -> SequenceToSequence:
+        """The settings of the model."""
+        assert isinstance(self.settings.model, SequenceToSequence)
+        return self.settings.model
 
     @property
     def engine(self) -> Engine:
@@ -119,7 +126,7 @@ class TrainedModel:
             self.tokenizers,
             sources,
             targets,
-            max_length=self.settings.model.max_length,
+            max_length=self.model.max_length,
             batching=self.settings.batching,
         )
 
@@ -238,6 +245,8 @@ def load(run: str | Path, checkpoint: str = "auto") -> TrainedModel:
     """
     folder = Path(run)
     settings = config.read_config(folder)
+    if not isinstance(settings.model, SequenceToSequence) or not isinstance(settings.task, config.Translation):
+        raise UsageError(f"{folder} does not translate: use `transformer predict` and `transformer evaluate`")
     tokenizers = load_tokenizers(Run(folder).tokenizer)
     mesh = parallel.make_mesh(config.Mesh())
     model = create(settings.model, tokenizers.source.size, tokenizers.target.size, settings.seed)
@@ -268,8 +277,9 @@ def ensemble(members: Sequence[TrainedModel], average: Average = "probability") 
     def build(parameters: Any) -> Model:
         return Ensemble([make(own) for make, own in zip(builders, parameters, strict=True)], average)
 
-    # What the members can do together: look, where one does; so far as the nearest-sighted; so long as the shortest.
-    every = [member.settings.model for member in members]
+    # Together they attend where any member does, as far as the member of the shortest reach, and up to the shortest
+    # length limit.
+    every = [member.model for member in members]
     looking = [model for model in every if model.attention.score != "none"]
     seen = min(looking or every, key=lambda model: model.attention.reach or math.inf)
     together = seen.with_max_length(min(model.max_length for model in every))
@@ -291,6 +301,8 @@ def _trained_model(
     build: Callable[[Any], Model],
     mesh: Mesh,
 ) -> TrainedModel:
+    model = settings.model
+    assert isinstance(model, SequenceToSequence)
     return TrainedModel(
         settings,
         tokenizers,
@@ -302,10 +314,10 @@ def _trained_model(
             build,
             tokenizers,
             mesh,
-            max_length=settings.model.max_length,
-            reach=settings.model.attention.reach,
-            rules=settings.model.cache_sharding(),
+            max_length=model.max_length,
+            reach=model.attention.reach,
+            rules=model.cache_sharding(),
         ),
         Scorer(build, mesh, settings.training.loss_chunk),
-        Extractor(build, tokenizers, mesh, max_length=settings.model.max_length),
+        Extractor(build, tokenizers, mesh, max_length=model.max_length),
     )

@@ -149,7 +149,7 @@ def execute(file: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        # Not by the loader, which would leave a __pycache__ beside the user's file.
+        # Not by the loader, which would leave a __pycache__ next to the user's file.
         exec(compile(file.read_bytes(), str(file), "exec"), module.__dict__)
     except BaseException:
         del sys.modules[name]

@@ -44,7 +44,7 @@ class Estimate:
 
     recipes: Annotated[tuple[str, ...], tyro.conf.Positional]
     length: int = 32
-    """Tokens of both sides of every sentence, end marks included."""
+    """Tokens of both sides of every sentence, including EOS."""
 
     def __call__(self) -> None:
         for recipe in self.recipes:

@@ -1,11 +1,18 @@
 """A line in, a line out, for a run of any task: for one of translation, its translations."""
 
 import json
+from dataclasses import dataclass
 
 import pytest
 
+from transformer.commands.align import Align
+from transformer.commands.explain import Explain
 from transformer.commands.predict import Predict
+from transformer.commands.score import Score
+from transformer.commands.translate import Translate
 from transformer.errors import UsageError
+from transformer.tasks.table import TASKS
+from transformer.tasks.task import Task
 
 LINES = ["ba be", "", "bi bo bu da"]
 
@@ -40,3 +47,19 @@ def test_an_interrupted_output_is_resumed(trained_run, tmp_path, monkeypatch):
     Predict(str(trained_run), str(source), str(out), resume=True)()
     assert len(out.read_text().splitlines()) == 3
     assert not part.exists()
+
+
+def test_commands_of_translation_refuse_other_tasks(trained_run, tmp_path, monkeypatch):
+    @dataclass(frozen=True)
+    class Other(Task):
+        pass
+
+    monkeypatch.setitem(TASKS, "other", Other)
+    about = json.loads((trained_run / "config.json").read_text())
+    about["config"]["task"] = {"kind": "other"}
+    (tmp_path / "config.json").write_text(json.dumps(about))
+    run = str(tmp_path)
+    for command in (Translate(run), Score(run, "a", "b"), Align(run), Explain(run, "ba")):
+        with pytest.raises(UsageError, match="of another task than translation: use `transformer predict`"):
+            command.check()
+    Predict(run).check()

@@ -4,7 +4,7 @@ Lines and labels are parallel files, as for translation; this file is given with
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -98,8 +98,8 @@ def assemble(examples, bucket, ids, rows=None):
 
 @dataclass(frozen=True)
 class PreparedEvenWords:
-    config: object
-    corpora: object
+    config: Any
+    corpora: Any
     epochs: FixedEpochs
     identity: dict
     unit = "examples"
@@ -153,7 +153,7 @@ class PreparedEvenWords:
 
 @dataclass(frozen=True)
 class EvenWordsPredictor:
-    config: object
+    config: Any
     run: Run
 
     @property

@@ -77,7 +77,9 @@ def test_the_attention_is_measured_against_gold_links(settings, tmp_path):
     model, part = api.load(folder), corpus.read(Run(folder).data, "test", own.data.languages)
     data, languages = Run(folder).data, own.data.languages
     rule = attention.best_rule(model.attend, data, languages)
-    extras = attention.extras(model.attend, data, languages, "test")
+    loaded = api.load_predictor(folder)
+    split = loaded.predictor.splits("test")[0]
+    extras = loaded.extras(split)
     found = extras.report["alignment"]
     assert (extras.counts["AER"] == attention.error_rates(model.attend, part, rule).counts["AER"]).all()
     L, H = own.model.cross
@@ -92,7 +94,7 @@ def test_the_attention_is_measured_against_gold_links(settings, tmp_path):
     assert json.loads((tmp_path / "out" / "aer.json").read_text())["aer"] == pytest.approx(places[L - 1, H - 1])
     # Without attention or gold links nothing is measured.
     (Run(folder).data / "validation.align").unlink()
-    assert attention.extras(model.attend, data, languages, "test") == Extras({}, {})
+    assert api.load_predictor(folder).extras(split) == Extras({}, {})
     assert attention.best_rule(model.attend, data, languages) is None
 
 

@@ -126,7 +126,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_gone_on_from(recipe
         largest.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
     said = to_the_end(recipe, run)
     assert "the checkpoint of step 100 is damaged" in said
-    assert "going on from step 95" in said
+    assert "resuming from step 95" in said
     assert (run / "damaged" / "100-1").is_dir(), "nothing is thrown away"
     assert_identical(run, whole)
 

@@ -17,6 +17,7 @@ from flax import nnx
 from tests.conftest import tiny
 from transformer import api, config
 from transformer.config import read_config
+from transformer.data.batching import epochs
 from transformer.data.batching.pairs import Batch
 from transformer.distributed import sharding as parallel
 from transformer.errors import InterruptedRunError, TransformerError, UsageError
@@ -26,7 +27,6 @@ from transformer.tasks.translation.loss import TranslationLoss
 from transformer.tasks.translation.prepare import prepare
 from transformer.tasks.translation.prepared import PreparedTranslation
 from transformer.training import logger as logbook
-from transformer.training import loop as training
 from transformer.training import optimizer as optim
 from transformer.training import run_directory as rundir
 from transformer.training import step as update
@@ -58,7 +58,7 @@ def assert_identical(a, b):
 
 def interrupt_at(step, monkeypatch):
     """Ctrl-C while batch `step` (from 0) is fetched."""
-    original = training.epochs.stream
+    original = epochs.stream
 
     def stream(source, make, start):
         inner = original(source, make, start)
@@ -71,7 +71,7 @@ def interrupt_at(step, monkeypatch):
         finally:
             inner.close()
 
-    monkeypatch.setattr(training.epochs, "stream", stream)
+    monkeypatch.setattr(epochs, "stream", stream)
 
 
 @pytest.mark.parametrize("steps", [(0, 5), (6,), *(pytest.param((step,), marks=pytest.mark.slow) for step in (4, 10))])
@@ -292,7 +292,7 @@ def test_a_run_directory_is_never_overwritten(settings, trained):
 
 def test_one_process_at_a_time_trains_in_a_run(settings, whole):
     before = final(whole)
-    with rundir.occupied(Run(whole)), pytest.raises(UsageError, match="another process is training in"):
+    with rundir.locked(Run(whole)), pytest.raises(UsageError, match="another process is training in"):
         train(settings, whole, "toy", resume=True)
     train(settings, whole, "toy", resume=True)
     assert_identical(final(whole), before)
@@ -411,7 +411,7 @@ def test_the_first_parameters_of_init_from_survive_a_crash_before_the_first_chec
         with_training(settings, steps=1), schedule=config.Schedule(name="constant", peak=1e-12, warmup=1)
     )
     with monkeypatch.context() as patch:
-        patch.setattr(training.epochs, "stream", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("power cut")))
+        patch.setattr(epochs, "stream", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("power cut")))
         with pytest.raises(RuntimeError):
             train(frozen, tmp_path / "tuned", "toy", init_from=trained)
     with pytest.raises(UsageError, match=r"began from .*whole, not from"):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from transformer.commands.options import Checkpoint, Command, RunFolder
-from transformer.config import Config, read_config
+from transformer.commands.options import Checkpoint, Command, RunFolder, read_translation
+from transformer.config import Config
 from transformer.errors import UsageError
 from transformer.storage.files import write_json
 from transformer.storage.run import Run
@@ -97,7 +97,7 @@ class Align(Command):
 
     def _check_run(self, run: str) -> None:
         """Refuse a run without the attention that is asked for."""
-        model: Any = read_config(Path(run)).model
+        model: Any = read_translation(run).model
         if model.attention.score == "none":
             raise UsageError(f"{run} has no attention (--model.attention.score=none): nothing can be aligned")
         layers, heads = model.cross

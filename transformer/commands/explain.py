@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from transformer.commands.options import Checkpoint, Command, RunFolder, refuse_existing
-from transformer.config import read_config
+from transformer.commands.options import Checkpoint, Command, RunFolder, read_translation, refuse_existing
 from transformer.errors import UsageError
 from transformer.models.transformer.config import Transformer
 
@@ -44,7 +43,7 @@ class Explain(Command):
 
     def check(self) -> None:
         refuse_existing("--page", self.page)
-        model = read_config(Path(self.run)).model
+        model = read_translation(self.run).model
         if not isinstance(model, Transformer):
             raise UsageError(
                 f"{self.run} is no Transformer, whose self-attention this command explains: try `transformer align`"

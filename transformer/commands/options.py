@@ -10,6 +10,7 @@ import tyro
 from transformer import recipes
 from transformer.config import Config, read_config
 from transformer.errors import UsageError
+from transformer.tasks.translation.config import Translation
 
 if TYPE_CHECKING:
     from transformer.api import TrainedModel
@@ -137,10 +138,18 @@ class Search:
         """
         from transformer import check
 
-        settings = read_config(Path(run))
+        settings = read_translation(run)
         if alone:
             decoding = dataclasses.replace(settings.decoding, **self.overrides())
             check.decoding(dataclasses.replace(settings, decoding=decoding), flags="--")
+
+
+def read_translation(run: str) -> Config:
+    """The settings of a run. Raises UsageError for a run of another task than translation, and as `read_config`."""
+    settings = read_config(Path(run))
+    if not isinstance(settings.task, Translation):
+        raise UsageError(f"{run} is of another task than translation: use `transformer predict`")
+    return settings
 
 
 def refuse_existing(flag: str, path: str) -> None:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from transformer.commands.options import Command, Model, RunFolder, refuse_existing
-from transformer.config import read_config
+from transformer.commands.options import Command, Model, RunFolder, read_translation, refuse_existing
 
 if TYPE_CHECKING:
     from transformer.api import TrainedModel
@@ -40,7 +39,7 @@ class Score(Command):
 
     def check(self) -> None:
         refuse_existing("--output", self.output)
-        read_config(Path(self.run))
+        read_translation(self.run)
 
     def execute(self) -> None:
         from transformer.data.corpora.files import read_parallel

@@ -1,6 +1,6 @@
 """Lines in, lines out, in order and in pieces, so that memory does not grow with the input.
 
-A file appears under its name when it is complete. Until then it is NAME.part, with NAME.part.json beside it; an
+A file appears under its name when it is complete. Until then it is NAME.part, with NAME.part.json next to it; an
 interrupted one is resumed where it stopped.
 """
 

@@ -144,7 +144,7 @@ class Prediction:
     text: str
     """A line."""
     fields: dict[str, Any] = field(default_factory=dict)
-    """What else there is to say of it, as JSON has it: a probability, a score."""
+    """Further values, as JSON has them: a probability, a score."""
 
 
 class Split(NamedTuple):
@@ -174,7 +174,7 @@ class Predictor(Protocol):
         """A model of the run's shape; its parameters do not matter."""
 
     def splits(self, name: str) -> list[Split]:
-        """The run's own set of that name (`validation`, `test`) and what is reported beside it."""
+        """The run's own set of that name (`validation`, `test`) and what is reported with it."""
 
     def predict(
         self, build: Callable[[Any], Any], mesh: Any, parameters: Any, lines: Sequence[str], first: int = 1

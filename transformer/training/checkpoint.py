@@ -1,9 +1,8 @@
 """Checkpoints of a run, through orbax: parameters, optimizer state and what the host knows, saved as one.
 
-Each is a folder `checkpoints/<step>/` that appears whole or not at all, written while training goes on. Parameters are
-an item of their own, and so is their average where there is one, so that translating reads no optimizer state. Nothing
-is pickled. What its files were when they
-were written is in `checkpoints/checksums/<step>.json`.
+Each is a folder `checkpoints/<step>/` that appears whole or not at all, written while training continues. Parameters
+are an item of their own, and so is their moving average, so that prediction reads no optimizer state. Nothing is
+pickled. `checkpoints/checksums/<step>.json` has the checksums of the files.
 """
 
 import errno
@@ -38,9 +37,9 @@ ITEMS = ("parameters", "optimizer", "ema", "host")
 
 
 @dataclass(frozen=True)
-class Keep(policies.PreservationPolicy):
-    """The newest checkpoint and the one before, in case it is damaged; of the validated ones, the newest `last` and the
-    best `best` (of equals, the earlier); and those of which it is not known how good they are."""
+class KeepNewestAndBest(policies.PreservationPolicy):
+    """Keeps the two newest checkpoints, in case the last is damaged; of the validated ones, the newest `last` and the
+    best `best`; and those whose quality is unknown. Ties are broken in favour of the earlier step."""
 
     last: int
     best: int
@@ -57,7 +56,7 @@ class Keep(policies.PreservationPolicy):
 
 
 def _ranked(qualities: dict[int, float | None]) -> list[int]:
-    """The validated steps, best first; of equals the earlier."""
+    """The validated steps, best first; ties are broken in favour of the earlier."""
     known = {step: quality for step, quality in qualities.items() if quality is not None and not math.isnan(quality)}
     return sorted(known, key=lambda step: (-known[step], step))
 
@@ -75,12 +74,12 @@ class Checkpoints:
         self._learned = "ema" if training.ema > 0 else "parameters"
         """The item that translates."""
         self._qualities: dict[int, float | None] = {}
-        """Of those saved in this sitting."""
+        """Of the checkpoints saved in this session."""
         self._sealer, self._sealing = ThreadPoolExecutor(1), Future[None]()
         self._sealing.set_result(None)
         options = ocp.CheckpointManagerOptions(
             async_options=ocp.options.AsyncOptions(barrier_sync_fn=_meet),
-            preservation_policy=Keep(training.keep_last, training.keep_best, self.quality),
+            preservation_policy=KeepNewestAndBest(training.keep_last, training.keep_best, self.quality),
             enable_async_checkpointing=not read_only,
             cleanup_tmp_directories=not read_only,
             create=not read_only,
@@ -98,7 +97,7 @@ class Checkpoints:
         step = int(state["step"])
         self._qualities[step] = quality
         if jax.default_backend() == "cpu":
-            # There the host's copy would be the device's own buffer, which the next update is given to write in.
+            # On a CPU the host's copy would be the device's own buffer, which the next update overwrites.
             state = jax.tree.map(jnp.copy, state)
         with self._writing(step):
             self._see_room(state)
@@ -112,8 +111,8 @@ class Checkpoints:
         self._sealing = self._sealer.submit(self._seal, step)
 
     def _see_room(self, state: dict[str, Any]) -> None:
-        """Raise OSError before anything is written where there is no room for it: orbax notices in many threads, and
-        says so in as many tracebacks. As large as the newest is, or the arrays are where there is none."""
+        """Raise OSError before anything is written where the disk is too full: orbax fails in many threads, with as
+        many tracebacks. The size is that of the newest checkpoint, or of the arrays where there is none."""
         files = [path for step in self.steps()[-1:] for path in (self.folder / str(step)).rglob("*")]
         needed = sum(path.stat().st_size for path in files) or sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         free = shutil.disk_usage(self.folder).free
@@ -121,7 +120,7 @@ class Checkpoints:
             raise OSError(errno.ENOSPC, f"No space left on device: {needed:,} bytes are needed, {free:,} are free")
 
     def _seal(self, step: int) -> None:
-        """Keep the checksums of what was saved, once it is written."""
+        """Write the checksums of what was saved, once it is written."""
         with self._writing(step):
             self._manager.wait_until_finished()
             if cluster.is_main_process():
@@ -136,7 +135,7 @@ class Checkpoints:
             self._sealing.result()
 
     def _sealed(self) -> list[int]:
-        """The steps whose checksums are there."""
+        """The steps that have checksums."""
         return [step for step in self.steps() if self._checksums(step).exists()]
 
     def _checksums(self, step: int) -> Path:
@@ -148,14 +147,14 @@ class Checkpoints:
             yield
         except (OSError, ValueError) as error:  # tensorstore's errors are ValueErrors
             raise TransformerError(
-                f"the checkpoint of step {step} cannot be written to {self.folder} ({_first_line(error)}); those "
+                f"the checkpoint of step {step} cannot be written to {self.folder} ({first_line(error)}); those "
                 f"before it are untouched: the last good one is {self.last_good()}"
             ) from error
 
     def resume(self, like: dict[str, Any], mesh: Mesh) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """State and host's data of the newest good checkpoint; None where there is none at all.
+        """State and host's data of the newest good checkpoint; None where there is no checkpoint.
 
-        Damaged ones are named in the log and moved to `damaged/` beside the folder of checkpoints.
+        Damaged checkpoints are named in the log and moved to `damaged/`, next to the folder of checkpoints.
 
         Raises TransformerError when all are damaged, or one cannot be read that is not known to be damaged.
         """
@@ -174,12 +173,12 @@ class Checkpoints:
                     unread = isinstance(cause, OSError | jax.errors.JaxRuntimeError | MemoryError)
                     if sealed or (unread and not isinstance(cause, FileNotFoundError)):
                         raise
-                    damage = _first_line(error)
+                    damage = first_line(error)
                 else:
                     if not sealed:  # killed after it was written, before its checksums were
                         self._seal(step)
                     return found
-            log.warning("the checkpoint of step %d is damaged (%s): going on from the one before", step, damage)
+            log.warning("the checkpoint of step %d is damaged (%s): resuming from the one before", step, damage)
             self._set_aside(step)
         if steps or self._damaged.is_dir():
             raise TransformerError(
@@ -217,7 +216,7 @@ class Checkpoints:
 
     def restore(self, step: int, like: dict[str, Any], mesh: Mesh) -> dict[str, Any]:
         """The state of a checkpoint; `like` is a state of the same shapes, or these alone."""
-        trees = {name: tree for name, tree in _abstract(like, mesh, self.rules).items() if name != "step"}
+        trees = {name: tree for name, tree in abstract(like, mesh, self.rules).items() if name != "step"}
         items = self._read(step, **{name: ocp.args.StandardRestore(tree) for name, tree in trees.items()})
         return {
             "step": jax.device_put(jnp.int32(step), replicated(mesh)),
@@ -232,7 +231,7 @@ class Checkpoints:
                 raise TransformerError(
                     f"the checkpoint {self.folder / str(step)} is damaged ({damage}); {self._others(step)}"
                 )
-        item = ocp.args.StandardRestore(_abstract(like, mesh, self.rules))
+        item = ocp.args.StandardRestore(abstract(like, mesh, self.rules))
         return self._read(step, **{self._learned: item})[self._learned]
 
     def _read(self, step: int, **items: Any) -> dict[str, Any]:
@@ -241,12 +240,12 @@ class Checkpoints:
             return {name: found[name] for name in items}
         except Exception as error:  # orbax raises a bare Exception for an array cut short
             raise TransformerError(
-                f"the checkpoint {self.folder / str(step)} cannot be read ({_first_line(error)}); {self._others(step)}"
+                f"the checkpoint {self.folder / str(step)} cannot be read ({first_line(error)}); {self._others(step)}"
             ) from error
 
     def _others(self, step: int) -> str:
         """What can be taken in its place, for a person."""
-        return "others there: " + (", ".join(str(other) for other in self.steps() if other != step) or "none")
+        return "other checkpoints: " + (", ".join(str(other) for other in self.steps() if other != step) or "none")
 
     def steps(self) -> list[int]:
         """The steps kept, oldest first. (A folder gets its name when it is whole.)"""
@@ -273,7 +272,7 @@ class Checkpoints:
         if step not in self._qualities:
             folder = self.folder / str(step)
             try:  # the second is that of earlier versions
-                notes = [_note(folder / "host" / "metadata"), _note(folder / "metrics" / "metrics")]
+                notes = [read_note(folder / "host" / "metadata"), read_note(folder / "metrics" / "metrics")]
                 self._qualities[step] = next((float(n["quality"]) for n in notes if n.get("quality") is not None), None)
             except (ValueError, TypeError):
                 log.warning("how good step %d is cannot be read: %s is damaged", step, folder)
@@ -281,7 +280,7 @@ class Checkpoints:
         return self._qualities[step]
 
     def choose(self, name: str) -> int:
-        """A step by name: `best`, `last`, or its number. Raises UsageError naming those there are."""
+        """A step by name: `best`, `last`, or its number. Raises UsageError with the names that exist."""
         steps = self.steps()
         if not steps:
             raise TransformerError(f"{self.folder} holds no checkpoint yet")
@@ -291,8 +290,8 @@ class Checkpoints:
             return (self.ranked() or steps[-1:])[0]
         if name in map(str, steps):
             return int(name)
-        there = ", ".join(map(str, steps))
-        raise UsageError(f"--checkpoint={name}: there are best, last and the steps {there}")
+        found = ", ".join(map(str, steps))
+        raise UsageError(f"--checkpoint={name}: there are best, last and the steps {found}")
 
     def close(self) -> None:
         """Wait for what is being written, and stop orbax's threads."""
@@ -305,15 +304,15 @@ class Checkpoints:
 
 
 def _meet(*, key: str, timeout_ms: int) -> None:
-    """Wait for the other processes where orbax does; but not with an error in hand, which it would keep for itself
-    until they come, and they wait elsewhere."""
+    """Wait for the other processes where orbax does, but not while an error is handled: orbax would hold the error back
+    until the others arrive, and they wait elsewhere."""
     if (error := sys.exception()) is not None:
         raise error
     multihost.get_barrier_sync_fn()(key=key, timeout_ms=timeout_ms)
 
 
-def _note(path: Path) -> dict[str, Any]:
-    """The JSON object of a file; an empty one where there is no file. Raises ValueError when it is none."""
+def read_note(path: Path) -> dict[str, Any]:
+    """The JSON object of a file; an empty one where there is no file. Raises ValueError for anything else."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -321,47 +320,6 @@ def _note(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"{path} holds no object")
     return found
-
-
-def save_average(folder: Path, parameters: Any, about: dict[str, Any]) -> None:
-    """Averaged parameters, and of which steps, as `average/` of a run; an older average is replaced."""
-    beside = folder.with_name(folder.name + ".new")
-    if cluster.is_main_process():
-        shutil.rmtree(beside, ignore_errors=True)
-    cluster.barrier("room for the average")
-    try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save((beside / "parameters").absolute(), parameters)
-        if cluster.is_main_process():
-            checksums.write(beside / "parameters", beside / "checksums.json")
-            (beside / "average.json").write_text(json.dumps(about, indent=2) + "\n")
-            shutil.rmtree(folder, ignore_errors=True)
-            beside.rename(folder)
-    except (OSError, ValueError) as error:
-        raise TransformerError(
-            f"the average cannot be written to {folder} ({_first_line(error)}); the checkpoints it is of are untouched"
-        ) from error
-    cluster.barrier("average")
-
-
-def about_average(folder: Path) -> dict[str, Any] | None:
-    """What `save_average` was told about the average; None where there is none that can be read."""
-    try:
-        return _note(folder / "average.json") or None
-    except (OSError, ValueError):
-        return None
-
-
-def load_average(folder: Path, like: Any, mesh: Mesh) -> Any:
-    """The parameters that `save_average` wrote. Raises TransformerError when they are damaged."""
-    try:
-        damage = checksums.find_damage(folder / "parameters", folder / "checksums.json")
-        if damage is not None:
-            raise TransformerError(f"the average {folder} is damaged ({damage}): --checkpoint best is another")
-        with ocp.StandardCheckpointer() as checkpointer:
-            return checkpointer.restore((folder / "parameters").absolute(), _abstract(like, mesh))
-    except OSError as error:
-        raise TransformerError(f"the average {folder} cannot be read ({_first_line(error)})") from error
 
 
 def _owned(items: dict[str, Any], name: str) -> Any:
@@ -373,16 +331,13 @@ def _owned(items: dict[str, Any], name: str) -> Any:
     return jax.tree.unflatten(form, leaves)
 
 
-def average(trees: list[Any]) -> Any:
-    """Element-wise mean of parameter trees (checkpoint averaging, Vaswani 2017, section 6.1)."""
-    return jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]) / len(leaves), *trees)
-
-
-def _abstract(tree: Any, mesh: Mesh, rules: Rules = ()) -> Any:
+def abstract(tree: Any, mesh: Mesh, rules: Rules = ()) -> Any:
+    """Shapes, types and shardings of the arrays of a tree."""
     shardings = shardings_for(mesh, tree, rules)
     return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, shardings)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says, on 1 line."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return (said.strip().splitlines() or [type(error).__name__])[0][:200]

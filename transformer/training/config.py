@@ -76,35 +76,35 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Training:
-    """How long, how careful, and what is kept."""
+    """How long to train, how to save memory, and which checkpoints to keep."""
 
     steps: Annotated[int, Ge(1)] = 10_000
     """Updates."""
     minutes: Annotated[float, Ge(0)] = 0.0
-    """Stop after this much training time (all sittings together), saved as at the last update; 0: no limit."""
+    """Stop after this much training time, all sessions together, and save; 0: no limit."""
     accumulate: Annotated[int, Ge(1)] = 1
-    """Go through each batch in this many pieces, to fit memory: the same mathematics (up to rounding)."""
+    """Pieces into which each batch is divided, to fit memory; the mathematics is the same up to rounding."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """What updates compute in. bfloat16: matrices are multiplied and activations kept in it; parameters, optimizer,
-    sums and norms stay float32, and so do validation and search."""
+    """Floating-point type of the updates. bfloat16: matrix products and activations use it; parameters, optimizer, sums
+    and norms stay float32, and so do validation and search."""
     remat: Literal["none", "cheap", "all"] = "none"
-    """What the backward pass computes again in place of keeping it, to fit memory. cheap: all but the products with
-    weights. all: each layer of a Transformer, each step of a recurrence, from its input. The same mathematics."""
+    """What the backward pass recomputes instead of keeping it, to fit memory. cheap: everything but the products with
+    weights. all: each layer of a Transformer, each step of a recurrence, from its input. The mathematics stays."""
     ema: Annotated[float, Interval(ge=0, le=0.9999999)] = 0.0
     """Decay of an exponential moving average of the parameters, at most (1 + step) / (10 + step); 0: none. Validation,
     translation and all else that reads a run then use the average."""
     loss_chunk: Annotated[int, Ge(1)] = 256
-    """Tokens whose logits are held at once; the loss walks the batch in such pieces."""
+    """Tokens whose logits are held at once; the loss is computed in such pieces."""
     log_every: Annotated[int, Ge(1)] = 50
     """Updates between two lines of metrics.jsonl."""
     validate_every: Annotated[int, Ge(1)] = 500
     """Updates between two validations; each one also saves a checkpoint."""
     save_minutes: Annotated[float, Ge(0)] = 10.0
-    """A checkpoint is saved when the last one is so old, between validations too; 0: only with validations."""
+    """Save a checkpoint when the last one is this old, also between validations; 0: only with validations."""
     patience: Annotated[int, Ge(0)] = 0
     """Stop after this many validations without a better metric; 0 never stops early."""
     keep_last: Annotated[int, Ge(1)] = 1
-    """Newest validated checkpoints kept; beside them always the two newest of all, in case that one is damaged."""
+    """Newest validated checkpoints kept. The two newest of all are always kept too, in case one is damaged."""
     keep_best: Annotated[int, Ge(1)] = 1
     """Best checkpoints kept."""
     average: Literal["none", "last", "best"] = "none"

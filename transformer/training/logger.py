@@ -27,7 +27,7 @@ class MetricLogger:
             first_step: updates done; records of later ones are dropped.
             last_step: the last update, for the progress bar.
             unit: what speed is in.
-            metric: the measure of validations that decides, drawn beside the loss.
+            metric: the measure of validations that decides, drawn with the loss.
         """
         self._run, self._unit, self._metric = run, unit, metric
         _forget_after(run.metrics, first_step)
@@ -36,7 +36,7 @@ class MetricLogger:
         run.events.mkdir(exist_ok=True)
         self._events = EventsWriter(str(run.events / "events"))
         again = Event(step=first_step + 1, session_log=SessionLog(status=SessionLog.START))
-        self._events.write_event(again)  # TensorBoard forgets what it knew from there on
+        self._events.write_event(again)  # TensorBoard drops the records from there on
         self.bar = tqdm(total=last_step, initial=first_step, unit="update", dynamic_ncols=True, smoothing=0.1)
 
     def write(self, kind: str, step: int, values: dict[str, float]) -> None:
@@ -100,9 +100,9 @@ def _forget_after(path: Path, step: int) -> None:
     """Drop records of steps that will be done again, so that a resumed run has each step once."""
     if path.is_file():
         kept = [record for record in read(path) if record["step"] <= step]
-        beside = path.with_suffix(".new")
-        beside.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-        beside.replace(path)
+        new = path.with_suffix(".new")
+        new.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+        new.replace(path)
 
 
 def draw_curve(records: list[dict[str, Any]], path: Path, unit: str = "tokens", metric: str = "bleu") -> None:

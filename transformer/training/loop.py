@@ -23,7 +23,7 @@ from transformer.distributed.peaks import peak
 from transformer.errors import InterruptedRunError, LostProcessError, TransformerError
 from transformer.storage.run import Run
 from transformer.tasks.task import Prepared
-from transformer.training import checkpoint, optimizer, step
+from transformer.training import average, optimizer, step
 from transformer.training.checkpoint import Checkpoints
 from transformer.training.config import Training
 from transformer.training.logger import MetricLogger, NoLogger, line
@@ -268,7 +268,7 @@ def _average(training: Training, run: Run, checkpoints: Checkpoints, like: Any, 
         steps = sorted(checkpoints.ranked())[-training.keep_last :]
     else:
         steps = checkpoints.ranked()[: training.keep_best]
-    mean = checkpoint.average([checkpoints.parameters(step, like, mesh) for step in steps])
+    mean = average.average([checkpoints.parameters(step, like, mesh) for step in steps])
     measures = validate(mean)
-    checkpoint.save_average(run.average, mean, {"steps": steps, "until": checkpoints.latest(), "validation": measures})
+    average.save_average(run.average, mean, {"steps": steps, "until": checkpoints.latest(), "validation": measures})
     log.info("average of steps %s: %s", ", ".join(map(str, steps)), line(measures))

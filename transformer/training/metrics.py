@@ -16,7 +16,7 @@ from transformer.training.signals import StopFlags
 
 
 class Metrics(NamedTuple):
-    """What an update returns beside the new state; sums and counts are over all devices."""
+    """What an update returns besides the new state; sums and counts are over all devices."""
 
     means: dict[str, dict[str, Array]]
     """Means over each count, such as `{"tokens": {"loss": ..., "nll": ...}}`."""

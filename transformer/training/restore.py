@@ -7,7 +7,7 @@ from jax.sharding import Mesh
 
 from transformer.errors import UsageError
 from transformer.storage.run import Run
-from transformer.training import checkpoint
+from transformer.training import average
 from transformer.training.checkpoint import Checkpoints
 from transformer.training.config import Training
 
@@ -29,14 +29,14 @@ def restore(run: Run, name: str, like: Any, training: Training, mesh: Mesh) -> t
         UsageError: there is no such checkpoint.
         TransformerError: it is damaged, or there is none yet.
     """
-    about = checkpoint.about_average(run.average)
+    about = average.about_average(run.average)
     checkpoints = Checkpoints(run.checkpoints, training, read_only=True)
     try:
-        # An average made before the run was resumed is still there, but no longer the first choice.
+        # An average made before the run was resumed is kept, but is no longer the first choice.
         if name == "average" or (name == "auto" and about is not None and about["until"] == checkpoints.latest()):
             if about is None:
                 raise UsageError(f"--checkpoint=average: {run.folder} has none (--training.average makes one)")
-            return "average", checkpoint.load_average(run.average, like, mesh)
+            return "average", average.load_average(run.average, like, mesh)
         step = checkpoints.choose("best" if name == "auto" else name)
         latest = checkpoints.latest()
         if name == "auto" and latest is not None and latest != step and latest not in checkpoints.ranked():

@@ -99,10 +99,10 @@ def _begin(
     if cluster.is_main_process():
         try:
             run.folder.mkdir(parents=True, exist_ok=True)
-            held.enter_context(rundir.occupied(run))
+            held.enter_context(rundir.locked(run))
             if not run.config.is_file():
                 prepared.save(run.folder)
-            rundir.keep(run, settings, about)
+            rundir.save(run, settings, about)
         except OSError as error:
             raise TransformerError(f"cannot write to the run directory {run.folder}: {error.strerror}") from error
     elif not run.config.is_file():

@@ -18,8 +18,8 @@ from transformer.storage.run import Run
 
 log = logging.getLogger(__name__)
 
-# What may differ between the sittings of one run: how long it goes and what is kept and shown, not what it computes.
-# (The number of steps shapes the cosine schedule, so there it may not.)
+# What may differ between the sessions of a run: how long it trains and what is kept and shown, not what it computes.
+# (The cosine schedule depends on the number of steps, so with it they may not differ.)
 FREE = (
     "training.steps",
     "training.minutes",
@@ -40,7 +40,7 @@ def check(folder: Path, settings: config.Config, resume: bool) -> dict[str, Any]
     """Whether a run may train in a folder. Nothing is written.
 
     Returns:
-        What `keep` wrote of the run that is gone on with; None for a new one.
+        What `save` wrote, for a run that is resumed; None for a new one.
 
     Raises:
         UsageError: the folder holds something else, another run, or a run and `resume` was not given.
@@ -48,27 +48,27 @@ def check(folder: Path, settings: config.Config, resume: bool) -> dict[str, Any]
     path = Run(folder).config
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--run={folder} is a file")
-    if not folder.is_dir() or _hardly_begun(Run(folder)):
+    if not folder.is_dir() or _is_unfinished_start(Run(folder)):
         return None
     if not is_run(folder):
         raise UsageError(f"{folder} is not empty and is no run directory: give another --run")
     if not resume:
-        raise UsageError(f"{folder} already holds a run: add --resume to go on with it, or give another --run")
+        raise UsageError(f"{folder} already holds a run: add --resume to resume it, or give another --run")
     _compare(folder, read_config(folder), settings)
     about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return about
 
 
-def _hardly_begun(run: Run) -> bool:
-    """Whether a folder is empty, or of a run that was killed before its config.json, the last thing of a beginning."""
-    there = {path.name for path in run.folder.iterdir()}
+def _is_unfinished_start(run: Run) -> bool:
+    """Whether a folder is empty, or holds a run that was killed before config.json was written, which comes last."""
+    found = {path.name for path in run.folder.iterdir()}
     ours = {run.lock.name, run.tokenizer.name, run.data.name, run.config.name + ".new"}
-    return not there or (run.lock.name in there and there <= ours)
+    return not found or (run.lock.name in found and found <= ours)
 
 
 @contextmanager
-def occupied(run: Run) -> Iterator[None]:
-    """Keep other processes from training in a run directory meanwhile.
+def locked(run: Run) -> Iterator[None]:
+    """Lock the run directory, so that no other process trains in it.
 
     Raises UsageError when another process does so already.
     """
@@ -78,12 +78,12 @@ def occupied(run: Run) -> Iterator[None]:
         yield
 
 
-def keep(run: Run, settings: config.Config, about: dict[str, Any]) -> None:
-    """Write config.json: the settings and their plugins, this sitting's provenance, and `about`, which `check`
+def save(run: Run, settings: config.Config, about: dict[str, Any]) -> None:
+    """Write config.json: the settings and their plugins, the provenance of this session, and `about`, which `check`
     returns."""
-    sittings = [*about.get("sittings", []), provenance()]
+    sessions = [*about.get("sittings", []), provenance()]
     needed = {"plugins": plugins.needed(settings)}
-    write_json(run.config, {**about, **needed, "sittings": sittings, "config": config.to_json(settings)})
+    write_json(run.config, {**about, **needed, "sittings": sessions, "config": config.to_json(settings)})
 
 
 def is_run(folder: Path) -> bool:
@@ -110,7 +110,7 @@ def _compare(folder: Path, old: config.Config, new: config.Config) -> None:
         if name == "training.steps" and new.schedule.name == "cosine":
             raise UsageError(
                 f"{folder} was trained with --{flag}={before[name]}, not {value}, and its cosine schedule "
-                f"ends there: to train on, give another --run with --init-from {folder}"
+                f"ends at this step: to train longer, give another --run with --init-from {folder}"
             )
         if not any(name == free or name.startswith(free + ".") for free in FREE):
             raise UsageError(

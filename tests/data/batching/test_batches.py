@@ -27,7 +27,7 @@ def sides(lengths):
 
 
 def invented(lengths, seed=0, dtype=np.uint16):
-    """Examples of these lengths with random tokens, closed by the end mark."""
+    """Examples of these lengths with random tokens, each with an EOS token at its end."""
     random = np.random.default_rng(seed)
     made = []
     for side in sides(lengths).values():

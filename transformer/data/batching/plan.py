@@ -26,7 +26,7 @@ class Share:
     start: int
     """First example of the corpus; it ends where the next one begins."""
     passes: float
-    """How often an epoch goes through it; 1 takes every example once, in any epoch."""
+    """How often an epoch reads it; 1 takes every example once, in any epoch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Plan:
     """Batches of all buckets, mixed. Of one corpus every example comes exactly once an epoch.
 
     Of a mixture an epoch takes as many examples as all corpora have together, of each corpus its share, spread over the
-    buckets as the corpus is. Each corpus is gone through in permutations of its own, one after the other over the
+    buckets as the corpus is. Each corpus is read in permutations of its own, one after the other over the
     epochs, so that all of its examples have come equally often, give or take one.
     """
 

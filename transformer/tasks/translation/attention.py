@@ -18,26 +18,14 @@ Attend: TypeAlias = Callable[[Sequence[str], Sequence[str]], list[Attended | Non
 """All attention weights of sentence pairs, by teacher forcing."""
 
 
-def extras(attend: Attend, data: Path, languages: tuple[str, str], split: str) -> Extras:
-    """Error rates of the attention on a split with gold links; see `Predictor.extras`.
-
-    The layer and head are chosen on the validation set.
-
-    Args:
-        attend: of the model.
-        data: the folder of the run's validation and test sets.
-        languages: of source and target.
-        split: name of the split.
-    """
-    if not (data / f"{split}.align").is_file():
-        return Extras({}, {})
-    rule = best_rule(attend, data, languages)
-    return Extras({}, {}) if rule is None else error_rates(attend, corpus.read(data, split, languages), rule)
+def has_links(data: Path, split: str) -> bool:
+    """Whether a split of a run's data has gold links."""
+    return (data / f"{split}.align").is_file()
 
 
 def best_rule(attend: Attend, data: Path, languages: tuple[str, str]) -> Rule | None:
     """The layer and head with the lowest error rate on the validation set; None without gold links."""
-    if not (data / "validation.align").is_file():
+    if not has_links(data, "validation"):
         return None
     dev = corpus.read(data, "validation", languages)
     ranked = rank(attend(dev.sources, dev.targets), all_sure(dev.alignments or []), Rule(), ARGMAX)

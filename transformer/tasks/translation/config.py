@@ -25,7 +25,7 @@ class Guided:
     """Guided alignment (Chen 2016; Garg 2019): a second loss that pulls attention to given word alignments."""
 
     weight: Annotated[float, Ge(0)] = 0.0
-    """Of the guiding loss beside the translation's, both in nats per target token; 0: no guiding."""
+    """Weight of the guiding loss; both losses are in nats per target token. 0: no guiding."""
     layer: int = -1
     """Decoder layer whose attention to the source is pulled, counted from 0; -1 is the last."""
     heads: tuple[int, ...] = (0,)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from transformer.alignment.extract import Extractor
+from transformer.alignment.links import Rule
 from transformer.alignment.record import Attended
 from transformer.config import Config
 from transformer.data.corpora import corpus
@@ -19,7 +20,7 @@ from transformer.models.build import create
 from transformer.models.config import SequenceToSequence
 from transformer.storage.run import Run
 from transformer.tasks.task import Extras, Prediction, Split
-from transformer.tasks.translation.attention import extras
+from transformer.tasks.translation.attention import best_rule, error_rates, has_links
 from transformer.tasks.translation.scoring import MEASURES, details, statistics
 from transformer.tasks.translation.teacher_forcing import attend, encoded, score
 
@@ -35,6 +36,7 @@ class TranslationPredictor:
         self.tokenizers = load_tokenizers(self.run.tokenizer)
         self.measures: Mapping[str, Measure] = MEASURES
         self._translator: tuple[Any, Any, Translator] | None = None
+        self._rule: tuple[Any, Rule | None] | None = None
 
     def build_model(self) -> Any:
         """See `Predictor.build_model`."""
@@ -110,4 +112,12 @@ class TranslationPredictor:
         def attend_to(sources: Sequence[str], targets: Sequence[str]) -> list[Attended | None]:
             return attend(extractor, parameters, self.tokenizers, sources, encoded(self.tokenizers, targets))
 
-        return extras(attend_to, self.run.data, self.config.data.languages, split.name)
+        data, languages = self.run.data, self.config.data.languages
+        if not has_links(data, split.name):
+            return Extras({}, {})
+        if self._rule is None or self._rule[0] is not parameters:
+            self._rule = parameters, best_rule(attend_to, data, languages)
+        rule = self._rule[1]
+        return (
+            Extras({}, {}) if rule is None else error_rates(attend_to, corpus.read(data, split.name, languages), rule)
+        )

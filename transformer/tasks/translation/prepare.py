@@ -69,7 +69,7 @@ def prepare(settings: Config, begun: Path | None) -> PreparedTranslation:
         train = pairs.link(train, corpora.train, tokenizers, data.max_length)
         if train.links is not None and train.links.unusable:
             log.warning(
-                "%d pair(s) guide nothing: their alignment names words that are not there", train.links.unusable
+                "pairs that guide nothing, as their alignment names words that do not exist: %d", train.links.unusable
             )
     validation = pairs.build(corpora.validation, tokenizers, model.max_length, cache, "--model.max-length")
     for count in validation.dropped.values():

@@ -1,0 +1,61 @@
+"""The average of the parameters of several checkpoints, kept as `average/` of a run."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from jax.sharding import Mesh
+
+from transformer.distributed import processes as cluster
+from transformer.errors import TransformerError
+from transformer.storage import checksums
+from transformer.training.checkpoint import abstract, first_line, read_note
+
+
+def average(trees: list[Any]) -> Any:
+    """Element-wise mean of parameter trees (checkpoint averaging, Vaswani 2017, section 6.1)."""
+    return jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]) / len(leaves), *trees)
+
+
+def save_average(folder: Path, parameters: Any, about: dict[str, Any]) -> None:
+    """Averaged parameters, and of which steps, as `average/` of a run; an older average is replaced."""
+    unfinished = folder.with_name(folder.name + ".new")
+    if cluster.is_main_process():
+        shutil.rmtree(unfinished, ignore_errors=True)
+    cluster.barrier("room for the average")
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save((unfinished / "parameters").absolute(), parameters)
+        if cluster.is_main_process():
+            checksums.write(unfinished / "parameters", unfinished / "checksums.json")
+            (unfinished / "average.json").write_text(json.dumps(about, indent=2) + "\n")
+            shutil.rmtree(folder, ignore_errors=True)
+            unfinished.rename(folder)
+    except (OSError, ValueError) as error:
+        raise TransformerError(
+            f"the average cannot be written to {folder} ({first_line(error)}); the checkpoints it is of are untouched"
+        ) from error
+    cluster.barrier("average")
+
+
+def about_average(folder: Path) -> dict[str, Any] | None:
+    """The `about` that `save_average` wrote; None where there is no average that can be read."""
+    try:
+        return read_note(folder / "average.json") or None
+    except (OSError, ValueError):
+        return None
+
+
+def load_average(folder: Path, like: Any, mesh: Mesh) -> Any:
+    """The parameters that `save_average` wrote. Raises TransformerError when they are damaged."""
+    try:
+        damage = checksums.find_damage(folder / "parameters", folder / "checksums.json")
+        if damage is not None:
+            raise TransformerError(f"the average {folder} is damaged ({damage}): --checkpoint best is another")
+        with ocp.StandardCheckpointer() as checkpointer:
+            return checkpointer.restore((folder / "parameters").absolute(), abstract(like, mesh))
+    except OSError as error:
+        raise TransformerError(f"the average {folder} cannot be read ({first_line(error)})") from error
