@@ -13,7 +13,7 @@ from transformer import api
 from transformer.alignment.extract import Extractor, Pair
 from transformer.config import Attention, Mesh, Rnn
 from transformer.data.tokenizers.tokenizer import Tokenizers
-from transformer.data.tokenizers.words import WordTokenizer
+from transformer.data.tokenizers.whole_words import WordTokenizer
 from transformer.distributed import sharding as parallel
 from transformer.errors import UsageError
 from transformer.models.build import builder, create, split

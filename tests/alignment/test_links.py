@@ -7,7 +7,7 @@ from transformer.alignment.links import Rule, align, by_word, links, select_head
 from transformer.alignment.record import Attended, Side
 from transformer.config import Tokenizer
 from transformer.data.tokenizers.subwords import SentencePieceTokenizer
-from transformer.data.tokenizers.words import WordTokenizer
+from transformer.data.tokenizers.whole_words import WordTokenizer
 from transformer.errors import UsageError
 from transformer.special_tokens import UNK
 

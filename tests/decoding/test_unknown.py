@@ -9,7 +9,7 @@ import pytest
 from transformer import api
 from transformer.config import Attention, Rnn
 from transformer.data.tokenizers.tokenizer import Tokenizers
-from transformer.data.tokenizers.words import WordTokenizer
+from transformer.data.tokenizers.whole_words import WordTokenizer
 from transformer.decoding.unknown import read_lexicon, replace_unknown
 from transformer.errors import TransformerError, UsageError
 from transformer.special_tokens import EOS, UNK

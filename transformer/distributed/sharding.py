@@ -28,7 +28,7 @@ Rules: TypeAlias = tuple[tuple[str, PartitionSpec], ...]
 stays whole if its size is not divisible by that of its axis of the mesh."""
 
 SHARED: Rules = (
-    (r"table$", PartitionSpec("model", "fsdp")),  # [V, D]
+    (r"table$", PartitionSpec("model", "fsdp")),  # [V, D], embeddings
     (r"output/bias$", PartitionSpec("model")),  # [V]
     (r"", PartitionSpec()),
 )

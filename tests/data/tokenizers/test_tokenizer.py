@@ -12,7 +12,7 @@ from transformer.data.tokenizers import subwords
 from transformer.data.tokenizers.files import fingerprint, load_tokenizers, save_tokenizers
 from transformer.data.tokenizers.tokenizer import Tokenizers
 from transformer.data.tokenizers.train import train_tokenizers
-from transformer.data.tokenizers.words import WordTokenizer
+from transformer.data.tokenizers.whole_words import WordTokenizer
 from transformer.errors import TransformerError
 from transformer.special_tokens import BOS, EOS, PAD, UNK
 

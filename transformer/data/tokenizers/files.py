@@ -6,7 +6,7 @@ from pathlib import Path
 
 from transformer.data.tokenizers.subwords import SentencePieceTokenizer
 from transformer.data.tokenizers.tokenizer import Tokenizer, Tokenizers
-from transformer.data.tokenizers.words import WordTokenizer
+from transformer.data.tokenizers.whole_words import WordTokenizer
 from transformer.errors import TransformerError
 
 VERSION = 1

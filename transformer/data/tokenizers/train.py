@@ -8,7 +8,7 @@ from transformer.data import config
 from transformer.data.corpora.filters import Form
 from transformer.data.tokenizers.subwords import SentencePieceTokenizer
 from transformer.data.tokenizers.tokenizer import Tokenizer, Tokenizers
-from transformer.data.tokenizers.words import WordTokenizer
+from transformer.data.tokenizers.whole_words import WordTokenizer
 
 log = logging.getLogger(__name__)
 
