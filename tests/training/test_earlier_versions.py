@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from transformer import api, cli
+from transformer.config import read_config
 from transformer.storage.run import Run
 from transformer.training import logger as logbook
-from transformer.training import run_directory as rundir
 from transformer.training.run import train
 
 FIXTURE = Path(__file__).parent.parent / "fixtures" / "run_0.1"
@@ -61,7 +61,7 @@ def test_it_translates_and_evaluates_as_it_did(run, expected):
 
 
 def test_it_resumes_as_it_did(run, expected):
-    settings = rundir.read_config(run)
+    settings = read_config(run)
     longer = dataclasses.replace(settings.training, steps=406, log_every=1)
     train(dataclasses.replace(settings, training=longer), run, "toy", resume=True)
     records = [record for record in logbook.read(Run(run).metrics) if record["step"] > 400]

@@ -378,7 +378,7 @@ def test_resume_with_other_settings_names_the_flag(settings, trained):
 def test_a_cosine_schedule_ends_where_it_began_to(settings, tmp_path):
     cosine = dataclasses.replace(settings, schedule=config.Schedule(name="cosine", warmup=2))
     (tmp_path / "run").mkdir()
-    rundir.keep(Run(tmp_path / "run"), cosine, {"recipe": "toy"})
+    rundir.save(Run(tmp_path / "run"), cosine, {"recipe": "toy"})
     with pytest.raises(UsageError, match=r"--training\.steps=12, not 14, and its cosine schedule"):
         train(with_training(cosine, steps=14), tmp_path / "run", "toy", resume=True)
 
