@@ -186,5 +186,6 @@ def prepare_data(settings: Config) -> None:
                 one.download()
     began, plain = time.perf_counter(), dataclasses.replace(settings.tokenizer, sampling=0.0)
     prepared = settings.task.prepare(dataclasses.replace(settings, tokenizer=plain), None)
-    seconds, pairs = time.perf_counter() - began, len(prepared.epochs.epoch(0)[0])
+    seconds, examples = time.perf_counter() - began, prepared.epochs.epoch(0)[0]
+    pairs = len(examples) + sum(examples.dropped.values())
     print(f"{pairs} training pairs prepared in {seconds:.1f} s; kept in {settings.data.cache}, where train finds them")
