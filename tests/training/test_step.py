@@ -125,7 +125,7 @@ def test_a_run_with_an_average_resumes_exactly_and_translates_with_it(settings, 
         ({"optimizer": {"epsilon_root": 0.0}}, "--optimizer.epsilon-root must be"),
         ({"attention": {"fused": "always"}}, "--model.attention.fused=always .*--model.attention-dropout=0, not 0.1"),
         ({"attention": {"fused": "always", "score": "dot"}}, "--model.attention.fused=always .*score=dot"),
-        ({"model": config.Rnn(attention=config.Attention("general", fused="always"))}, "fused=always needs a Transformer"),
+        ({"model": config.Rnn(attention=config.Attention("general", fused="always"))}, "always needs a Transformer"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_by_name(settings, tmp_path, changes, said):
