@@ -124,4 +124,4 @@ def test_the_command_explains_a_run_and_refuses_what_it_cannot(settings, tmp_pat
     untrained(other, tmp_path / "additive")
     assert re.search("has score=additive", run("ba", folder=tmp_path / "additive")[1])
     untrained(dataclasses.replace(settings, model=Rnn(embedding=8, width=8, max_length=32)), tmp_path / "rnn")
-    assert "recurrent" in run("ba", folder=tmp_path / "rnn")[1]
+    assert "no Transformer" in run("ba", folder=tmp_path / "rnn")[1]
