@@ -7,6 +7,8 @@ import pytest
 from transformer import check, recipes
 from transformer.config import Config
 from transformer.errors import UsageError
+from transformer.models.config import ModelConfig
+from transformer.tasks.task import Task
 
 
 def test_settings_of_every_recipe_fit():
@@ -50,3 +52,18 @@ def test_an_int_serves_as_a_float():
     config = Config()
     task = dataclasses.replace(config.task, label_smoothing=0)
     check.everything(dataclasses.replace(config, task=task))
+
+
+def test_noam_needs_a_model_with_a_width():
+    @dataclasses.dataclass(frozen=True)
+    class Shapeless(ModelConfig):
+        """A family without a width."""
+
+    class AnyFamily(Task):
+        """A task for any family."""
+
+    schedule = dataclasses.replace(Config().schedule, name="noam")
+    check.everything(Config(schedule=schedule))
+    config = Config(schedule=schedule, model=Shapeless(), task=AnyFamily())
+    with pytest.raises(UsageError, match=r"--schedule\.name=noam follows --model\.width, and a Shapeless has none"):
+        check.everything(config)

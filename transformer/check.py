@@ -27,6 +27,10 @@ def everything(config: Config) -> None:
         part.check()
     decoding(config)
     config.task.check(config)
+    if config.schedule.name == "noam" and not hasattr(config.model, "width"):
+        raise UsageError(
+            f"--schedule.name=noam follows --model.width, and a {type(config.model).__name__} has none: give another"
+        )
     _mixture(config.data)
     _batches(config)
 
