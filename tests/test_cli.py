@@ -14,6 +14,7 @@ import transformer
 from transformer import check, cli, recipes
 from transformer.commands.demo import Demo
 from transformer.commands.options import Search
+from transformer.commands.translate import Translate
 from transformer.config import Config, Decoding, from_json, to_json
 from transformer.errors import UsageError
 from transformer.training import run_directory as rundir
@@ -218,6 +219,16 @@ def test_damaged_config_of_a_run(tmp_path, capsys):
     (tmp_path / "config.json").write_text("{")
     assert run("translate", str(tmp_path)) == 1
     assert "config.json is damaged" in capsys.readouterr().err
+
+
+def test_full_memory_is_one_line_that_names_what_to_lower(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(Translate, "check", lambda _: None)
+    for error in (MemoryError("Unable to allocate 4. TiB"), RuntimeError("RESOURCE_EXHAUSTED: Out of memory\nmore")):
+        monkeypatch.setattr(Translate, "execute", lambda _, error=error: (_ for _ in ()).throw(error))
+        assert run("translate", str(tmp_path)) == 1
+        first = str(error).splitlines()[0]
+        expected = f"transformer: memory is full ({first}): lower --batch, --beam (or --samples) or --workers\n"
+        assert capsys.readouterr().err == expected
 
 
 def test_interrupt_before_training_is_no_traceback(monkeypatch, capsys):

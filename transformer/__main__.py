@@ -1,14 +1,44 @@
 """The process of the command line: `transformer`, or `python -m transformer`."""
 
+import io
 import os
 import sys
 
 
 def main() -> None:
     """Run the command line; commands that compute run under huge pages."""
+    set_up_streams()
     from transformer.cli import main as command_line
 
     command_line(before_computing=ask_for_huge_pages)
+
+
+class ClosedOutput(io.TextIOBase):
+    """Standard output that the caller closed (`>&-`): it refuses text, where Python would lose it silently."""
+
+    def write(self, text: str) -> int:
+        from transformer.errors import TransformerError
+
+        raise TransformerError("standard output is closed")
+
+
+def set_up_streams() -> None:
+    """Make standard input, output and error UTF-8, whatever PYTHONIOENCODING and the locale say.
+
+    Names of files that are not UTF-8 are written as they are. The descriptor of a closed stream is taken, so that no
+    file that is opened later is read or written as that stream; a closed standard input stays None.
+    """
+    errors = {"stdin": "strict", "stdout": "surrogateescape", "stderr": "backslashreplace"}
+    for name, handler in errors.items():
+        stream = getattr(sys, name)
+        if stream is None:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free descriptor: the stream's own
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors=handler)
+    if sys.stdout is None:
+        sys.stdout = ClosedOutput()
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
 
 
 def ask_for_huge_pages() -> None:

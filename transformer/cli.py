@@ -67,6 +67,7 @@ def main(arguments: Sequence[str] | None = None, before_computing: Callable[[], 
         before_computing: called once it is known that a command computes, before anything heavy is imported.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    command = None
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs what it does; its failures are raised too
@@ -88,12 +89,9 @@ def main(arguments: Sequence[str] | None = None, before_computing: Callable[[], 
 
             processes.join(cluster)
         command.execute()
+        sys.stdout.flush()
     except BaseException as error:
-        code = 1
-        with suppress(OSError):  # standard error may be a file on the disk that is full
-            code = _tell(error)
-            sys.stdout.flush()
-            sys.stderr.flush()
+        code = _end(error, command.memory if command else "")
         if code and _joined() and not isinstance(error, InterruptedRunError):
             # An orderly end waits for the other processes of the job, and they may be waiting for this one.
             os._exit(code)
@@ -199,8 +197,29 @@ def _settings(name: str, recipe: str) -> Any:
     return recipes.find(recipe)[1]
 
 
-def _tell(error: BaseException) -> int:
-    """Say what ended the command, in one line; returns its exit code."""
+def _end(error: BaseException, memory: str) -> int:
+    """Say what ended the command and write what is buffered; returns the exit code."""
+    code = 1
+    with suppress(OSError):  # standard error may be a file on the disk that is full
+        code = _tell(error, memory)
+        sys.stderr.flush()
+    try:
+        sys.stdout.flush()
+    except OSError as failure:
+        if not isinstance(error, OSError):  # otherwise it is the same one
+            code = _tell(failure, memory)
+        _discard_output()
+    return code
+
+
+def _discard_output() -> None:
+    """Send what is left of the output nowhere, so that Python does not fail on it when it ends."""
+    with suppress(OSError):  # no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _tell(error: BaseException, memory: str) -> int:
+    """Say what ended the command, in one line; returns its exit code. `memory`: what to do where memory is full."""
     match error:
         case SystemExit():
             return error.code if isinstance(error.code, int) else 0
@@ -208,13 +227,15 @@ def _tell(error: BaseException) -> int:
             print(f"transformer: {error}", file=sys.stderr)
             return error.exit_code
         case BrokenPipeError():  # such as `transformer translate ... | head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         case OSError():
             print(f"transformer: {error.strerror or error}: {error.filename or 'output'}", file=sys.stderr)
             return 1
+        case MemoryError() | RuntimeError() if _memory_is_full(error):
+            print(f"transformer: memory is full ({_reason(error)}){memory and f': {memory}'}", file=sys.stderr)
+            return 1
         case RuntimeError() if _joined() and isinstance(error, sys.modules["jax"].errors.JaxRuntimeError):
-            reason = str(error).splitlines()[0][:200]
+            reason = _reason(error)
             print(f"transformer: another process of the job ended or cannot be reached ({reason})", file=sys.stderr)
             return 1
         case KeyboardInterrupt():
@@ -225,6 +246,16 @@ def _tell(error: BaseException) -> int:
             return 1
         case _:
             raise error
+
+
+def _memory_is_full(error: BaseException) -> bool:
+    """Whether Python, NumPy or XLA found no memory."""
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in ("RESOURCE_EXHAUSTED", "bad_alloc"))
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of a message, shortened."""
+    return (str(error) or type(error).__name__).splitlines()[0][:200]
 
 
 def _joined() -> bool:

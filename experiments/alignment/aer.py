@@ -8,7 +8,7 @@ table from the existing results.
 import dataclasses
 import json
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,14 +54,17 @@ class Rates(NamedTuple):
     before_last: Measured
 
 
-def rates(found: list[Links], part: Corpus) -> Rates:
+def rates(found: Sequence[Links | None], part: Corpus) -> Rates:
     last = [len(target.split()) - 1 for target in part.targets]
 
     def cut(every: Iterable[Links]) -> list[Links]:
         return [frozenset((s, t) for s, t in links if t != place) for links, place in zip(every, last, strict=True)]
 
     true = gold(part)
-    return Rates(measure(found, true), measure(cut(found), all_sure(cut(one.sure for one in true))))
+    if None in found:
+        raise ValueError("a pair cannot be aligned: the run must be of a model that is long enough")
+    aligned = [links for links in found if links is not None]
+    return Rates(measure(aligned, true), measure(cut(aligned), all_sure(cut(one.sure for one in true))))
 
 
 def baselines(settings: Any, test: Corpus) -> Iterator[tuple[str, list[Links]]]:

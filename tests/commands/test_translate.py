@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
@@ -223,3 +224,54 @@ def test_an_ensemble_needs_one_tokenizer(trained_run, corpora, tmp_path):
     untrained(settings, tmp_path / "run")
     with pytest.raises(UsageError, match="another tokenizer"):
         Model(ensemble=(str(tmp_path / "run"),)).load(str(trained_run))
+
+
+def test_what_is_remarkable_about_lines_is_reported_once(trained_run, tmp_path, caplog, monkeypatch):
+    """An empty line with a prefix, unknown words on both sides and long lines, in pieces of two lines each."""
+    monkeypatch.setattr(stream, "FIRST", 2)
+    monkeypatch.setattr(stream, "PIECE", 2)
+    lines = ["ba", "ÜÜ be", "", "ba " * 40, "ÜÜ", "be", "\u3000"]
+    prefixes = ["DE", "", "DE", "", "ÜÜ", "DE", ""]
+    for name, side in (("in", lines), ("prefix", prefixes)):
+        (tmp_path / name).write_text("".join(line + "\n" for line in side))
+    translate(trained_run, tmp_path / "in", tmp_path / "out", prefix=str(tmp_path / "prefix"))
+    assert (tmp_path / "out").read_text().split("\n")[2] == ""
+    warnings = [record.getMessage() for record in caplog.records if record.name == "transformer.decoding.remarks"]
+    assert sorted(warnings) == [
+        "lines truncated to 32 tokens: 1 (first: line 4)",
+        "lines with words or letters that the model does not know, read as its unknown token: 2 (first: line 2)",
+        "prefixes of empty lines, whose translations stay empty: 1 (first: line 3)",
+        "prefixes with words or letters that the model does not know, written as its unknown token: 1 (first: line 5)",
+    ]
+
+
+def test_devices_and_pipes_are_written_to_and_files_never_over(trained_run, trained_model, source, tmp_path, capsys):
+    expected = "".join(line + "\n" for line in trained_model.translate(LINES, beam=2))
+    translate(trained_run, source, "/dev/null")
+    translate(trained_run, source, "/dev/stdout")
+    assert capsys.readouterr().out == expected
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    translate(trained_run, source, tmp_path / "pipe")
+    assert os.read(reader, 65_536).decode() == expected
+    os.close(reader)
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "pipe"}
+    with pytest.raises(UsageError, match="give --input and --output"):
+        translate(trained_run, source, "/dev/null", resume=True)
+    for name, message in (("in", "exists"), ("none/out", "there is no folder .*none")):
+        with pytest.raises(UsageError, match=message):
+            translate(trained_run, source, tmp_path / name)
+        with pytest.raises(UsageError, match=message):
+            Score(str(trained_run), str(source), str(source), output=str(tmp_path / name)).check()
+
+
+def test_a_search_that_cannot_fit_memory_names_the_flag(trained_model, monkeypatch):
+    with pytest.raises(
+        TransformerError, match=r"with 1,000,000 hypotheses each needs at least [\d,.]+ GiB .*lower --batch"
+    ):
+        trained_model.translate(["ba be"], beam=1_000_000)
+    monkeypatch.setattr("transformer.decoding.memory.available", lambda mesh: 1_000)
+    with pytest.raises(
+        TransformerError, match=r"of 3 sentences with 5 hypotheses .*lower --batch, --beam or --samples"
+    ):
+        trained_model.translate(["ba be"], samples=5, batch=3)

@@ -31,3 +31,11 @@ def test_links_and_modes_are_kept(tmp_path):
     assert link.is_symlink()
     assert path.read_bytes() == b"a\r\nb\r\n"
     assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_names_of_files_that_are_no_utf_8_are_kept(tmp_path):
+    values = {"input": "gr\udcfcn", "word": "größer"}
+    write_json(tmp_path / "a.json", values)
+    assert json.loads((tmp_path / "a.json").read_bytes()) == values
+    write_json(tmp_path / "a.json", {"word": "größer"})
+    assert "größer" in (tmp_path / "a.json").read_text(encoding="utf-8")

@@ -1,6 +1,5 @@
 """Attention weights of given sentence pairs by teacher forcing, equal to those of the search that wrote the targets."""
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -12,11 +11,11 @@ from jax.sharding import Mesh
 from transformer.alignment.record import Attended, Side
 from transformer.data.tokenizers.tokenizer import Tokenizers
 from transformer.decoding.engine import padded_length
+from transformer.decoding.remarks import remark
 from transformer.distributed import sharding as parallel
 from transformer.models.interface import Model
+from transformer.plurals import counted
 from transformer.special_tokens import BOS, EOS
-
-log = logging.getLogger(__name__)
 
 ROWS = 32
 """Sentence pairs in a batch."""
@@ -41,13 +40,14 @@ class Extractor:
     def extract(self, parameters: Any, pairs: Sequence[Pair], first: int = 1) -> list[Attended | None]:
         """The attention weights of each pair, in order.
 
-        None for a pair with an empty side, and for one longer than the model's limit; a warning gives the number of the
-        latter and the first of them. `first` is the line number of the first pair.
+        None for a pair with an empty side, and for one longer than the model's limit; both are remarked on (see
+        `decoding.remarks`). `first` is the line number of the first pair.
         """
         lengths = [max(len(pair.source_tokens), len(pair.target_tokens)) + 1 for pair in pairs]
         long = [number for number, length in enumerate(lengths, first) if length > self.max_length]
-        if long:
-            log.warning("omitted pairs longer than %d tokens: %d (first: line %d)", self.max_length, len(long), long[0])
+        remark(f"omitted pairs longer than {counted(self.max_length, 'token')}", long)
+        empty = [n for n, pair in enumerate(pairs, first) if not (pair.source_tokens and pair.target_tokens)]
+        remark("omitted pairs with an empty side", empty)
         usable = [
             number
             for number, pair in enumerate(pairs)

@@ -83,7 +83,7 @@ def json_writer(path: Path, about: dict[str, Any]) -> Iterator[Add]:
             file.write(comma + json.dumps(_sides(sentence) | weights, ensure_ascii=False))
             comma = ",\n"
 
-        file.write(f'{{"about": {json.dumps(about | {"version": VERSION}, ensure_ascii=False)},\n"sentences": [')
+        file.write(f'{{"about": {json.dumps(about | {"version": VERSION})},\n"sentences": [')
         yield add
         file.write("\n]}\n")
 
@@ -165,7 +165,7 @@ def _store(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
 
 
 def _bytes(values: Any) -> np.ndarray:
-    return np.frombuffer(json.dumps(values, ensure_ascii=False).encode(), np.uint8)
+    return np.frombuffer(json.dumps(values).encode(), np.uint8)
 
 
 def _nested(weights: np.ndarray) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from transformer.commands.options import Command, Model, RunFolder, Search
+from transformer.commands.options import SEARCH_MEMORY, Command, Model, RunFolder, Search
 from transformer.config import read_config
 from transformer.distributed.config import Cluster
 from transformer.errors import TransformerError, UsageError
@@ -28,6 +28,7 @@ class Evaluate(Command):
     Writes the predictions and the scores to the run's report/ folder.
     """
 
+    memory = SEARCH_MEMORY
     run: RunFolder
     split: Literal["test", "validation", "unseen"] = "test"
     """Which of the run's own sets. The grammar's test set is followed by its split of unseen constructions."""

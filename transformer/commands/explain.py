@@ -22,6 +22,7 @@ class Explain(Command):
     Embedding, position, query, key, value, scores, scaling, mask, softmax, context.
     """
 
+    memory = "give a shorter sentence"
     run: RunFolder
     sentence: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SENTENCE")]
     """In the source language."""

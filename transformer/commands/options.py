@@ -1,9 +1,13 @@
 """Options that several commands share. Like every module of a command's options, it imports no JAX."""
 
 import dataclasses
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, TypeVar
 
 import tyro
 
@@ -38,9 +42,20 @@ Checkpoint: TypeAlias = Annotated[
 OfTheRun: TypeAlias = Annotated[T | None, tyro.conf.arg(help_behavior_hint="(default: the run's own setting)")]
 """An option that is as the run's settings have it unless it is given."""
 
+STANDARD_OUTPUT = "/dev/stdout"
+DESCRIPTORS = (STANDARD_OUTPUT, "/dev/stderr", "/dev/fd/", "/proc/self/fd/")
+"""Names of open files, which may be regular ones."""
+
+
+SEARCH_MEMORY = "lower --batch, --beam (or --samples) or --workers"
+"""What makes the memory of a search smaller."""
+
 
 class Command:
     """Options of a command, and what it does with them: a frozen dataclass for each."""
+
+    memory: ClassVar[str] = ""
+    """What to do where memory is full, such as "lower --batch"."""
 
     def check(self) -> None:
         """Refuse what can be seen to be wrong before anything is computed; imports no JAX. Raises UsageError."""
@@ -153,6 +168,33 @@ def read_translation(run: str) -> Config:
 
 
 def refuse_existing(flag: str, path: str) -> None:
-    """Raises UsageError where a file that is to be written exists; - is standard output."""
-    if path not in ("", "-") and Path(path).exists():
+    """Raises UsageError where a file that is to be written exists, or cannot be; streams may exist."""
+    if not path or is_stream(path):
+        return
+    if Path(path).exists():
         raise UsageError(f"{flag}={path} exists: give another name, or remove it")
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise UsageError(f"{flag}={path}: there is no folder {folder}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"{flag}={path}: {folder} cannot be written to")
+
+
+def is_stream(path: str) -> bool:
+    """Whether output to a path goes to standard output (-), a device, a pipe or an open file descriptor: it is written
+    as it comes, and nothing is overwritten."""
+    return path == "-" or path.startswith(DESCRIPTORS) or _is_special(Path(path))
+
+
+def _is_special(path: Path) -> bool:
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+@contextmanager
+def open_stream(path: str) -> Iterator[IO[str]]:
+    """A stream to write text to; standard output stays open."""
+    if path in ("-", STANDARD_OUTPUT):
+        yield sys.stdout
+        return
+    with Path(path).open("w", encoding="utf-8") as stream:
+        yield stream

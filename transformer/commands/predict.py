@@ -21,11 +21,12 @@ class Predict(Command):
     --output.
     """
 
+    memory = "the run's own settings search; use `transformer translate` with a lower --batch or --beam"
     run: RunFolder
     input: str = "-"
     """A file, plain or .gz; - is standard input."""
     output: str = "-"
-    """A new file; - is standard output."""
+    """A new file, a pipe or a device; - is standard output."""
     format: Literal["text", "json"] = "text"
     """text: the prediction; json: one object per line, with what else the task says of it."""
     resume: bool = False

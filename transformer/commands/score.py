@@ -2,14 +2,23 @@
 
 import json
 import logging
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from transformer.commands.options import Command, Model, RunFolder, read_translation, refuse_existing
+from transformer.commands.options import (
+    Command,
+    Model,
+    RunFolder,
+    is_stream,
+    open_stream,
+    read_translation,
+    refuse_existing,
+)
+from transformer.plurals import counted
+from transformer.storage.files import write_text
 
 if TYPE_CHECKING:
     from transformer.api import TrainedModel
@@ -26,6 +35,7 @@ class Score(Command):
     pairs). Perplexities go to standard error.
     """
 
+    memory = "leave out the longest pairs"
     run: RunFolder
     source: str
     """A file of sources, plain or .gz."""
@@ -34,7 +44,7 @@ class Score(Command):
     against: str = ""
     """Other translations of the same sources."""
     output: str = "-"
-    """A new file; - is standard output."""
+    """A new file, a pipe or a device; - is standard output."""
     model: Annotated[Model, tyro.conf.arg(name="")] = field(default_factory=Model)
 
     def check(self) -> None:
@@ -48,11 +58,12 @@ class Score(Command):
         sides = read_parallel(*paths)
         model = self.model.load(self.run)
         scored = [model.score(sides[0], side) for side in sides[1:]]
-        rows = [json.dumps(row, ensure_ascii=False) + "\n" for row in _rows(model, sides, scored)]
-        if self.output == "-":
-            sys.stdout.writelines(rows)
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in _rows(model, sides, scored))
+        if is_stream(self.output):
+            with open_stream(self.output) as stream:
+                stream.write(text)
         else:
-            Path(self.output).write_text("".join(rows), encoding="utf-8")
+            write_text(Path(self.output), text)
         _summarize(paths[1:], scored)
 
 
@@ -93,11 +104,14 @@ def _summarize(paths: list[Path], scored: "list[SentenceScores]") -> None:
     for path, scores in zip(paths, scored, strict=True):
         count = int(np.isfinite(scores.logp).sum())
         if count:
-            log.info("%s: %d pairs, perplexity %.3f (per token of this tokenizer)", path, count, np.exp(scores.loss))
+            perplexity = np.exp(scores.loss)
+            log.info("%s: %s, perplexity %.3f (per token of this tokenizer)", path, counted(count, "pair"), perplexity)
         else:
             log.warning("%s: no pair has a score", path)
     if len(scored) == 2:
         both = np.isfinite(scored[0].logp) & np.isfinite(scored[1].logp)
         won = scored[0].logp[both] > scored[1].logp[both]
-        share = 100 * won.mean() if len(won) else 0
-        log.info("prefers %s in %d of %d: %.1f%%", paths[0], won.sum(), len(won), share)
+        if not len(won):
+            log.warning("no pair has both scores: nothing is compared")
+            return
+        log.info("prefers %s in %d of %d: %.1f%%", paths[0], won.sum(), len(won), 100 * won.mean())

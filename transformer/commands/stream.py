@@ -15,8 +15,11 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+from transformer.commands.options import is_stream, open_stream, refuse_existing
 from transformer.data.corpora.files import stream_lines
+from transformer.decoding.remarks import collected
 from transformer.errors import TransformerError, UsageError
+from transformer.plurals import counted
 from transformer.storage.files import write_json
 
 log = logging.getLogger(__name__)
@@ -27,6 +30,8 @@ SOME where their attention is kept until they are written."""
 
 Pair: TypeAlias = tuple[str, str | None]
 """A line, and what its answer begins with."""
+Process: TypeAlias = Callable[[Iterator[Pair], int], Iterator[str]]
+"""From lines and the number of the first one to text."""
 
 
 class Streams(NamedTuple):
@@ -50,34 +55,47 @@ class Streams(NamedTuple):
         return Path(self.output + ".part")
 
     def check(self, *, resume: bool) -> None:
-        """Raises UsageError where the output exists, or an unfinished one is not to be resumed."""
-        if resume and "-" in (self.input, self.output):
+        """Raises UsageError where standard input is needed and closed, the output exists, or an unfinished one is not
+        to be resumed."""
+        if self.input == "-" and sys.stdin is None:
+            raise UsageError("standard input is closed: give --input FILE")
+        if resume and (self.input == "-" or is_stream(self.output)):
             raise UsageError("--resume needs files: give --input and --output")
-        if self.output == "-":
+        if is_stream(self.output):
             return
-        if Path(self.output).exists():
-            raise UsageError(f"--output={self.output} exists: give another name, or remove it")
+        refuse_existing("--output", self.output)
         if self._is_begun() and not resume:
             raise UsageError(f"{self.part} was interrupted: resume it with --resume, or remove it")
 
-    def write(self, process: Callable[[Iterator[Pair], int], Iterator[str]], made_of: dict[str, Any]) -> None:
-        """Write what `process` yields of the lines and the number of the first one.
+    def write(self, process: Process, made_of: dict[str, Any]) -> None:
+        """Write what `process` yields of the lines and the number of the first one, and report what was remarked.
 
         Args:
             process: to text that ends with a newline.
             made_of: what must be the same for an unfinished output to be resumed, as JSON.
         """
-        if self.output == "-":
+        with collected() as remarks:
+            if is_stream(self.output):
+                self._write_stream(process)
+            else:
+                self._write_file(process, made_of)
+        remarks.report()
+
+    def _write_stream(self, process: Process) -> None:
+        with open_stream(self.output) as stream:
             for text in process(self.pairs(), 1):
-                sys.stdout.write(text)
-                sys.stdout.flush()
-            return
+                stream.write(text)
+                stream.flush()
+
+    def _write_file(self, process: Process, made_of: dict[str, Any]) -> None:
         pairs = self.pairs()
         progress = Progress(Path(self.output + ".part.json"), json.loads(json.dumps(made_of)))
         done = self._resume(progress) if self._is_begun() else 0
         progress.skip(pairs, done)
         if progress.lines < done:
-            raise UsageError(f"{self.part} has {done} lines, more than the input: it was made from another one")
+            raise UsageError(
+                f"{self.part} has {counted(done, 'line')}, more than the input: it was made from another one"
+            )
         progress.write()
         with self.part.open("a", encoding="utf-8") as stream:
             for text in process(progress.watch(pairs), done + 1):

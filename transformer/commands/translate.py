@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from transformer.commands.options import Command, Model, RunFolder, Search
+from transformer.commands.options import SEARCH_MEMORY, Command, Model, RunFolder, Search
 from transformer.errors import UsageError
+from transformer.plurals import counted
 
 if TYPE_CHECKING:
     from transformer.api import TrainedModel
@@ -30,18 +31,20 @@ class Translate(Command):
     Reads standard input, or --input; writes standard output, or --output.
     """
 
+    memory = SEARCH_MEMORY
     run: RunFolder
     input: str = "-"
     """A file, plain or .gz; - is standard input."""
     output: str = "-"
-    """A new file; - is standard output."""
+    """A new file, a pipe or a device; - is standard output."""
     format: Literal["text", "json"] = "text"
     """text: the best translation; json: one object per line, with all requested translations, their scores, and with
     --alignments their links."""
     alignments: bool = False
     """--format json: the source word with the most attention for each word, as "0-0 1-2", source first."""
     prefix: str = ""
-    """A file: the words that each translation begins with, one prefix per line; an empty line constrains nothing."""
+    """A file: the words that each translation begins with, one prefix per line; an empty line constrains nothing. An
+    empty source line stays empty, and its prefix is reported as not used."""
     resume: bool = False
     """Resume an --output that was interrupted, exactly where it stopped; start it when there is none."""
     model: Annotated[Model, tyro.conf.arg(name="")] = field(default_factory=Model)
@@ -103,8 +106,8 @@ def translations(options: Translate, model: "TrainedModel", pairs: "Iterator[Pai
         )
         number += len(piece)
     seconds, engine = time.perf_counter() - began, model.engine
-    log.info("%d lines in %.1f s; %d programs compiled (%.1f s)",
-             number - first, seconds, engine.compiled, engine.seconds)  # fmt: skip
+    lines, programs = counted(number - first, "line"), counted(engine.compiled, "program")
+    log.info("%s in %.1f s; %s compiled (%.1f s)", lines, seconds, programs, engine.seconds)
 
 
 def _as_json(model: "TrainedModel", number: int, line: str, hypotheses: "Sequence[Hypothesis]", *, links: bool) -> str:

@@ -24,7 +24,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
-from transformer.decoding import search
+from transformer.decoding import memory, search
 from transformer.decoding.config import Decoding
 from transformer.decoding.limits import Limits
 from transformer.decoding.search import State
@@ -300,7 +300,12 @@ class BatchSlots:
             model = self._engine.build(parameters)
             return search.init_state(model, zeros((rows, self._source)), limits, row, self._target, self._settings)
 
-        return self._engine.once(("shapes", self._size), lambda: jax.eval_shape(init, self._parameters))
+        def shapes() -> Any:
+            found = jax.eval_shape(init, self._parameters)
+            memory.require(found, self._engine.mesh, rows, self._settings.num_hypotheses)
+            return found
+
+        return self._engine.once(("shapes", self._size), shapes)
 
     @property
     def _size(self) -> Any:

@@ -15,10 +15,12 @@ from transformer.data.tokenizers.tokenizer import Tokenizers
 from transformer.decoding.config import Decoding
 from transformer.decoding.engine import Engine, Request, Result
 from transformer.decoding.mbr import expected_utility
+from transformer.decoding.remarks import remark
 from transformer.decoding.unknown import read_lexicon, replace_unknown
 from transformer.distributed import processes as cluster
 from transformer.distributed import sharding as parallel
 from transformer.models.interface import Model
+from transformer.plurals import counted
 from transformer.special_tokens import EOS, PAD, UNK
 
 log = logging.getLogger(__name__)
@@ -77,16 +79,17 @@ class Translator:
         first: int = 1,
         prefixes: Sequence[str] | None = None,
     ) -> list[list[Hypothesis]]:
-        """The `n_best` translations, or all samples, of each line, best first; an empty line has an empty translation.
+        """The `n_best` translations, or all samples, of each line, best first.
 
-        Sources longer than the model's limit are truncated. A warning gives their number and the first of them, and the
-        same for sources beyond the reach of the attention.
+        An empty line has an empty translation, also if it has a prefix. Sources longer than the model's limit are
+        truncated. These lines, and those with unknown words or beyond the reach of the attention, are remarked on (see
+        `remarks`).
 
         Args:
             parameters: of the model.
             lines: sources.
             settings: of the search.
-            first: number of the first line, for warnings and for the seeds of samples.
+            first: number of the first line, for remarks and for the seeds of samples.
             prefixes: for each line the words with which its translation begins.
 
         Raises:
@@ -95,6 +98,8 @@ class Translator:
         lexicon = read_lexicon(Path(settings.lexicon)) if settings.lexicon else {}
         sources = self._encode(lines, first)
         prefix_tokens = [[]] * len(lines) if prefixes is None else self._encode_prefixes(prefixes, settings, first)
+        unused = [number for number, tokens in enumerate(prefix_tokens) if tokens and not sources[number]]
+        remark("prefixes of empty lines, whose translations stay empty", [first + number for number in unused])
         requests = [
             self._request(number, source, prefix, settings, first + number)
             for number, (source, prefix) in enumerate(zip(sources, prefix_tokens, strict=True))
@@ -119,35 +124,31 @@ class Translator:
         """Tokens of the sources including the EOS token, truncated to the limit; an empty line has none."""
         limit = self.max_length
         sources = [[*tokens, EOS] if tokens else [] for tokens in self.tokenizers.source.encode_all(lines)]
+        nothing = [
+            number for number, tokens in enumerate(sources, first) if not tokens and lines[number - first].strip()
+        ]
+        remark("lines of which the tokenizer keeps nothing, whose translations stay empty", nothing)
+        unknown = [number for number, tokens in enumerate(sources, first) if UNK in tokens]
+        remark("lines with words or letters that the model does not know, read as its unknown token", unknown)
         long = [number for number, tokens in enumerate(sources, first) if len(tokens) > limit]
         if long:
-            log.warning("lines truncated to %d tokens: %d (first: line %d)", limit, len(long), long[0])
+            remark(f"lines truncated to {counted(limit, 'token')}", long)
             sources = [[*tokens[: limit - 1], EOS] if len(tokens) > limit else tokens for tokens in sources]
         far = [number for number, tokens in enumerate(sources, first) if self.reach and len(tokens) > self.reach]
-        if far:
-            log.warning(
-                "lines longer than the %d tokens of location attention (--model.attention.positions): %d (first: line "
-                "%d); the tokens beyond get no attention",
-                self.reach,
-                len(far),
-                far[0],
-            )
+        remark(
+            f"lines longer than the {counted(self.reach or 0, 'token')} of location attention, so that their last tokens "
+            "get no attention (--model.attention.positions)",
+            far,
+        )
         return sources
 
     def _encode_prefixes(self, prefixes: Sequence[str], settings: Decoding, first: int) -> list[list[int]]:
-        """Tokens of the prefixes; warnings report truncated prefixes and unknown words."""
+        """Tokens of the prefixes, truncated to the limit."""
         prefix_tokens, limit = self.tokenizers.target.encode_all(prefixes), self._max_length(settings) - 1
         long = [number for number, tokens in enumerate(prefix_tokens, first) if len(tokens) > limit]
-        if long:
-            log.warning("prefixes truncated to %d tokens: %d (first: line %d)", limit, len(long), long[0])
+        remark(f"prefixes truncated to {counted(limit, 'token')}", long)
         unknown = [number for number, tokens in enumerate(prefix_tokens, first) if UNK in tokens]
-        if unknown:
-            log.warning(
-                "prefixes with words or letters that the model does not know, written as its unknown token: %d "
-                "(first: line %d)",
-                len(unknown),
-                unknown[0],
-            )
+        remark("prefixes with words or letters that the model does not know, written as its unknown token", unknown)
         return [tokens[:limit] for tokens in prefix_tokens]
 
     def _max_length(self, settings: Decoding) -> int:

@@ -7,8 +7,13 @@ from typing import Any
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write values as indented JSON, atomically."""
-    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    """Write values as indented JSON, atomically; in ASCII where a name of a file is not UTF-8."""
+    text = json.dumps(values, indent=2, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = json.dumps(values, indent=2)
+    write_text(path, text + "\n")
 
 
 def write_text(path: Path, text: str, newline: str = "\n") -> None:

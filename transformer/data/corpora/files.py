@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from transformer.errors import TransformerError
+from transformer.plurals import counted
 
 
 def find_file(prefix: str, language: str) -> Path:
@@ -39,7 +40,7 @@ def stream_lines(path: Path | None) -> Iterator[str]:
 
     Raises TransformerError with the file and the line.
     """
-    number = 0
+    number, name = 0, path or "standard input"
     try:
         with _open(path) as file:
             for number, line in enumerate(file, start=1):
@@ -47,14 +48,13 @@ def stream_lines(path: Path | None) -> Iterator[str]:
                 yield (text.removeprefix("\ufeff") if number == 1 else text).strip()
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
-        name = path or "standard input"
         raise TransformerError(f"{name}, line {number}: not UTF-8 (byte 0x{byte:02x} at {error.start + 1})") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise TransformerError(f"{path}: broken gzip file after line {number} ({error})") from None
     except FileNotFoundError:
         raise TransformerError(f"no such file: {path}") from None
     except OSError as error:
-        raise TransformerError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise TransformerError(f"{name}: cannot be read ({error.strerror or error})") from None
 
 
 def _open(path: Path | None) -> IO[bytes]:
@@ -92,5 +92,6 @@ def stream_parallel(*paths: Path) -> Iterator[tuple[str, ...]]:
             raise TransformerError(f"{path}: the file is empty")
         if count != counts[0]:
             raise TransformerError(
-                f"{paths[0]} has {counts[0]} lines but {path} has {count}: they must correspond line by line"
+                f"{paths[0]} has {counted(counts[0], 'line')} but {path} has {counted(count, 'line')}: they must "
+                "correspond line by line"
             )

@@ -20,6 +20,7 @@ from transformer.data.corpora.corpus import Corpora
 from transformer.data.examples import Examples
 from transformer.data.tokenizers.files import save_tokenizers
 from transformer.data.tokenizers.tokenizer import Tokenizers
+from transformer.decoding.remarks import collected
 from transformer.decoding.scoring import Scorer
 from transformer.decoding.translator import Translator
 from transformer.evaluation.metrics import bleu
@@ -112,14 +113,20 @@ class PreparedTranslation:
         )
         count, held_out = self.task.validate_sentences, self.corpora.validation
         sources, references = held_out.sources[:count], held_out.targets[:count]
+        reported = False
         greedy = dataclasses.replace(settings.decoding, beam=1, n_best=1, samples=0, mbr="none")
 
         def validate(parameters: Any) -> dict[str, float]:
+            nonlocal reported
             began = time.perf_counter()
             loss = scorer.score(parameters, examples, fixed).loss
             values = {"loss": loss, "perplexity": math.exp(min(loss, 700))}
             if sources:
-                found = translator.translate(parameters, sources, greedy)
+                with collected() as remarks:
+                    found = translator.translate(parameters, sources, greedy)
+                if not reported:  # they are the same at every validation
+                    remarks.report()
+                    reported = True
                 values["bleu"] = bleu([best.text for best, *_ in found], references)
             return values | {"seconds": time.perf_counter() - began}
 

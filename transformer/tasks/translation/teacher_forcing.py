@@ -1,7 +1,6 @@
 """Given translations read by a model: their log-probabilities, and the attention to their sources."""
 
 import dataclasses
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,9 +13,10 @@ from transformer.data.batching.buckets import choose_buckets
 from transformer.data.config import Batching
 from transformer.data.pairs import in_memory
 from transformer.data.tokenizers.tokenizer import Tokenizers
+from transformer.decoding.remarks import remark
 from transformer.decoding.scoring import Scorer, SentenceScores
-
-log = logging.getLogger(__name__)
+from transformer.plurals import counted
+from transformer.special_tokens import UNK
 
 
 def score(
@@ -31,7 +31,8 @@ def score(
 ) -> SentenceScores:
     """Log-probability of each target given its source, in nats.
 
-    A pair longer than `max_length` tokens has NaN, and the log says how many there are.
+    A pair longer than `max_length` tokens has NaN; such pairs, and pairs with unknown words, are remarked on (see
+    `decoding.remarks`).
     """
     if not sources:
         return SentenceScores(np.zeros(0), np.zeros(0, np.int64), [])
@@ -41,8 +42,14 @@ def score(
     fits = np.flatnonzero(np.maximum(*pairs.lengths.values()) <= max_length)
     nothing = np.zeros(0)
     scores = SentenceScores(np.full(len(sources), np.nan), pairs.lengths["target"], [nothing] * len(sources))
+    unknown = [n for n in range(len(sources)) if any(UNK in pairs[side][n] for side in pairs.lengths)]
+    remark(
+        "pairs with words or letters that the model does not know, scored as its unknown token",
+        [number + 1 for number in unknown],
+    )
     if len(fits) < len(sources):
-        log.warning("%d pair(s) longer than %d tokens have no score", len(sources) - len(fits), max_length)
+        long = np.setdiff1d(np.arange(len(sources)), fits) + 1
+        remark(f"pairs longer than {counted(max_length, 'token')}, which have no score", long.tolist())
         kept = fits.tolist()
         pairs = in_memory([sources[i] for i in kept], [targets[i] for i in kept], tokenizers)
     if len(fits):
