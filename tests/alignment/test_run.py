@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -236,7 +237,7 @@ def test_a_run_without_a_test_set_is_aligned_on_its_validation_set(settings, tmp
     assert "using its validation set" in caplog.text
     lines = (tmp_path / "run" / "report" / "align-validation" / "links.pharaoh").read_text().splitlines()
     assert len(lines) == 24
-    with pytest.raises(UsageError, match="--best needs gold links"):
+    with pytest.raises(UsageError, match="--best needs links"):
         run(tmp_path / "run", "--best", "--output", tmp_path / "out")
 
 
@@ -251,4 +252,47 @@ def test_empty_files_and_blank_pairs_are_said(forward, tmp_path, caplog):
     with pytest.raises(TransformerError, match="the file is empty"):
         run(forward, *files("empty"))
     run(forward, *files("blank"))
-    assert "no page: the first 2 pairs are empty or too long" in caplog.text
+    assert "no page: the first 2 pairs cannot be aligned" in caplog.text
+
+
+def test_pairs_that_are_left_out_are_in_no_count(backward, tmp_path, capsys, caplog):
+    """A pair longer than the model and an empty one: the counts of pairs, of links and in the report agree."""
+    (tmp_path / "text.de").write_text("der Hund schläft .\n" + "der Hund " * 60 + "\n\n")
+    (tmp_path / "text.en").write_text("the dog sleeps .\nthe dog\nnothing\n")
+    (tmp_path / "gold").write_text("0-0 1-1 2-2 3-3\n0-0\n\n")
+    files = ("--source", tmp_path / "text.de", "--target", tmp_path / "text.en", "--output", tmp_path / "out")
+    run(backward, *files, "--gold", tmp_path / "gold", "--first-word", 0, "--formats", "pharaoh")
+    first = (tmp_path / "out" / "links.pharaoh").read_text().splitlines()[0]
+    links = frozenset(tuple(map(int, link.split("-"))) for link in first.split())
+    right = frozenset({(0, 0), (1, 1), (2, 2), (3, 3)})
+    report = json.loads((tmp_path / "out" / "aer.json").read_text())
+    assert report["aer"] == pytest.approx(1 - 2 * len(links & right) / (len(links) + 4))
+    assert report["recall"] == pytest.approx(len(links & right) / 4)
+    assert (report["sentences"], report["left_out"]) == (1, 2)
+    assert report["against"] == f"the gold links of {tmp_path / 'gold'}"
+    printed = capsys.readouterr().out
+    assert "3 pairs (2 left out: empty, or too long)" in printed
+    assert f"(1 of 3 pairs, against the gold links of {tmp_path / 'gold'})" in printed
+    assert "omitted pairs longer than 64 tokens: 1 (first: line 2)" in caplog.text
+    assert "omitted pairs with an empty side: 1 (first: line 3)" in caplog.text
+
+
+def test_links_that_came_with_the_data_are_checked_and_not_called_gold(forward, tmp_path, capsys):
+    """A run made before its --data.alignments were checked: they count from 1."""
+    config = json.loads((forward / "config.json").read_text())
+    config["config"]["data"] |= {"source": "files", "alignments": "links"}
+    own = tmp_path / "run"
+    shutil.copytree(forward, own, ignore=shutil.ignore_patterns("report"))
+    (own / "config.json").write_text(json.dumps(config))
+    run(own, "--split", "validation", "--formats", "pharaoh", "--best", "--output", tmp_path / "out")
+    printed = capsys.readouterr().out
+    assert printed.count("against the links of the data (--data.alignments, an aligner's output)") == 2
+    assert "gold" not in printed
+    file = own / "data" / "validation.align"
+    lines = [line.split() for line in file.read_text().splitlines()]
+    moved = [" ".join("-".join(str(int(n) + 1) for n in link.split("-")) for link in line) for line in lines]
+    file.write_text("".join(line + "\n" for line in moved))
+    for flags in (["--split", "validation"], ["--best"]):
+        with pytest.raises(TransformerError, match=r"validation\.align: .*words seem to count from 1"):
+            run(own, *flags, "--output", tmp_path / "other")
+    assert not (tmp_path / "other").exists()

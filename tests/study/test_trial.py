@@ -8,10 +8,10 @@ import pytest
 
 from tests.conftest import untrained
 from transformer import api, cli
+from transformer.alignment import gold
 from transformer.alignment.measure import error_rate
 from transformer.commands.align import Align
 from transformer.config import Data
-from transformer.data.corpora import corpus
 from transformer.errors import UsageError
 from transformer.evaluation.metrics import bleu_of_counts
 from transformer.storage.locks import file_lock
@@ -74,14 +74,14 @@ def test_the_attention_is_measured_against_gold_links(settings, tmp_path):
         model=dataclasses.replace(settings.model, max_length=64),
     )
     folder = untrained(own, tmp_path / "grammar")
-    model, part = api.load(folder), corpus.read(Run(folder).data, "test", own.data.languages)
-    data, languages = Run(folder).data, own.data.languages
-    rule = attention.best_rule(model.attend, data, languages)
+    model = api.load(folder)
+    dev, test = (gold.read_own(Run(folder).data, name, own.data, model.tokenizers) for name in ("validation", "test"))
+    rule = attention.best_rule(model.attend, *dev)
     loaded = api.load_predictor(folder)
     split = loaded.predictor.splits("test")[0]
     extras = loaded.extras(split)
     found = extras.report["alignment"]
-    assert (extras.counts["AER"] == attention.error_rates(model.attend, part, rule).counts["AER"]).all()
+    assert (extras.counts["AER"] == attention.error_rates(model.attend, *test, rule).counts["AER"]).all()
     L, H = own.model.cross
     assert [len(row) for row in found["heads"]] == [H] * L
     assert len(found["layers"]) == L
@@ -92,10 +92,10 @@ def test_the_attention_is_measured_against_gold_links(settings, tmp_path):
     # `transformer align` has the same, from the run alone.
     Align(str(folder), layer=L - 1, head=H - 1, formats=("pharaoh",), output=str(tmp_path / "out"))()
     assert json.loads((tmp_path / "out" / "aer.json").read_text())["aer"] == pytest.approx(places[L - 1, H - 1])
-    # Without attention or gold links nothing is measured.
+    assert found["against"] == "the grammar's gold links"
+    # Without attention or links nothing is measured.
     (Run(folder).data / "validation.align").unlink()
     assert api.load_predictor(folder).extras(split) == Extras({}, {})
-    assert attention.best_rule(model.attend, data, languages) is None
 
 
 def test_a_run_with_absolute_paths_is_resumed_with_relative_ones(settings, tmp_path, monkeypatch):

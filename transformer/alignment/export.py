@@ -15,6 +15,7 @@ from transformer.alignment.record import Attended
 from transformer.alignment.select import all_links
 from transformer.alignment.symmetrize import transpose
 from transformer.data.corpora.corpus import Corpus
+from transformer.plurals import counted
 from transformer.storage.files import write_json
 
 log = logging.getLogger(__name__)
@@ -41,9 +42,9 @@ class Aligner(NamedTuple):
 
 
 class Aligned(NamedTuple):
-    """Links of every pair, and the first pairs with all their weights."""
+    """Links of every pair, and the first pairs with all their weights; None for a pair that cannot be aligned."""
 
-    links: list[Links]
+    links: list[Links | None]
     shown: list[Attended | None]
 
 
@@ -75,7 +76,7 @@ def align(
     return aligned
 
 
-def backward(by: Aligner, part: Corpus) -> list[Links]:
+def backward(by: Aligner, part: Corpus) -> list[Links | None]:
     """Links by a model of the other direction, with source and target exchanged."""
     other = Corpus(part.targets, part.sources, None, part.name)
     return transpose(links for chunk in _attended(by.model, other, own=False) for links in all_links(chunk, by.rule))
@@ -86,18 +87,19 @@ def write(
     about: dict[str, Any],
     aligned: Aligned,
     rule: Rule,
-    gold: Sequence[Gold] | None,
+    gold: Sequence[Gold | None] | None,
     wanted: Sequence[str],
 ) -> None:
     """Write links, pictures, the page, and what all of it is made from. `wanted` names them: pharaoh, page, png."""
     write_json(folder / "about.json", about)
     if "pharaoh" in wanted:
-        lines = "".join(formats.pharaoh(links) + "\n" for links in aligned.links)
+        lines = "".join(formats.pharaoh(links or frozenset()) + "\n" for links in aligned.links)
         (folder / "links.pharaoh").write_text(lines, encoding="utf-8")
     examples = [pair for pair in aligned.shown if pair is not None]
     pictures = [form for form in ("page", "png") if form in wanted]
     if pictures and not examples:
-        log.warning("no %s: the first %d pairs are empty or too long", " and no ".join(pictures), len(aligned.shown))
+        first = counted(len(aligned.shown), "pair")
+        log.warning("no %s: the first %s cannot be aligned (empty or too long)", " and no ".join(pictures), first)
         return
     if "page" in wanted:
         write_page(folder / "attention.html", about, examples)
@@ -105,15 +107,24 @@ def write(
         _draw(folder, aligned.shown, rule, gold)
 
 
-def show(measured: Measured) -> str:
-    """As a line for the terminal."""
+def show(measured: Measured, origin: str) -> str:
+    """As a line for the terminal, with the origin of the links that were measured against."""
+    if not measured.sentences:
+        return f"no error rate: none of {counted(measured.left_out, 'pair')} was aligned and has links"
     interval = ""
     if measured.interval is not None:
         interval = f" [{measured.interval[0]:.3f}, {measured.interval[1]:.3f}]"
     return (
         f"AER {measured.aer:.3f}{interval}   precision {measured.precision:.3f}   "
-        f"recall {measured.recall:.3f}   ({measured.sentences} pairs)"
+        f"recall {measured.recall:.3f}   ({_pairs(measured)}, against {origin})"
     )
+
+
+def _pairs(measured: Measured) -> str:
+    """How many pairs were measured, of how many."""
+    if not measured.left_out:
+        return counted(measured.sentences, "pair")
+    return f"{measured.sentences:,} of {counted(measured.sentences + measured.left_out, 'pair')}"
 
 
 def _attended(model: Attends, part: Corpus, *, own: bool) -> Iterator[list[Attended | None]]:
@@ -122,11 +133,12 @@ def _attended(model: Attends, part: Corpus, *, own: bool) -> Iterator[list[Atten
         yield model.attend(part.sources[begin : begin + CHUNK], targets, begin + 1)
 
 
-def _draw(folder: Path, shown: Sequence[Attended | None], rule: Rule, gold: Sequence[Gold] | None) -> None:
+def _draw(folder: Path, shown: Sequence[Attended | None], rule: Rule, gold: Sequence[Gold | None] | None) -> None:
     for number, pair in enumerate(shown):
         if pair is not None:
-            right = gold[number].possible if gold is not None else None
-            draw.heatmap(pair, rule, folder / f"heatmap-{number + 1}.png", right)
+            right = None if gold is None else gold[number]
+            circled = None if right is None else right.possible
+            draw.heatmap(pair, rule, folder / f"heatmap-{number + 1}.png", circled)
             for kind in ("cross", "encoder", "decoder"):
                 if getattr(pair, kind) is not None and pair.matrix(kind).shape[:2] != (1, 1):
                     draw.grid(pair, folder / f"{kind}-{number + 1}.png", kind)

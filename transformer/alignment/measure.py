@@ -16,7 +16,7 @@ class Gold(NamedTuple):
     possible: Links
 
 
-def all_sure(alignments: Sequence[Iterable[tuple[int, int]]]) -> list[Gold]:
+def all_sure(alignments: Iterable[Iterable[tuple[int, int]]]) -> list[Gold]:
     """Gold links that are all sure, such as the grammar's."""
     return [Gold(frozenset(links), frozenset(links)) for links in alignments]
 
@@ -29,15 +29,21 @@ class Measured(NamedTuple):
     precision: float
     recall: float
     sentences: int
+    """Pairs whose links are counted."""
     interval: tuple[float, float] | None
+    left_out: int = 0
+    """Pairs that were not aligned, or have no usable gold links: neither kind of links is counted."""
 
 
-def measure(predicted: Sequence[Links], gold: Sequence[Gold], bootstrap: int = 1000, seed: int = 1) -> Measured:
+def measure(
+    predicted: Sequence[Links | None], gold: Sequence[Gold | None], bootstrap: int = 1000, seed: int = 1
+) -> Measured:
     """AER = 1 - (|A and S| + |A and P|) / (|A| + |S|); precision |A and P| / |A|; recall |A and S| / |S|.
 
-    Counts are summed over the corpus before they are divided. Raises ValueError for lists of unequal length.
+    Counts are summed over the corpus before they are divided. A pair without links of either kind (None) is left out.
+    Raises ValueError for lists of unequal length.
     """
-    counts = link_counts(predicted, gold)
+    counts = link_counts(predicted, gold)[[None not in pair for pair in zip(predicted, gold, strict=True)]]
     interval = None
     if bootstrap and len(counts) > 1:
         random = np.random.default_rng(seed)
@@ -52,17 +58,20 @@ def measure(predicted: Sequence[Links], gold: Sequence[Gold], bootstrap: int = 1
         float(of_sure / sure) if sure else 0.0,
         len(counts),
         interval,
+        len(predicted) - len(counts),
     )
 
 
-def link_counts(predicted: Sequence[Links], gold: Sequence[Gold]) -> Int[np.ndarray, "N 4"]:
+def link_counts(predicted: Sequence[Links | None], gold: Sequence[Gold | None]) -> Int[np.ndarray, "N 4"]:
     """For each sentence the numbers of links, sure gold links, links that are sure, and links that are possible.
 
-    The error rate of a set of sentences is that of the sum of their counts. Raises ValueError for lists of unequal
-    length.
+    The error rate of a set of sentences is that of the sum of their counts. A pair without links of either kind (None)
+    counts nothing. Raises ValueError for lists of unequal length.
     """
     rows = [
-        (len(links), len(g.sure), len(links & g.sure), len(links & (g.possible | g.sure)))
+        (0, 0, 0, 0)
+        if links is None or g is None
+        else (len(links), len(g.sure), len(links & g.sure), len(links & (g.possible | g.sure)))
         for links, g in zip(predicted, gold, strict=True)
     ]
     return np.array(rows, np.int64).reshape(-1, 4)

@@ -29,7 +29,7 @@ def name(rule: Rule) -> str:
 
 def rank(
     attended: Sequence[Attended | None],
-    gold: Sequence[Gold],
+    gold: Sequence[Gold | None],
     base: Rule,
     thresholds: Sequence[float | None] = THRESHOLDS,
 ) -> list[Choice]:
@@ -38,8 +38,8 @@ def rank(
     Sorted by error rate, the lowest first; ties are in that order.
 
     Args:
-        attended: the development pairs; None counts as a pair without links.
-        gold: their links.
+        attended: the development pairs; None: the pair is left out.
+        gold: their links; None: the pair is left out.
         base: the rule whose shift is used.
         thresholds: candidates.
     """
@@ -56,13 +56,13 @@ def rank(
         weights = [None if pair is None else align(pair, rule)[0] for pair in attended]
         tried = []
         for threshold in thresholds:
-            predicted = [frozenset() if matrix is None else links(matrix, threshold) for matrix in weights]
+            predicted = [None if matrix is None else links(matrix, threshold) for matrix in weights]
             measured = measure(predicted, gold, bootstrap=0)
             tried.append(Choice(dataclasses.replace(rule, threshold=threshold), measured))
         choices.append(min(tried, key=lambda choice: choice.measured.aer))
     return sorted(choices, key=lambda choice: choice.measured.aer)
 
 
-def all_links(attended: Sequence[Attended | None], rule: Rule) -> list[Links]:
-    """Links of every pair; an empty set for None."""
-    return [frozenset() if pair is None else align(pair, rule)[1] for pair in attended]
+def all_links(attended: Sequence[Attended | None], rule: Rule) -> list[Links | None]:
+    """Links of every pair; None for a pair without attention weights, which cannot be aligned."""
+    return [None if pair is None else align(pair, rule)[1] for pair in attended]

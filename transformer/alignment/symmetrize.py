@@ -4,15 +4,20 @@ Links of both are (source word, target word) of the first direction.
 """
 
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from transformer.alignment.links import Links
 
 NEIGHBOURS = ((-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
 
-def transpose(every: Iterable[Links]) -> list[Links]:
-    """Links of each pair with source and target swapped."""
-    return [frozenset((s, t) for t, s in links) for links in every]
+MaybeLinks = TypeVar("MaybeLinks", Links, Links | None)
+"""Links, or None for a pair that was not aligned."""
+
+
+def transpose(every: Iterable[MaybeLinks]) -> list[MaybeLinks]:
+    """Links of each pair with source and target swapped; None stays None."""
+    return [None if links is None else frozenset((s, t) for t, s in links) for links in every]
 
 
 def intersection(forward: Links, backward: Links) -> Links:
@@ -62,3 +67,12 @@ SYMMETRIZATIONS: dict[str, Callable[[Links, Links], Links]] = {
     "grow-diag-final-and": grow_diag_final_and,
 }
 """All methods by name."""
+
+
+def symmetrize(how: str, forward: Iterable[Links | None], backward: Iterable[Links | None]) -> list[Links | None]:
+    """Both directions of every pair combined by a method of SYMMETRIZATIONS; None where either direction has none."""
+    combine = SYMMETRIZATIONS[how]
+    return [
+        None if ahead is None or back is None else combine(ahead, back)
+        for ahead, back in zip(forward, backward, strict=True)
+    ]

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from transformer.commands.options import Checkpoint, Command, RunFolder, read_translation
 from transformer.config import Config
-from transformer.errors import UsageError
+from transformer.errors import TransformerError, UsageError
+from transformer.plurals import counted
 from transformer.storage.files import write_json
 from transformer.storage.run import Run
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from transformer.alignment.export import Aligner
-    from transformer.alignment.links import Rule
-    from transformer.alignment.measure import Gold
+    from transformer.alignment.gold import Reference
+    from transformer.alignment.links import Links, Rule
     from transformer.api import TrainedModel
     from transformer.data.corpora.corpus import Corpus
 
@@ -33,6 +36,7 @@ class Align(Command):
     (--translate).
     """
 
+    memory = "leave out the longest pairs"
     run: RunFolder
     split: Literal["test", "validation", "unseen"] = "test"
     """Which of the run's own sets."""
@@ -48,13 +52,15 @@ class Align(Command):
     """Its head, from 0; the default is the mean of all."""
     best: bool = False
     """Take the layer, the head and (where --threshold is not given) the threshold with the lowest error rate on the
-    run's validation set, which must have gold links."""
+    run's validation set, which must have links: the grammar's, or those of --data.alignments."""
     shift: int = 0
     """Align a token by the attention this many steps after it was written."""
     threshold: float | None = None
     """Link all words with at least this weight; the default is the word with the most, or what --best chooses."""
     gold: str = ""
-    """Gold links, one line per pair: 1-2 is sure, 1p2 possible. The grammar's sets have their own."""
+    """Gold links, one line per pair: 1-2 is sure, 1p2 possible. Without it the error rate is measured against the links
+    that come with the set, if there are any: the grammar's, which are exact, or those of --data.alignments, which are
+    an aligner's output."""
     first_word: Literal[0, 1] | None = None
     """--gold: the number of a sentence's first word in it."""
     reverse: str = ""
@@ -121,11 +127,12 @@ class Align(Command):
         from transformer.alignment import export
         from transformer.alignment.measure import measure
         from transformer.alignment.select import name
-        from transformer.alignment.symmetrize import SYMMETRIZATIONS
+        from transformer.alignment.symmetrize import symmetrize
+        from transformer.decoding.remarks import collected
 
         model = api.load(self.run, self.checkpoint)
         part = _pairs(self, model.settings)
-        gold = _gold(self, part, model)
+        reference = _reference(self, part, model)
         folder = Path(self.output) if self.output else Run(Path(self.run)).report / f"align-{part.name}"
         _check_folder(folder, given=bool(self.output))
         reverse = _reverse(self, model.settings)
@@ -135,19 +142,24 @@ class Align(Command):
         unfinished = folder.with_name(folder.name + ".part")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
-        aligned = export.align(forward, part, unfinished, about, self.formats, self.show, own=self.translate)
+        with collected() as remarks:
+            aligned = export.align(forward, part, unfinished, about, self.formats, self.show, own=self.translate)
+        remarks.report()
         if reverse is not None:
-            combine = SYMMETRIZATIONS[about["symmetrized"]["how"]]
-            both = zip(aligned.links, export.backward(reverse, part), strict=True)
-            aligned = aligned._replace(links=[combine(ahead, back) for ahead, back in both])
+            with collected() as remarks:
+                back = export.backward(reverse, part)
+            remarks.report()
+            aligned = aligned._replace(links=symmetrize(about["symmetrized"]["how"], aligned.links, back))
+        gold = None if reference is None else reference.links
         export.write(unfinished, about, aligned, forward.rule, gold, self.formats)
-        print(f"{len(aligned.links)} pairs, {name(forward.rule)}" + _with_reverse(about))
-        if gold is not None:
-            measured = measure(aligned.links, gold)
-            write_json(unfinished / "aer.json", {"about": about} | measured._asdict())
-            print(export.show(measured))
+        lines = [f"{_count(aligned.links)}, {name(forward.rule)}" + _with_reverse(about)]
+        if reference is not None:
+            measured = measure(aligned.links, reference.links)
+            against = {"about": about, "against": reference.origin}
+            write_json(unfinished / "aer.json", against | measured._asdict())
+            lines.append(export.show(measured, reference.origin))
         unfinished.rename(folder)
-        print("\n".join(f"  {path}" for path in sorted(folder.iterdir())))
+        print("\n".join([*lines, *(f"  {path}" for path in sorted(folder.iterdir()))]))
 
 
 def _pairs(options: Align, settings: Config) -> "Corpus":
@@ -165,14 +177,21 @@ def _pairs(options: Align, settings: Config) -> "Corpus":
     return corpus.Corpus(sources, rest[0] if rest else [""] * len(sources), None, source.stem)
 
 
-def _gold(options: Align, part: "Corpus", model: "TrainedModel") -> "list[Gold] | None":
-    """Gold links, if there are any."""
+def _reference(options: Align, part: "Corpus", model: "TrainedModel") -> "Reference | None":
+    """The links to measure against, if there are any."""
     from transformer.alignment import gold
-    from transformer.alignment.measure import all_sure
 
     if options.gold:
         return gold.read(Path(options.gold), options.first_word or 0, part, model.tokenizers)
-    return None if part.alignments is None or options.translate else all_sure(part.alignments)
+    if options.translate:
+        return None
+    return gold.of_data(Run(Path(options.run)).data, part, model.settings.data, model.tokenizers)
+
+
+def _count(links: "Sequence[Links | None]") -> str:
+    """How many pairs were aligned, and how many were not."""
+    left_out = sum(each is None for each in links)
+    return counted(len(links), "pair") + f" ({left_out:,} left out: empty, or too long)" * bool(left_out)
 
 
 def _check_folder(folder: Path, *, given: bool) -> None:
@@ -186,21 +205,22 @@ def _check_folder(folder: Path, *, given: bool) -> None:
 
 def _best(options: Align, run: str, model: "TrainedModel") -> "Rule":
     """The rule with the lowest error rate on the validation set of a run."""
-    from transformer.alignment.measure import all_sure
+    from transformer.alignment.gold import read_own
     from transformer.alignment.select import THRESHOLDS, name, rank
-    from transformer.data.corpora import corpus
 
-    folder = Run(Path(run)).data
-    if not (folder / "validation.align").is_file():
-        raise UsageError(f"--best needs gold links of the validation set, and {run} has none: give --layer and --head")
-    validation = corpus.read(folder, "validation", model.settings.data.languages)
-    gold = all_sure(validation.alignments or [])
+    found = read_own(Run(Path(run)).data, "validation", model.settings.data, model.tokenizers)
+    if found is None:
+        raise UsageError(f"--best needs links of the validation set, and {run} has none: give --layer and --head")
+    validation, (links, origin) = found
     thresholds = THRESHOLDS if options.threshold is None else (options.threshold,)
-    ranked = rank(model.attend(validation.sources, validation.targets), gold, options.rule, thresholds)
-    print(f"{run}, on {len(gold)} validation pairs:")
+    ranked = rank(model.attend(validation.sources, validation.targets), links, options.rule, thresholds)
+    if not ranked:
+        raise TransformerError(f"--best: no validation pair of {run} can be aligned: give --layer and --head")
+    count = counted(ranked[0].measured.sentences, "validation pair")
+    print(f"{run}, on {count}, against {origin}:")
     for choice in ranked[:RANKED]:
         print(f"  AER {choice.measured.aer:.3f}   {name(choice.rule)}")
-    return ranked[0].rule if ranked else options.rule
+    return ranked[0].rule
 
 
 def _reverse(options: Align, settings: Config) -> "Aligner | None":

@@ -242,7 +242,7 @@ def test_read_refuses_changed_files(tmp_path):
     with pytest.raises(TransformerError, match=r"unseen\.align, line 2: not an alignment"):
         corpus.read(tmp_path, "unseen", ("en", "de"))
     path.write_text("0-0\n")
-    with pytest.raises(TransformerError, match="1 lines for 3 sentence pairs"):
+    with pytest.raises(TransformerError, match="1 line for 3 sentence pairs"):
         corpus.read(tmp_path, "unseen", ("en", "de"))
     with pytest.raises(TransformerError, match="no such file"):
         corpus.read(tmp_path, "test", ("en", "de"))
@@ -278,7 +278,7 @@ def test_grammar_refuses():
 
 def test_alignments_follow_their_pairs(tmp_path):
     """Also when pairs are left out for an empty side or held out."""
-    pairs = [(f"s{n}", f"t{n}") for n in range(30)]
+    pairs = [(f"s{n}" + " x" * n, f"t{n}") for n in range(30)]
     pairs[4] = ("s4", "")
     for side, language in enumerate(("en", "de")):
         (tmp_path / f"all.{language}").write_text("".join(f"{pair[side]}\n" for pair in pairs))
@@ -286,11 +286,11 @@ def test_alignments_follow_their_pairs(tmp_path):
     data = config.Data(source="files", train=str(tmp_path / "all"), alignments=str(tmp_path / "all.align"))
     loaded = load_corpora(data)
     for part in (loaded.train, loaded.validation):
-        assert [links[0][0] for links in part.alignments] == [int(source[1:]) for source in part.sources]
+        assert [links[0][0] for links in part.alignments] == [int(source.split()[0][1:]) for source in part.sources]
     without = load_corpora(dataclasses.replace(data, alignments=""))
     assert without.validation.sources == loaded.validation.sources, "alignments change nothing about what is held out"
     (tmp_path / "all.align").write_text("0-0\n")
-    with pytest.raises(TransformerError, match=r"all\.en has 30 lines but .*all\.align has 1:"):
+    with pytest.raises(TransformerError, match=r"all\.en has 30 lines but .*all\.align has 1 line:"):
         load_corpora(data)
     (tmp_path / "all.align").write_text("0-0\n" * 29 + "0:0\n")
     with pytest.raises(TransformerError, match="line 30: not an alignment"):

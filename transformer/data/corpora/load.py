@@ -21,11 +21,11 @@ from transformer.data.cache import cached_folder
 from transformer.data.corpora.alignments import Alignments, parse_alignment
 from transformer.data.corpora.corpus import Corpora, Corpus, read, write
 from transformer.data.corpora.filters import CHUNK, Cleaner, filter_pairs
-from transformer.data.corpora.sources import Pair, Source, Sources, find_sources
+from transformer.data.corpora.sources import Pair, ParallelFiles, Source, Sources, find_sources
 from transformer.data.corpora.text import Text, TextWriter
 from transformer.errors import TransformerError, UsageError
 
-VERSION = 2
+VERSION = 3
 SIDES = ("source", "target")
 HELD_OUT_KEY = b"20170612"
 """Key of the hash that selects the held-out pairs. Not a setting: all runs on the same text have the same validation
@@ -76,6 +76,8 @@ def _key(data: config.Data, sources: Sources) -> str:
 def _make(folder: Path, data: config.Data, sources: Sources) -> None:
     """Read, filter and write the training pairs, and the held-out pairs if no validation set is named."""
     held_out: list[Pair] = []
+    if isinstance(sources.train[0], ParallelFiles):
+        sources.train[0].check_alignments()
     if sources.validation is None:
         cleaner = Cleaner(data.filter)
         cleaned = (pair for source in sources.train for pair in _clean_source(source, cleaner))

@@ -6,6 +6,7 @@ Each can be read any number of times, and has an identity that changes whenever 
 import difflib
 import hashlib
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -15,8 +16,17 @@ from typing import NamedTuple, Protocol
 
 from transformer.data import config
 from transformer.data.corpora import files, tfds
-from transformer.data.corpora.alignments import check_alignment
+from transformer.data.corpora.alignments import (
+    check_alignment,
+    count_from_0,
+    count_words,
+    find_misplaced,
+    parse_alignment,
+)
 from transformer.errors import TransformerError, UsageError
+from transformer.plurals import counted
+
+log = logging.getLogger(__name__)
 
 KINDS = ("grammar", "files", "tfds:NAME")
 TFDS = "tfds:"
@@ -57,6 +67,8 @@ class ParallelFiles:
     prefix: str
     languages: tuple[str, str]
     alignments: str = ""
+    first_word: int | None = None
+    """How the alignments number a sentence's first word; None: from 0, if they seem to."""
 
     @property
     def name(self) -> str:
@@ -74,6 +86,8 @@ class ParallelFiles:
         digest = hashlib.sha256(b"files")
         for path in self._paths():
             digest.update(_digest(path))
+        if self.alignments and self.first_word:
+            digest.update(b"words count from 1")
         return digest.hexdigest()
 
     def pairs(self) -> Iterator[Pair]:
@@ -81,7 +95,30 @@ class ParallelFiles:
         for number, line in enumerate(files.stream_parallel(*paths), start=1):
             if self.alignments:
                 check_alignment(line[2], paths[2], number)
+                line = (*line[:2], count_from_0(line[2], self.first_word or 0, paths[2], number))
             yield Pair(*line)
+
+    def check_alignments(self) -> None:
+        """Compare the alignments, if there are any, with the sentences.
+
+        Raises TransformerError where most of them name words that do not exist, and UsageError where words seem to
+        count from 1 and the setting does not say.
+        """
+        if not self.alignments:
+            return
+        path, flag = Path(self.alignments), "--data.first-word"
+        pairs = (
+            (parse_alignment(pair.links), (count_words(pair.source), count_words(pair.target))) for pair in self.pairs()
+        )
+        found = find_misplaced(pairs, self.first_word or 0)
+        found.refuse(path, f"give {flag} 1")
+        if found.seems_shifted and self.first_word is None:
+            raise UsageError(
+                f"{path}: no link of {counted(found.aligned, 'aligned pair')} names word 0: do its words count from 1? "
+                f"Give {flag} 1 or, if they count from 0, {flag} 0"
+            )
+        if found.outside:
+            log.warning("%s: %s: their links are not used", path, found.message)
 
 
 def _digest(path: Path) -> bytes:
@@ -195,6 +232,8 @@ def find_sources(data: config.Data) -> Sources:
         raise UsageError("--data.source=files needs --data.train, such as corpus/train for corpus/train.en and .de")
     if data.alignments and (data.source != "files" or data.also):
         raise UsageError("--data.alignments requires --data.source=files and a single corpus")
+    if data.first_word is not None and not data.alignments:
+        raise UsageError("--data.first-word says how --data.alignments counts words, which is not given")
     if data.alignments and data.filter.normalize != "none":
         raise UsageError(
             "--data.alignments numbers the words of the original text; --data.filter.normalize may split it differently"
@@ -212,7 +251,7 @@ def find_sources(data: config.Data) -> Sources:
 
     train = main(data.train or "train", "--data.train")
     if data.alignments:
-        train = ParallelFiles(data.train, data.languages, data.alignments)
+        train = ParallelFiles(data.train, data.languages, data.alignments, data.first_word)
     return Sources(
         train=[train, *map(additional, data.also)],
         validation=main(data.validation, "--data.validation") if data.validation else None,

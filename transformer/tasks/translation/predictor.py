@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from transformer.alignment.extract import Extractor
+from transformer.alignment.gold import Reference, read_own
 from transformer.alignment.links import Rule
 from transformer.alignment.record import Attended
 from transformer.config import Config
 from transformer.data.corpora import corpus
+from transformer.data.corpora.corpus import Corpus
 from transformer.data.tokenizers.files import load_tokenizers
 from transformer.decoding.scoring import Scorer
 from transformer.decoding.translator import Translator
@@ -20,7 +22,7 @@ from transformer.models.build import create
 from transformer.models.config import SequenceToSequence
 from transformer.storage.run import Run
 from transformer.tasks.task import Extras, Prediction, Split
-from transformer.tasks.translation.attention import best_rule, error_rates, has_links
+from transformer.tasks.translation.attention import best_rule, error_rates
 from transformer.tasks.translation.scoring import MEASURES, details, statistics
 from transformer.tasks.translation.teacher_forcing import attend, encoded, score
 
@@ -104,7 +106,7 @@ class TranslationPredictor:
         return {"search": dataclasses.asdict(self.config.decoding), **found}
 
     def extras(self, build: Callable[[Any], Any], mesh: Any, parameters: Any, split: Split) -> Extras:
-        """See `Predictor.extras`: the alignment error rate of the attention, on test sets with gold links."""
+        """See `Predictor.extras`: the alignment error rate of the attention, on test sets with links."""
         if self.model.attention.score == "none":
             return Extras({}, {})
         extractor = Extractor(build, self.tokenizers, mesh, max_length=self.model.max_length)
@@ -112,12 +114,14 @@ class TranslationPredictor:
         def attend_to(sources: Sequence[str], targets: Sequence[str]) -> list[Attended | None]:
             return attend(extractor, parameters, self.tokenizers, sources, encoded(self.tokenizers, targets))
 
-        data, languages = self.run.data, self.config.data.languages
-        if not has_links(data, split.name):
+        def read(name: str) -> tuple[Corpus, Reference] | None:
+            return read_own(self.run.data, name, self.config.data, self.tokenizers)
+
+        found = read(split.name)
+        if found is None:
             return Extras({}, {})
         if self._rule is None or self._rule[0] is not parameters:
-            self._rule = parameters, best_rule(attend_to, data, languages)
+            dev = read("validation")
+            self._rule = parameters, None if dev is None else best_rule(attend_to, *dev)
         rule = self._rule[1]
-        return (
-            Extras({}, {}) if rule is None else error_rates(attend_to, corpus.read(data, split.name, languages), rule)
-        )
+        return Extras({}, {}) if rule is None else error_rates(attend_to, *found, rule)

@@ -28,6 +28,7 @@ from transformer.data.tokenizers.tokenizer import Tokenizers
 from transformer.data.tokenizers.train import train_tokenizers
 from transformer.errors import TransformerError, UsageError
 from transformer.models.config import SequenceToSequence
+from transformer.plurals import counted
 from transformer.storage.run import Run
 from transformer.tasks.translation.config import Translation
 from transformer.tasks.translation.prepared import PreparedTranslation
@@ -67,10 +68,7 @@ def prepare(settings: Config, begun: Path | None) -> PreparedTranslation:
                 "--task.guided.weight needs the training pairs' word alignments: name a file with --data.alignments"
             )
         train = pairs.link(train, corpora.train, tokenizers, data.max_length)
-        if train.links is not None and train.links.unusable:
-            log.warning(
-                "pairs that guide nothing, as their alignment names words that do not exist: %d", train.links.unusable
-            )
+        _report_links(train, data.alignments)
     validation = pairs.build(corpora.validation, tokenizers, model.max_length, cache, "--model.max-length")
     for count in validation.dropped.values():
         limit = model.max_length
@@ -125,6 +123,20 @@ def _epochs(
 
     source = ResampledEpochs(train, sample, settings.seed, batching, multiple, shares, data.max_length, cache)
     return source, source.epoch(0)[1]
+
+
+def _report_links(train: Examples, path: str) -> None:
+    """Count the pairs whose links are unusable. Raises TransformerError where these are most of the aligned pairs."""
+    assert train.links is not None
+    unusable = train.links.unusable
+    aligned = unusable + int(np.count_nonzero(np.diff(train.links.offsets)))
+    if 2 * unusable > aligned:
+        raise TransformerError(
+            f"{path}: links name words beyond their sentence in {unusable:,} of {counted(aligned, 'training pair')}, "
+            "so they guide nothing: do words count from 1 (--data.first-word 1), or are they another tokenization's?"
+        )
+    if unusable:
+        log.warning("pairs that guide nothing, as their alignment names words that do not exist: %d", unusable)
 
 
 def _report_reach(reach: int | None, train: Examples) -> None:
