@@ -136,8 +136,8 @@ class Translator:
             sources = [[*tokens[: limit - 1], EOS] if len(tokens) > limit else tokens for tokens in sources]
         far = [number for number, tokens in enumerate(sources, first) if self.reach and len(tokens) > self.reach]
         remark(
-            f"lines longer than the {counted(self.reach or 0, 'token')} of location attention, so that their last tokens "
-            "get no attention (--model.attention.positions)",
+            f"lines longer than the {counted(self.reach or 0, 'token')} of location attention, so that their last "
+            "tokens get no attention (--model.attention.positions)",
             far,
         )
         return sources
