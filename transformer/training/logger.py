@@ -16,6 +16,9 @@ from transformer.storage.run import Run
 
 log = logging.getLogger(__name__)
 
+SHOWN = {"bleu": "BLEU"}
+"""Names of values as people write them, where they differ."""
+
 
 class MetricLogger:
     """Writes each record to all places. Records are dicts with a `step` and a `kind` (train or validation)."""
@@ -80,7 +83,7 @@ class NoLogger:
 
 def line(values: dict[str, float]) -> str:
     """Values on one line, for a person."""
-    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+    return ", ".join(f"{SHOWN.get(name, name)} {value:.4g}" for name, value in values.items())
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -135,7 +138,7 @@ def draw_curve(records: list[dict[str, Any]], path: Path, unit: str = "tokens", 
     handles, labels = losses.get_legend_handles_labels()
     points = [(r["step"], r[metric]) for r in validation if metric in r and metric != "loss"]
     if points:
-        quality, name = losses.twinx(), "BLEU" if metric == "bleu" else metric
+        quality, name = losses.twinx(), SHOWN.get(metric, metric)
         quality.plot(*zip(*points, strict=True), color="#009E73", marker="s", ms=3, ls="--", label=f"validation {name}")
         quality.set(ylabel=name, ylim=(0, 100 if max(b for _, b in points) > 60 else None))
         more = quality.get_legend_handles_labels()
