@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 import typing
@@ -133,14 +134,20 @@ def test_evaluate_prints_and_keeps_the_scores(trained, capsys):
 def test_evaluate_against_itself_is_no_difference(trained, capsys):
     assert run("evaluate", str(trained)) == 0
     assert run("evaluate", str(trained), "--against", str(trained)) == 0
-    assert "+0.00 BLEU" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    for name in ("BLEU", "chrF2", "TER"):
+        assert f"against {trained}: +0.00 {name}, p = 1.000, 95% [+0.00, +0.00]" in out
+    assert "paired bootstrap resampling, two-sided, 2,000 resamples of 16 sentences" in out
+    assert "beam 5, from its report test.json" in out
 
 
 def test_evaluate_on_other_files(trained, tmp_path, corpora, capsys):
     arguments = ["--source", str(corpora / "validation.xx"), "--reference", str(corpora / "validation.yy")]
     assert run("evaluate", str(trained), *arguments) == 0
     assert "24 sentences" in capsys.readouterr().out
-    assert (trained / "report" / "validation.xx.json").is_file()
+    (report,) = (trained / "report").glob("validation.xx-????????.json")
+    assert json.loads(report.read_text())["sentences"] == 24
+    assert report.with_suffix(".hypotheses").is_file()
     assert run("evaluate", str(trained), *arguments[:2]) == 2
     empty = tmp_path / "empty"
     empty.touch()
@@ -148,6 +155,31 @@ def test_evaluate_on_other_files(trained, tmp_path, corpora, capsys):
     arguments[3] = str(corpora / "test.yy")
     assert run("evaluate", str(trained), *arguments) == 1
     assert "24 lines but" in capsys.readouterr().err
+
+
+def test_evaluate_against_a_run_on_a_set_of_files(trained, tmp_path, corpora, capsys):
+    """The file is called as the run's own set is, and its sentences are others: it is scored and compared by itself."""
+    for suffix in ("xx", "yy"):
+        shutil.copy(corpora / f"validation.{suffix}", tmp_path / ("test" if suffix == "xx" else "reference"))
+    files = ["--source", str(tmp_path / "test"), "--reference", str(tmp_path / "reference"), "--metrics", "bleu"]
+    one, other = tmp_path / "one", tmp_path / "other"
+    for folder in (one, other):
+        shutil.copytree(trained, folder, ignore=shutil.ignore_patterns("report"))
+        (folder / "report").mkdir()
+        (folder / "report" / "test.json").write_text("{}")
+    assert run("evaluate", str(one), *files, "--against", str(other)) == 0
+    out = capsys.readouterr().out
+    assert f"against {other}: +0.00 BLEU, p = 1.000" in out
+    assert "2,000 resamples of 24 sentences" in out
+    assert "TER" not in out
+    assert "predicted now, kept as its report test-" in out
+    for folder in (one, other):
+        assert (folder / "report" / "test.json").read_text() == "{}"
+        (path,) = (folder / "report").glob("test-????????.json")
+        assert json.loads(path.read_text())["sentences"] == 24
+    assert run("evaluate", str(one), *files[:4], "--metrics") == 2
+    assert run("evaluate", str(one), *files[:4], "--metrics", "blue") == 2
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_python_api(trained):

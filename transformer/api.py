@@ -20,6 +20,7 @@ from transformer.decoding.translator import Hypothesis, Translator
 from transformer.distributed import sharding as parallel
 from transformer.errors import UsageError
 from transformer.evaluation import report
+from transformer.evaluation.measures import Counts
 from transformer.evaluation.report import Baseline, Evaluation
 from transformer.models.build import builder, create, split
 from transformer.models.config import SequenceToSequence
@@ -28,6 +29,7 @@ from transformer.models.interface import Model
 from transformer.storage.run import Run
 from transformer.tasks.task import Extras, Prediction, Predictor, Split
 from transformer.tasks.translation import scoring, teacher_forcing
+from transformer.tasks.translation.config import METRICS
 from transformer.training.restore import restore
 
 log = logging.getLogger(__name__)
@@ -137,6 +139,7 @@ class TrainedModel:
         baseline: Baseline | None = None,
         tokenize: str = "13a",
         lowercase: bool = False,
+        metrics: Sequence[str] = METRICS,
         **decoding: Any,
     ) -> Evaluation:
         """Translate and score a test set; see `evaluation.report.evaluate`.
@@ -146,16 +149,16 @@ class TrainedModel:
             baseline: translations by another system.
             tokenize: sacreBLEU's tokenizer.
             lowercase: ignore case.
+            metrics: some of bleu, chrf and ter.
             decoding: overrides of `config.Decoding`.
         """
         sources, references = split.lines, split.references
 
         def statistics(predictions: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
-            return scoring.statistics(predictions, references, tokenize, lowercase)
+            return scoring.statistics(predictions, references, tokenize, lowercase, metrics)
 
-        def details(predictions: Sequence[str], other: Sequence[str] | None) -> dict[str, Any]:
-            loss = self.score(sources, references).loss
-            return scoring.details(sources, predictions, references, loss, other, tokenize, lowercase)
+        def details(predictions: Sequence[str], counts: Counts) -> dict[str, Any]:
+            return scoring.details(sources, counts, self.score(sources, references).loss, tokenize, lowercase)
 
         return report.evaluate(
             split.name,
@@ -163,11 +166,15 @@ class TrainedModel:
             references,
             predict=lambda lines: self.translate(lines, **decoding),
             statistics=statistics,
-            measures=scoring.MEASURES,
+            measures=scoring.SCORES,
             details=details,
-            about={"checkpoint": self.checkpoint, "search": dataclasses.asdict(self.settings.decoding) | decoding},
+            about=self.about(**decoding),
             baseline=baseline,
         )
+
+    def about(self, **decoding: Any) -> dict[str, Any]:
+        """What reports record of how they were made; keywords override `config.Decoding`."""
+        return {"checkpoint": self.checkpoint, "search": dataclasses.asdict(self.settings.decoding) | decoding}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,9 +206,9 @@ class LoadedPredictor:
         """
         scored = self.settings.task.scoring(**options)
 
-        def details(predictions: Sequence[str], other: Sequence[str] | None) -> dict[str, Any]:
+        def details(predictions: Sequence[str], counts: Counts) -> dict[str, Any]:
             run = self.build, self.mesh, self.parameters
-            return self.predictor.details(*run, split, predictions, other, **scored)
+            return self.predictor.details(*run, split, predictions, counts, **scored)
 
         return report.evaluate(
             split.name,
@@ -211,9 +218,13 @@ class LoadedPredictor:
             statistics=lambda predictions, references: self.predictor.statistics(predictions, references, **scored),
             measures=self.predictor.measures,
             details=details,
-            about={"checkpoint": self.checkpoint},
+            about=self.about(),
             baseline=baseline,
         )
+
+    def about(self) -> dict[str, Any]:
+        """What reports record of how they were made."""
+        return {"checkpoint": self.checkpoint}
 
     def extras(self, split: Split) -> Extras:
         """What is measured of a test set besides its predictions; see `Predictor.extras`."""

@@ -15,8 +15,8 @@ import tyro
 import transformer
 from transformer import api
 from transformer.data.corpora import corpus
-from transformer.evaluation.metrics import scores
 from transformer.storage.run import Run
+from transformer.tasks.translation.scoring import scores, statistics
 
 HERE = Path(__file__).parent
 WAYS: dict[str, dict[str, Any]] = {
@@ -64,17 +64,19 @@ class Methods:
             compiled, began = model.engine.compiled, time.perf_counter()
             hypotheses = model.search(part.sources, **search)
             seconds = time.perf_counter() - began
-        bleu, chrf, *_ = scores([one.text for one in hypotheses], part.targets, tokenize=self.tokenize)
+        texts = [one.text for one in hypotheses]
+        found = scores(statistics(texts, part.targets, self.tokenize, metrics=("bleu", "chrf")), self.tokenize)
+        bleu, chrf = found["BLEU"], found["chrF2"]
         words = sum(len(one.text.split()) for one in hypotheses) / sum(len(text.split()) for text in part.targets)
         logp = sum(one.logp for one in hypotheses) / len(hypotheses)
-        print(f"{name}: {bleu.value:.2f} BLEU, {seconds:.1f} s", flush=True)
+        print(f"{name}: {bleu['value']:.2f} BLEU, {seconds:.1f} s", flush=True)
         return {
             "way": name,
             "search": search,
-            "bleu": bleu.value,
-            "interval": bleu.interval,
-            "chrf": chrf.value,
-            "signature": bleu.signature,
+            "bleu": bleu["value"],
+            "interval": bleu["interval"],
+            "chrf": chrf["value"],
+            "signature": bleu["signature"],
             "length_ratio": words,
             "logp": logp,
             "seconds": seconds,

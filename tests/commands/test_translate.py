@@ -215,8 +215,11 @@ def test_an_ensemble_is_evaluated_beside_what_the_run_does_by_itself(trained_run
     for model in (Model(), Model(ensemble=(str(recurrent_run),))):
         Evaluate(str(trained_run), **files, tokenize="none", model=model)()
     report = trained_run / "report"
-    alone, together = (json.loads((path / "s.json").read_text()) for path in (report, report / "with-recurrent"))
+    alone, together = (
+        json.loads(next(path.glob("s-????????.json")).read_text()) for path in (report, report / "with-recurrent")
+    )
     assert together["checkpoint"].startswith(alone["checkpoint"] + " + ")
+    assert together["ensemble"] == [str(recurrent_run.resolve())]
 
 
 def test_an_ensemble_needs_one_tokenizer(trained_run, corpora, tmp_path):

@@ -1,16 +1,19 @@
 """Resampling beside slow loops, sacreBLEU, closed forms, and the share of false alarms where nothing differs."""
 
+import itertools
 import math
 import statistics
 
 import numpy as np
 import pytest
 from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+from sacrebleu.metrics.ter import TER
 from sacrebleu.significance import PairedTest
 
 from tests.study.conftest import counts, sentences
 from transformer.evaluation import significance as ours
-from transformer.evaluation.metrics import bleu_counts, bleu_of_counts
+from transformer.evaluation.metrics import bleu_counts, bleu_of_counts, chrf_of_counts, ter_of_counts
 
 BY_HAND = BLEU(tokenize="none", force=True)
 
@@ -59,6 +62,77 @@ def test_one_seed_has_the_resamples_of_sacrebleus_paired_bootstrap():
     sizes = np.abs(ours.resampled(*known, bleu_of_counts, 1000, 12345))
     theirs = (np.count_nonzero(sizes - sizes.mean() > abs(difference.value)) + 1) / 1001
     assert theirs == pytest.approx(found["BLEU"][1].p_value, abs=1e-12)
+
+
+METRICS = {
+    "BLEU": (BY_HAND, bleu_of_counts),
+    "chrF2": (CHRF(), chrf_of_counts),
+    "TER": (TER(), ter_of_counts),
+}
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("noise", [(0.2, 0.5), (0.3, 0.35)])
+def test_p_is_that_of_all_resamples(name, noise):
+    """Five sentences have 5^5 = 3,125 resamples, all scored by sacreBLEU."""
+    metric, of_counts = METRICS[name]
+    (one, references), (other, _) = sentences(3, noise[0], 5), sentences(4, noise[1], 5)
+    sides = [metric._extract_corpus_statistics(text, [references]) for text in (one, other)]
+
+    def difference(drawn):
+        system, baseline = (metric._aggregate_and_compute([side[i] for i in drawn]).score for side in sides)
+        return system - baseline
+
+    value = difference(range(5))
+    assert value != 0
+    every = np.array([difference(drawn) for drawn in itertools.product(range(5), repeat=5)])
+    assert len(every) == 3125
+    exact = np.mean(np.abs(every - value) >= abs(value) - 1e-9)
+    resamples = 20_000
+    known = [np.array(side)[None] for side in sides]
+    found = ours.compare(*known, of_counts, resamples=resamples)
+    assert found.value == pytest.approx(value, abs=1e-9)
+    assert found.p == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / resamples) + 1 / resamples)
+    assert ours.compare(*known[::-1], of_counts, resamples=resamples).p == found.p
+    assert ours.compare(known[0], known[0], of_counts).p == 1
+    assert ours.compare(known[0], known[0], of_counts)[:2] == (0, (0, 0))
+
+
+def test_ties_count():
+    """One of five answers is better. A resample has it k times, and is as far from 1/5 as zero is unless k is 1; it is
+    once with a probability of 5 * 1/5 * (4/5)^4."""
+    right = np.array([[1.0, 1, 1, 0, 0], [1, 1, 0, 0, 0]])
+    found = ours.compare(*(numbers(row[None]) for row in right), mean, resamples=20_000)
+    assert found.value == pytest.approx(0.2)
+    assert found.p == pytest.approx(1 - 0.8**4, abs=4 * math.sqrt(0.24 / 20_000))
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e9])
+def test_rounding_is_no_difference(scale):
+    values = scale * np.random.default_rng(1).normal(1, 1, (1, 50))
+    again = values / 3 * 3
+    assert (values != again).any()
+    assert ours.compare(numbers(values), numbers(again), mean).p == 1
+
+
+def test_large_sets_are_resampled_in_parts(monkeypatch):
+    sides = [np.stack([counts(seed, noise) for seed in (1, 2)]) for noise in (0.3, 0.4)]
+    whole = ours.resampled(*sides, bleu_of_counts, 100, 5)
+    monkeypatch.setattr(ours, "CHUNK", 7 * 60)
+    np.testing.assert_allclose(ours.resampled(*sides, bleu_of_counts, 100, 5), whole, atol=1e-9)
+
+
+def test_a_single_sentence_is_not_resampled():
+    one = counts(1, 0.3, 1)
+    assert ours.interval(one, bleu_of_counts) is None
+    with pytest.raises(ValueError, match="fewer than 2 sentences"):
+        ours.compare(one[None], one[None], bleu_of_counts)
+
+
+def test_p_is_never_shown_as_zero():
+    assert ours.p_text(1 / 2001, at_most=True) == ours.p_text(0.0009) == "< 0.001"
+    assert ours.p_text(0.0031, at_most=True) == "≤ 0.004"
+    assert ours.p_text(0.0314) == "= 0.031"
 
 
 def test_two_levels_as_a_slow_loop_has_them():

@@ -10,8 +10,9 @@ import pytest
 from transformer import api, cli, config, plugins
 from transformer.commands.evaluate import Evaluate
 from transformer.commands.options import Model, Search
-from transformer.errors import UsageError
+from transformer.errors import TransformerError, UsageError
 from transformer.evaluation.measures import ratio
+from transformer.evaluation.report import name_of_other
 from transformer.evaluation.significance import compare
 from transformer.storage.files import write_json
 from transformer.storage.run import Run
@@ -26,7 +27,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from transformer.errors import UsageError
+from transformer.errors import TransformerError, UsageError
 from transformer.evaluation.measures import Measure, ratio
 from transformer.tasks.table import TASKS
 from transformer.tasks.task import Extras, Prediction, Split, Task
@@ -72,7 +73,7 @@ class Predictor:
         right = [prediction == reference for prediction, reference in zip(predictions, references)]
         return {"accuracy": np.array([right, np.ones(len(right))], int).T}
 
-    def details(self, build, mesh, parameters, split, predictions, baseline=None, **scoring):
+    def details(self, build, mesh, parameters, split, predictions, counts, **scoring):
         return {"strict": scoring["strict"]}
 
     def extras(self, build, mesh, parameters, split):
@@ -256,3 +257,64 @@ def test_evaluate_scores_any_task_and_refuses_options_of_translation(folder, run
     ):
         with pytest.raises(UsageError, match=f"{flag} is an option of translation"):
             Evaluate(str(run.folder), **options).check()
+
+
+def test_two_runs_are_compared_on_exactly_one_set(folder, runs, tmp_path, capsys):
+    good, bad = runs / "good-1", runs / "bad-1"
+    for run in (good, bad):
+        one = variants.find_trial(variants.load(folder), run.name)
+        write_json(Run(run).config, {"config": config.to_json(one.settings)})
+
+    def evaluate(against, **files):
+        Evaluate(str(good), against=str(against), **files)()
+        return capsys.readouterr().out
+
+    def reports(run):
+        return {path.name: path.read_bytes() for path in Run(run).report.glob("*.json")}
+
+    # The trials evaluated both on their own set; a run against itself has the same answers.
+    before = reports(bad)
+    text = evaluate(bad)
+    assert f"    {bad}: step 10, from its report test.json" in text
+    assert f"    {bad}: step 10, from its report short.json" in text  # the second set
+    assert "2,000 resamples of 80 sentences" in text
+    assert f"against {good}: +0.00 accuracy, p = 1.000, 95% [+0.00, +0.00]" in evaluate(good)
+    assert reports(bad) == before
+
+    # Another set, whose file has the name of the run's own: neither's report of its own set is touched.
+    source, reference = tmp_path / "test", tmp_path / "answers"
+    source.write_text("a\na a\na a a\n")
+    reference.write_text("no\nyes\nno\n")
+    own = reports(good)["test.json"]
+    text = evaluate(bad, source=str(source), reference=str(reference))
+    name = name_of_other("test", ["a", "a a", "a a a"], ["no", "yes", "no"])
+    assert f"{name}: 3 sentences, step 10" in text
+    assert f"{bad}: step 10, predicted now, kept as its report {name}.json" in text
+    assert "2,000 resamples of 3 sentences" in text
+    assert reports(good)["test.json"] == own
+    assert reports(bad).keys() == {*before, f"{name}.json"}
+    assert f"from its report {name}.json" in evaluate(bad, source=str(source), reference=str(reference))
+
+    # A report that does not say of which set it is, is neither used nor overwritten.
+    old = Run(bad).report / "test.json"
+    old.write_text(json.dumps({k: v for k, v in json.loads(old.read_text()).items() if k != "digest"}))
+    before = reports(bad)
+    assert f"{bad}: step 10, predicted now, not kept: it has another report test.json" in evaluate(bad)
+    assert reports(bad) == before
+
+
+def test_what_cannot_be_compared_is_refused(folder, runs, settings, tmp_path):
+    one = variants.find_trial(variants.load(folder), "good-1")
+    write_json(Run(runs / "good-1").config, {"config": config.to_json(one.settings)})
+    (tmp_path / "translates").mkdir()
+    write_json(Run(tmp_path / "translates").config, {"config": config.to_json(settings)})
+    for against, message in (
+        (tmp_path / "translates", "has the task Translation, and .*good-1 has Parity"),
+        (tmp_path / "none", "there is no such run or file"),
+        (folder, "not a run directory"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            Evaluate(str(runs / "good-1"), against=str(against)).check()
+    (tmp_path / "short").write_text("yes\n")
+    with pytest.raises(TransformerError, match=r"short has 1 line, the test set 80: .*--source and --reference"):
+        Evaluate(str(runs / "good-1"), against=str(tmp_path / "short"))()

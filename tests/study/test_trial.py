@@ -43,6 +43,8 @@ def test_one_trial_by_its_name(folder, tmp_path, monkeypatch):
     assert "tok:none" in found["test"]["scores"]["BLEU"]["signature"]
     assert len(found["validation"]) == 2
     assert "alignment" not in found["test"]  # it has no gold links
+    assert found["test"]["counts"].keys() == {"BLEU"}
+    assert found["test"]["scores"].keys() == {"BLEU", "chrF2", "TER"}
     assert bleu_of_counts(counts_of(found["test"], "BLEU").sum(0)) == pytest.approx(
         found["test"]["scores"]["BLEU"]["value"]
     )

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Float, Num
 
-from transformer.evaluation.significance import compare, interval
+from transformer.evaluation.significance import MIN_SENTENCES, TOO_FEW, compare, interval_or_reason
 
 Counts: TypeAlias = Mapping[str, Num[np.ndarray, "N _"]]
 """Counts [N, K] of measures by their names, a row for each line."""
@@ -41,12 +41,13 @@ def ratio(counts: Float[np.ndarray, "*R 2"]) -> Float[np.ndarray, "*R"]:
 
 
 def scores(counts: Counts, measures: Mapping[str, Measure]) -> dict[str, dict[str, Any]]:
-    """The score of each measure that has counts, with its 95% interval by bootstrap over lines."""
+    """The score of each measure that has counts, with its 95% interval by bootstrap over lines, or the reason why it
+    has none."""
     found = {}
     for name, measure in measures.items():
         if name in counts and measure.score is not None:
             value = float(measure.score(np.asarray(counts[name], np.float64).sum(0)))
-            found[name] = {"name": name, "value": value, "interval": interval(counts[name], measure.score)}
+            found[name] = {"name": name, "value": value, **interval_or_reason(counts[name], measure.score)}
     return found
 
 
@@ -56,10 +57,23 @@ def differences(
     measures: Mapping[str, Measure],
 ) -> dict[str, dict[str, Any]]:
     """The difference from a baseline on the same lines by each measure that both have counts of: paired bootstrap over
-    lines (Koehn 2004) with a 95% interval and a two-sided p."""
+    lines (Koehn 2004) with a 95% interval and a two-sided p. Fewer than two lines are not tested."""
     found = {}
     for name, measure in measures.items():
-        if name in counts and name in baseline and measure.score is not None:
-            difference = compare(counts[name][None], baseline[name][None], measure.score)
-            found[name] = {"difference": difference.value, "interval": difference.interval, "p": difference.p}
+        if name not in counts or name not in baseline or measure.score is None:
+            continue
+        own, other = (np.asarray(each[name], np.float64) for each in (counts, baseline))
+        values: dict[str, Any] = {"baseline": float(measure.score(other.sum(0)))}
+        if len(own) < MIN_SENTENCES:
+            value = float(measure.score(own.sum(0))) - values["baseline"]
+            found[name] = {**values, "difference": value, "interval": None, "p": None, "reason": TOO_FEW}
+            continue
+        difference = compare(own[None], other[None], measure.score)
+        found[name] = {
+            **values,
+            "difference": difference.value,
+            "interval": difference.interval,
+            "p": difference.p,
+            "at_most": difference.at_most,
+        }
     return found

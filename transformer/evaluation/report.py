@@ -1,9 +1,13 @@
 """The report of a test set: predictions are made, scored and compared; the result is written, and shown as text.
 
 It is the same for every task. What differs is given: how lines are predicted, the measures, the counts that they are
-computed from, and what a task reports besides.
+computed from, and what a task reports besides. A report knows its set by the content: `digest` is that of the lines and
+their references.
 """
 
+import itertools
+import json
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,15 +16,28 @@ from typing import Any, NamedTuple
 from transformer.distributed import processes as cluster
 from transformer.errors import TransformerError
 from transformer.evaluation.measures import Counts, Measure, differences, scores
-from transformer.storage.files import write_json
+from transformer.evaluation.significance import RESAMPLES, p_text
+from transformer.storage.checksums import short_digest
+from transformer.storage.files import write_json, write_text
+
+log = logging.getLogger(__name__)
+
+TEST = "paired bootstrap resampling, two-sided"
+"""See `significance.compare`."""
+SPEED_ONLY = ("batch", "workers", "attention")
+"""Settings of a search that do not change its translations."""
 
 
 class Baseline(NamedTuple):
     """Predictions of another system for the same lines."""
 
     path: str
-    """Their file."""
+    """Their file or run."""
     predictions: Sequence[str]
+    about: Mapping[str, Any] = {}
+    """How they were made, for the report: `checkpoint`, `search`, and in `source` where they come from."""
+    counts: Counts | None = None
+    """Their counts, if known."""
 
 
 class Evaluation(NamedTuple):
@@ -32,6 +49,14 @@ class Evaluation(NamedTuple):
     """What `write` writes and `show` shows."""
 
 
+class Stored(NamedTuple):
+    """A report that `write` wrote."""
+
+    name: str
+    """Of its file."""
+    predictions: list[str]
+
+
 def evaluate(
     name: str,
     lines: Sequence[str],
@@ -40,7 +65,7 @@ def evaluate(
     predict: Callable[[Sequence[str]], Sequence[str]],
     statistics: Callable[[Sequence[str], Sequence[str]], Counts],
     measures: Mapping[str, Measure],
-    details: Callable[[Sequence[str], Sequence[str] | None], Mapping[str, Any]] = lambda predictions, baseline: {},
+    details: Callable[[Sequence[str], Counts], Mapping[str, Any]] = lambda predictions, counts: {},
     about: Mapping[str, Any] | None = None,
     baseline: Baseline | None = None,
 ) -> Evaluation:
@@ -54,57 +79,158 @@ def evaluate(
         predict: answers to lines.
         statistics: counts of predictions and references; see `tasks.task.Predictor.statistics`.
         measures: of the task.
-        details: further parts of the result, from the predictions and those of the baseline. They replace those that
-            every task has.
+        details: further parts of the result, from the predictions and their counts. They replace those that every task
+            has.
         about: further parts of the result, such as the checkpoint.
         baseline: another system.
 
     Raises TransformerError if the baseline has another number of lines.
     """
     if baseline is not None and len(baseline.predictions) != len(lines):
-        raise TransformerError(f"{baseline.path} has {len(baseline.predictions)} lines, the {name} set {len(lines)}")
+        number = len(baseline.predictions)
+        raise TransformerError(
+            f"{baseline.path} has {number} line{'s' * (number != 1)}, the {name} set {len(lines)}: only predictions of "
+            "the same lines are compared (--source and --reference evaluate on another set)"
+        )
     began = time.perf_counter()
     predictions = predict(lines)
     seconds = time.perf_counter() - began
     counts = statistics(predictions, references)
-    own = dict(details(predictions, None if baseline is None else baseline.predictions))
-    against = own.pop("against", None)
+    own = details(predictions, counts)
     result = {
         "set": name,
+        "digest": content(lines, references),
         "sentences": len(predictions),
+        "predictions_digest": short_digest(list(predictions)),
         **(about or {}),
         **({} if "scores" in own else {"scores": scores(counts, measures)}),
         **own,
         "seconds": seconds,
     }
     if baseline is not None:
-        if against is None:
-            against = {"measures": differences(counts, statistics(baseline.predictions, references), measures)}
-        result["against"] = {"baseline": baseline.path, **against}
+        theirs = statistics(baseline.predictions, references) if baseline.counts is None else baseline.counts
+        result["against"] = {
+            "baseline": baseline.path,
+            **baseline.about,
+            "test": TEST,
+            "resamples": RESAMPLES,
+            "sentences": len(lines),
+            "measures": differences(counts, theirs, measures),
+        }
     return Evaluation(predictions, counts, result)
 
 
-def write(folder: Path, evaluation: Evaluation) -> None:
-    """Write NAME.hypotheses and NAME.json into a run's report folder; only the main process does."""
+def content(lines: Sequence[str], references: Sequence[str]) -> str:
+    """12 hexadecimal digits that identify a set by its lines and references."""
+    return short_digest([list(lines), list(references)])
+
+
+def name_of_other(name: str, lines: Sequence[str], references: Sequence[str]) -> str:
+    """The name of a set that is not the run's own: NAME-DIGEST, so that no two sets share one."""
+    return f"{name}-{content(lines, references)[:8]}"
+
+
+def write(folder: Path, evaluation: Evaluation, *, replace: bool = True) -> bool:
+    """Write NAME.hypotheses and NAME.json into a run's report folder; only the main process does.
+
+    An earlier report of the same set is replaced. One of another set or ensemble, or one that does not say of which set
+    (of version 0.1), is renamed, and the log says so.
+
+    Args:
+        folder: need not exist.
+        evaluation: to be written.
+        replace: if False, nothing is written where a report has the name.
+
+    Returns whether it is written.
+    """
+    name = evaluation.result["set"]
+    if not replace and _taken(folder, name):
+        return False
     if cluster.is_main_process():
         folder.mkdir(parents=True, exist_ok=True)
-        name = evaluation.result["set"]
-        text = "".join(line + "\n" for line in evaluation.predictions)
-        (folder / f"{name}.hypotheses").write_text(text, encoding="utf-8")
+        _set_aside(folder, evaluation.result)
+        write_text(folder / f"{name}.hypotheses", "".join(line + "\n" for line in evaluation.predictions))
         write_json(folder / f"{name}.json", evaluation.result)
+    return True
+
+
+def find(folder: Path, lines: Sequence[str], references: Sequence[str], about: Mapping[str, Any]) -> Stored | None:
+    """The report of a set with these settings; None if there is none.
+
+    Reports without a digest (of version 0.1) are not used, nor are predictions that were changed after they were
+    scored.
+
+    Args:
+        folder: of a run's reports.
+        lines: of the set.
+        references: of the set.
+        about: what must be equal, such as the checkpoint and the search.
+    """
+    digest = content(lines, references)
+    for path in sorted(folder.glob("*.json")):
+        known = _read(path)
+        if known.get("digest") != digest or any(_same(known.get(key)) != _same(about[key]) for key in about):
+            continue
+        predictions = _read_predictions(path.with_suffix(".hypotheses"))
+        if short_digest(predictions) == known.get("predictions_digest"):
+            return Stored(path.name, predictions)
+        log.warning("%s is not used: its .hypotheses is missing or has changed", path)
+    return None
+
+
+def _same(value: Any) -> Any:
+    """A part of a report as JSON has it, without what does not change predictions."""
+    plain = json.loads(json.dumps(value))
+    return {k: v for k, v in plain.items() if k not in SPEED_ONLY} if isinstance(plain, dict) else plain
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A report; {} if there is none, or it is damaged."""
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        log.warning("%s is damaged and not used: %s", path, error)
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _read_predictions(path: Path) -> list[str]:
+    """Lines exactly as `write` wrote them; [] if they cannot be read."""
+    try:
+        return path.read_bytes().decode("utf-8").split("\n")[:-1]
+    except (OSError, ValueError):
+        return []
+
+
+def _taken(folder: Path, name: str) -> bool:
+    return any((folder / f"{name}{suffix}").exists() for suffix in (".json", ".hypotheses"))
+
+
+def _set_aside(folder: Path, result: Mapping[str, Any]) -> None:
+    """Rename the report that has the name of a new one, unless it is of the same set and the same models."""
+    name = result["set"]
+    known = _read(folder / f"{name}.json")
+    same = all(known.get(key) == result.get(key) for key in ("digest", "ensemble"))
+    if same or not _taken(folder, name):
+        return
+    other = str(known.get("digest", "unknown"))[:8]
+    names = (f"{name}-{other}" + (f"-{number}" if number > 1 else "") for number in itertools.count(1))
+    new = next(each for each in names if not _taken(folder, each))
+    for suffix in (".json", ".hypotheses"):
+        if (folder / f"{name}{suffix}").exists():
+            (folder / f"{name}{suffix}").rename(folder / f"{new}{suffix}")
+    which = "is of another set or ensemble" if "digest" in known else "does not say of which sentences it is"
+    log.warning("the earlier report %s.json %s: it is now %s.json", folder / name, which, new)
 
 
 def show(result: Mapping[str, Any]) -> str:
     """The result as lines for the terminal; parts that it does not have are left out."""
     name = result["set"] + (" (constructions that training never showed)" if result["set"] == "unseen" else "")
-    about = [f"{name}: {result['sentences']} sentences"]
-    if "checkpoint" in result:
-        about.append(result["checkpoint"])
-    if "search" in result:
-        about.append(_how(result["search"]))
-    lines = ["\n" + ", ".join(about)]
+    lines = ["\n" + ", ".join([f"{name}: {_sentences(result['sentences'])}", *_made(result)])]
     for metric, score in result["scores"].items():
-        interval = ""
+        interval = f"  no interval ({score['reason']})" if "reason" in score else ""
         if score["interval"]:
             low, high = score["interval"]
             interval = f"  95% [{low:.1f}, {high:.1f}]"
@@ -117,25 +243,45 @@ def show(result: Mapping[str, Any]) -> str:
         lines.append("  BLEU by source length (words)")
         for row in result["by_length"]:
             bar = "█" * round(row["bleu"] / 4)
-            lines.append(f"    {row['words']:>6} {row['bleu']:6.2f} {bar} ({row['sentences']} sentences)")
+            lines.append(f"    {row['words']:>6} {row['bleu']:6.2f} {bar} ({_sentences(row['sentences'])})")
     if "against" in result:
         lines += _differences(result["against"])
     return "\n".join(lines)
 
 
 def _differences(against: Mapping[str, Any]) -> list[str]:
-    """A line for each measure."""
-    found = against.get("measures") or {"BLEU": against}
-    return [
-        f"  against {against['baseline']}: {each['difference']:+.2f} {name}, p = {each['p']:.3f} (paired bootstrap)"
-        for name, each in found.items()
-    ]
+    """A line for each measure, and one for the test and the baseline's predictions."""
+    lines = []
+    for name, each in against["measures"].items():
+        text = f"  against {against['baseline']}: {each['difference']:+.2f} {name}, "
+        if each["p"] is None:
+            lines.append(f"{text}not tested ({each['reason']})")
+        else:
+            low, high = each["interval"]
+            lines.append(f"{text}p {p_text(each['p'], each['at_most'])}, 95% [{low:+.2f}, {high:+.2f}]")
+    if any(each["p"] is not None for each in against["measures"].values()):
+        lines.append(f"    {against['test']}, {against['resamples']:,} resamples of {_sentences(against['sentences'])}")
+    if made := _made(against):
+        lines.append(f"    {against['baseline']}: {', '.join(made)}")
+    return lines
+
+
+def _made(result: Mapping[str, Any]) -> list[str]:
+    """How predictions were made, in a few words."""
+    parts = [result["checkpoint"]] if "checkpoint" in result else []
+    parts += [_how(result["search"])] if "search" in result else []
+    return parts + ([result["source"]] if "source" in result else [])
 
 
 def _how(search: Mapping[str, Any]) -> str:
     """A search in a few words."""
-    rows = f"{search['samples']} sample(s)" if search["samples"] else f"beam {search['beam']}"
+    samples = search["samples"]
+    rows = f"{samples} sample{'s' * (samples != 1)}" if samples else f"beam {search['beam']}"
     return rows + (f", {search['mbr']} MBR" if search["mbr"] != "none" else "")
+
+
+def _sentences(count: int) -> str:
+    return f"{count} sentence{'s' * (count != 1)}"
 
 
 def examples(lines: Sequence[str], references: Sequence[str], predictions: Sequence[str], count: int) -> str:

@@ -4,8 +4,9 @@ Letters: N lines, A and B seeds of two systems, R resamples, K counts of a measu
 corpus is that of the sum of its lines' counts. Names say sentence for line, as the literature does.
 """
 
+import math
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -14,7 +15,13 @@ RESAMPLES = 2_000
 LEVEL = 0.05
 """A difference is significant if its corrected p is below this."""
 CHUNK = 10_000_000
-"""Lines drawn at a time for an interval, which bounds memory."""
+"""Lines drawn at a time, which bounds memory."""
+MIN_SENTENCES = 2
+"""Fewer cannot be resampled."""
+TOO_FEW = "fewer than 2 sentences"
+"""Why there is no interval or no test."""
+ROUNDING = 1e-9
+"""Differences of scores that are equal but for rounding, relative to the scores, or absolute if these are below 1."""
 
 Metric: TypeAlias = Callable[[np.ndarray], np.ndarray]
 """Counts [..., K] to scores [...]."""
@@ -44,9 +51,10 @@ def compare(
     """Mean score over the seeds of a system minus that of a baseline on the same sentences, tested by bootstrap.
 
     p is the share of resamples that are at least as far from the observed difference as zero is: their distribution is
-    shifted to the null hypothesis. It is always two-sided. sacreBLEU's paired bootstrap returns about half of it from
-    the same resamples: the share beyond the mean distance, which under the null hypothesis is below 0.05 in a tenth of
-    all comparisons.
+    shifted to the null hypothesis. It is always two-sided. The observed difference counts as one more resample, so p is
+    above 0. Ties count, also those that are equal but for rounding: p is 1 if the two do not differ. sacreBLEU's paired
+    bootstrap returns about half of it from the same resamples: the share beyond the mean distance, which under the null
+    hypothesis is below 0.05 in a tenth of all comparisons, and is about 0 if the two do not differ.
 
     Args:
         system: counts of each seed and sentence.
@@ -55,13 +63,13 @@ def compare(
         resamples: R.
         seed: of the resamples.
 
-    Raises ValueError if the numbers of sentences differ.
+    Raises ValueError if the numbers of sentences differ or are below `MIN_SENTENCES`.
     """
     found = [metric(np.asarray(counts, np.float64).sum(1)).mean() for counts in (system, baseline)]
     value = float(found[0] - found[1])
     each = resampled(system, baseline, metric, resamples, seed)
-    # If nothing differs, rounding must not count as a difference.
-    beyond = int(np.count_nonzero(np.abs(each - value) >= abs(value) - 1e-9))
+    rounding = ROUNDING * max(1.0, *map(abs, found))
+    beyond = int(np.count_nonzero(np.abs(each - value) >= abs(value) - rounding))
     low, high = np.quantile(each, (0.025, 0.975))
     single = min(len(system), len(baseline)) == 1
     over: Literal["sentences", "sentences, seeds"] = "sentences" if single else "sentences, seeds"
@@ -91,13 +99,19 @@ def resampled(
     sentences = sets[0].shape[1]
     if sets[1].shape[1] != sentences:
         raise ValueError(f"runs of {sentences} and {sets[1].shape[1]} sentences cannot be paired")
-    random = np.random.default_rng(seed)
-    drawn = random.choice(sentences, size=(resamples, sentences), replace=True)
-    weights = _times(drawn, sentences)
+    if sentences < MIN_SENTENCES:
+        raise ValueError(f"{TOO_FEW} cannot be resampled")
+    random, step = np.random.default_rng(seed), max(1, CHUNK // sentences)
+    parts: tuple[list[np.ndarray], ...] = ([], [])
+    for first in range(0, resamples, step):
+        drawn = random.choice(sentences, size=(min(step, resamples - first), sentences), replace=True)
+        weights = _times(drawn, sentences)
+        for counts, part in zip(sets, parts, strict=True):
+            part.append(metric(np.einsum("rn,ank->rak", weights, counts, optimize=True)))
     means = []
     single = min(len(counts) for counts in sets) == 1
-    for counts in sets:
-        scores = metric(np.einsum("rn,ank->rak", weights, counts, optimize=True))  # [R, A]
+    for counts, part in zip(sets, parts, strict=True):
+        scores = np.concatenate(part)  # [R, A]
         means.append(scores.mean(1) + (0.0 if single else _drawn_seeds(metric(counts.sum(1)), scores, random)))
     return np.asarray(means[0] - means[1])
 
@@ -105,8 +119,9 @@ def resampled(
 def interval(
     counts: Float[np.ndarray, "N K"] | Int[np.ndarray, "N K"], metric: Metric, resamples: int = 1_000, seed: int = 1
 ) -> tuple[float, float] | None:
-    """95% interval of a score by bootstrap over lines; None for fewer than two lines."""
-    if len(counts) < 2:
+    """95% interval of a score by bootstrap over lines: quantiles of resamples, which are within the measure's scale.
+    None for fewer than `MIN_SENTENCES`."""
+    if len(counts) < MIN_SENTENCES:
         return None
     random, values = np.random.default_rng(seed), np.asarray(counts, np.float64)
     step, scores = max(1, CHUNK // len(counts)), list[np.ndarray]()
@@ -115,6 +130,19 @@ def interval(
         scores.append(metric(_times(drawn, len(counts)) @ values))
     low, high = np.quantile(np.concatenate(scores), (0.025, 0.975))
     return float(low), float(high)
+
+
+def interval_or_reason(counts: Float[np.ndarray, "N K"] | Int[np.ndarray, "N K"], metric: Metric) -> dict[str, Any]:
+    """`interval` as a report has it; if there is none, with the `reason`."""
+    found = interval(counts, metric)
+    return {"interval": found} if found else {"interval": None, "reason": TOO_FEW}
+
+
+def p_text(p: float, at_most: bool = False) -> str:
+    """p with its relation: `= 0.123`, `< 0.001`, or `≤ 0.004` for an upper bound, which is rounded up."""
+    if p < 0.001:
+        return "< 0.001"
+    return f"≤ {math.ceil(1000 * p) / 1000:.3f}" if at_most else f"= {p:.3f}"
 
 
 def over_seeds(system: Sequence[float], baseline: Sequence[float]) -> Difference | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from transformer.errors import TransformerError
 from transformer.evaluation.measures import Measure
-from transformer.evaluation.significance import LEVEL, Difference, compare, holm, over_seeds
+from transformer.evaluation.significance import LEVEL, MIN_SENTENCES, Difference, compare, holm, over_seeds
 from transformer.study.results import counts_of, min_words
 from transformer.study.variants import Pair
 
@@ -133,7 +133,8 @@ def _difference(trials: Trials, baseline: Trials, metric: str, measure: Measure)
     if len({len(one) for each in known for one in each}) > 1:
         names = " and ".join(each[0]["variant"] for each in (trials, baseline))
         raise TransformerError(f"the results of {names} share a test set, but have counts of other sentences")
-    if measure.score is not None and all(len(some) == len(each) for some, each in zip(known, counts, strict=True)):
+    whole = all(len(some) == len(each) for some, each in zip(known, counts, strict=True))
+    if measure.score is not None and whole and len(known[0][0]) >= MIN_SENTENCES:
         return compare(np.stack(known[0]), np.stack(known[1]), measure.score)
     return over_seeds(scores(trials, metric), scores(baseline, metric))
 

@@ -1,13 +1,12 @@
 """A study's results as tables, in Markdown and in LaTeX. They depend only on the results."""
 
-import math
 import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from transformer.evaluation.measures import Measure
-from transformer.evaluation.significance import LEVEL, RESAMPLES
+from transformer.evaluation.significance import LEVEL, RESAMPLES, p_text
 from transformer.study.comparisons import (
     ByVariant,
     Comparison,
@@ -279,7 +278,5 @@ def significance(found: Comparison | None) -> str:
     """p, and n.s. if it is not below the level."""
     if found is None:
         return ""
-    value = "<0.001" if found.p < 0.001 else f"{found.p:.3f}"
-    if found.difference.at_most and found.p >= 0.001:
-        value = f"≤{math.ceil(1000 * found.p) / 1000:.3f}"  # an upper bound is rounded up
-    return value + ("" if found.significant else " n.s.")
+    text = p_text(found.p, found.difference.at_most).removeprefix("= ").replace(" ", "")
+    return text + ("" if found.significant else " n.s.")

@@ -94,16 +94,18 @@ def _speeds(records: list[dict[str, Any]]) -> list[str]:
 
 
 def _evaluate(trial: Trial, model: api.LoadedPredictor, run: Run, split: Split) -> dict[str, Any]:
-    """The result of a test set: its report, the task's extras, and the counts of all measures."""
+    """The result of a test set: its report, the task's extras, and the counts of the measures that studies resample."""
     evaluation = model.evaluate(split, **dict(trial.scoring))
     report.write(run.report, evaluation)
     print(report.show(evaluation.result))
-    extras = model.extras(split)
-    further = scores(extras.counts, model.predictor.measures)
+    extras, measures = model.extras(split), trial.settings.task.measures()
+    further = scores(extras.counts, measures)
+    resampled = [name for name, measure in measures.items() if measure.score is not None]
+    counts = {name: each for name, each in {**evaluation.counts, **extras.counts}.items() if name in resampled}
     return {
         **evaluation.result,
         "scores": {**evaluation.result["scores"], **further},
         **extras.report,
         "corpus": results.split_digest(split, dict(trial.scoring)),
-        "counts": results.packed({**evaluation.counts, **extras.counts}),
+        "counts": results.packed(counts),
     }

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # settings are read without JAX
     from transformer.data.batching.buckets import Bucket
     from transformer.data.batching.epochs import EpochSource
     from transformer.data.examples import Examples
-    from transformer.evaluation.measures import Measure
+    from transformer.evaluation.measures import Counts, Measure
 
 
 class Task:
@@ -168,7 +168,7 @@ class Predictor(Protocol):
     """Predicts with the parameters of a trained run, and measures the predictions."""
 
     measures: "Mapping[str, Measure]"
-    """Those of `Task.measures`."""
+    """Those of `Task.measures`, and further ones that only reports have."""
 
     def build_model(self) -> Any:
         """A model of the run's shape; its parameters do not matter."""
@@ -201,12 +201,12 @@ class Predictor(Protocol):
         parameters: Any,
         split: Split,
         predictions: Sequence[str],
-        baseline: Sequence[str] | None = None,
+        counts: "Counts",
         **scoring: Any,
     ) -> dict[str, Any]:
         """Further parts of the report of a split, which replace those that every task has: {} for none.
 
-        Translation has sacreBLEU's scores with signatures, the perplexity and BLEU by length.
+        Translation has scores with sacreBLEU's signatures, the perplexity and BLEU by length.
 
         Args:
             build: makes the model of its parameters.
@@ -214,7 +214,7 @@ class Predictor(Protocol):
             parameters: of the run.
             split: what was predicted.
             predictions: a line for each line of the split.
-            baseline: the predictions of another system.
+            counts: of the predictions, as `statistics` returns them.
             scoring: see `Task.scoring`.
         """
 

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args
 
 from annotated_types import Ge, Interval
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 TOKENIZE = ("13a", "none", "intl", "char", "zh")
 """sacreBLEU's tokenizers."""
+MetricName: TypeAlias = Literal["bleu", "chrf", "ter"]
+METRICS: tuple[MetricName, ...] = get_args(MetricName)
+"""Scores of sacreBLEU, as options name them."""
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ from transformer.data.corpora.corpus import Corpus
 from transformer.data.tokenizers.files import load_tokenizers
 from transformer.decoding.scoring import Scorer
 from transformer.decoding.translator import Translator
-from transformer.evaluation.measures import Measure
+from transformer.evaluation.measures import Counts, Measure
 from transformer.models.build import create
 from transformer.models.config import SequenceToSequence
 from transformer.storage.run import Run
 from transformer.tasks.task import Extras, Prediction, Split
 from transformer.tasks.translation.attention import best_rule, error_rates
-from transformer.tasks.translation.scoring import MEASURES, details, statistics
+from transformer.tasks.translation.scoring import MEASURES, SCORES, details, statistics
 from transformer.tasks.translation.teacher_forcing import attend, encoded, score
 
 
@@ -36,7 +36,7 @@ class TranslationPredictor:
         self.config, self.model = config, config.model
         self.run = Run(run)
         self.tokenizers = load_tokenizers(self.run.tokenizer)
-        self.measures: Mapping[str, Measure] = MEASURES
+        self.measures: Mapping[str, Measure] = MEASURES | SCORES
         self._translator: tuple[Any, Any, Translator] | None = None
         self._rule: tuple[Any, Rule | None] | None = None
 
@@ -78,7 +78,7 @@ class TranslationPredictor:
     def statistics(
         self, predictions: Sequence[str], references: Sequence[str], **scoring: Any
     ) -> dict[str, np.ndarray]:
-        """See `Predictor.statistics`: counts of BLEU."""
+        """See `Predictor.statistics`: counts of BLEU, chrF2 and TER."""
         return statistics(predictions, references, **scoring)
 
     def details(
@@ -88,10 +88,10 @@ class TranslationPredictor:
         parameters: Any,
         split: Split,
         predictions: Sequence[str],
-        baseline: Sequence[str] | None = None,
+        counts: Counts,
         **scoring: Any,
     ) -> dict[str, Any]:
-        """See `Predictor.details`: how it was searched, sacreBLEU's scores, the perplexity and BLEU by length."""
+        """See `Predictor.details`: the search, scores with their signatures, the perplexity and BLEU by length."""
         scorer = Scorer(build, mesh, self.config.training.loss_chunk)
         loss = score(
             scorer,
@@ -102,7 +102,7 @@ class TranslationPredictor:
             max_length=self.model.max_length,
             batching=self.config.batching,
         ).loss
-        found = details(split.lines, predictions, split.references, loss, baseline, **scoring)
+        found = details(split.lines, counts, loss, **scoring)
         return {"search": dataclasses.asdict(self.config.decoding), **found}
 
     def extras(self, build: Callable[[Any], Any], mesh: Any, parameters: Any, split: Split) -> Extras:

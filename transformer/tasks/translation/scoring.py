@@ -1,80 +1,91 @@
-"""Scores of translations: the measures that are resampled, and sacreBLEU's report of a test set."""
+"""Scores of translations: the measures, their counts, and what a report of a test set has besides."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int
-from sacrebleu.metrics.bleu import BLEU
-from sacrebleu.significance import PairedTest, Result
 
 from transformer.alignment.measure import error_rate
-from transformer.evaluation.measures import Measure
-from transformer.evaluation.metrics import bleu_counts, bleu_of_counts, by_length, scores
+from transformer.errors import UsageError
+from transformer.evaluation import measures
+from transformer.evaluation.measures import Counts, Measure
+from transformer.evaluation.metrics import (
+    bleu_counts,
+    bleu_of_counts,
+    by_length,
+    chrf_counts,
+    chrf_of_counts,
+    signatures,
+    ter_counts,
+    ter_of_counts,
+)
+from transformer.tasks.translation.config import METRICS
 
-MEASURES = {
+SCORES = {
     "BLEU": Measure(bleu_of_counts, digits=1),
-    "chrF2": Measure(None, digits=1, column="chrF"),
+    "chrF2": Measure(chrf_of_counts, digits=1, column="chrF"),
+    "TER": Measure(ter_of_counts, higher_is_better=False, high=math.inf, digits=1),
+}
+"""sacreBLEU's scores, which reports have."""
+MEASURES = {
+    "BLEU": SCORES["BLEU"],
+    "chrF2": replace(SCORES["chrF2"], score=None),
     "AER": Measure(error_rate, higher_is_better=False, high=1.0, digits=3, label="alignment error rate"),
 }
-"""BLEU, chrF2 (sacreBLEU's, in 0..100), and the error rate of the attention on test sets with gold links."""
+"""What studies tabulate: BLEU, chrF2, and the error rate of the attention on test sets with gold links. Their results
+keep the counts of BLEU and AER, not the 18 counts of chrF2 of each sentence."""
 
 
 def statistics(
-    predictions: Sequence[str], references: Sequence[str], tokenize: str = "13a", lowercase: bool = False
+    predictions: Sequence[str],
+    references: Sequence[str],
+    tokenize: str = "13a",
+    lowercase: bool = False,
+    metrics: Sequence[str] = METRICS,
 ) -> dict[str, Int[np.ndarray, "N _"]]:
-    """Counts of BLEU; see `Predictor.statistics`."""
-    return {"BLEU": bleu_counts(predictions, references, tokenize, lowercase)}
+    """Counts of the chosen `SCORES`; see `Predictor.statistics`.
+
+    Args:
+        predictions: translations.
+        references: as many, raw text.
+        tokenize: sacreBLEU's tokenizer for BLEU.
+        lowercase: ignore case in BLEU and chrF; TER always does.
+        metrics: some of `METRICS`.
+
+    Raises UsageError for other metrics.
+    """
+    if unknown := sorted({*metrics} - {*METRICS}):
+        raise UsageError(f"there is no metric {unknown[0]!r}: choose from {', '.join(METRICS)}")
+    compute: dict[str, tuple[str, Callable[[], Int[np.ndarray, "N _"]]]] = {
+        "bleu": ("BLEU", lambda: bleu_counts(predictions, references, tokenize, lowercase)),
+        "chrf": ("chrF2", lambda: chrf_counts(predictions, references, lowercase)),
+        "ter": ("TER", lambda: ter_counts(predictions, references)),
+    }
+    return {name: count() for metric, (name, count) in compute.items() if metric in metrics}
+
+
+def scores(counts: Counts, tokenize: str = "13a", lowercase: bool = False) -> dict[str, dict[str, Any]]:
+    """Scores with 95% intervals over sentences and sacreBLEU's signatures, of counts by `statistics` with the same
+    options."""
+    signed = signatures(tokenize, lowercase)
+    return {name: {**score, "signature": signed[name]} for name, score in measures.scores(counts, SCORES).items()}
 
 
 def details(
-    sources: Sequence[str],
-    predictions: Sequence[str],
-    references: Sequence[str],
-    loss: float,
-    baseline: Sequence[str] | None = None,
-    tokenize: str = "13a",
-    lowercase: bool = False,
+    sources: Sequence[str], counts: Counts, loss: float, tokenize: str = "13a", lowercase: bool = False
 ) -> dict[str, Any]:
-    """sacreBLEU's scores with signatures, perplexity, BLEU by length, and its paired bootstrap against a baseline.
+    """`scores`, the perplexity, and BLEU by length.
 
     Args:
         sources: of the test set.
-        predictions: translations, one for each source.
-        references: as many, raw text.
+        counts: of their translations, by `statistics` with the same options.
         loss: mean negative log-likelihood of a target token, in nats.
-        baseline: translations by another system.
         tokenize: sacreBLEU's tokenizer.
         lowercase: ignore case.
     """
-    found: dict[str, Any] = {
-        "scores": {
-            score.name: score._asdict()
-            for score in scores(predictions, references, tokenize=tokenize, lowercase=lowercase)
-        },
-        "perplexity": float(np.exp(min(loss, 700))),
-        "by_length": by_length(sources, predictions, references, tokenize, lowercase),
-    }
-    if baseline is not None:
-        found["against"] = _paired(baseline, predictions, references, tokenize, lowercase)
-    return found
-
-
-def _paired(
-    baseline: Sequence[str], predictions: Sequence[str], references: Sequence[str], tokenize: str, lowercase: bool
-) -> dict[str, Any]:
-    """Paired bootstrap resampling of BLEU (Koehn 2004) by sacreBLEU."""
-    test = PairedTest(
-        [("baseline", baseline), ("system", predictions)],
-        {"BLEU": BLEU(references=[references], tokenize=tokenize, lowercase=lowercase, force=True)},
-        references=None,
-        test_type="bs",
-        n_samples=1000,
-    )
-    _, result = test()
-    before, now = (entry for entry in result["BLEU"] if isinstance(entry, Result))
-    return {
-        "bleu": float(before.score),
-        "difference": float(now.score - before.score),
-        "p": now.p_value,
-    }
+    lengths = {"by_length": by_length(sources, counts["BLEU"])} if "BLEU" in counts else {}
+    found = scores(counts, tokenize, lowercase)
+    return {"scores": found, "perplexity": float(np.exp(min(loss, 700))), **lengths}
