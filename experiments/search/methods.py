@@ -60,8 +60,8 @@ class Methods:
     def one(self, name: str, model: api.TrainedModel, part: corpus.Corpus, search: dict[str, Any]) -> dict[str, Any]:
         """Scores and time of one way; the time is that of the first pass in which nothing was compiled."""
         compiled = -1
-        while compiled != model.engine.compiled:
-            compiled, began = model.engine.compiled, time.perf_counter()
+        while compiled != model.engine.programs.compiled:
+            compiled, began = model.engine.programs.compiled, time.perf_counter()
             hypotheses = model.search(part.sources, **search)
             seconds = time.perf_counter() - began
         texts = [one.text for one in hypotheses]

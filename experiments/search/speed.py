@@ -57,8 +57,8 @@ class Measure:
             "to": round(len(lines) / min(seconds[1:]), 1),
             "tokens_per_sentence": round(sum(len(one.tokens) + 1 for one in found) / len(lines), 2),
             "first_time_s": round(seconds[0], 1),
-            "programs": engine.compiled,
-            "compile_s": round(engine.seconds, 1),
+            "programs": engine.programs.compiled,
+            "compile_s": round(engine.programs.seconds, 1),
             "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         }
 

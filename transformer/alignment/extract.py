@@ -10,8 +10,8 @@ from jax.sharding import Mesh
 
 from transformer.alignment.record import Attended, Side
 from transformer.data.tokenizers.tokenizer import Tokenizers
-from transformer.decoding.engine import padded_length
 from transformer.decoding.remarks import remark
+from transformer.decoding.shapes import padded_length
 from transformer.distributed import sharding as parallel
 from transformer.models.interface import Model
 from transformer.plurals import counted

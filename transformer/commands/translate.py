@@ -106,8 +106,8 @@ def translations(options: Translate, model: "TrainedModel", pairs: "Iterator[Pai
         )
         number += len(piece)
     seconds, engine = time.perf_counter() - began, model.engine
-    lines, programs = counted(number - first, "line"), counted(engine.compiled, "program")
-    log.info("%s in %.1f s; %s compiled (%.1f s)", lines, seconds, programs, engine.seconds)
+    lines, programs = counted(number - first, "line"), counted(engine.programs.compiled, "program")
+    log.info("%s in %.1f s; %s compiled (%.1f s)", lines, seconds, programs, engine.programs.seconds)
 
 
 def _as_json(model: "TrainedModel", number: int, line: str, hypotheses: "Sequence[Hypothesis]", *, links: bool) -> str:

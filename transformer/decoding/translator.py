@@ -13,9 +13,10 @@ from jaxtyping import Float
 
 from transformer.data.tokenizers.tokenizer import Tokenizers
 from transformer.decoding.config import Decoding
-from transformer.decoding.engine import Engine, Request, Result
+from transformer.decoding.engine import Engine
 from transformer.decoding.mbr import expected_utility
 from transformer.decoding.remarks import remark
+from transformer.decoding.slots import Request, Result
 from transformer.decoding.unknown import read_lexicon, replace_unknown
 from transformer.distributed import processes as cluster
 from transformer.distributed import sharding as parallel
@@ -107,15 +108,15 @@ class Translator:
         ]
         local = requests[jax.process_index() :: jax.process_count()]
         translations: dict[int, list[Hypothesis]] = {}
-        compiled, seconds = self.engine.compiled, self.engine.seconds
+        compiled, seconds = self.engine.programs.compiled, self.engine.programs.seconds
         for result in self.engine.run(parallel.to_local_mesh(parameters, self.engine.mesh), local, settings):
             number = result.number
             translations[number] = self._decode(lines[number], sources[number], result, settings, lexicon)
-        if self.engine.compiled > compiled:
+        if self.engine.programs.compiled > compiled:
             log.debug(
                 "the search compiled %d programs in %.0f s",
-                self.engine.compiled - compiled,
-                self.engine.seconds - seconds,
+                self.engine.programs.compiled - compiled,
+                self.engine.programs.seconds - seconds,
             )
         translations = _gather(translations)
         return [translations.get(number, [EMPTY]) for number in range(len(lines))]
