@@ -6,7 +6,7 @@ needs this one module. A field's docstring is its help text on the command line,
 
 import copy
 import dataclasses
-import json
+import difflib
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,17 +15,18 @@ from typing import Annotated, Any
 
 from annotated_types import Interval
 
-from transformer import plugins
+from transformer import fields, plugins
 from transformer.attention.config import Attention
 from transformer.data.config import Batching, Data, Filter, Grammar, Tokenizer
 from transformer.decoding.config import Decoding
 from transformer.distributed.config import Cluster, Mesh
-from transformer.errors import TransformerError, UsageError
+from transformer.errors import UsageError
 from transformer.models.composed.config import Composed
 from transformer.models.config import ModelConfig
 from transformer.models.families import FAMILIES
 from transformer.models.rnn.config import Rnn
 from transformer.models.transformer.config import Transformer
+from transformer.storage.files import DamagedFileError, read_object
 from transformer.storage.run import Run
 from transformer.tasks.table import TASKS
 from transformer.tasks.task import Task
@@ -92,14 +93,14 @@ def to_json(config: Config) -> dict[str, Any]:
 def _plain(part: Any, flag: str) -> Any:
     if not dataclasses.is_dataclass(part):
         return copy.deepcopy(part)
-    fields = {f.name: _plain(getattr(part, f.name), f"{flag}.{f.name}") for f in dataclasses.fields(part)}
+    values = {f.name: _plain(getattr(part, f.name), f"{flag}.{f.name}") for f in dataclasses.fields(part)}
     table = _table(type(part))
     if table is None:
-        return fields
+        return values
     kind = next((name for name, cls in table.items() if type(part) is cls), None)
     if kind is None:
         raise UsageError(f"--{flag.lstrip('.')} is a {type(part).__name__}, which is registered under no name")
-    return {"kind": kind} | fields
+    return {"kind": kind} | values
 
 
 def _table(cls: Any) -> Mapping[str, type[Any]] | None:
@@ -107,36 +108,75 @@ def _table(cls: Any) -> Mapping[str, type[Any]] | None:
     return next((table for base, table in KINDS if isinstance(cls, type) and issubclass(cls, base)), None)
 
 
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts to one dict with dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
 def from_json(values: dict[str, Any]) -> Config:
-    """Rebuild a config that `to_json` wrote, in this version or an earlier one. Raises UsageError on a field this
-    version does not know."""
-    return _build(Config, _migrate(values), "config")
+    """Rebuild a config that `to_json` wrote, in this version or an earlier one.
+
+    Raises:
+        UsageError: a field that this version does not know.
+        TypeError: a part that is no object.
+    """
+    config: Config = _build(Config, _migrate(values), "config")
+    return config
 
 
 def read_config(run: Path) -> Config:
     """The settings of a run directory.
 
     Raises:
-        UsageError: it is no run directory.
+        UsageError: it is no run directory, or has settings that this version does not know.
         MissingPluginError: a plugin of the run is not loaded.
         TransformerError: config.json is damaged.
+    """
+    about, path = read_about(run), Run(run).config
+    try:
+        plugins.require(about.get("plugins", []), run)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedFileError(f"{path} is damaged: `plugins` is {about['plugins']!r}") from error
+    try:
+        config = from_json(about["config"])
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+    except TypeError as error:
+        raise DamagedFileError(f"{path} is damaged: {error}") from error
+    try:
+        fields.check(config)
+    except UsageError as error:
+        raise DamagedFileError(f"{path} is damaged: {error}") from error
+    return config
+
+
+def read_about(run: Path) -> dict[str, Any]:
+    """What config.json of a run directory holds: the settings under `config`, and where they come from.
+
+    Raises:
+        UsageError: it is no run directory.
+        DamagedFileError: config.json is damaged.
     """
     path = Run(run).config
     if not run.is_dir():
         raise UsageError(f"no run directory at {run}")
     if not path.is_file():
         raise UsageError(f"{run} is not a run directory: it has no config.json")
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-        plugins.require(about.get("plugins", []), run)
-        return from_json(about["config"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TransformerError(f"{path} is damaged or no run's: {error}") from error
+    about = read_object(path)
+    if "config" not in about:
+        raise DamagedFileError(f"{path} is damaged or no run's: it has no `config`")
+    return about
 
 
 def _migrate(values: dict[str, Any]) -> dict[str, Any]:
     """Settings of version 0.1 as this version has them."""
-    if "task" in values or "training" not in values:
+    if not isinstance(values, dict) or "task" in values or not isinstance(values.get("training"), dict):
         return values
     training = dict(values["training"])
     moved = {name: training.pop(name) for name in MOVED_TO_TASK if name in training}
@@ -144,11 +184,14 @@ def _migrate(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _build(cls: Any, values: dict[str, Any], where: str) -> Any:
+    _require_object(values, where)
     hints = typing.get_type_hints(cls)
     names = [field.name for field in dataclasses.fields(cls)]
-    unknown = sorted(set(values) - set(names))
-    if unknown:
-        raise UsageError(f"{where}: unknown field {unknown[0]!r}; was the run made by a newer version?")
+    for name in values:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise UsageError(f"{where}: unknown field {name!r}{hint}; was the run made by a newer version?")
     built = {}
     for name, value in values.items():
         part = hints[name]
@@ -162,7 +205,17 @@ def _build(cls: Any, values: dict[str, Any], where: str) -> Any:
 
 def _kind(table: Mapping[str, type[Any]], values: dict[str, Any], where: str) -> tuple[Any, dict[str, Any]]:
     """The dataclass of a part that is one of several, and its fields."""
+    _require_object(values, where)
     kind = values.get("kind", next(iter(table)))  # runs of the first version have no kind
-    if kind not in table:
-        raise UsageError(f"{where}: unknown kind {kind!r}; was the run made with a plugin, or by a newer version?")
+    if not isinstance(kind, str) or kind not in table:
+        near = difflib.get_close_matches(str(kind), table, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise UsageError(
+            f"{where}: unknown kind {kind!r}{hint}; was the run made with a plugin, or by a newer version?"
+        )
     return table[kind], {name: value for name, value in values.items() if name != "kind"}
+
+
+def _require_object(values: Any, where: str) -> None:
+    if not isinstance(values, dict):
+        raise TypeError(f"{where} is {values!r}, not an object")

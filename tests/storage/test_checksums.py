@@ -35,3 +35,9 @@ def test_damage_is_described(folder, tmp_path, damage, message):
 def test_damaged_checksums_are_reported(folder, tmp_path):
     (tmp_path / "sums.json").write_text("{")
     assert "is itself damaged" in checksums.find_damage(folder, tmp_path / "sums.json")
+
+
+@pytest.mark.parametrize("content", ["[]", "5", '{"host": 3}', '{"host": [1, 2, 3]}', '{"host": ["2"'])
+def test_checksums_that_are_no_checksums_are_damaged_too(folder, tmp_path, content):
+    (tmp_path / "sums.json").write_text(content)
+    assert "sums.json is itself damaged" in checksums.find_damage(folder, tmp_path / "sums.json")

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from transformer.storage.files import write_json, write_text
+from transformer.storage.files import DamagedFileError, read_object, read_objects, write_json, write_text
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path):
@@ -39,3 +39,34 @@ def test_names_of_files_that_are_no_utf_8_are_kept(tmp_path):
     assert json.loads((tmp_path / "a.json").read_bytes()) == values
     write_json(tmp_path / "a.json", {"word": "größer"})
     assert "größer" in (tmp_path / "a.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"a": 1,\n "b": }', "line 2: Expecting value"),
+        (b"", "it is empty"),
+        (b" \n", "it is empty"),
+        (b"5", "it holds 5, not an object"),
+        (b'[{"a": 1}]', "it holds .*, not an object"),
+        (b'{"a":\n"\xff"}', "line 2 is not UTF-8"),
+        (b"[" * 200_000, "it is nested too deeply"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "digits"),
+    ],
+)
+def test_a_damaged_file_is_named_with_its_line(tmp_path, content, message):
+    path = tmp_path / "config.json"
+    path.write_bytes(content)
+    with pytest.raises(DamagedFileError, match=rf"config\.json is damaged: .*{message}"):
+        read_object(path)
+
+
+def test_a_missing_file_is_not_a_damaged_one(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        read_object(tmp_path / "config.json")
+
+
+def test_damaged_lines_are_told_from_objects_and_a_line_without_its_end_is_left_out(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"a": 1}\n5\n\n\xff\xfe\n{"a": 2}\n{"a": 3')
+    assert read_objects(path) == {1: {"a": 1}, 2: None, 3: None, 4: None, 5: {"a": 2}}

@@ -152,7 +152,10 @@ def runs(folder, tmp_path, monkeypatch):
     def train(settings, folder, name, *, resume):
         folder.mkdir(parents=True)
         run = Run(folder)
-        run.metrics.write_text('{"kind": "train", "words_per_s": 1000.0}\n{"kind": "validation", "loss": 1.0}\n')
+        run.metrics.write_text(
+            '{"kind": "train", "step": 2, "loss": 1.0, "words_per_s": 1000.0}\n'
+            '{"kind": "validation", "step": 2, "loss": 1.0}\n'
+        )
         return run
 
     def load_predictor(folder, checkpoint="auto"):

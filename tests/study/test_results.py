@@ -212,8 +212,8 @@ def test_a_result_without_newer_settings_counts(folder, plain):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "cannot be read"),
-        ("[]", "not an object of names"),
+        ("{", "results.json is damaged: line 1: "),
+        ("[]", r"results.json is damaged: it holds \[\], not an object"),
         ('{"plain-1": {}}', "plain-1 has no variant, seed, config"),
         ('{"plain-1": 3}', "plain-1 has no variant"),
         (BAD.format("3", '{"scores": {"BLEU": {"signature": "tok:none"}}}'), "the settings or scores of plain-1"),
@@ -298,6 +298,6 @@ def test_other_results_are_collected_despite_a_damaged_one(folder, settings, tmp
     damaged = next((tmp_path / "runs").glob("b-1/result.json"))
     damaged.write_text("{")
     found = Results(folder / "results.json")
-    with pytest.raises(TransformerError, match=r"b-1/result.json cannot be read: .* \(move it away: its run"):
+    with pytest.raises(TransformerError, match=r"b-1/result.json is damaged: line 1: .* \(move it away: its run"):
         found.collect(tmp_path / "runs")
     assert list(json.loads((folder / "results.json").read_text())) == ["a-1", "c-1"]

@@ -210,7 +210,7 @@ def test_a_damaged_result_does_not_affect_other_trials(name, folder, tmp_path, s
         run_study(folder, runs=runs)
     text = str(raised.value)
     assert "dot-1: no luck" in text
-    assert re.search(rf"{name}/result.json cannot be read: .* \(move it away", text)
+    assert re.search(rf"{name}/result.json is damaged: .* \(move it away", text)
     others = ["plain-1", "dot-1"] + ["dot-2"] * (name == "broken")
     assert [name for name, *_ in began(runs)] == others
     done = [name for name in others if name != "dot-1"]
@@ -328,7 +328,7 @@ def test_study_and_report_refuse_a_damaged_results_file(folder, capsys):
         with pytest.raises(SystemExit) as exit_:
             cli.main([command, str(folder)])
         assert exit_.value.code == 1
-        assert "results.json cannot be read" in capsys.readouterr().err
+        assert "results.json is damaged" in capsys.readouterr().err
 
 
 def test_the_script_for_sbatch(folder, tmp_path, monkeypatch, capsys, stand_in):

@@ -108,10 +108,13 @@ def test_progress_is_read_from_the_log_of_each_run(tmp_path):
     run_ = Run(tmp_path / "a")
     run_.folder.mkdir()
     assert progress.read(run_.folder, 100) == (0, 100, None)
-    records = [{"kind": "train", "step": 10, "minutes": 5.0}]  # compilation included
+    records = [{"kind": "train", "step": 10, "loss": 3.0, "minutes": 5.0}]  # compilation included
     run_.metrics.write_text(json.dumps(records[0]) + "\n")
     assert progress.read(run_.folder, 100) == (10, 100, 45.0)
-    records += [{"kind": "train", "step": 20, "minutes": 6.0}, {"kind": "validation", "step": 20}]
+    records += [
+        {"kind": "train", "step": 20, "loss": 2.0, "minutes": 6.0},
+        {"kind": "validation", "step": 20, "loss": 2.5},
+    ]
     run_.metrics.write_text("".join(json.dumps(record) + "\n" for record in records) + '{"kind": "tra')
     assert progress.read(run_.folder, 100) == (20, 100, 8.0)
     assert len(logger.read(run_.metrics)) == 3

@@ -85,3 +85,28 @@ def test_the_speed_leaves_pauses_out(monkeypatch):
     values = averager.close()
     assert values["tokens_per_s"] == pytest.approx(30 / 2)
     assert values["step_ms_p50"] == pytest.approx(2e3)
+
+
+RECORD = json.dumps({"kind": "train", "step": 1, **VALUES})
+DAMAGED = (
+    *(b"5", b"{", b"", b"\xff\x00\x9c", b"[]", b'{"loss": 1}'),
+    b'{"kind": "train", "step": 2}',
+    b'{"kind": "other", "step": 2, "loss": 1}',
+    b'{"kind": "train", "step": "2", "loss": 1}',
+    b'{"kind": "train", "step": 2, "loss": null}',
+)
+
+
+@pytest.mark.parametrize("line", DAMAGED)
+def test_a_damaged_line_is_left_out_and_counted(tmp_path, caplog, line):
+    run = Run(tmp_path)
+    run.metrics.write_bytes(RECORD.encode() + b"\n" + line + b"\n" + RECORD.encode() + b"\n")
+    assert logbook.read(run.metrics) == [json.loads(RECORD)] * 2
+    assert f"{run.metrics}: 1 line is damaged and left out, the first at line 2" in caplog.text
+    run.metrics.write_bytes(b"\n".join([line, line, RECORD.encode(), b""]))
+    caplog.clear()
+    book = MetricLogger(run, 1, 4)  # a run that is resumed goes on without them
+    assert "2 lines are damaged and left out, the first at line 1" in caplog.text
+    book.write("train", 2, VALUES)
+    book.close()
+    assert [record["step"] for record in logbook.read(run.metrics)] == [1, 2]

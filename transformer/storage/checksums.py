@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from transformer.storage.files import write_json
+from transformer.storage.files import DamagedFileError, read_object, write_json
 
 
 def write(folder: Path, path: Path) -> None:
@@ -30,22 +30,25 @@ def find_damage(folder: Path, path: Path, prefix: str = "") -> str | None:
         OSError: a file exists but cannot be read, which says nothing about its content.
     """
     try:
-        known: dict[str, tuple[int, str]] = json.loads(path.read_text(encoding="utf-8"))
+        known = read_object(path)
     except FileNotFoundError:
         return None
-    except ValueError:
+    except DamagedFileError:
         return f"{path} is itself damaged"
-    for name, (size, content) in known.items():
+    for name, written in known.items():
         if not name.startswith(prefix):
             continue
         file = folder / name
         try:
+            size, content = written
             if file.stat().st_size != size:
                 return f"{name} has {file.stat().st_size} bytes, not {size}"
             if _hash(file) != content:
                 return f"{name} is not what was written"
         except FileNotFoundError:
             return f"{name} is missing"
+        except (TypeError, ValueError):
+            return f"{path} is itself damaged"
     return None
 
 

@@ -24,13 +24,14 @@ class Progress(NamedTuple):
 
 
 def read(folder: Path, steps: int) -> Progress:
-    """Progress of a run of `steps` updates."""
-    records = [record for record in logger.read(Run(folder).metrics) if record["kind"] == "train"][-RECENT:]
-    if not records:
+    """Progress of a run of `steps` updates. Its log is being written, so damaged lines are no news here."""
+    records, _ = logger.parse(Run(folder).metrics)
+    timed = [record for record in records if record["kind"] == "train" and "minutes" in record][-RECENT:]
+    if not timed:
         return Progress(0, steps, None)
-    first, last = records[0], records[-1]
+    first, last = timed[0], timed[-1]
     # A single record has the time since the run began, compilation included.
-    since = (first["step"], first["minutes"]) if len(records) > 1 else (0, 0.0)
+    since = (first["step"], first["minutes"]) if len(timed) > 1 else (0, 0.0)
     updates, minutes = last["step"] - since[0], last["minutes"] - since[1]
     left = (steps - last["step"]) * minutes / updates if updates > 0 else None
     return Progress(last["step"], steps, left)

@@ -5,7 +5,6 @@ same whoever collects, and however often, and an entry of results.json stays whe
 """
 
 import base64
-import json
 import logging
 import zlib
 from collections.abc import Iterable, Mapping
@@ -18,7 +17,7 @@ from jaxtyping import Int
 from transformer import config
 from transformer.errors import TransformerError, UsageError
 from transformer.storage import checksums
-from transformer.storage.files import write_json
+from transformer.storage.files import DamagedFileError, read_object, write_json
 from transformer.storage.locks import file_lock
 from transformer.study.variants import Trial, digest, identity
 from transformer.tasks.task import Split
@@ -156,22 +155,22 @@ def sets(entry: Mapping[str, Any]) -> list[str]:
 
 def _read(path: Path) -> dict[str, Any]:
     advice = "restore it from version control, or move it away: results of run directories are collected again"
-    entries = _json(path, advice) if path.exists() else {}
-    if not isinstance(entries, dict):
-        raise TransformerError(f"{path} does not hold results of a study: it is not an object of names ({advice})")
+    entries = _object(path, advice) if path.exists() else {}
     return {name: _checked(entry, path, name, advice) for name, entry in entries.items()}
 
 
 def _read_result(path: Path) -> dict[str, Any]:
     advice = "move it away: its run, which is kept, is then evaluated again"
-    return _checked(_json(path, advice), path, "the result", advice)
+    return _checked(_object(path, advice), path, "the result", advice)
 
 
-def _json(path: Path, advice: str) -> Any:
+def _object(path: Path, advice: str) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise TransformerError(f"{path} cannot be read: {error} ({advice})") from None
+        return read_object(path)
+    except DamagedFileError as error:
+        raise TransformerError(f"{error} ({advice})") from None
+    except OSError as error:
+        raise TransformerError(f"{path} cannot be read: {error.strerror} ({advice})") from None
 
 
 def migrated(entry: Any) -> Any:

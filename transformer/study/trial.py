@@ -54,7 +54,7 @@ def check(folder: Path, trial: Trial) -> None:
         return
     kept, wanted = read_config(folder), training.with_absolute_paths(trial.settings)  # as in a run
     if digest(kept) != digest(wanted):
-        in_run, in_study = (rundir.flatten(config.to_json(each)) for each in (kept, wanted))
+        in_run, in_study = (config.flatten(config.to_json(each)) for each in (kept, wanted))
         name = next(name for name in in_study if in_study[name] != in_run.get(name))
         raise UsageError(
             f"{folder} was trained with other settings than the trial {trial.name} has now ({name} is "
@@ -70,7 +70,9 @@ def _result(trial: Trial, folder: Path) -> dict[str, Any]:
     evaluated = {split.name: _evaluate(trial, model, run, split) for split in model.predictor.splits("test")}
     records = logger.read(run.metrics)
     training_records = [record for record in records if record["kind"] == "train"]
-    speeds = {name: [record[name] for record in training_records] for name in _speeds(training_records)}
+    speeds = {
+        name: [record[name] for record in training_records if name in record] for name in _speeds(training_records)
+    }
     checkpoints = Checkpoints(run.checkpoints, trial.settings.training, read_only=True)
     last = checkpoints.choose("last")
     minutes = checkpoints.host(last)["minutes"]

@@ -1,6 +1,6 @@
 """The average of the parameters of several checkpoints, kept as `average/` of a run."""
 
-import json
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,10 @@ from jax.sharding import Mesh
 from transformer.distributed import processes as cluster
 from transformer.errors import TransformerError
 from transformer.storage import checksums
+from transformer.storage.files import DamagedFileError, write_json
 from transformer.training.checkpoint import abstract, first_line, read_note
+
+log = logging.getLogger(__name__)
 
 
 def average(trees: list[Any]) -> Any:
@@ -31,7 +34,7 @@ def save_average(folder: Path, parameters: Any, about: dict[str, Any]) -> None:
             checkpointer.save((unfinished / "parameters").absolute(), parameters)
         if cluster.is_main_process():
             checksums.write(unfinished / "parameters", unfinished / "checksums.json")
-            (unfinished / "average.json").write_text(json.dumps(about, indent=2) + "\n")
+            write_json(unfinished / "average.json", about)
             shutil.rmtree(folder, ignore_errors=True)
             unfinished.rename(folder)
     except (OSError, ValueError) as error:
@@ -42,11 +45,15 @@ def save_average(folder: Path, parameters: Any, about: dict[str, Any]) -> None:
 
 
 def about_average(folder: Path) -> dict[str, Any] | None:
-    """The `about` that `save_average` wrote; None where there is no average that can be read."""
+    """The `about` that `save_average` wrote; None where there is no average that can be read, which the log says."""
     try:
-        return read_note(folder / "average.json") or None
-    except (OSError, ValueError):
+        about = read_note(folder / "average.json")
+        if about and "until" not in about:
+            raise DamagedFileError(f"{folder / 'average.json'} is damaged: it has no `until`")
+    except (DamagedFileError, OSError) as error:
+        log.warning("the average cannot be used: %s", error)
         return None
+    return about or None
 
 
 def load_average(folder: Path, like: Any, mesh: Mesh) -> Any:

@@ -29,6 +29,7 @@ from transformer.distributed import processes as cluster
 from transformer.distributed.sharding import Rules, replicated, shardings_for
 from transformer.errors import TransformerError, UsageError
 from transformer.storage import checksums
+from transformer.storage.files import DamagedFileError, read_object
 from transformer.training import config
 
 log = logging.getLogger(__name__)
@@ -249,7 +250,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps kept, oldest first. (A folder gets its name when it is whole.)"""
-        return sorted(int(path.name) for path in self.folder.glob("*") if path.name.isdecimal())
+        return sorted(int(path.name) for path in self.folder.glob("*") if path.name.isdecimal() and path.is_dir())
 
     def latest(self) -> int | None:
         """The newest step kept."""
@@ -274,7 +275,7 @@ class Checkpoints:
             try:  # the second is that of earlier versions
                 notes = [read_note(folder / "host" / "metadata"), read_note(folder / "metrics" / "metrics")]
                 self._qualities[step] = next((float(n["quality"]) for n in notes if n.get("quality") is not None), None)
-            except (ValueError, TypeError):
+            except (DamagedFileError, ValueError, TypeError):
                 log.warning("how good step %d is cannot be read: %s is damaged", step, folder)
                 self._qualities[step] = math.nan
         return self._qualities[step]
@@ -312,14 +313,11 @@ def _meet(*, key: str, timeout_ms: int) -> None:
 
 
 def read_note(path: Path) -> dict[str, Any]:
-    """The JSON object of a file; an empty one where there is no file. Raises ValueError for anything else."""
+    """The JSON object of a file; an empty one where there is no file. Raises DamagedFileError for anything else."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        return read_object(path)
     except FileNotFoundError:
         return {}
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} holds no object")
-    return found
 
 
 def _owned(items: dict[str, Any], name: str) -> Any:

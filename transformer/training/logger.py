@@ -12,6 +12,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import scalar
 from tqdm import tqdm
 
+from transformer.storage.files import read_objects, write_text
 from transformer.storage.run import Run
 
 log = logging.getLogger(__name__)
@@ -87,25 +88,37 @@ def line(values: dict[str, float]) -> str:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The records of a metrics.jsonl, oldest first; a last line cut short by a crash is left out."""
-    if not path.is_file():
-        return []
-    records = []
-    for line in path.read_text(encoding="utf-8").split("\n"):
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
+    """The records of a metrics.jsonl, oldest first. Damaged lines are left out; the log says how many, and where."""
+    records, damaged = parse(path)
+    if damaged:
+        count = "1 line is damaged and" if len(damaged) == 1 else f"{len(damaged)} lines are damaged and"
+        log.warning("%s: %s left out, the first at line %d", path, count, damaged[0])
     return records
+
+
+def parse(path: Path) -> tuple[list[dict[str, Any]], list[int]]:
+    """The records of a metrics.jsonl, oldest first, and the numbers of its damaged lines; nothing where there is no
+    file. A last line without its end is left out: it is being written, or a crash cut it short."""
+    lines = read_objects(path) if path.is_file() else {}
+    records = {number: record for number, record in lines.items() if record is not None and _is_record(record)}
+    return list(records.values()), [number for number in lines if number not in records]
+
+
+def _is_record(values: dict[str, Any]) -> bool:
+    """Whether it is what `MetricLogger.write` writes: a kind, a step, and numbers, the loss among them."""
+    numbers = [value for name, value in values.items() if name != "kind"]
+    return (
+        values.get("kind") in ("train", "validation")
+        and {"step", "loss"} <= values.keys()
+        and all(type(value) in (int, float) for value in numbers)
+    )
 
 
 def _forget_after(path: Path, step: int) -> None:
     """Drop records of steps that will be done again, so that a resumed run has each step once."""
     if path.is_file():
         kept = [record for record in read(path) if record["step"] <= step]
-        new = path.with_suffix(".new")
-        new.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-        new.replace(path)
+        write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
 
 
 def draw_curve(records: list[dict[str, Any]], path: Path, unit: str = "tokens", metric: str = "bleu") -> None:

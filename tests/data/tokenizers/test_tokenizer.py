@@ -242,7 +242,7 @@ def test_load_refuses_changed_files(tmp_path, kind):
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"version": 1, "kind": "pickle", "joint": true, "models": {}}'])
 def test_load_refuses_a_damaged_description(tmp_path, text):
     (tmp_path / "tokenizer.json").write_text(text)
-    with pytest.raises(TransformerError, match=r"tokenizer\.json was damaged"):
+    with pytest.raises(TransformerError, match=r"tokenizer\.json is damaged"):
         load_tokenizers(tmp_path)
 
 

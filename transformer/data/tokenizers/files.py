@@ -8,6 +8,7 @@ from transformer.data.tokenizers.subwords import SentencePieceTokenizer
 from transformer.data.tokenizers.tokenizer import Tokenizer, Tokenizers
 from transformer.data.tokenizers.whole_words import WordTokenizer
 from transformer.errors import TransformerError
+from transformer.storage.files import read_object
 
 VERSION = 1
 
@@ -42,7 +43,7 @@ def load_tokenizers(folder: Path) -> Tokenizers:
     """Read the tokenizers that `save_tokenizers` wrote. Raises TransformerError if a file is missing or was changed."""
     about = folder / "tokenizer.json"
     try:
-        values = json.loads(about.read_text(encoding="utf-8"))
+        values = read_object(about)
         if values["version"] != VERSION:
             raise TransformerError(f"{about} is of version {values['version']}; this program reads {VERSION}")
         kind = {"word": WordTokenizer, "sentencepiece": SentencePieceTokenizer}[values["kind"]]
@@ -55,8 +56,8 @@ def load_tokenizers(folder: Path) -> Tokenizers:
             loaded.append(kind(content, values.get("form", "none")))
     except OSError as error:
         raise TransformerError(f"{error.filename}: the tokenizer cannot be read ({error.strerror})") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise TransformerError(f"{about} was damaged ({type(error).__name__}: {error})") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TransformerError(f"{about} is damaged ({type(error).__name__}: {error})") from None
     return Tokenizers(loaded[0], loaded[-1])
 
 
