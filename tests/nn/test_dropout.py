@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from transformer.nn.dropout import dropout, random_bits
+from transformer.nn.dropout import dropout, key_of_piece, random_bits
 
 
 def test_no_key_or_no_rate_is_identity():
@@ -73,3 +73,35 @@ def test_bits_by_hand():
     found = np.asarray(jax.jit(lambda k: random_bits(k, (3, 4, 5)))(key)).ravel()
     expected = [mix((mix(position ^ first) + second) % 2**32) for position in range(60)]
     assert found.tolist() == expected
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3, 6])
+def test_pieces_have_the_masks_of_the_whole(pieces):
+    """Also below keys that are split, folded and passed to a scan, and where pieces are computed by one."""
+    x, key = jnp.ones((6, 4, 5)), jax.random.key(11)
+
+    def drawn(x, key):
+        first, second = jax.random.split(key)
+        layers = jax.random.split(jax.random.fold_in(second, 3), 2)
+        _, scanned = jax.lax.scan(lambda carry, key: (carry, dropout(x, 0.3, key)), 0, layers)
+        return dropout(x, 0.5, first), scanned.swapaxes(0, 1)
+
+    def piece(number, rows):
+        return number + 1, drawn(rows, key_of_piece(key, number, pieces))
+
+    whole = jax.jit(drawn)(x, key)
+    _, cut = jax.jit(lambda x: jax.lax.scan(piece, jnp.int32(0), x))(x.reshape(pieces, -1, 4, 5))
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b.reshape(a.shape)), whole, cut)
+
+
+def test_other_functions_draw_for_each_piece_independently():
+    key = jax.random.key(4)
+    drawn = [np.asarray(jax.random.bits(key_of_piece(key, jnp.int32(n), 3), (1000,))) for n in range(3)]
+    assert len(np.unique(np.stack(drawn))) == 3000
+
+
+def test_the_gradient_of_a_piece_is_dropped_where_its_value_is():
+    key = key_of_piece(jax.random.key(2), jnp.int32(1), 2)
+    y, pull = jax.vjp(lambda x: dropout(x, 0.4, key), jnp.ones((20, 20)))
+    np.testing.assert_array_equal(pull(jnp.ones_like(y))[0], y)
+    assert 0 < (np.asarray(y) == 0).mean() < 1

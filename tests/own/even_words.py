@@ -60,7 +60,7 @@ class EvenWords(Task):
     def prepare(self, config, begun):
         corpora = load_corpora(config.data)
         train = examples_of(corpora.train.sources, corpora.train.targets)
-        multiple = config.batching.batch_multiple * config.training.accumulate
+        multiple = config.batching.batch_multiple
         buckets = choose_buckets(train.lengths, config.batching, multiple)
         epochs = FixedEpochs(train, make_plan(train.lengths, buckets, config.seed))
         return PreparedEvenWords(config, corpora, epochs, {"train": str(len(train))})

@@ -83,7 +83,8 @@ class Training:
     minutes: Annotated[float, Ge(0)] = 0.0
     """Stop after this much training time, all sessions together, and save; 0: no limit."""
     accumulate: Annotated[int, Ge(1)] = 1
-    """Pieces into which each batch is divided, to fit memory; the mathematics is the same up to rounding."""
+    """Pieces into which the rows of each batch are divided, to fit memory. Batches and dropout masks are the same for
+    any number, and sums differ by rounding; a resumed run may change it."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Floating-point type of the updates. bfloat16: matrix products and activations use it; parameters, optimizer, sums
     and norms stay float32, and so do validation and search."""

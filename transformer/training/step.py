@@ -17,6 +17,7 @@ from transformer.config import Config
 from transformer.data.batching.buckets import Bucket
 from transformer.distributed import sharding as parallel
 from transformer.distributed.sharding import Rules
+from transformer.nn.dropout import key_of_piece
 from transformer.tasks.task import Loss
 from transformer.training.metrics import Metrics
 from transformer.training.signals import StopFlags, put_flags
@@ -81,13 +82,13 @@ def make_step(graph: Any, task: Loss, optimizer: optax.GradientTransformation, s
         return task.loss(nnx.merge(graph, parameters), batch, counts, key)
 
     def sums(parameters: Any, batch: Any, counts: Any, key: Array) -> tuple[Any, Any]:
-        """Gradients and sums for the log, of these rows, piece by piece."""
-        # Every piece takes its rows from all devices' shares, so that masks are those of one device.
-        cut = jax.tree.map(lambda x: x.reshape(-1, pieces, *x.shape[1:]).swapaxes(0, 1), batch)
+        """Gradients and sums for the log, of these rows, piece by piece. Dropout masks are those of the whole batch."""
+        cut = jax.tree.map(lambda x: x.reshape(pieces, -1, *x.shape[1:]), batch)
 
         def accumulate(total: Any, piece: tuple[Any, Array]) -> tuple[Any, None]:
             rows, number = piece
-            gradients, logged = jax.grad(loss, has_aux=True)(parameters, rows, counts, jax.random.fold_in(key, number))
+            own = key if pieces == 1 else key_of_piece(key, number, pieces)
+            gradients, logged = jax.grad(loss, has_aux=True)(parameters, rows, counts, own)
             return jax.tree.map(jnp.add, total, (gradients, logged)), None
 
         one = jax.tree.map(lambda x: x[0], cut)
@@ -99,7 +100,7 @@ def make_step(graph: Any, task: Loss, optimizer: optax.GradientTransformation, s
         return gradients, logged
 
     def step(state: State, batch: Any, flags: Array) -> tuple[State, Metrics]:
-        key = jax.random.fold_in(jax.random.key(settings.seed), state["step"])
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(settings.seed), state["step"]), 0)
         counts = task.counts(batch)
         over_rows = parallel.sum_over_rows(mesh, state["parameters"], settings.model.sharding(), sums)
         gradients, totals = over_rows(state["parameters"], batch, counts, key)

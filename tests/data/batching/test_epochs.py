@@ -139,3 +139,8 @@ def test_an_error_while_drawing_reaches_the_reader(supply, monkeypatch):
     monkeypatch.setattr(shards, "tokenise", broken)
     with pytest.raises(Exception, match="No space left"):
         take(batches_of(one, DataPosition(7)), 1)
+
+
+def test_a_place_past_the_end_of_its_epoch_is_the_beginning_of_the_next(supply):
+    (planned,) = take(batches_of(supply(), DataPosition(0, 10_000)), 1)
+    assert planned.position == DataPosition(1, 0)

@@ -176,7 +176,7 @@ class _Epoch:
         self.examples, self.plan = source.epoch(position.epoch)
         self.number = position.epoch
         self.first = position.epoch * self.plan.batches_per_epoch + position.batch
-        self.length = self.plan.batches_per_epoch - position.batch
+        self.length = max(0, self.plan.batches_per_epoch - position.batch)
         self.make = make
 
     def __len__(self) -> int:

@@ -109,7 +109,7 @@ def _epochs(
 ) -> tuple[EpochSource, Plan]:
     """The examples and plans of all epochs, and the plan of the first one."""
     data, batching, rate = settings.data, settings.batching, settings.tokenizer.sampling
-    multiple = batching.batch_multiple * settings.training.accumulate
+    multiple = batching.batch_multiple
     assert train.sentences is not None
     edges = np.searchsorted(train.sentences, np.cumsum([0, *corpora.parts]))
     shares = shares_of(np.diff(edges).tolist(), data.weights, data.temperature)

@@ -100,8 +100,7 @@ class PreparedTranslation:
     def validation(self, build: Callable[[Any], Any], mesh: Any) -> Callable[[Any], dict[str, float]]:
         """Validation loss, and BLEU of greedy translations of the first sentences."""
         settings, examples = self.settings, self.validation_examples
-        multiple = settings.batching.batch_multiple * settings.training.accumulate
-        fixed = each_once(examples.lengths, settings.batching, self.epochs.buckets, multiple)
+        fixed = each_once(examples.lengths, settings.batching, self.epochs.buckets, settings.batching.batch_multiple)
         scorer = Scorer(build, mesh, settings.training.loss_chunk)
         translator = Translator(
             build,
