@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import logging
 import os
 import shutil
 import subprocess
 import sys
 import typing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -382,3 +384,42 @@ def test_provenance_names_the_commit():
     found = rundir.provenance()
     assert found["version"]
     assert found["commit"] is None or len(found["commit"].split("+")[0]) == 40
+
+
+def smoked(*arguments):
+    parsed: Any = cli.parse(["train", "grammar", "--smoke", *arguments])
+    return parsed.config
+
+
+def test_smoke_leaves_options_that_are_given(caplog):
+    """Also those that give the recipe's own value, and what follows from an option follows from the given one."""
+    default: Any = recipes.find("grammar")[1]
+    assert smoked() == recipes.smoke(default)
+    steps, width = default.training.steps, default.model.width
+    with caplog.at_level(logging.INFO):
+        given = smoked("--training.steps", str(steps), "--data.max-length=100", "--model.width", "48", "--seed", "7")
+    assert (given.training.steps, given.data.max_length, given.model.width, given.seed) == (steps, 100, 48, 7)
+    assert (given.training.log_every, given.data.limit) == (2, 500)
+    said = caplog.records[-1].message
+    assert said.startswith("--smoke sets --data.limit=500 ")
+    assert "--training.log-every=2" in said
+    for flag in ("--training.steps", "--data.max-length", "--model.width", "--seed", "kind"):
+        assert flag not in said
+    assert smoked("--model.width", str(width)).model.width == width
+    assert smoked("--model.attention.heads", "3").model.width == 24
+
+
+def test_smoke_is_the_same_for_the_commands_of_data():
+    for command in ("inspect", "prepare"):
+        parsed: Any = cli.parse(["data", command, "grammar", "--smoke", "--data.limit", "30"])
+        found = parsed.config
+        assert (found.data.limit, found.training.steps) == (30, 10)
+
+
+@pytest.mark.parametrize("code", ["0", "3", "'no'"])
+def test_a_recipe_or_a_plugin_that_exits_is_an_error(tmp_path, capsys, code):
+    (tmp_path / "exits.py").write_text(f"import sys; sys.exit({code})")
+    assert run("train", str(tmp_path / "exits.py")) == 2
+    assert "exits.py cannot be read: SystemExit" in capsys.readouterr().err
+    assert run("train", "grammar", "--plugin", str(tmp_path / "exits.py"), "--help") == 2
+    assert "exits.py failed: SystemExit" in capsys.readouterr().err

@@ -4,6 +4,7 @@ Importing this module imports no JAX. Only the module of the command that was na
 imported when the command is executed.
 """
 
+import dataclasses
 import difflib
 import importlib
 import logging
@@ -116,7 +117,7 @@ def parse(arguments: Sequence[str]) -> "Command":
     chosen: dict[str, Any] = {}
     if name in RECIPE_FIRST and rest and rest[0] not in HELP:
         chosen["default"] = command(tyro.MISSING, config=_settings(name, rest[0]))
-    parsed: Command = tyro.cli(
+    parsed: Any = tyro.cli(
         command,
         args=rest,
         prog=f"transformer {name}",
@@ -124,6 +125,8 @@ def parse(arguments: Sequence[str]) -> "Command":
         config=(tyro.conf.FlagCreatePairsOff,),
         **chosen,
     )
+    if chosen and parsed.smoke:
+        parsed = dataclasses.replace(parsed, config=_shrunk(chosen["default"].config, parsed.config, rest))
     return parsed
 
 
@@ -195,6 +198,15 @@ def _settings(name: str, recipe: str) -> Any:
     if recipe.startswith("-"):
         raise UsageError(f"the recipe comes first: transformer {name} RECIPE [options]")
     return recipes.find(recipe)[1]
+
+
+def _shrunk(recipe: Any, given: Any, words: Sequence[str]) -> Any:
+    """The settings under --smoke; the log names what it changes."""
+    from transformer import recipes
+
+    small = recipes.smoke_rest(recipe, given, words)
+    log.info("--smoke sets %s", recipes.differences(given, small))
+    return small
 
 
 def _end(error: BaseException, memory: str) -> int:

@@ -121,7 +121,7 @@ def load(files: Iterable[str | Path]) -> None:
             execute(file)
         except TransformerError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UsageError(f"{FLAG}={given} failed: {type(error).__name__}: {error}") from error
         _loaded[str(file)] = _sha256(file)
 

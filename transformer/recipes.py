@@ -2,10 +2,12 @@
 
 import dataclasses
 import difflib
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from transformer import plugins
-from transformer.config import Config, read_config
+from transformer.config import Config, flatten, from_json, read_config, to_json
 from transformer.errors import TransformerError, UsageError
 
 
@@ -48,7 +50,7 @@ def find(recipe: str) -> tuple[str, Config]:
         found = getattr(plugins.execute(path), "config", None)
     except TransformerError as error:
         raise UsageError(f"recipe {path}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"recipe {path} cannot be read: {type(error).__name__}: {error}") from error
     if not isinstance(found, Config):
         raise UsageError(f"recipe {path} must define `config`, a transformer.config.Config")
@@ -57,21 +59,46 @@ def find(recipe: str) -> tuple[str, Config]:
 
 def smoke(settings: Config) -> Config:
     """The same recipe shrunk to seconds: little data, a tiny model, ten updates; its shape stays."""
-    grammar = dataclasses.replace(settings.data.grammar, train=500, validation=20, test=20)
-    training = dataclasses.replace(
-        settings.training,
-        steps=10,
-        log_every=2,
-        validate_every=5,
-        minutes=0.0,
-    )
-    rows = settings.batching.batch_multiple * settings.training.accumulate
-    length = min(64, settings.data.max_length)
+    data, batching = settings.data, settings.batching
+    grammar = dataclasses.replace(data.grammar, train=500, validation=20, test=20)
+    longest = -(-data.max_length // batching.length_multiple) * batching.length_multiple
     return dataclasses.replace(
         settings,
-        data=dataclasses.replace(settings.data, limit=500, max_length=length, grammar=grammar),
-        batching=dataclasses.replace(settings.batching, tokens=max(1024, rows * length), shapes=2),
+        data=dataclasses.replace(data, limit=500, max_length=min(64, data.max_length), grammar=grammar),
+        batching=dataclasses.replace(batching, tokens=max(1024, batching.batch_multiple * longest), shapes=2),
         task=settings.task.smoke(),
         model=settings.model.smoke(),
-        training=training,
+        training=dataclasses.replace(settings.training, steps=10, log_every=2, validate_every=5, minutes=0.0),
     )
+
+
+def smoke_rest(recipe: Config, given: Config, words: Iterable[str]) -> Config:
+    """What `smoke` makes of settings, but for those that a command line gives: they stay.
+
+    Args:
+        recipe: without the options.
+        given: with the options.
+        words: of the command line; an option that gives the recipe's own value is given too.
+    """
+    options = {word[2:].partition("=")[0].replace("-", "_") for word in words if word.startswith("--")}
+    before, now, small = (flatten(to_json(settings)) for settings in (recipe, given, smoke(given)))
+    stay = {name for name, value in now.items() if name in options or value != before.get(name)}
+    return from_json(_nested(small | {name: now[name] for name in stay}))
+
+
+def _nested(flat: dict[str, Any]) -> dict[str, Any]:
+    """The inverse of `flatten`."""
+    tree: dict[str, Any] = {}
+    for name, value in flat.items():
+        *parts, last = name.split(".")
+        inner = tree
+        for part in parts:
+            inner = inner.setdefault(part, {})
+        inner[last] = value
+    return tree
+
+
+def differences(before: Config, after: Config) -> str:
+    """The options in which settings differ, as a command line gives them."""
+    old, new = flatten(to_json(before)), flatten(to_json(after))
+    return " ".join(f"--{name.replace('_', '-')}={value}" for name, value in new.items() if value != old.get(name))

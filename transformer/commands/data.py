@@ -18,23 +18,19 @@ class Inspect(Command):
 
     recipe: Recipe
     smoke: bool = False
-    """Inspect the recipe as `train --smoke` shrinks it."""
+    """Inspect the recipe as `train --smoke` shrinks it; options that are given stay."""
     output: str = ""
     """Folder for data.json and data.png, which are written anew; the default is runs/RECIPE-data."""
     config: Settings = field(default_factory=Config)
 
-    @property
-    def settings(self) -> Config:
-        return recipes.smoke(self.config) if self.smoke else self.config
-
     def check(self) -> None:
-        check.everything(self.settings)
+        check.everything(self.config)
 
     def execute(self) -> None:
         from transformer.inspection.run import inspect
 
         name = recipes.name_of(self.recipe) + "-smoke" * self.smoke
-        inspect(self.settings, name, Path(self.output) if self.output else Path("runs") / f"{name}-data")
+        inspect(self.config, name, Path(self.output) if self.output else Path("runs") / f"{name}-data")
 
 
 @dataclass(frozen=True)
@@ -47,17 +43,13 @@ class Prepare(Command):
 
     recipe: Recipe
     smoke: bool = False
-    """Prepare the recipe as `train --smoke` shrinks it."""
+    """Prepare the recipe as `train --smoke` shrinks it; options that are given stay."""
     config: Settings = field(default_factory=Config)
 
-    @property
-    def settings(self) -> Config:
-        return recipes.smoke(self.config) if self.smoke else self.config
-
     def check(self) -> None:
-        check.everything(self.settings)
+        check.everything(self.config)
 
     def execute(self) -> None:
         from transformer.training.run import prepare_data
 
-        prepare_data(self.settings)
+        prepare_data(self.config)

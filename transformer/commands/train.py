@@ -24,18 +24,14 @@ class Train(Command):
     init_from: str = ""
     """Start from the parameters (and the tokenizer) of another run: its best or averaged checkpoint."""
     smoke: bool = False
-    """Shrink the recipe to seconds, to see that it runs."""
+    """Shrink the recipe to seconds, to see that it runs; options that are given stay."""
     profile: bool = False
     """Write a trace of some updates into the run, which TensorBoard's profiler opens."""
     cluster: Cluster = field(default_factory=Cluster)
     config: Settings = field(default_factory=Config)
 
-    @property
-    def settings(self) -> Config:
-        return recipes.smoke(self.config) if self.smoke else self.config
-
     def check(self) -> None:
-        check.everything(self.settings)
+        check.everything(self.config)
 
     def execute(self) -> None:
         from transformer.training.run import train
@@ -44,7 +40,7 @@ class Train(Command):
         resumed = self.resume and recipes.is_run(self.recipe)
         default = Path(self.recipe) if resumed else Path("runs") / (name + "-smoke" * self.smoke)
         train(
-            self.settings,
+            self.config,
             Path(self.run) if self.run else default,
             name,
             resume=self.resume,
