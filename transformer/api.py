@@ -238,8 +238,8 @@ def load_predictor(run: str | Path, checkpoint: str = "auto") -> LoadedPredictor
     predictor = settings.task.predictor(settings, folder)
     mesh = parallel.make_mesh(config.Mesh())
     graph, fresh = split(predictor.build_model())
-    name, parameters = restore(Run(folder), checkpoint, fresh, settings.training, mesh)
-    return LoadedPredictor(settings, predictor, parameters, name, builder(graph), mesh)
+    restored = restore(Run(folder), checkpoint, fresh, settings.training, mesh)
+    return LoadedPredictor(settings, predictor, restored.parameters, restored.name, builder(graph), mesh)
 
 
 def load(run: str | Path, checkpoint: str = "auto") -> TrainedModel:
@@ -262,8 +262,8 @@ def load(run: str | Path, checkpoint: str = "auto") -> TrainedModel:
     mesh = parallel.make_mesh(config.Mesh())
     model = create(settings.model, tokenizers.source.size, tokenizers.target.size, settings.seed)
     graph, fresh = split(model)
-    name, parameters = restore(Run(folder), checkpoint, fresh, settings.training, mesh)
-    return _trained_model(settings, tokenizers, parameters, name, builder(graph), mesh)
+    restored = restore(Run(folder), checkpoint, fresh, settings.training, mesh)
+    return _trained_model(settings, tokenizers, restored.parameters, restored.name, builder(graph), mesh)
 
 
 def ensemble(members: Sequence[TrainedModel], average: Average = "probability") -> TrainedModel:

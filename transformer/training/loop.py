@@ -88,10 +88,12 @@ def train(
     mesh: Mesh,
     *,
     profile: bool = False,
+    fine_tunes: bool = False,
 ) -> None:
     """Train from `parameters`, or resume from the run's newest good checkpoint.
 
-    With `profile` a trace of some updates is written into the run, for TensorBoard.
+    With `profile` a trace of some updates is written into the run, for TensorBoard. `fine_tunes`: the parameters are
+    those of a trained model.
 
     Raises:
         TransformerError: the loss is not finite, a checkpoint cannot be written, the data changed, memory is full.
@@ -173,11 +175,13 @@ def train(
                 )
         logger.bar.close()
         if updates < settings.schedule.warmup:
+            rates = float(rate(updates - 1)), float(rate(settings.schedule.warmup - 1))
+            reached = "the learning rate reached {:.1e} of {:.1e}".format(*rates)
             log.warning(
-                "stopped at %d of --schedule.warmup=%d updates: the model has hardly learned; train longer, or lower "
-                "the warm-up",
+                "stopped at %d of --schedule.warmup=%d updates: %s; train longer, or lower the warm-up",
                 updates,
                 settings.schedule.warmup,
+                reached if fine_tunes else "the model has hardly learned",
             )
         log.info(
             "trained: %s; %.1f minutes in all; %.0f%% of this session validating; %d programs compiled",
@@ -196,8 +200,15 @@ def _begin(
     """The state of the newest good checkpoint, or a fresh one."""
     found = checkpoints.resume(step.shapes(parameters, update_rule, ema=ema), mesh)
     if found is not None:
-        state, host = found[0], LoopState.from_json(found[1])
-        log.info("resuming from step %d", int(state["step"]))
+        state, step_number = found[0], int(found[0]["step"])
+        try:
+            host = LoopState.from_json(found[1])
+        except (KeyError, TypeError) as error:
+            raise TransformerError(
+                f"the checkpoint {checkpoints.folder / str(step_number)} is damaged: `host` has no valid {error}; move "
+                "it away to resume from the one before"
+            ) from error
+        log.info("resuming from step %d", step_number)
     else:
         state, host = step.init_state(parameters, update_rule, mesh, checkpoints.rules, ema=ema), LoopState()
     count = sum(leaf.size for leaf in jax.tree.leaves(state["parameters"]))
@@ -246,9 +257,9 @@ def _explained(source: EpochSource, checkpoints: Checkpoints) -> Iterator[None]:
         what, last = str(error).splitlines()[0][:200], checkpoints.last_good()
         if "RESOURCE_EXHAUSTED" in what:
             raise TransformerError(
-                f"the memory of the devices is full ({what}): raise --training.accumulate, give --training.remat, "
-                "lower --batching.tokens, or keep a part of the parameters on each device with --mesh.fsdp. The last "
-                f"good checkpoint is {last}"
+                f"the memory of the devices is full ({what}): raise --training.accumulate, give --training.remat, or "
+                "keep a part of the parameters on each device with --mesh.fsdp, which a resumed run may change; or "
+                f"lower --batching.tokens in a new run. The last good checkpoint is {last}"
             ) from error
         if jax.process_count() == 1:
             raise

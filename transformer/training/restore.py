@@ -1,7 +1,7 @@
 """The parameters of a run directory, chosen by name."""
 
 import logging
-from typing import Any
+from typing import Any, NamedTuple
 
 from jax.sharding import Mesh
 
@@ -14,8 +14,22 @@ from transformer.training.config import Training
 log = logging.getLogger(__name__)
 
 
-def restore(run: Run, name: str, like: Any, training: Training, mesh: Mesh) -> tuple[str, Any]:
-    """The name of the checkpoint that `name` chose, and its parameters.
+class Restored(NamedTuple):
+    """Parameters of a run, and where they come from."""
+
+    name: str
+    """`average`, or `step` and its number."""
+    best: bool
+    """Whether it is the step that was validated best."""
+    parameters: Any
+
+    def describe(self) -> str:
+        """The name, and whether it is the best."""
+        return f"{self.name}, the best validated" if self.best else self.name
+
+
+def restore(run: Run, name: str, like: Any, training: Training, mesh: Mesh) -> Restored:
+    """The checkpoint that `name` chose. The log says so where it is the last for want of a validated one.
 
     Args:
         run: the directory.
@@ -36,11 +50,13 @@ def restore(run: Run, name: str, like: Any, training: Training, mesh: Mesh) -> t
         if name == "average" or (name == "auto" and about is not None and about["until"] == checkpoints.latest()):
             if about is None:
                 raise UsageError(f"--checkpoint=average: {run.folder} has none (--training.average makes one)")
-            return "average", average.load_average(run.average, like, mesh)
+            return Restored("average", False, average.load_average(run.average, like, mesh))
         step = checkpoints.choose("best" if name == "auto" else name)
-        latest = checkpoints.latest()
-        if name == "auto" and latest is not None and latest != step and latest not in checkpoints.ranked():
+        latest, ranked = checkpoints.latest(), checkpoints.ranked()
+        if name in ("auto", "best") and not ranked:
+            log.warning("%s has no validated checkpoint: using the last, step %d", run.folder, step)
+        elif name == "auto" and latest is not None and latest != step and latest not in ranked:
             log.warning("using step %d, the best validated; step %d is newer: --checkpoint last", step, latest)
-        return f"step {step}", checkpoints.parameters(step, like, mesh)
+        return Restored(f"step {step}", ranked[:1] == [step], checkpoints.parameters(step, like, mesh))
     finally:
         checkpoints.close()

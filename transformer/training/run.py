@@ -1,30 +1,26 @@
 """A training from its settings to its end: prepare the data, begin or resume the run directory, train."""
 
 import dataclasses
-import logging
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from transformer import check
-from transformer.config import Config, read_config, to_json
+from transformer.config import Config, flatten, to_json
 from transformer.data.corpora.sources import TFDS, TfdsSplit, find_sources
 from transformer.distributed import processes as cluster
 from transformer.distributed import sharding as parallel
-from transformer.distributed.config import Mesh
 from transformer.errors import TransformerError, UsageError
 from transformer.models.build import builder, split
 from transformer.storage.run import Run
 from transformer.tasks.task import Prepared
 from transformer.training import loop
 from transformer.training import run_directory as rundir
-from transformer.training.restore import restore
-
-log = logging.getLogger(__name__)
+from transformer.training.fine_tuning import check_settings, check_shapes, take_over
 
 SPLITS = ("train", "validation", "test")
 
@@ -54,7 +50,7 @@ def train(
         InterruptedRunError: the run was asked to stop, and saved.
     """
     check.everything(settings)
-    given = rundir.flatten(to_json(settings)) | {"run": str(folder), "resume": resume, "init_from": str(init_from)}
+    given = flatten(to_json(settings)) | {"run": str(folder), "resume": resume, "init_from": str(init_from)}
     cluster.require_same({name: value for name, value in given.items() if name != "data.cache"} | {"profile": profile})
     settings = with_absolute_paths(settings)
     mesh = parallel.make_mesh(settings.mesh)
@@ -62,55 +58,93 @@ def train(
     with ExitStack() as held:
         with cluster.main_process_first():
             # What the first process of a job writes, the others resume from.
-            prepared, began_from = _begin(
-                settings, run, recipe, init_from, resume or not cluster.is_main_process(), held
-            )
-        held.callback(prepared.close)
+            start = _Start(settings, run, init_from, resume or not cluster.is_main_process())
+            prepared, origin = _begin(start, recipe, held)
         graph, parameters = split(prepared.build_model())
         parameters = jax.tree.map(np.asarray, parameters)  # on the host: devices get their own parts
-        if began_from is not None and not any(path.name.isdigit() for path in run.checkpoints.glob("*")):
-            parameters = _take_over(parameters, Path(began_from))
+        if origin is not None and not any(path.name.isdigit() for path in run.checkpoints.glob("*")):
+            parameters = take_over(parameters, origin, settings, prepared.identity)
         how = {"precision": settings.training.precision, "remat": settings.training.remat}
         training_graph, _ = split(prepared.build_model(**how))
         validate = prepared.validation(builder(graph), mesh)
-        loop.train(settings, run, training_graph, parameters, prepared, validate, mesh, profile=profile)
+        fine_tunes = origin is not None
+        loop.train(
+            settings, run, training_graph, parameters, prepared, validate, mesh, profile=profile, fine_tunes=fine_tunes
+        )
     if cluster.is_main_process():
         print(f"run: {run.folder}   curve: {run.report / 'curve.png'}")
     return run
 
 
-def _begin(
-    settings: Config, run: Run, recipe: str, init_from: Path | None, resume: bool, held: ExitStack
-) -> tuple[Prepared, str | None]:
+class _Start(NamedTuple):
+    """What a session was asked to do in a run directory."""
+
+    settings: Config
+    run: Run
+    init_from: Path | None
+    resume: bool
+
+    def decide(self) -> dict[str, Any] | None:
+        """What config.json says of the run that is resumed; None where a new one begins.
+
+        Raises UsageError where neither may be done, and TransformerError where config.json is damaged.
+        """
+        about = rundir.check(self.run.folder, self.settings, self.resume)
+        if self.init_from is None:
+            return about
+        if about is None:
+            check_settings(self.settings, self.init_from)
+        elif about["init_from"] is None or Path(about["init_from"]).resolve() != self.init_from.resolve():
+            raise UsageError(
+                f"{self.run.folder} began from {about['init_from'] or 'fresh parameters'}, not from "
+                f"--init-from={self.init_from}"
+            )
+        return about
+
+    def prepare(self, about: dict[str, Any] | None) -> Prepared:
+        """The data, for what was decided. Raises TransformerError where they do not fit the run."""
+        if about is None:
+            prepared = self.settings.task.prepare(self.settings, self.init_from)
+            if self.init_from is not None:
+                check_shapes(prepared, self.init_from)
+        else:
+            prepared = self.settings.task.prepare(self.settings, self.run.folder)
+            check_identity(prepared, about["identity"], self.run)
+        return prepared
+
+
+def _begin(start: _Start, recipe: str, held: ExitStack) -> tuple[Prepared, Path | None]:
     """The data of a new or of a resumed run, and the run whose parameters it begins from. The run directory exists and
     is complete afterwards, and other jobs are kept out of it as long as `held`."""
-    about = rundir.check(run.folder, settings, resume)
-    if about is not None:
-        if init_from is not None and str(init_from.absolute()) != about["init_from"]:
-            raise UsageError(f"{run.folder} began from {about['init_from']}, not from --init-from={init_from}")
-        prepared = settings.task.prepare(settings, run.folder)
-        check_identity(prepared, about["identity"], run)
-    else:
-        if init_from is not None:
-            _same_tokenizer(settings, init_from)
-        prepared = settings.task.prepare(settings, init_from)
-    began_from = None if init_from is None else str(init_from.absolute())
-    about = about or {"recipe": recipe, "init_from": began_from, "identity": prepared.identity}
-    if cluster.is_main_process():
-        try:
-            run.folder.mkdir(parents=True, exist_ok=True)
-            held.enter_context(rundir.locked(run))
-            if not run.config.is_file():
-                prepared.save(run.folder)
-            rundir.save(run, settings, about)
-        except OSError as error:
-            raise TransformerError(f"cannot write to the run directory {run.folder}: {error.strerror}") from error
-    elif not run.config.is_file():
+
+    def prepare(about: dict[str, Any] | None) -> Prepared:
+        prepared = start.prepare(about)
+        held.callback(prepared.close)
+        return prepared
+
+    run, about = start.run, start.decide()
+    if about is None and not cluster.is_main_process():
         raise TransformerError(
             f"process {jax.process_index()} does not see what process 0 wrote to {run.folder}: a run directory has to "
             "be on storage that all hosts share"
         )
-    return prepared, about["init_from"]
+    prepared = prepare(about)
+    if cluster.is_main_process():
+        try:
+            run.folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(rundir.locked(run))
+            # While the data were prepared, another process may have begun a run here, or resumed it, and ended.
+            if (now := start.decide()) != about:
+                about, prepared = now, prepare(now)
+            if about is None:
+                prepared.save(run.folder)
+                origin = None if start.init_from is None else str(start.init_from.absolute())
+                about = {"recipe": recipe, "init_from": origin, "identity": prepared.identity}
+            rundir.save(run, start.settings, about)
+        except OSError as error:
+            raise TransformerError(f"cannot write to the run directory {run.folder}: {error.strerror}") from error
+    assert about is not None
+    return prepared, None if about["init_from"] is None else Path(about["init_from"])
 
 
 def check_identity(prepared: Prepared, before: dict[str, str], run: Run) -> None:
@@ -127,20 +161,6 @@ def check_identity(prepared: Prepared, before: dict[str, str], run: Run) -> None
         )
 
 
-def _same_tokenizer(settings: Config, init_from: Path) -> None:
-    before = read_config(init_from)
-    if before.data.filter.normalize != settings.data.filter.normalize:
-        raise UsageError(
-            f"--init-from={init_from} has --data.filter.normalize={before.data.filter.normalize}, which its tokenizer "
-            f"keeps: give the same, not {settings.data.filter.normalize}"
-        )
-    if before.tokenizer != settings.tokenizer:
-        raise UsageError(
-            f"--init-from={init_from} has the tokenizer {before.tokenizer}, this recipe {settings.tokenizer}: "
-            "parameters fit only their own tokenizer, so give the same --tokenizer settings"
-        )
-
-
 def with_absolute_paths(settings: Config) -> Config:
     """The settings with absolute paths, so that a run can be resumed from any folder."""
 
@@ -154,23 +174,6 @@ def with_absolute_paths(settings: Config) -> Config:
     also = tuple(one if one.startswith(TFDS) else str(Path(one).expanduser().absolute()) for one in data.also)
     data = dataclasses.replace(data, also=also)
     return dataclasses.replace(settings, data=data, decoding=absolute(settings.decoding, "lexicon"))
-
-
-def _take_over(fresh: Any, source: Path) -> Any:
-    """The parameters of the run to begin from, on the host. Raises UsageError where they are of other shapes."""
-    before = read_config(source)
-    _, like = split(before.task.predictor(before, source).build_model())
-    _, restored = restore(Run(source), "auto", like, before.training, parallel.make_mesh(Mesh()))
-    given = jax.tree.map(np.asarray, restored)
-    wanted, found = (rundir.flatten(tree) for tree in (fresh, given))
-    for name in sorted(wanted.keys() | found.keys()):
-        shapes = [tree[name].shape if name in tree else "nothing" for tree in (wanted, found)]
-        if shapes[0] != shapes[1]:
-            raise UsageError(
-                f"--init-from={source}: {name} is {shapes[1]} there and {shapes[0]} in this recipe; give the same "
-                "--model settings"
-            )
-    return given
 
 
 def prepare_data(settings: Config) -> None:

@@ -1,6 +1,5 @@
 """The run directory of a training: whether it may be written, its lock, its settings and where they come from."""
 
-import json
 import logging
 import subprocess
 from collections.abc import Iterator
@@ -10,19 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from transformer import config, plugins
-from transformer.config import read_config
-from transformer.errors import TransformerError, UsageError
-from transformer.storage.files import write_json
+from transformer.config import flatten, read_about, read_config
+from transformer.errors import UsageError
+from transformer.storage.files import DamagedFileError, read_object, write_json
 from transformer.storage.locks import file_lock
 from transformer.storage.run import Run
 
 log = logging.getLogger(__name__)
 
-# What may differ between the sessions of a run: how long it trains and what is kept and shown, not what it computes.
-# (The cosine schedule depends on the number of steps, so with it they may not differ.)
+# What may differ between the sessions of a run: how long it trains, how it fits memory and what is kept and shown, not
+# what it computes. (The cosine schedule depends on the number of steps, so with it they may not differ.)
 FREE = (
     "training.steps",
     "training.minutes",
+    "training.accumulate",
+    "training.remat",
+    "training.loss_chunk",
     "training.patience",
     "training.log_every",
     "training.save_minutes",
@@ -44,10 +46,12 @@ def check(folder: Path, settings: config.Config, resume: bool) -> dict[str, Any]
 
     Raises:
         UsageError: the folder holds something else, another run, or a run and `resume` was not given.
+        DamagedFileError: config.json is damaged.
     """
-    path = Run(folder).config
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--run={folder} is a file")
+    if (above := next((path for path in folder.parents if path.exists()), None)) and not above.is_dir():
+        raise UsageError(f"--run={folder}: {above} is a file, not a folder")
     if not folder.is_dir() or _is_unfinished_start(Run(folder)):
         return None
     if not is_run(folder):
@@ -55,7 +59,13 @@ def check(folder: Path, settings: config.Config, resume: bool) -> dict[str, Any]
     if not resume:
         raise UsageError(f"{folder} already holds a run: add --resume to resume it, or give another --run")
     _compare(folder, read_config(folder), settings)
-    about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    about = read_about(folder)
+    origin = about.get("init_from", 0)  # None: it began from no other run
+    if not isinstance(about.get("identity"), dict) or not (origin is None or isinstance(origin, str)):
+        raise DamagedFileError(
+            f"{Run(folder).config} is damaged: it has no valid `identity` and `init_from`, without which resuming may "
+            f"not be exact. Restore it, or start a new --run with --init-from {folder}"
+        )
     return about
 
 
@@ -81,55 +91,49 @@ def locked(run: Run) -> Iterator[None]:
 def save(run: Run, settings: config.Config, about: dict[str, Any]) -> None:
     """Write config.json: the settings and their plugins, the provenance of this session, and `about`, which `check`
     returns."""
+    if "config" in about:
+        _report_changes(config.from_json(about["config"]), settings)
     sessions = [*about.get("sittings", []), provenance()]
     needed = {"plugins": plugins.needed(settings)}
     write_json(run.config, {**about, **needed, "sittings": sessions, "config": config.to_json(settings)})
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is a run directory of ours."""
-    try:
-        read_config(folder)
-    except plugins.MissingPluginError:
-        return True
-    except TransformerError:
-        return False
-    return True
+    """Whether a folder is a run directory of ours. Raises DamagedFileError where config.json is damaged."""
+    path = Run(folder).config
+    return path.is_file() and "config" in read_object(path)
+
+
+def _changes(old: config.Config, new: config.Config) -> dict[str, tuple[Any, Any]]:
+    before, now = flatten(config.to_json(old)), flatten(config.to_json(new))
+    return {name: (before.get(name), value) for name, value in now.items() if value != before.get(name)}
+
+
+def _report_changes(old: config.Config, new: config.Config) -> None:
+    for name, (before, now) in _changes(old, new).items():
+        log.info("--%s is now %s, was %s", name.replace("_", "-"), now, before)
 
 
 def _compare(folder: Path, old: config.Config, new: config.Config) -> None:
-    before, now = flatten(config.to_json(old)), flatten(config.to_json(new))
-    if before["model.kind"] != now["model.kind"]:
+    changed = _changes(old, new)
+    if "model.kind" in changed:
+        before, now = changed["model.kind"]
         raise UsageError(
-            f"{folder} is a run of another kind of model ({before['model.kind']}, not {now['model.kind']}): resume it "
+            f"{folder} is a run of another kind of model ({before}, not {now}): resume it "
             f"with `transformer train {folder} --resume`, or give another --run"
         )
-    changed = {name: value for name, value in now.items() if value != before[name]}
-    for name, value in changed.items():
+    for name, (before, now) in changed.items():
         flag = name.replace("_", "-")
         if name == "training.steps" and new.schedule.name == "cosine":
             raise UsageError(
-                f"{folder} was trained with --{flag}={before[name]}, not {value}, and its cosine schedule "
+                f"{folder} was trained with --{flag}={before}, not {now}, and its cosine schedule "
                 f"ends at this step: to train longer, give another --run with --init-from {folder}"
             )
         if not any(name == free or name.startswith(free + ".") for free in FREE):
             raise UsageError(
-                f"{folder} was trained with --{flag}={before[name]}, not {value}: a resumed run keeps what it "
+                f"{folder} was trained with --{flag}={before}, not {now}: a resumed run keeps what it "
                 f"computes (resume with `transformer train {folder} --resume`, or give another --run)"
             )
-    for name, value in changed.items():
-        log.info("--%s is now %s, was %s", name.replace("_", "-"), value, before[name])
-
-
-def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts to one dict with dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
 
 
 def provenance() -> dict[str, Any]:

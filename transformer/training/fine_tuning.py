@@ -1,0 +1,90 @@
+"""A run that starts from the parameters and the tokenizers of another one (`--init-from`)."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from transformer.config import Config, flatten, read_about, read_config
+from transformer.distributed import sharding as parallel
+from transformer.distributed.config import Mesh
+from transformer.errors import TransformerError, UsageError
+from transformer.models.build import split
+from transformer.storage.run import Run
+from transformer.tasks.task import Prepared
+from transformer.training.restore import restore
+
+log = logging.getLogger(__name__)
+
+
+def check_settings(settings: Config, origin: Path) -> None:
+    """Refuse a run that the tokenizers and parameters of another one cannot serve. Raises UsageError with the flag to
+    change."""
+    before = read_config(origin)
+    if before.data.filter.normalize != settings.data.filter.normalize:
+        raise UsageError(
+            f"--init-from={origin} has --data.filter.normalize={before.data.filter.normalize}, which its tokenizer "
+            f"keeps: give the same, not {settings.data.filter.normalize}"
+        )
+    if before.tokenizer != settings.tokenizer:
+        raise UsageError(
+            f"--init-from={origin} has the tokenizer {before.tokenizer}, this recipe {settings.tokenizer}: "
+            "parameters fit only their own tokenizer, so give the same --tokenizer settings"
+        )
+    there, here = before.data.languages, settings.data.languages
+    if not settings.tokenizer.joint and here != there and (here[0] == there[1] or here[1] == there[0]):
+        raise UsageError(
+            f"--init-from={origin} translates {' to '.join(there)} with a vocabulary for each side, and this run "
+            f"{' to '.join(here)}: it would read {here[0]} with the vocabulary of {there[0]}. Give --data.languages "
+            f"{' '.join(there)}, or leave --init-from out"
+        )
+    steps = [path for path in Run(origin).checkpoints.glob("*") if path.name.isdecimal()]
+    if not steps and not Run(origin).average.is_dir():
+        raise UsageError(f"--init-from={origin} holds no checkpoint yet: train it first")
+
+
+def check_shapes(prepared: Prepared, origin: Path) -> None:
+    """Refuse a run whose parameters have other shapes than those of another one. Raises UsageError."""
+    before = read_config(origin)
+    predictor = before.task.predictor(before, origin)
+    wanted, found = (
+        flatten(split(nnx.eval_shape(build))[1]) for build in (prepared.build_model, predictor.build_model)
+    )
+    for name in sorted(wanted.keys() | found.keys()):
+        shapes = [tree[name].shape if name in tree else "nothing" for tree in (wanted, found)]
+        if shapes[0] != shapes[1]:
+            raise UsageError(
+                f"--init-from={origin}: {name} is {shapes[1]} there and {shapes[0]} in this recipe; give the same "
+                "--model settings"
+            )
+
+
+def take_over(fresh: Any, origin: Path, settings: Config, identity: dict[str, str]) -> Any:
+    """The parameters to begin from, on the host. The log names the run and the checkpoint.
+
+    Args:
+        fresh: parameters of the new run, whose shapes are the same.
+        origin: the run that they are taken from.
+        settings: of the new run.
+        identity: of its tokenizers and data.
+
+    Raises TransformerError where the checkpoint is damaged, or the other run has another tokenizer by now.
+    """
+    before = read_config(origin)
+    if read_about(origin).get("identity", {}).get("tokenizer") != identity.get("tokenizer"):
+        raise TransformerError(
+            f"--init-from={origin} has another tokenizer now than the one that this run was prepared with: give "
+            "another --run to start from it as it is"
+        )
+    restored = restore(Run(origin), "auto", fresh, before.training, parallel.make_mesh(Mesh()))
+    log.info("starting from the parameters of %s: %s", origin, restored.describe())
+    there, here = before.data.languages, settings.data.languages
+    if here != there:
+        log.warning(
+            "%s translates %s, this run %s: the vocabularies are those of %s",
+            *(origin, " to ".join(there), " to ".join(here), origin),
+        )
+    return jax.tree.map(np.asarray, restored.parameters)
