@@ -13,7 +13,6 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from transformer import plugins
@@ -280,8 +279,7 @@ def _set_up_jax() -> None:
     """Settings of the whole process, made here alone and never on import."""
     import jax
 
-    if not jax.config.values["jax_compilation_cache_dir"]:  # JAX_COMPILATION_CACHE_DIR
-        # Never where a run's settings say: what is in there is executed, and a run may be a stranger's.
-        jax.config.update("jax_compilation_cache_dir", str(Path("~/.cache/transformer/xla").expanduser()))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    from transformer.distributed.compilation import use_compilation_cache
+
+    use_compilation_cache()
     jax.config.update("jax_numpy_rank_promotion", "raise")
