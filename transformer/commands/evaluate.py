@@ -43,9 +43,9 @@ class Evaluate(Command):
     """Its translations."""
     against: str = ""
     """Another run, or a file of translations of the same set: adds a paired bootstrap test. The other run translates
-    the set with the search options given here, unless it has such a report of it."""
+    the set as this one does, with the same search options, unless it has a report of that."""
     metrics: tuple[MetricName, ...] = METRICS
-    """Scores of translations. TER takes long for sentences of hundreds of words."""
+    """Scores of translations. TER takes seconds for each sentence of hundreds of words."""
     tokenize: Literal["13a", "none", "intl", "char", "zh"] = "13a"
     """sacreBLEU's tokenizer; none compares with published figures on text that comes tokenised."""
     lowercase: bool = False

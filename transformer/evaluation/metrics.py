@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 LENGTH_EDGES = (5, 10, 15, 20, 25, 30, 40, 50)
 """Bins of source length in words: up to 5, 6 to 10, ..., and more than 50."""
-LONG = 150
+LONG = 100
 """Words of a hypothesis and its reference from which TER may take seconds: it tries up to 1,000 shifts of words."""
 
 
@@ -52,7 +52,7 @@ def ter_counts(hypotheses: Sequence[str], references: Sequence[str]) -> Int[np.n
     pairs = list(zip(hypotheses, references, strict=True))
     long = sum(min(len(side.split()) for side in pair) >= LONG for pair in pairs)
     if long:
-        log.warning("TER takes long: %d of %d pairs have %d words or more (evaluate --metrics bleu chrf leaves it out)",
+        log.warning("TER may take long: %d of %d pairs have %d words or more (evaluate --metrics bleu chrf leaves it out)",
                     long, len(pairs), LONG)  # fmt: skip
     # Only the main process of a job logs warnings, and shows a bar.
     silent = not log.isEnabledFor(logging.WARNING)
