@@ -174,7 +174,7 @@ def test_only_an_intact_report_of_the_very_set_and_settings_is_found(tmp_path, c
     (tmp_path / "damaged.json").write_text("{")
     (tmp_path / "list.json").write_text("[]")
     assert find() is not None
-    assert "damaged.json is damaged and not used" in caplog.text
+    assert "damaged.json is damaged: line 1" in caplog.text
     (tmp_path / "test.hypotheses").write_text("yes\n" * 49 + "no\n")
     assert find() is None
     assert "test.json is not used: its .hypotheses is missing or has changed" in caplog.text

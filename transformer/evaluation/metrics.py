@@ -52,7 +52,7 @@ def ter_counts(hypotheses: Sequence[str], references: Sequence[str]) -> Int[np.n
     pairs = list(zip(hypotheses, references, strict=True))
     long = sum(min(len(side.split()) for side in pair) >= LONG for pair in pairs)
     if long:
-        log.warning("TER may take long: %d of %d pairs have %d words or more (evaluate --metrics bleu chrf leaves it out)",
+        log.warning("TER may take long: %d of %d pairs have %d words or more (--metrics bleu chrf leaves it out)",
                     long, len(pairs), LONG)  # fmt: skip
     # Only the main process of a job logs warnings, and shows a bar.
     silent = not log.isEnabledFor(logging.WARNING)

@@ -18,7 +18,7 @@ from transformer.errors import TransformerError
 from transformer.evaluation.measures import Counts, Measure, differences, scores
 from transformer.evaluation.significance import RESAMPLES, p_text
 from transformer.storage.checksums import short_digest
-from transformer.storage.files import write_json, write_text
+from transformer.storage.files import DamagedFileError, read_object, write_json, write_text
 
 log = logging.getLogger(__name__)
 
@@ -187,13 +187,12 @@ def _same(value: Any) -> Any:
 def _read(path: Path) -> dict[str, Any]:
     """A report; {} if there is none, or it is damaged."""
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
+        return read_object(path)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        log.warning("%s is damaged and not used: %s", path, error)
+    except (DamagedFileError, OSError) as error:
+        log.warning("a report is not used: %s", error)
         return {}
-    return known if isinstance(known, dict) else {}
 
 
 def _read_predictions(path: Path) -> list[str]:
