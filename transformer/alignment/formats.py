@@ -8,6 +8,7 @@ sentence, so the corpus need not fit in memory. Weights are preserved bit for bi
 import dataclasses
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from transformer.data.corpora.files import stream_lines
 from transformer.errors import TransformerError
 
 VERSION = 1
+WORD = re.compile("[0-9]{1,9}")
 
 
 class Dump(NamedTuple):
@@ -129,8 +131,8 @@ def _gold(line: str, first: int, path: Path, number: int) -> Gold:
     sure, possible = set(), set()
     for entry in line.split():
         ends = entry.replace("p", "-").split("-")
-        if len(ends) != 2 or not all(end.isdecimal() for end in ends):
-            raise TransformerError(f'{path}, line {number}: neither "1-1" (sure) nor "1p1" (possible): {entry!r}')
+        if len(ends) != 2 or not all(WORD.fullmatch(end) for end in ends):
+            raise TransformerError(f'{path}, line {number}: neither "1-1" (sure) nor "1p1" (possible): {entry[:80]!r}')
         link = (int(ends[0]) - first, int(ends[1]) - first)
         if min(link) < 0:
             raise TransformerError(f"{path}, line {number}: {entry!r} names word 0, so words count from 0, not from 1")

@@ -154,6 +154,8 @@ class Search:
         from transformer import check
 
         settings = read_translation(run)
+        if self.lexicon and not Path(self.lexicon).is_file():
+            raise UsageError(f"--lexicon={self.lexicon}: there is no such file")
         if alone:
             decoding = dataclasses.replace(settings.decoding, **self.overrides())
             check.decoding(dataclasses.replace(settings, decoding=decoding), flags="--")
