@@ -194,7 +194,7 @@ def test_python_api(trained):
     scores = model.score(["ba be", "bi"], ["BE BA", "BI"])
     assert scores.tokens.tolist() == [len(model.tokenizers.target.encode(t)) + 1 for t in ("BE BA", "BI")]
     assert (scores.logp < 0).all()
-    with pytest.raises(UsageError, match="1 sources but 2 targets"):
+    with pytest.raises(UsageError, match="1 source but 2 targets"):
         model.score(["a"], ["b", "c"])
 
 

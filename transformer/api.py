@@ -26,6 +26,7 @@ from transformer.models.build import builder, create, split
 from transformer.models.config import SequenceToSequence
 from transformer.models.ensemble import Average, Ensemble
 from transformer.models.interface import Model
+from transformer.plurals import counted
 from transformer.storage.run import Run
 from transformer.tasks.task import Extras, Prediction, Predictor, Split
 from transformer.tasks.translation import scoring, teacher_forcing
@@ -85,7 +86,7 @@ class TrainedModel:
         if isinstance(lines, str):
             raise UsageError("translate takes a list of lines, not one string: give [line]")
         if prefixes is not None and len(prefixes) != len(lines):
-            raise UsageError(f"{len(lines)} lines but {len(prefixes)} prefixes")
+            raise UsageError(f"{counted(len(lines), 'line')} but {counted(len(prefixes), 'prefix')}")
         settings = dataclasses.replace(self.settings.decoding, **decoding)
         check.decoding(dataclasses.replace(self.settings, decoding=settings), flags="--")
         return self._translator.translate(self.parameters, lines, settings, first, prefixes)
@@ -106,7 +107,7 @@ class TrainedModel:
             hypotheses = self.search(sources, first, **decoding)
             written = [(hypothesis.text, hypothesis.tokens) for hypothesis in hypotheses]
         elif len(sources) != len(targets):
-            raise UsageError(f"{len(sources)} sources but {len(targets)} targets")
+            raise UsageError(f"{counted(len(sources), 'source')} but {counted(len(targets), 'target')}")
         else:
             written = teacher_forcing.encoded(self.tokenizers, targets)
         return teacher_forcing.attend(self._extractor, self.parameters, self.tokenizers, sources, written, first)
@@ -121,7 +122,7 @@ class TrainedModel:
         if isinstance(sources, str) or isinstance(targets, str):
             raise UsageError("score takes lists of lines, not strings: give [line]")
         if len(sources) != len(targets):
-            raise UsageError(f"{len(sources)} sources but {len(targets)} targets")
+            raise UsageError(f"{counted(len(sources), 'source')} but {counted(len(targets), 'target')}")
         return teacher_forcing.score(
             self._scorer,
             self.parameters,

@@ -277,7 +277,7 @@ def test_many_writers_at_once(tmp_path):
 
 
 def test_nothing_left(tmp_path):
-    with pytest.raises(TransformerError, match=r"all 35 pairs of the train set .*--data\.max-length=1 .*raise it"):
+    with pytest.raises(TransformerError, match=r"all of 35 pairs of the train set .*--data\.max-length=1 .*raise it"):
         pairs.build(CORPUS, TOKENIZERS, 1, tmp_path)
     with pytest.raises(TransformerError, match="the test set has no sentences"):
         pairs.build(Corpus([], [], None, "test"), TOKENIZERS, None, tmp_path)

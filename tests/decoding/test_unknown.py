@@ -72,7 +72,7 @@ def test_translations_replace_unknown_words_and_warn_of_sources_beyond_the_atten
     assert "location attention knows 5 source tokens" in caplog.text
     sources = Path(copying.data.train + ".xx").read_text()
     expected = sum(max(0, len(line.split()) + 1 - 5) for line in sources.splitlines())
-    assert f"{expected} token(s) of" in caplog.text
+    assert f"tokens beyond get no attention, {expected} of" in caplog.text
     model = api.load(tmp_path / "run")
     lines = ["zz", "qq zz ww", "zz zz zz zz zz zz"]
     plain, replaced = model.translate(lines, beam=1), model.translate(lines, beam=1, replace_unknown=True)

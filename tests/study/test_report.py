@@ -91,7 +91,7 @@ def test_notes_say_which_budgets_test_sets_and_machines_differ(settings):
     found["three"][0]["from"] = "others/three-1"
     text = tables.main(found, "one", "BLEU", MEASURES, []).markdown()
     assert "Budgets differ: 12 updates of 256 tokens (one, three); 1,200 updates of 256 tokens (two)." in text
-    assert "1 run(s) are those of others, where the same settings stand." in text
+    assert "1 run from others, where the settings are the same." in text
     assert "differ: " not in text.replace("Budgets differ: ", "")
     found["one"].append(entry(settings, "one", 2))
     found["one"][1]["test"]["corpus"] = "another"
@@ -135,7 +135,7 @@ def test_differences_are_tested_over_sentences_and_seeds_where_known(settings):
     value, (low, high) = known["far"].difference.value, known["far"].difference.interval
     assert f"{value:+.1f} [{low:+.1f}, {high:+.1f}]".replace("-", "−") in rows["far"]
     assert "Not tested against base: old_single, elsewhere" in text
-    assert "Holm's correction for 4 comparison(s)" in text
+    assert "Holm's correction for 4 comparisons" in text
     for method in ("resamples of sentences and, within them, of seeds", "sentences alone", "Welch's t-test over seeds"):
         assert method in text
     # Old results of another text are not compared either.
@@ -218,7 +218,7 @@ def test_pairs_are_compared_besides_the_baseline(settings):
     assert [row[0] for row in table.rows] == ["farther − far", "far − base", "farther − base"]
     assert table.rows[1][1] == f"{value:+.1f} [{low:+.1f}, {high:+.1f}]".replace("-", "−")
     assert table.rows[1][2] == "≤0.002"  # 3 / 2,001, rounded up
-    assert "for 3 comparison(s); ≤: no resample was as far" in table.notes[0]
+    assert "for 3 comparisons; ≤: no resample was as far" in table.notes[0]
     assert table.notes[1].startswith("Not tested: far − base (AER) (one seed")
     assert tables.pairs(found, [], MEASURES) is None
     untested = tables.pairs(found, wanted[-1:], MEASURES)

@@ -116,7 +116,7 @@ def test_workers_run_in_parallel_on_their_own_cores(folder, tmp_path, stand_in):
 
 def test_the_other_trials_run_despite_a_failed_one(folder, tmp_path, stand_in, capsys):
     stand_in(failing=["dot-1"])
-    with pytest.raises(TransformerError, match=r"1 trial\(s\) failed:\n  dot-1: no luck \(.*dot-1.log\)") as raised:
+    with pytest.raises(TransformerError, match=r"1 trial failed:\n  dot-1: no luck \(.*dot-1.log\)") as raised:
         run_study(folder, runs=tmp_path / "runs")
     assert raised.value.exit_code == 1
     assert [name for name, *_ in began(tmp_path / "runs")] == ["plain-1", "dot-1", "dot-2"]
@@ -346,7 +346,7 @@ def test_the_script_for_sbatch(folder, tmp_path, monkeypatch, capsys, stand_in):
     assert f"#SBATCH --output='{runs}/slurm-%A_%a.log'" in lines
     assert "#SBATCH --open-mode=append" in lines  # what came before a task was requeued is kept
     made = f"made by transformer study {folder} --runs '{runs}' --slurm"
-    assert lines[1] == f"# 4 trial(s) of {folder}, one task each; {made}"
+    assert lines[1] == f"# 4 trials of {folder}, one task each; {made}"
     first = lines.index("trials=(") + 1
     assert [line.split("@")[0].strip() for line in lines[first : first + 5]] == [
         *("plain-2", "dot-1", "dot-2", "general-1"),

@@ -131,7 +131,7 @@ def test_filters_are_counted(settings, tmp_path, caplog):
     assert list(prepared.corpora.train.sources) == ["a b", "c"]
     assert list(prepared.corpora.skipped.values()) == [1, 1, 1, 1]
     for reason in prepared.corpora.skipped:
-        assert f"left out of training: 1 pair(s): {reason}" in caplog.text
+        assert f"left out of training: 1 pair: {reason}" in caplog.text
 
 
 def test_a_normal_form_is_also_that_of_what_is_translated(settings, tmp_path):

@@ -27,6 +27,7 @@ from transformer.data.tokenizers.files import fingerprint
 from transformer.data.tokenizers.sampling import sampler
 from transformer.data.tokenizers.tokenizer import Tokenizer, Tokenizers
 from transformer.errors import TransformerError
+from transformer.plurals import counted
 from transformer.special_tokens import EOS
 
 VERSION = 2
@@ -62,7 +63,7 @@ def build(
         if not corpus.sources:
             raise TransformerError(f"the {corpus.name} set has no sentences")
         raise TransformerError(
-            f"all {len(corpus.sources)} pairs of the {corpus.name} set are longer than "
+            f"all of {counted(len(corpus.sources), 'pair')} of the {corpus.name} set are longer than "
             f"{flag}={max_length} tokens: raise it, or give a larger --tokenizer.vocabulary"
         )
     return examples

@@ -114,8 +114,8 @@ class Translator:
             translations[number] = self._decode(lines[number], sources[number], result, settings, lexicon)
         if self.engine.programs.compiled > compiled:
             log.debug(
-                "the search compiled %d programs in %.0f s",
-                self.engine.programs.compiled - compiled,
+                "the search compiled %s in %.0f s",
+                counted(self.engine.programs.compiled - compiled, "program"),
                 self.engine.programs.seconds - seconds,
             )
         translations = _gather(translations)

@@ -19,6 +19,7 @@ from jax.experimental import multihost_utils
 
 from transformer.distributed import config
 from transformer.errors import TransformerError, UsageError
+from transformer.plurals import counted
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ def join(settings: config.Cluster) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # JAX installs a handler that would ignore it
     if not is_main_process():
         logging.getLogger("transformer").setLevel(logging.ERROR)  # the main process logs for all
-    log.info("%d processes, %d devices", jax.process_count(), jax.device_count())
+    log.info("%s, %s", counted(jax.process_count(), "process"), counted(jax.device_count(), "device"))
 
 
 def _scheduler() -> str | None:

@@ -17,6 +17,7 @@ from transformer.distributed import processes as cluster
 from transformer.errors import TransformerError
 from transformer.evaluation.measures import Counts, Measure, differences, scores
 from transformer.evaluation.significance import RESAMPLES, p_text
+from transformer.plurals import counted
 from transformer.storage.checksums import short_digest
 from transformer.storage.files import DamagedFileError, read_object, write_json, write_text
 
@@ -227,7 +228,7 @@ def _set_aside(folder: Path, result: Mapping[str, Any]) -> None:
 def show(result: Mapping[str, Any]) -> str:
     """The result as lines for the terminal; parts that it does not have are left out."""
     name = result["set"] + (" (constructions that training never showed)" if result["set"] == "unseen" else "")
-    lines = ["\n" + ", ".join([f"{name}: {_sentences(result['sentences'])}", *_made(result)])]
+    lines = ["\n" + ", ".join([f"{name}: {counted(result['sentences'], 'sentence')}", *_made(result)])]
     for metric, score in result["scores"].items():
         interval = f"  no interval ({score['reason']})" if "reason" in score else ""
         if score["interval"]:
@@ -242,7 +243,7 @@ def show(result: Mapping[str, Any]) -> str:
         lines.append("  BLEU by source length (words)")
         for row in result["by_length"]:
             bar = "█" * round(row["bleu"] / 4)
-            lines.append(f"    {row['words']:>6} {row['bleu']:6.2f} {bar} ({_sentences(row['sentences'])})")
+            lines.append(f"    {row['words']:>6} {row['bleu']:6.2f} {bar} ({counted(row['sentences'], 'sentence')})")
     if "against" in result:
         lines += _differences(result["against"])
     return "\n".join(lines)
@@ -259,7 +260,8 @@ def _differences(against: Mapping[str, Any]) -> list[str]:
             low, high = each["interval"]
             lines.append(f"{text}p {p_text(each['p'], each['at_most'])}, 95% [{low:+.2f}, {high:+.2f}]")
     if any(each["p"] is not None for each in against["measures"].values()):
-        lines.append(f"    {against['test']}, {against['resamples']:,} resamples of {_sentences(against['sentences'])}")
+        count = counted(against["sentences"], "sentence")
+        lines.append(f"    {against['test']}, {against['resamples']:,} resamples of {count}")
     if made := _made(against):
         lines.append(f"    {against['baseline']}: {', '.join(made)}")
     return lines
@@ -275,12 +277,8 @@ def _made(result: Mapping[str, Any]) -> list[str]:
 def _how(search: Mapping[str, Any]) -> str:
     """A search in a few words."""
     samples = search["samples"]
-    rows = f"{samples} sample{'s' * (samples != 1)}" if samples else f"beam {search['beam']}"
+    rows = counted(samples, "sample") if samples else f"beam {search['beam']}"
     return rows + (f", {search['mbr']} MBR" if search["mbr"] != "none" else "")
-
-
-def _sentences(count: int) -> str:
-    return f"{count} sentence{'s' * (count != 1)}"
 
 
 def examples(lines: Sequence[str], references: Sequence[str], predictions: Sequence[str], count: int) -> str:

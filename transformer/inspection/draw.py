@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from transformer.inspection.measure import MOST, RARE, SIDES, Figures, Inspection
+from transformer.plurals import counted
 from transformer.special_tokens import EOS
 
 # Colours of Okabe and Ito, distinguishable for colour-blind readers too; in greyscale by lightness, line and hatch.
@@ -22,7 +23,7 @@ def draw(inspection: Inspection, recipe: str, path: Path) -> None:
 
     figure = Figure(figsize=(11, 8), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(f"{recipe}: {inspection.figures['training']['pairs']:,} training pairs")
+    figure.suptitle(f"{recipe}: {counted(inspection.figures['training']['pairs'], 'training pair')}")
     (lengths, both), (tokens, padding) = figure.subplots(2, 2)
     _lengths(lengths, inspection)
     _both(both, inspection, figure)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from transformer.inspection.measure import MOST, PERCENTS, RARE, SIDES, Figures
+from transformer.plurals import counted
 
 
 def format_figures(figures: Figures, recipe: str) -> str:
@@ -20,7 +21,7 @@ def format_figures(figures: Figures, recipe: str) -> str:
 def _training(figures: Figures, recipe: str) -> str:
     train = figures["training"]
     pairs, repeats = train["pairs"], train["repeats"]
-    lines = [f"{recipe}, {' to '.join(figures['languages'])}: {pairs:,} training pairs"]
+    lines = [f"{recipe}, {' to '.join(figures['languages'])}: {counted(pairs, 'training pair')}"]
     if train["limit"]:
         lines.append(f"  read to --data.limit={train['limit']}; later pairs are not counted")
     lines += [f"  left out: {count:,} ({reason})" for reason, count in train["left_out"].items()]
@@ -110,7 +111,7 @@ def _batches(figures: Figures) -> str:
         f"  empty rows: {batching['empty_rows']:,}; mean tokens per batch: {each[0]:,.0f} source, "
         f"{each[1]:,.0f} target",
         f"  --training.steps={batching['steps']}{limit}: {_number(batching['epochs'])} epochs of "
-        f"{batching['batches']:,} updates",
+        f"{counted(batching['batches'], 'update')}",
     ])  # fmt: skip
 
 

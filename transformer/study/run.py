@@ -7,6 +7,7 @@ from pathlib import Path
 
 from transformer import plugins
 from transformer.errors import TransformerError, UsageError
+from transformer.plurals import counted
 from transformer.study import report, slurm, trial, variants, workers
 from transformer.study.results import Results
 from transformer.study.runner import Runner, collect
@@ -108,7 +109,8 @@ def run_study(
     failed = [reason for one, reason in reasons.items() if results.get(one) is None]
     if any(results.get(one) is not None for one in variants.trials(definition, full=True, smoke=smoke)):
         report.report(definition, results, results.path.parent, smoke=smoke)
-    errors = [f"{len(failed)} trial(s) failed:\n  " + "\n  ".join(failed)] * bool(failed) + [unread] * bool(unread)
+    errors = ["\n  ".join([f"{counted(len(failed), 'trial')} failed:", *failed])] if failed else []
+    errors += [unread] if unread else []
     if errors:
         raise TransformerError("\n".join(errors))
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from transformer.errors import InterruptedRunError, TransformerError
+from transformer.plurals import counted
 from transformer.storage.locks import file_lock
 from transformer.study import progress, results, trial
 from transformer.study.results import Results
@@ -152,7 +153,7 @@ class Runner:
         once."""
         workers = [worker for worker in self._running if worker.exit_code() is None]
         if workers:
-            log.warning("waiting until %d run(s) have saved ...", len(workers))
+            log.warning("waiting for %s to save ...", counted(len(workers), "run"))
         for worker in workers:
             worker.stop()
         for worker in workers:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from transformer import plugins
+from transformer.plurals import counted
 from transformer.study.variants import Trial, folder_of
 
 
@@ -28,7 +29,7 @@ def script(study: Path, runs: Path | None, directory: Path, trials: Sequence[Tri
     tasks = "".join(f"    {trial.key}\n" for trial in trials)
     module = [sys.executable, "-m", *command]
     return f"""#!/bin/bash
-# {len(trials)} trial(s) of {study}, one task each; made by {shlex.join([*command, "--slurm"])}
+# {counted(len(trials), "trial")} of {study}, one task each; made by {shlex.join([*command, "--slurm"])}
 #SBATCH --job-name={shlex.quote(name)}
 #SBATCH --array=0-{len(trials) - 1}
 #SBATCH --output={shlex.quote(str(directory.absolute() / "slurm-%A_%a.log"))}

@@ -1,5 +1,6 @@
 """A study's results as tables, in Markdown and in LaTeX. They depend only on the results."""
 
+import re
 import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 
 from transformer.evaluation.measures import Measure
 from transformer.evaluation.significance import LEVEL, RESAMPLES, p_text
+from transformer.plurals import counted
 from transformer.study.comparisons import (
     ByVariant,
     Comparison,
@@ -180,11 +182,16 @@ def _notes(variants: ByVariant, baseline: str, compared: Mapping[str, Comparison
         trial["from"].split("/")[0] for trials in variants.values() for trial in trials if "from" in trial
     )
     notes += [
-        f"{n} run(s) are those of {study}, where the same settings stand." for study, n in sorted(studies.items())
+        f"{counted(n, 'run')} from {study}, where the settings are the same." for study, n in sorted(studies.items())
     ]
     if missing:
         notes.append(f"Not yet run: {', '.join(missing)}.")
     return notes
+
+
+def _device(trial: dict[str, Any]) -> str:
+    """The machine of a trial. Results of version 0.1 have "1 device(s)"."""
+    return re.sub(r"(\d+) device\(s\)", lambda found: counted(int(found[1]), "device"), trial.get("device", ""))
 
 
 def _about_tests(what: str, compared: Sequence[Comparison]) -> list[str]:
@@ -201,8 +208,9 @@ def _about_tests(what: str, compared: Sequence[Comparison]) -> list[str]:
         return []
     methods = "; ".join(text for over, text in how.items() if over in used)
     least = "; ≤: no resample was as far" * any(each.difference.at_most and each.p >= 0.001 for each in compared)
+    count = counted(len(compared), "comparison")
     return [
-        f"{what} with 95% intervals, by {methods}. p after Holm's correction for {len(compared)} comparison(s){least}; "
+        f"{what} with 95% intervals, by {methods}. p after Holm's correction for {count}{least}; "
         f"n.s.: not significant at {LEVEL}."
     ]
 
@@ -216,7 +224,7 @@ def _differing(variants: ByVariant) -> list[str]:
             else ""
         ),
         "Test sets": lambda trial: trial["test"].get("corpus", ""),
-        f"Machines ({_unit(variants)}/s and minutes)": lambda trial: trial.get("device", ""),
+        f"Machines ({_unit(variants)}/s and minutes)": _device,
     }
     notes = []
     for kind, of in kinds.items():

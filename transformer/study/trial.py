@@ -13,6 +13,7 @@ from transformer.data.shards import available_cores
 from transformer.errors import UsageError
 from transformer.evaluation import report
 from transformer.evaluation.measures import scores
+from transformer.plurals import counted
 from transformer.storage.locks import file_lock
 from transformer.storage.run import Run
 from transformer.study import results
@@ -82,7 +83,7 @@ def _result(trial: Trial, folder: Path) -> dict[str, Any]:
         "updates": last,
         "minutes": minutes,
         **{name: statistics.median(values) for name, values in speeds.items()},
-        "device": f"{jax.devices()[0].device_kind}, {jax.device_count()} device(s), {available_cores()} cores",
+        "device": f"{jax.devices()[0].device_kind}, {counted(jax.device_count(), 'device')}, {available_cores()} cores",
         "commit": rundir.provenance()["commit"],
         "validation": [record for record in records if record["kind"] == "validation"],
         "sets": list(evaluated),

@@ -21,6 +21,7 @@ from transformer.distributed import processes as cluster
 from transformer.distributed import sharding as parallel
 from transformer.distributed.peaks import peak
 from transformer.errors import InterruptedRunError, LostProcessError, TransformerError
+from transformer.plurals import counted
 from transformer.storage.run import Run
 from transformer.tasks.task import Prepared
 from transformer.training import average, optimizer, step
@@ -70,11 +71,11 @@ class LoopState:
     def finished(self, training: Training, updates: int, late: bool, metric: str) -> str | None:
         """Why training is over, or None."""
         if updates >= training.steps:
-            return f"{updates} updates"
+            return counted(updates, "update")
         if late:
             return f"{self.minutes:.1f} minutes of training"
         if 0 < training.patience <= self.validations_without_improvement:
-            return f"{self.validations_without_improvement} validations without a better {metric}"
+            return f"{counted(self.validations_without_improvement, 'validation')} without a better {metric}"
         return None
 
 
@@ -115,7 +116,8 @@ def train(
         began, validating = started - 60 * host.minutes, 0.0
         update = step.make_step(graph, task, update_rule, settings, mesh)
         programs = step.compile_ahead(update, state, _empty_batches(task, mesh, training.accumulate), mesh)
-        log.info("the update compiled for %d shapes of batches in %.0f s", len(programs), time.perf_counter() - started)
+        shapes = counted(len(programs), "batch shape")
+        log.info("the update compiled for %s in %.0f s", shapes, time.perf_counter() - started)
         stop = StopProtocol(training, request, mesh, host.minutes)
         averager = MetricAverager(task.unit, mesh.size, peak(jax.devices()[0].device_kind))
         per_epoch = task.epochs.epoch(0)[1].batches_per_epoch
@@ -184,11 +186,11 @@ def train(
                 reached if fine_tunes else "the model has hardly learned",
             )
         log.info(
-            "trained: %s; %.1f minutes in all; %.0f%% of this session validating; %d programs compiled",
+            "trained: %s; %.1f minutes in all; %.0f%% of this session validating; %s compiled",
             finished(),
             host.minutes,
             100 * validating / (time.perf_counter() - started),
-            len(compiled),
+            counted(len(compiled), "program"),
         )
         if training.average != "none":
             _average(training, run, checkpoints, state["parameters"], validate, mesh)
@@ -212,7 +214,7 @@ def _begin(
     else:
         state, host = step.init_state(parameters, update_rule, mesh, checkpoints.rules, ema=ema), LoopState()
     count = sum(leaf.size for leaf in jax.tree.leaves(state["parameters"]))
-    log.info("model: %s parameters; %d device(s)", f"{count:,}", mesh.size)
+    log.info("model: %s; %s", counted(count, "parameter"), counted(mesh.size, "device"))
     return state, host
 
 

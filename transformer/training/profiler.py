@@ -7,6 +7,8 @@ from pathlib import Path
 
 import jax
 
+from transformer.plurals import counted
+
 log = logging.getLogger(__name__)
 
 
@@ -59,5 +61,6 @@ class Trace:
             log.warning("no trace was written: training ended before update %d", self._from)
         else:
             jax.profiler.stop_trace()
-            log.info("a trace of %d updates is in %s: tensorboard --logdir %s", self._traced, *[self._folder] * 2)
+            traced = counted(self._traced, "update")
+            log.info("a trace of %s is in %s: tensorboard --logdir %s", traced, *[self._folder] * 2)
             self._traced = None

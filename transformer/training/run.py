@@ -16,6 +16,7 @@ from transformer.distributed import processes as cluster
 from transformer.distributed import sharding as parallel
 from transformer.errors import TransformerError, UsageError
 from transformer.models.build import builder, split
+from transformer.plurals import counted
 from transformer.storage.run import Run
 from transformer.tasks.task import Prepared
 from transformer.training import loop
@@ -191,4 +192,5 @@ def prepare_data(settings: Config) -> None:
     prepared = settings.task.prepare(dataclasses.replace(settings, tokenizer=plain), None)
     seconds, examples = time.perf_counter() - began, prepared.epochs.epoch(0)[0]
     pairs = len(examples) + sum(examples.dropped.values())
-    print(f"{pairs} training pairs prepared in {seconds:.1f} s; kept in {settings.data.cache}, where train finds them")
+    count = counted(pairs, "training pair")
+    print(f"{count} prepared in {seconds:.1f} s; kept in {settings.data.cache}, where train finds them")

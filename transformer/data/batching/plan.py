@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from transformer.data.batching.buckets import BLOCK, Bucket, Lengths, assign
 from transformer.data.batching.shuffle import key_of, permute
 from transformer.errors import UsageError
+from transformer.plurals import counted
 
 Ints = NDArray[Any]
 
@@ -133,14 +134,15 @@ class Plan:
         """The report and the buckets, for a person: a line for all and a line for each bucket."""
         v = self.report()
         each = ", ".join(f"{name} {v[f'{name}_efficiency']:.1%}" for name in self.tokens)
+        nouns = {"examples": "example", "batches": "batch", "shapes": "shape", "empty_rows": "empty row"}
+        counts = {name: counted(int(v[name]), noun) for name, noun in nouns.items()}
         lines = [
-            f"{v['examples']} examples in {v['batches']} batches of {v['shapes']} shapes "
-            f"({v['empty_rows']} rows are empty)",
+            "{examples} in {batches} of {shapes} ({empty_rows})".format(**counts),
             f"{v['efficiency']:.1%} of the tokens are real ({each})",
         ]
         for bucket, count, n in zip(self.buckets, self.taken, self._batches, strict=True):
             shape = ", ".join(f"{length:3d} {name}" for length, name in zip(bucket.lengths, self.tokens, strict=True))
-            lines.append(f"{bucket.rows:5d} rows x {shape} tokens: {n} batches, {count} examples")
+            lines.append(f"{bucket.rows:5d} rows x {shape} tokens: {counted(n, 'batch')}, {counted(count, 'example')}")
         return "\n".join(lines)
 
 

@@ -201,7 +201,7 @@ class GrammarSplit:
             yield Pair(*sides, " ".join(f"{s}-{t}" for s, t in links))
         if count < self.count:
             raise TransformerError(
-                f"the grammar has only {count} {self.split} pairs under --data.grammar.max-words="
+                f"the grammar has only {counted(count, f'{self.split} pair')} under --data.grammar.max-words="
                 f"{grammar.max_words} and --data.grammar.max-depth={grammar.max_depth}, not {self.count}"
             )
 

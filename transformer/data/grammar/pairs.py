@@ -23,6 +23,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from transformer.data.grammar.sentences import derive
+from transformer.plurals import counted
 
 SPLITS = ("train", "validation", "test", "unseen")
 UNSEEN: dict[str, str] = {
@@ -84,7 +85,7 @@ def _generate(split: str, seed: int, max_words: int, max_depth: int) -> Iterator
         failures = 0
         yield Pair(source, " ".join(german), tuple(links), constructions)
     raise ValueError(
-        f"the grammar is exhausted: {len(seen)} pairs of {split!r} with max_words={max_words} and "
+        f"the grammar is exhausted: {counted(len(seen), 'pair')} of {split!r} with max_words={max_words} and "
         f"max_depth={max_depth}; raise max_words or max_depth, or ask for fewer"
     )
 

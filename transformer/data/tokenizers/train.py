@@ -9,6 +9,7 @@ from transformer.data.corpora.filters import Form
 from transformer.data.tokenizers.subwords import SentencePieceTokenizer
 from transformer.data.tokenizers.tokenizer import Tokenizer, Tokenizers
 from transformer.data.tokenizers.whole_words import WordTokenizer
+from transformer.plurals import counted
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ def _train_one(settings: config.Tokenizer, sentences: Iterable[str], name: str, 
     tokenizer.form = form
     if tokenizer.size < settings.vocabulary:
         log.warning(
-            "the %s %s vocabulary has %d entries, not --tokenizer.vocabulary=%d: the corpus has no more",
-            name, settings.kind, tokenizer.size, settings.vocabulary,
+            "the %s %s vocabulary has %s, not --tokenizer.vocabulary=%d: the corpus has no more",
+            name, settings.kind, counted(tokenizer.size, "entry"), settings.vocabulary,
         )  # fmt: skip
     return tokenizer

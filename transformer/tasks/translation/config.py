@@ -10,6 +10,7 @@ from annotated_types import Ge, Interval
 
 from transformer.errors import UsageError
 from transformer.models.config import SequenceToSequence
+from transformer.plurals import counted
 from transformer.tasks.task import Predictor, Prepared, Task
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ class Translation(Task):
             raise UsageError("--task.guided.weight pulls attention, and --model.attention.score=none has none")
         layers, heads = model.cross
         if not -layers <= guided.layer < layers:
-            raise UsageError(f"--task.guided.layer={guided.layer}: the attention to the source has {layers} layer(s)")
+            have = counted(layers, "layer")
+            raise UsageError(f"--task.guided.layer={guided.layer}: the attention to the source has {have}")
         if not guided.heads or not all(0 <= head < heads for head in guided.heads):
             wrong = " ".join(map(str, guided.heads)) or "nothing"
             raise UsageError(f"--task.guided.heads {wrong}: give some of 0 to {heads - 1}")

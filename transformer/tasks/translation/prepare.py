@@ -47,7 +47,9 @@ def prepare(settings: Config, begun: Path | None) -> PreparedTranslation:
     data, cache = settings.data, Path(settings.data.cache).expanduser()
     corpora = load_corpora(data)
     log.info(
-        "corpus: %d training pairs, %d validation pairs", len(corpora.train.sources), len(corpora.validation.sources)
+        "corpus: %s, %s",
+        counted(len(corpora.train.sources), "training pair"),
+        counted(len(corpora.validation.sources), "validation pair"),
     )
     if corpora.cut:
         log.info("read to --data.limit=%d; what follows was not", data.limit)
@@ -61,7 +63,7 @@ def prepare(settings: Config, begun: Path | None) -> PreparedTranslation:
     log.info("vocabulary: %d source, %d target entries", tokenizers.source.size, tokenizers.target.size)
     train = pairs.build(corpora.train, tokenizers, data.max_length, cache)
     for reason, count in (corpora.skipped | train.dropped).items():
-        log.warning("left out of training: %d pair(s): %s", count, reason)
+        log.warning("left out of training: %s: %s", counted(count, "pair"), reason)
     if task.guided.weight > 0:
         if corpora.train.alignments is None:
             raise UsageError(
@@ -72,7 +74,8 @@ def prepare(settings: Config, begun: Path | None) -> PreparedTranslation:
     validation = pairs.build(corpora.validation, tokenizers, model.max_length, cache, "--model.max-length")
     for count in validation.dropped.values():
         limit = model.max_length
-        log.warning("left out of the validation loss: %d pair(s): longer than --model.max-length=%d", count, limit)
+        left_out = counted(count, "pair")
+        log.warning("left out of the validation loss: %s: longer than --model.max-length=%d", left_out, limit)
 
     _report_reach(model.attention.reach, train)
 
@@ -143,9 +146,8 @@ def _report_reach(reach: int | None, train: Examples) -> None:
     beyond = np.maximum(train.lengths["source"] - (reach or np.iinfo(np.int32).max), 0)
     if beyond.any():
         log.warning(
-            "location attention knows %d source tokens (--model.attention.positions): %d token(s) of %d training "
-            "pair(s) are beyond and get no attention",
-            reach,
-            beyond.sum(),
-            np.count_nonzero(beyond),
+            "location attention knows %s (--model.attention.positions): tokens beyond get no attention, %s of %s",
+            counted(reach or 0, "source token"),
+            f"{beyond.sum():,}",
+            counted(int(np.count_nonzero(beyond)), "training pair"),
         )
