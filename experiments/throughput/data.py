@@ -147,7 +147,7 @@ def measure(count: int, folder: Path) -> dict[str, Any]:
     try:
         from transformer.data import pairs
         from transformer.data.corpora.load import load_corpora
-        from transformer.tasks.translation.prepare import _epochs, _tokenizers
+        from transformer.tasks.translation.prepare import _epochs, _shares, _tokenizers
 
         with part(result, "text"):
             corpora = load_corpora(settings.data)
@@ -156,11 +156,12 @@ def measure(count: int, folder: Path) -> dict[str, Any]:
         with part(result, "examples"):
             train = pairs.build(corpora.train, tokenizers, settings.data.max_length, cache)
         with part(result, "plan"):
-            given, plan = _epochs(settings, corpora, train, tokenizers, cache)
+            given = _epochs(settings, corpora, train, tokenizers, _shares(settings, corpora, train), cache)
+            _, plan = given.epoch(0)
             plan.batch(0)
         with part(result, "again"):  # everything is found
             prepare.prepare(settings, None)
-        result |= {"examples": len(train), "batches_per_epoch": plan.batches_per_epoch}
+        result |= {"examples": len(train), "batches_per_epoch": len(plan)}
         opened = epochs.stream(given, lambda examples, bucket, ids, _: assemble(examples, bucket, ids))
         with part(result, "stream"):
             for _ in islice(opened, 1_000):

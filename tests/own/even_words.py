@@ -14,7 +14,7 @@ from flax import nnx
 from transformer.data.batching.batches import each_once, pad
 from transformer.data.batching.buckets import choose_buckets
 from transformer.data.batching.epochs import FixedEpochs
-from transformer.data.batching.plan import make_plan
+from transformer.data.batching.plan import make_plans
 from transformer.data.corpora import corpus
 from transformer.data.corpora.load import load_corpora
 from transformer.data.examples import Examples, ragged
@@ -62,7 +62,7 @@ class EvenWords(Task):
         train = examples_of(corpora.train.sources, corpora.train.targets)
         multiple = config.batching.batch_multiple
         buckets = choose_buckets(train.lengths, config.batching, multiple)
-        epochs = FixedEpochs(train, make_plan(train.lengths, buckets, config.seed))
+        epochs = FixedEpochs(train, make_plans(train.lengths, buckets, config.seed))
         return PreparedEvenWords(config, corpora, epochs, {"train": str(len(train))})
 
     def measures(self):

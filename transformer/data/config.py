@@ -75,7 +75,7 @@ class Data:
     """Corpora to mix with `train`: files, in the format of `train`, or tfds:NAME."""
     weights: tuple[float, ...] = ()
     """Shares of `train` and of each corpus in `also`, in any unit; empty: by `temperature`. An epoch has as many pairs
-    as all corpora together; each corpus is iterated in its own random orders, and restarts when it is exhausted."""
+    as all corpora together. Each corpus is read in a random order, round and round, so its pairs come equally often."""
     temperature: Annotated[float, Ge(0.1)] = 1.0
     """The share of a corpus of n pairs is proportional to n ** (1 / temperature): at 1 to its size, above 1 the shares
     are more equal."""

@@ -4,7 +4,6 @@ Sentences are counted by length and tokens by vocabulary entry, in blocks of the
 exactly from these counts.
 """
 
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -212,12 +211,11 @@ def _sizes(plan: Plan, count: int) -> list[int]:
 
 
 def batching(plan: Plan, train: Examples, settings: Config) -> Figures:
-    """Batches of an epoch, and their padding. For a mixture, real tokens are the mean over all epochs."""
-    lengths, report = list(train.lengths.values()), plan.report()
+    """Batches of an epoch, and their padding."""
+    tokens, report = plan.tokens(train.lengths), plan.report(train.lengths)
     buckets = []
-    for bucket, members, count in zip(plan.buckets, plan.members, plan.taken, strict=True):
-        batches = -(-count // bucket.rows)
-        real = [_real(plan, members, side) for side in lengths]
+    sides = zip(*tokens.values(), strict=True)
+    for bucket, batches, count, real in zip(plan.buckets, plan.batches, plan.taken, sides, strict=True):
         S, T = bucket.lengths
         padded = [batches * bucket.rows * S, batches * bucket.rows * T]
         buckets.append(
@@ -236,25 +234,12 @@ def batching(plan: Plan, train: Examples, settings: Config) -> Figures:
         )
     return {
         **report,
-        "tokens_per_batch": [_share(tokens, plan.batches_per_epoch) for tokens in plan.tokens.values()],
+        "tokens_per_batch": [_share(sum(side), len(plan)) for side in tokens.values()],
         "steps": settings.training.steps,
         "minutes": settings.training.minutes,
-        "epochs": settings.training.steps / plan.batches_per_epoch,
+        "epochs": settings.training.steps / len(plan),
         "buckets": buckets,
     }
-
-
-def _real(plan: Plan, members: Ints, lengths: Ints) -> float:
-    """Real tokens of a side in an epoch's batches from a bucket with these members."""
-    total = 0.0
-    edges = np.searchsorted(members, [share.start for share in plan.shares[1:]])
-    for part, share in zip(np.split(members, edges), plan.shares, strict=True):
-        total += share.passes * sum(int(lengths[ids].sum(dtype=np.int64)) for ids in _in_blocks(part))
-    return total
-
-
-def _in_blocks(ids: Ints) -> Sequence[Ints]:
-    return [ids[start : start + BLOCK] for start in range(0, len(ids), BLOCK)]
 
 
 def _share(part: Any, whole: Any) -> float:

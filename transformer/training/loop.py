@@ -120,7 +120,7 @@ def train(
         log.info("the update compiled for %s in %.0f s", shapes, time.perf_counter() - started)
         stop = StopProtocol(training, request, mesh, host.minutes)
         averager = MetricAverager(task.unit, mesh.size, peak(jax.devices()[0].device_kind))
-        per_epoch = task.epochs.epoch(0)[1].batches_per_epoch
+        per_epoch = len(task.epochs.epoch(0)[1])
         own_share = len(parallel.local_rows(mesh, parallel.row_shards(mesh))) / parallel.row_shards(mesh)
         stream = _stream(task, host.position, mesh, training.accumulate)
         opened.callback(stream.close)
@@ -151,7 +151,7 @@ def train(
 
             if updates % training.log_every == 0:
                 values = averager.close() | {"lr": float(rate(updates - 1)), "minutes": host.minutes}
-                through = min(1.0, host.position.batch / per_epoch)  # resampled epochs differ a little
+                through = min(1.0, host.position.batch / per_epoch)  # other epochs may differ a little
                 logger.write("train", updates, values | {"epoch": host.position.epoch + through})
                 checkpoints.settle(wait=False)
 

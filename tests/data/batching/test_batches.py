@@ -14,7 +14,7 @@ from transformer.data.batching import batches
 from transformer.data.batching.buckets import Bucket, assign, choose_buckets, partition
 from transformer.data.batching.epochs import START, DataPosition, FixedEpochs, examples_at, stream
 from transformer.data.batching.pairs import assemble
-from transformer.data.batching.plan import make_plan
+from transformer.data.batching.plan import make_plans
 from transformer.data.examples import Examples, Ragged
 from transformer.special_tokens import BOS, EOS
 
@@ -111,8 +111,8 @@ def test_buckets(lengths, shapes, multiple, length_multiple, tokens):
     batching = Batching(tokens=tokens, shapes=shapes, length_multiple=length_multiple, batch_multiple=3)
     buckets = choose_buckets(sides(lengths), batching, multiple)
     assert 1 <= len(buckets) <= shapes
-    plan = make_plan(sides(lengths), buckets, seed=0)
-    for bucket, ids in zip(buckets, plan.members, strict=True):
+    plans = make_plans(sides(lengths), buckets, seed=0)
+    for bucket, ids in zip(buckets, plans.members, strict=True):
         longest = max(bucket.lengths)
         assert bucket.rows % multiple == 0
         assert bucket.rows * longest <= tokens or bucket.rows == multiple
@@ -133,10 +133,10 @@ def test_rows_fill_the_budget():
 @given(pairs, st.integers(1, 4), st.integers(-3, 2**40), st.integers(0, 5))
 def test_every_example_once_an_epoch(lengths, shapes, seed, epoch):
     buckets = choose_buckets(sides(lengths), Batching(tokens=30, shapes=shapes), 2)
-    plan = make_plan(sides(lengths), buckets, seed)
+    plan = make_plans(sides(lengths), buckets, seed).epoch(epoch)
     seen = Counter()
-    for index in range(epoch * plan.batches_per_epoch, (epoch + 1) * plan.batches_per_epoch):
-        number, ids = plan.batch(index)
+    for position in range(len(plan)):
+        number, ids = plan.batch(position)
         bucket = buckets[number]
         assert 0 < len(ids) <= bucket.rows
         assert all(lengths[i][0] <= bucket.lengths[0] and lengths[i][1] <= bucket.lengths[1] for i in ids.tolist())
@@ -145,56 +145,61 @@ def test_every_example_once_an_epoch(lengths, shapes, seed, epoch):
 
 
 @pytest.fixture(scope="module")
-def plan():
+def plans():
     lengths = many()
     buckets = choose_buckets(sides(lengths), Batching(tokens=512, shapes=4), 8)
-    return make_plan(sides(lengths), buckets, seed=5)
+    return make_plans(sides(lengths), buckets, seed=5)
 
 
-def order(plan, epoch):
-    size = plan.batches_per_epoch
-    return [(number, *ids) for number, ids in map(plan.batch, range(epoch * size, (epoch + 1) * size))]
+@pytest.fixture(scope="module")
+def plan(plans):
+    return plans.epoch(0)
 
 
-def test_order_depends_on_seed_and_epoch_only(plan):
-    same = make_plan(sides(many()), plan.buckets, seed=5)
-    other = make_plan(sides(many()), plan.buckets, seed=6)
-    assert order(plan, 2) == order(same, 2) != order(other, 2)
-    assert order(plan, 0) != order(plan, 1)
-    assert order(plan, 2) == order(same, 2)  # after another epoch was asked for
+def order(plans, epoch):
+    plan = plans.epoch(epoch)
+    return [(number, *ids) for number, ids in map(plan.batch, range(len(plan)))]
 
 
-def test_buckets_are_mixed(plan):
-    numbers = [number for number, *_ in order(plan, 0)]
+def test_order_depends_on_seed_and_epoch_only(plans):
+    same = make_plans(sides(many()), plans.buckets, seed=5)
+    other = make_plans(sides(many()), plans.buckets, seed=6)
+    assert order(plans, 2) == order(same, 2) != order(other, 2)
+    assert order(plans, 0) != order(plans, 1)
+    assert order(plans, 2) == order(same, 2)  # after another epoch was asked for
+
+
+def test_buckets_are_mixed(plans, plan):
+    numbers = [number for number, *_ in order(plans, 0)]
     changes = sum(a != b for a, b in itertools.pairwise(numbers))
     assert changes > len(numbers) / 3
     assert set(numbers) == set(range(len(plan.buckets)))
 
 
-def test_threads_see_one_order(plan):
-    fresh = make_plan(sides(many()), plan.buckets, seed=5)
-    indices = np.random.default_rng(0).permutation(5 * plan.batches_per_epoch).tolist()
+def test_threads_see_one_order(plans, plan):
+    fresh, size = make_plans(sides(many()), plan.buckets, seed=5), len(plan)
+    indices = np.random.default_rng(0).permutation(5 * size).tolist()
     barrier = threading.Barrier(8)
 
     def read(chunk):
         barrier.wait()
-        return {index: fresh.batch(index) for index in chunk}
+        return {index: fresh.epoch(index // size).batch(index % size) for index in chunk}
 
     with ThreadPoolExecutor(8) as pool:
         found = {}
         for part in pool.map(read, [indices[n::8] for n in range(8)]):
             found |= part
     for index in indices:
-        number, ids = plan.batch(index)
+        number, ids = plans.epoch(index // size).batch(index % size)
         assert found[index][0] == number
         np.testing.assert_array_equal(found[index][1], ids)
 
 
 def test_an_example_that_fits_nowhere():
     with pytest.raises(ValueError, match="fits in no bucket"):
-        make_plan(sides([(5, 5)]), [Bucket(8, (5, 4))], 0)
+        make_plans(sides([(5, 5)]), [Bucket(8, (5, 4))], 0)
     with pytest.raises(ValueError, match="no examples"):
-        make_plan(sides([]), [Bucket(8, (5, 4))], 0)
+        make_plans(sides([]), [Bucket(8, (5, 4))], 0)
 
 
 def naive(examples, bucket, ids):
@@ -215,7 +220,7 @@ def naive(examples, bucket, ids):
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32])
 def test_assemble_equals_a_loop(plan, dtype):
     examples = invented(many(), dtype=dtype)
-    for index in range(plan.batches_per_epoch):
+    for index in range(len(plan)):
         number, ids = plan.batch(index)
         batch = assemble(examples, plan.buckets[number], ids)
         assert batch.alignment is None
@@ -239,32 +244,32 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("prefetch", [0, 1, 8])
-def test_stream_resumes_anywhere(plan, prefetch):
-    examples, epoch = invented(many()), plan.batches_per_epoch
-    through = list(itertools.islice(batches_of(FixedEpochs(examples, plan), DataPosition(), prefetch), 2 * epoch + 9))
+def test_stream_resumes_anywhere(plans, prefetch):
+    examples, epoch = invented(many()), len(plans.epoch(0))
+    through = list(itertools.islice(batches_of(FixedEpochs(examples, plans), DataPosition(), prefetch), 2 * epoch + 9))
     assert [position for position, *_ in through] == [
         DataPosition(*divmod(index, epoch)) for index in range(len(through))
     ]
     for start in (1, epoch - 2, epoch + 5):
         begin = through[start - 1][0].next
-        resumed = list(itertools.islice(batches_of(FixedEpochs(examples, plan), begin, prefetch), 7))
+        resumed = list(itertools.islice(batches_of(FixedEpochs(examples, plans), begin, prefetch), 7))
         assert all(map(same, resumed, through[start : start + 7]))
     (place, bucket, batch), index = through[-1], len(through) - 1
-    number, ids = plan.batch(index)
-    assert same((place, bucket, batch), (place, plan.buckets[number], assemble(examples, plan.buckets[number], ids)))
-    np.testing.assert_array_equal(examples_at(FixedEpochs(examples, plan), place), ids)
+    number, ids = plans.epoch(index // epoch).batch(index % epoch)
+    assert same((place, bucket, batch), (place, plans.buckets[number], assemble(examples, plans.buckets[number], ids)))
+    np.testing.assert_array_equal(examples_at(FixedEpochs(examples, plans), place), ids)
 
 
-def test_a_stream_goes_on_after_the_last_batch_of_an_epoch(plan):
-    supply = FixedEpochs(invented(many()), plan)
-    begin = DataPosition(3, plan.batches_per_epoch - 1).next
+def test_a_stream_goes_on_after_the_last_batch_of_an_epoch(plans, plan):
+    supply = FixedEpochs(invented(many()), plans)
+    begin = DataPosition(3, len(plan) - 1).next
     assert same(next(batches_of(supply, begin)), next(batches_of(supply, DataPosition(4))))
 
 
-def test_stream_ends_its_threads(plan):
+def test_stream_ends_its_threads(plans):
     before = threading.active_count()
     for _ in range(3):
-        opened = batches_of(FixedEpochs(invented(many()), plan), DataPosition(10**9))
+        opened = batches_of(FixedEpochs(invented(many()), plans), DataPosition(10**9))
         assert next(opened)[0] == DataPosition(10**9)
         opened.close()
     deadline = time.monotonic() + 10
@@ -273,29 +278,29 @@ def test_stream_ends_its_threads(plan):
     assert threading.active_count() <= before  # fewer where those of an earlier test ended meanwhile
 
 
-def test_an_error_in_a_thread_reaches_the_reader(plan):
+def test_an_error_in_a_thread_reaches_the_reader(plans):
     with pytest.raises(IndexError):
-        for _ in batches_of(FixedEpochs(invented(many(10)), plan)):
+        for _ in batches_of(FixedEpochs(invented(many(10)), plans)):
             pass
 
 
 def test_report_counts(plan):
     lengths = many()
     real, padded, rows = np.zeros(2), np.zeros(2), 0
-    for index in range(plan.batches_per_epoch):
+    for index in range(len(plan)):
         number, ids = plan.batch(index)
         bucket = plan.buckets[number]
         real += lengths[ids].sum(axis=0)
         padded += [bucket.rows * bucket.lengths[0], bucket.rows * bucket.lengths[1]]
         rows += bucket.rows
-    report = plan.report()
+    report = plan.report(sides(lengths))
     assert report["examples"] == len(lengths)
-    assert report["batches"] == plan.batches_per_epoch
+    assert report["batches"] == len(plan)
     assert report["shapes"] == len(plan.buckets) == 4
     assert report["empty_rows"] == rows - len(lengths)
     np.testing.assert_allclose([report["source_efficiency"], report["target_efficiency"]], real / padded)
     np.testing.assert_allclose(report["efficiency"], real.sum() / padded.sum())
-    text = plan.describe()
+    text = plan.describe(sides(lengths))
     assert len(text.splitlines()) == 2 + 4
     assert f"{report['efficiency']:.1%} of the tokens are real" in text
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from transformer.data import config
 from transformer.data.batching.buckets import Bucket, choose_buckets
-from transformer.data.batching.plan import Plan, Share, make_plan
+from transformer.data.batching.plan import Plan, Plans, Share, make_plans
 from transformer.data.cache import TemporaryFolder
 from transformer.data.examples import Examples
 from transformer.errors import TransformerError
@@ -62,12 +62,12 @@ class EpochSource(Protocol):
 class FixedEpochs:
     """Every epoch has the same examples."""
 
-    def __init__(self, examples: Examples, plan: Plan) -> None:
-        self._examples, self._plan = examples, plan
-        self.buckets = plan.buckets
+    def __init__(self, examples: Examples, plans: Plans) -> None:
+        self._examples, self._plans = examples, plans
+        self.buckets = plans.buckets
 
     def epoch(self, number: int) -> tuple[Examples, Plan]:
-        return self._examples, self._plan
+        return self._examples, self._plans.epoch(number)
 
     def prepare(self, number: int) -> None:
         pass
@@ -100,7 +100,7 @@ class ResampledEpochs:
             plain: the examples without chance; with the longest bucket all of them still fit.
             sample: makes the examples of an epoch.
             seed: of the order.
-            batching: with `multiple` and `shares`, as `choose_buckets` and `make_plan` have it.
+            batching: with `multiple` and `shares`, as `choose_buckets` and `make_plans` have it.
             multiple: divides the rows.
             shares: of the corpora.
             longest: length of any column of an example.
@@ -117,8 +117,8 @@ class ResampledEpochs:
         def make(epoch: int, limit: tuple[int, ...]) -> Examples:
             return sample(epoch, limit, self._scratch.path / str(epoch), self._stop)
 
-        def planned(sampled: Examples) -> tuple[Examples, Plan]:
-            return sampled, make_plan(sampled.lengths, self.buckets, seed, shares)
+        def planned(sampled: Examples, epoch: int) -> tuple[Examples, Plan]:
+            return sampled, make_plans(sampled.lengths, self.buckets, seed, shares).epoch(epoch)
 
         try:
             first = make(0, (longest,) * len(plain.lengths))
@@ -129,9 +129,9 @@ class ResampledEpochs:
         self.buckets = tuple(choose_buckets(widest, batching, multiple, widest=True))
         # What was sampled for the first epoch under the looser limit is what this one gives: all of it fits.
         limit = self.buckets[-1].lengths
-        self._make = lambda epoch: planned(make(epoch, limit))
+        self._make = lambda epoch: planned(make(epoch, limit), epoch)
         self._made: dict[int, Future[tuple[Examples, Plan]]] = {0: Future()}
-        self._made[0].set_result(planned(first))
+        self._made[0].set_result(planned(first, 0))
 
     def epoch(self, number: int) -> tuple[Examples, Plan]:
         """Waits where it is not finished yet. Raises TransformerError."""
@@ -174,9 +174,8 @@ class _Epoch:
 
     def __init__(self, source: EpochSource, position: DataPosition, make: MakeBatch) -> None:
         self.examples, self.plan = source.epoch(position.epoch)
-        self.number = position.epoch
-        self.first = position.epoch * self.plan.batches_per_epoch + position.batch
-        self.length = max(0, self.plan.batches_per_epoch - position.batch)
+        self.number, self.first = position
+        self.length = max(0, len(self.plan) - position.batch)
         self.make = make
 
     def __len__(self) -> int:
@@ -215,4 +214,4 @@ def stream(
 def examples_at(source: EpochSource, position: DataPosition) -> Ints:
     """[n] ids of the examples of the batch at a position."""
     _, plan = source.epoch(position.epoch)
-    return plan.batch(position.epoch * plan.batches_per_epoch + position.batch)[1]
+    return plan.batch(position.batch)[1]

@@ -1,12 +1,21 @@
-"""The order of training: which examples make up batch number `index`.
+"""The order of training: which examples are in which batch of an epoch.
 
-A plan is a pure function of (lengths, buckets, seed): batch `index`, counted over all epochs, always holds the same
-examples. Orders are computed position by position (`shuffle`), so that a plan holds only one number for each example.
+The plan of an epoch is a pure function of (lengths, buckets, seed, shares, epoch). Orders are computed position by
+position (`shuffle`), so that the plans of all epochs need one number for each example.
+
+An epoch takes `passes` of each corpus of a mixture, which is rarely a whole number of its n examples. Therefore a
+corpus has one random order, read as a circle: epoch e takes its places from floor(e n passes) to
+floor((e + 1) n passes) - 1, whichever buckets these examples are in. After E epochs each example of the corpus has come
+floor(E passes) or ceil(E passes) times: the example at place r has come ceil((floor(E n passes) - r) / n) =
+floor(E passes + (n - 1 - r) / n) times, and the last fraction is at least 0 and below 1.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
+from math import floor
 from typing import Any
 
 import numpy as np
@@ -19,6 +28,9 @@ from transformer.plurals import counted
 
 Ints = NDArray[Any]
 
+DENOMINATOR = 10**8
+"""Largest denominator of a number of passes as a fraction. It is exact for weights of a few digits: a float is not."""
+
 
 @dataclass(frozen=True)
 class Share:
@@ -29,140 +41,184 @@ class Share:
     passes: float
     """How often an epoch reads it; 1 takes every example once, in any epoch."""
 
+    @property
+    def exact(self) -> Fraction:
+        """The passes without the rounding of floating point."""
+        return Fraction(self.passes).limit_denominator(DENOMINATOR)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What an epoch takes of the examples that are in one bucket and from one corpus: `count` of them, from the one at
+    `first` on, round and round."""
+
+    members: Ints
+    """[m] example ids."""
+    first: int
+    count: int
+
+    def __getitem__(self, places: Ints) -> Ints:
+        """[n] ids at [n] places below `count`."""
+        return self.members[(self.first + places) % max(len(self.members), 1)]
+
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Batches of all buckets, mixed. Of one corpus every example comes exactly once an epoch.
-
-    Of a mixture an epoch takes as many examples as all corpora have together, of each corpus its share, spread over the
-    buckets as the corpus is. Each corpus is read in permutations of its own, one after the other over the
-    epochs, so that all of its examples have come equally often, give or take one.
-    """
+    """The batches of an epoch: those of all buckets, mixed."""
 
     buckets: tuple[Bucket, ...]
-    members: tuple[Ints, ...]
-    """[n_b] example ids of each bucket, ascending."""
-    tokens: dict[str, int]
-    """Real tokens of an epoch, end tokens included, of each ragged column by its name."""
+    parts: tuple[tuple[Part, ...], ...]
+    """Of each bucket, corpus by corpus."""
+    shares: tuple[Share, ...]
+    """Of the corpora."""
     seed: int
-    shares: tuple[Share, ...] = (Share(0, 1.0),)
-    _runs: tuple[tuple["_Run", ...], ...] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        starts = [share.start for share in self.shares[1:]]
-        runs = []
-        for ids in self.members:
-            edges = [0, *np.searchsorted(ids, np.array(starts, np.int64)).tolist(), len(ids)]
-            runs.append(tuple(
-                _Run(first, last - first, -int(-(last - first) * share.passes // 1))
-                for first, last, share in zip(edges[:-1], edges[1:], self.shares, strict=True)
-            ))  # fmt: skip
-        object.__setattr__(self, "_runs", tuple(runs))
+    epoch: int
 
     @property
     def taken(self) -> list[int]:
-        """Examples an epoch in each bucket."""
-        return [sum(run.taken for run in runs) for runs in self._runs]
+        """Examples in each bucket."""
+        return [sum(part.count for part in parts) for parts in self.parts]
 
     @property
-    def _batches(self) -> list[int]:
-        """Batches an epoch in each bucket."""
+    def batches(self) -> list[int]:
+        """Batches of each bucket."""
         return [-(-count // bucket.rows) for bucket, count in zip(self.buckets, self.taken, strict=True)]
 
-    @property
-    def batches_per_epoch(self) -> int:
-        """Batches of all buckets together."""
-        return sum(self._batches)
+    def __len__(self) -> int:
+        """Batches of all buckets together, at least 1."""
+        return sum(self.batches)
 
-    def batch(self, index: int) -> tuple[int, Ints]:
-        """(number of the bucket, ids of the examples [n <= rows]) of batch `index` >= 0, counted over all epochs.
+    def batch(self, position: int) -> tuple[int, Ints]:
+        """(number of the bucket, ids of the examples [n <= rows]) of the batch at `position`.
 
-        Depends on `index` alone (and the plan's fields): any thread or process may ask for any batch in any order.
+        Depends on `position` alone (and the plan's fields): any thread or process may ask for any batch in any order.
         """
-        epoch, position = divmod(index, self.batches_per_epoch)
-        # Which batch of which bucket is at this position of the epoch ...
-        ends = np.cumsum(self._batches)
-        place = int(permute(np.array([position]), int(ends[-1]), key_of(self.seed, epoch, 0))[0])
+        # Which batch of which bucket is at this position ...
+        ends = np.cumsum(self.batches)
+        place = int(permute(np.array([position]), int(ends[-1]), key_of(self.seed, self.epoch, 0))[0])
         number = int(np.searchsorted(ends, place, side="right"))
-        nth = place - int(ends[number]) + self._batches[number]
-        # ... and which examples: places in the bucket's epoch, corpus by corpus, and these in the corpora's own orders.
-        rows, runs, count = self.buckets[number].rows, self._runs[number], self.taken[number]
+        nth = place - int(ends[number]) + self.batches[number]
+        # ... and which examples: places in the bucket, corpus by corpus, each in an order of this epoch.
+        rows, parts, count = self.buckets[number].rows, self.parts[number], self.taken[number]
         places = np.arange(nth * rows, min((nth + 1) * rows, count))
-        if len(runs) > 1:
-            places = permute(places, count, key_of(self.seed, epoch, 1, number))
+        if len(parts) > 1:
+            places = permute(places, count, key_of(self.seed, self.epoch, 1, number))
         ids = np.empty(len(places), np.int64)
         first = 0
-        for part, run in enumerate(runs):
-            mine = (places >= first) & (places < first + run.taken)
-            series = epoch * run.taken + places[mine] - first
-            ids[mine] = self._in_order(number, part, run, series)
-            first += run.taken
+        for corpus, part in enumerate(parts):
+            mine = (places >= first) & (places < first + part.count)
+            key = key_of(self.seed, self.epoch, 2, number, corpus)
+            ids[mine] = part[permute(places[mine] - first, part.count, key)]
+            first += part.count
         return number, ids
 
-    def _in_order(self, number: int, part: int, run: "_Run", series: Ints) -> Ints:
-        """Examples of a bucket from one corpus, by their places in the endless series of its permutations."""
-        members, ids = self.members[number], np.empty(len(series), np.int64)
-        passes = series // max(run.size, 1)
-        for which in np.unique(passes).tolist():
-            mine = passes == which
-            order = permute(series[mine] - which * run.size, run.size, key_of(self.seed, which, 2, number, part))
-            ids[mine] = members[run.start + order]
-        return ids
+    def examples(self, bucket: int) -> Iterator[Ints]:
+        """Ids of all examples in a bucket, in no particular order, block by block."""
+        for part in self.parts[bucket]:
+            for start in range(0, part.count, BLOCK):
+                yield part[np.arange(start, min(start + BLOCK, part.count))]
 
-    def report(self) -> dict[str, float]:
-        """Counts of one epoch: examples, batches, shapes, empty_rows (of weight zero), and the share of real
-        tokens in each column and in all (`source_efficiency`, ..., `efficiency`)."""
-        padded = [
-            sum(n * bucket.rows * bucket.lengths[column] for n, bucket in zip(self._batches, self.buckets, strict=True))
-            for column in range(len(self.tokens))
-        ]
-        examples = sum(self.taken)
-        rows = sum(n * bucket.rows for n, bucket in zip(self._batches, self.buckets, strict=True))
+    def tokens(self, lengths: Lengths) -> dict[str, list[int]]:
+        """Real tokens in each bucket, end tokens included, of each ragged column by its name."""
         return {
-            "examples": examples,
-            "batches": self.batches_per_epoch,
-            "shapes": len(self.buckets),
-            "empty_rows": rows - examples,
-            **{
-                f"{name}_efficiency": tokens / size
-                for (name, tokens), size in zip(self.tokens.items(), padded, strict=True)
-            },
-            "efficiency": sum(self.tokens.values()) / sum(padded),
+            name: [
+                sum(int(column[ids].sum(dtype=np.int64)) for ids in self.examples(bucket))
+                for bucket in range(len(self.buckets))
+            ]
+            for name, column in lengths.items()
         }
 
-    def describe(self) -> str:
+    def report(self, lengths: Lengths) -> dict[str, float]:
+        """Counts of the epoch: examples, batches, shapes, empty_rows (of weight zero), and the share of real tokens in
+        each column and in all (`source_efficiency`, ..., `efficiency`); `lengths` are those of the examples."""
+        padded = [
+            sum(n * bucket.rows * bucket.lengths[column] for n, bucket in zip(self.batches, self.buckets, strict=True))
+            for column in range(len(lengths))
+        ]
+        real = {name: sum(tokens) for name, tokens in self.tokens(lengths).items()}
+        examples = sum(self.taken)
+        rows = sum(n * bucket.rows for n, bucket in zip(self.batches, self.buckets, strict=True))
+        return {
+            "examples": examples,
+            "batches": len(self),
+            "shapes": len(self.buckets),
+            "empty_rows": rows - examples,
+            **{f"{name}_efficiency": tokens / size for (name, tokens), size in zip(real.items(), padded, strict=True)},
+            "efficiency": sum(real.values()) / sum(padded),
+        }
+
+    def describe(self, lengths: Lengths) -> str:
         """The report and the buckets, for a person: a line for all and a line for each bucket."""
-        v = self.report()
-        each = ", ".join(f"{name} {v[f'{name}_efficiency']:.1%}" for name in self.tokens)
+        v = self.report(lengths)
+        each = ", ".join(f"{name} {v[f'{name}_efficiency']:.1%}" for name in lengths)
         nouns = {"examples": "example", "batches": "batch", "shapes": "shape", "empty_rows": "empty row"}
         counts = {name: counted(int(v[name]), noun) for name, noun in nouns.items()}
         lines = [
             "{examples} in {batches} of {shapes} ({empty_rows})".format(**counts),
             f"{v['efficiency']:.1%} of the tokens are real ({each})",
         ]
-        for bucket, count, n in zip(self.buckets, self.taken, self._batches, strict=True):
-            shape = ", ".join(f"{length:3d} {name}" for length, name in zip(bucket.lengths, self.tokens, strict=True))
+        for bucket, count, n in zip(self.buckets, self.taken, self.batches, strict=True):
+            shape = ", ".join(f"{length:3d} {name}" for length, name in zip(bucket.lengths, lengths, strict=True))
             lines.append(f"{bucket.rows:5d} rows x {shape} tokens: {counted(n, 'batch')}, {counted(count, 'example')}")
         return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class _Run:
-    """The examples of one bucket that come from one corpus."""
+@dataclass(frozen=True, eq=False)
+class Plans:
+    """The plan of every epoch over the same examples.
 
-    start: int
-    """Its first place among the bucket's members."""
-    size: int
-    taken: int
-    """Of them an epoch takes so many."""
+    Of a single corpus every example comes once an epoch. Of a mixture an epoch takes as many examples as all corpora
+    have together, of each corpus its share.
+    """
+
+    buckets: tuple[Bucket, ...]
+    members: tuple[Ints, ...]
+    """[n_b] uint32 example ids of each bucket, corpus by corpus: ascending, or in the corpus's order if epochs take
+    parts of it."""
+    shares: tuple[Share, ...]
+    sizes: tuple[int, ...]
+    """Examples of each corpus."""
+    seed: int
+
+    def epoch(self, number: int) -> Plan:
+        """The plan of an epoch >= 0."""
+        bounds = [
+            tuple(floor(epoch * size * share.exact) for epoch in (number, number + 1))
+            for share, size in zip(self.shares, self.sizes, strict=True)
+        ]
+        parts = []
+        for members in self.members:
+            row = []
+            for corpus, places in enumerate(bounds):
+                start = self.shares[corpus].start
+                cell = _within(members, start, start + self.sizes[corpus])
+                first, end = (self._before(place, cell, corpus) for place in places)
+                row.append(Part(cell, first % max(len(cell), 1), end - first))
+            parts.append(tuple(row))
+        return Plan(self.buckets, tuple(parts), self.shares, self.seed, number)
+
+    def _before(self, place: int, cell: Ints, corpus: int) -> int:
+        """How many examples of a cell come before a place of its corpus's endless order."""
+        if not len(cell):
+            return 0
+        size, start, key = self.sizes[corpus], self.shares[corpus].start, _order_key(self.seed, corpus)
+        rounds, within = divmod(place, size)
+        if within:
+            within = bisect_left(cell, within, key=lambda id_: int(permute(np.array([int(id_) - start]), size, key)[0]))
+        return rounds * len(cell) + within
 
 
-def make_plan(
+def _order_key(seed: int, corpus: int) -> int:
+    """Key of a corpus's order; -1 is no epoch."""
+    return key_of(seed, -1, corpus)
+
+
+def make_plans(
     lengths: Lengths,
     buckets: Sequence[Bucket],
     seed: int,
     shares: Sequence[Share] = (Share(0, 1.0),),
-) -> Plan:
+) -> Plans:
     """Sort the examples into `buckets`. Raises ValueError when there are none, or one fits in no bucket."""
     columns = list(lengths.values())
     shapes = [bucket.lengths for bucket in buckets]
@@ -172,18 +228,36 @@ def make_plan(
         numbers = assign([column[block] for column in columns], shapes)
         if numbers.max() == len(buckets):
             raise ValueError("an example fits in no bucket")
-        for number, ids in enumerate(found):
-            ids.append((start + np.flatnonzero(numbers == number)).astype(np.uint32))
+        for number, chosen in enumerate(found):
+            chosen.append((start + np.flatnonzero(numbers == number)).astype(np.uint32))
     if not len(columns[0]):
         raise ValueError("no examples")
     members = tuple(np.concatenate(ids) for ids in found)
-    edges = pairwise([*(share.start for share in shares), len(columns[0])])
-    parts = [(slice(*edge), share.passes) for edge, share in zip(edges, shares, strict=True)]
-    tokens = {
-        name: sum(round(float(column[part].sum(dtype=np.int64)) * passes) for part, passes in parts)
-        for name, column in lengths.items()
-    }
-    return Plan(tuple(buckets), members, tokens, seed, tuple(shares))
+    edges = [*(share.start for share in shares), len(columns[0])]
+    for corpus, ((start, stop), share) in enumerate(zip(pairwise(edges), shares, strict=True)):
+        if share.exact.denominator > 1:
+            for ids in members:
+                _put_in_order(_within(ids, start, stop), start, stop, _order_key(seed, corpus))
+    sizes = tuple(stop - start for start, stop in pairwise(edges))
+    return Plans(tuple(buckets), members, tuple(shares), sizes, seed)
+
+
+def _within(ids: Ints, start: int, stop: int) -> Ints:
+    """The part of a bucket's members that is from the corpus start, ..., stop - 1."""
+    first, last = np.searchsorted(ids, np.array([start, stop], np.uint32))
+    return ids[first:last]
+
+
+def _put_in_order(ids: Ints, start: int, stop: int, key: int) -> None:
+    """Sort ids of the corpus start, ..., stop - 1 by their places in its order, in place."""
+    places = np.empty(len(ids), np.uint64)
+    for first in range(0, len(ids), BLOCK):
+        block = slice(first, first + BLOCK)
+        places[block] = permute(ids[block].astype(np.int64) - start, stop - start, key)
+    places <<= np.uint64(32)
+    places |= ids
+    places.sort()
+    ids[:] = places & np.uint64(2**32 - 1)
 
 
 def shares_of(parts: Sequence[int], weights: Sequence[float], temperature: float) -> tuple[Share, ...]:

@@ -14,7 +14,8 @@ from transformer.config import Config
 from transformer.data import pairs
 from transformer.data.batching.buckets import choose_buckets
 from transformer.data.batching.epochs import EpochSource, FixedEpochs, ResampledEpochs
-from transformer.data.batching.plan import Plan, make_plan, shares_of
+from transformer.data.batching.plan import Share, make_plans, shares_of
+from transformer.data.cache import cached_folder
 from transformer.data.config import Tokenizer as TokenizerConfig
 from transformer.data.corpora.alignments import Alignments
 from transformer.data.corpora.corpus import Corpora, Corpus
@@ -34,6 +35,9 @@ from transformer.tasks.translation.config import Translation
 from transformer.tasks.translation.prepared import PreparedTranslation
 
 log = logging.getLogger(__name__)
+
+MIXTURE = "2"
+"""Version of the order of mixtures; a run with another one is not resumed."""
 
 
 def prepare(settings: Config, begun: Path | None) -> PreparedTranslation:
@@ -79,8 +83,10 @@ def prepare(settings: Config, begun: Path | None) -> PreparedTranslation:
 
     _report_reach(model.attention.reach, train)
 
-    epochs, plan = _epochs(settings, corpora, train, tokenizers, cache)
-    log.info("batches: %s", plan.describe())
+    shares = _shares(settings, corpora, train)
+    epochs = _epochs(settings, corpora, train, tokenizers, shares, cache)
+    first, plan = epochs.epoch(0)
+    log.info("batches: %s", plan.describe(first.lengths))
     links = corpora.train.alignments.digest if isinstance(corpora.train.alignments, Alignments) else ""
     identity = {
         "tokenizer": fingerprint(tokenizers),
@@ -88,6 +94,8 @@ def prepare(settings: Config, begun: Path | None) -> PreparedTranslation:
         "validation": validation.key,
     }
     return PreparedTranslation(settings, tokenizers, train, plan, epochs, validation, corpora, identity)
+    if any(share.exact != 1 for share in shares):
+        identity["mixture"] = MIXTURE
 
 
 def _tokenizers(settings: TokenizerConfig, form: Form, train: Corpus, cache: Path) -> Tokenizers:
@@ -108,24 +116,24 @@ def _tokenizers(settings: TokenizerConfig, form: Form, train: Corpus, cache: Pat
 
 
 def _epochs(
-    settings: Config, corpora: Corpora, train: Examples, tokenizers: Tokenizers, cache: Path
-) -> tuple[EpochSource, Plan]:
-    """The examples and plans of all epochs, and the plan of the first one."""
+    settings: Config,
+    corpora: Corpora,
+    train: Examples,
+    tokenizers: Tokenizers,
+    shares: tuple[Share, ...],
+    cache: Path,
+) -> EpochSource:
+    """The examples and plans of all epochs."""
     data, batching, rate = settings.data, settings.batching, settings.tokenizer.sampling
     multiple = batching.batch_multiple
-    assert train.sentences is not None
-    edges = np.searchsorted(train.sentences, np.cumsum([0, *corpora.parts]))
-    shares = shares_of(np.diff(edges).tolist(), data.weights, data.temperature)
     if not rate:
         buckets = choose_buckets(train.lengths, batching, multiple)
-        plan = make_plan(train.lengths, buckets, settings.seed, shares)
-        return FixedEpochs(train, plan), plan
+        return FixedEpochs(train, make_plans(train.lengths, buckets, settings.seed, shares))
 
     def sample(epoch: int, limit: tuple[int, ...], folder: Path, stop: Event) -> Examples:
         return pairs.sample(train, corpora.train, tokenizers, rate, settings.seed, epoch, limit, folder, stop)
 
-    source = ResampledEpochs(train, sample, settings.seed, batching, multiple, shares, data.max_length, cache)
-    return source, source.epoch(0)[1]
+    return ResampledEpochs(train, sample, settings.seed, batching, multiple, shares, data.max_length, cache)
 
 
 def _report_links(train: Examples, path: str) -> None:
