@@ -1,5 +1,10 @@
-"""Folders of the cache: shared between processes and made once, or private to a process."""
+"""Folders of the cache: shared between processes and made once, or private to a process.
 
+A shared folder holds the checksums of its files. Whoever opens it reads all of them and compares: a folder that is not
+what was written is made anew, and the log says so.
+"""
+
+import logging
 import shutil
 import uuid
 from collections.abc import Callable
@@ -8,9 +13,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from transformer.errors import TransformerError
+from transformer.storage import checksums
 from transformer.storage.locks import file_lock
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
+
+CHECKSUMS = "checksums.json"
+"""File of a folder."""
 
 
 def cached_folder(
@@ -20,7 +31,7 @@ def cached_folder(
 
     Args:
         folder: in the cache; its name is a hash of everything that its content is made from.
-        read: returns the content, or None if the folder is missing or damaged; then it is made anew.
+        read: returns the content of an intact folder, or None if it cannot be read all the same.
         make: fills a folder, which has a temporary name until it is complete. If several processes need the folder,
             one makes it and the others wait.
         cache: the cache, for messages.
@@ -29,18 +40,23 @@ def cached_folder(
     Raises:
         TransformerError: the cache cannot be written.
     """
-    if (content := read(folder)) is not None:
+    content, damage = _open(folder, read)
+    if content is not None:
         return content
+    if damage:
+        log.warning("%s is made anew: %s", folder, damage)
     unfinished = folder.with_name(f".{folder.name}")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # The lock file is not removed: another process may just have created and locked it.
         with file_lock(folder.with_name(f"{folder.name}.lock"), wait=True):
-            if (content := read(folder)) is None:
+            content, _ = _open(folder, read)
+            if content is None:
                 if not resumes:
                     shutil.rmtree(unfinished, ignore_errors=True)
                 unfinished.mkdir(exist_ok=True)
                 make(unfinished)
+                checksums.write(unfinished, unfinished / CHECKSUMS)
                 shutil.rmtree(folder, ignore_errors=True)
                 unfinished.rename(folder)
                 content = read(folder)
@@ -51,6 +67,22 @@ def cached_folder(
     if content is None:
         raise TransformerError(f"{folder}: damaged as soon as it was written; name another --data.cache")
     return content
+
+
+def _open(folder: Path, read: Callable[[Path], T | None]) -> tuple[T | None, str]:
+    """The content of a folder, if it exists and is intact; and otherwise what is damaged, if it exists."""
+    if not folder.is_dir():
+        return None, ""
+    if not (folder / CHECKSUMS).is_file():
+        return None, "it has no checksums, as in earlier versions"
+    try:
+        damage = checksums.find_damage(folder, folder / CHECKSUMS)
+    except OSError as error:
+        damage = f"{error.filename} cannot be read ({error.strerror or error})"
+    if damage:
+        return None, damage
+    content = read(folder)
+    return content, "" if content is not None else "its files do not belong together"
 
 
 class TemporaryFolder:

@@ -25,6 +25,8 @@ class Ragged:
     """[N + 1] int64."""
     lengths: Ints
     """[N]."""
+    size: int = 0
+    """Entries of the vocabulary: every value is below it. 0: unknown."""
 
     def __getitem__(self, index: int) -> Ints:
         return self.values[self.offsets[index] : self.offsets[index + 1]]

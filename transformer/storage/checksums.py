@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,13 @@ from transformer.storage.files import DamagedFileError, read_object, write_json
 
 
 def write(folder: Path, path: Path) -> None:
-    """Write the size and hash of every file below a folder to `path`, as JSON."""
+    """Write the size and hash of every file below a folder to `path`, as JSON; `path` itself may be one of them, and is
+    left out."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    write_json(path, {file.relative_to(folder).as_posix(): [file.stat().st_size, _hash(file)] for file in files})
+    own = {path, path.with_name(path.name + ".new")}
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file not in own)
+    hashes = zip(files, _hash_all(files), strict=True)
+    write_json(path, {file.relative_to(folder).as_posix(): [file.stat().st_size, found] for file, found in hashes})
 
 
 def find_damage(folder: Path, path: Path, prefix: str = "") -> str | None:
@@ -30,31 +35,33 @@ def find_damage(folder: Path, path: Path, prefix: str = "") -> str | None:
         OSError: a file exists but cannot be read, which says nothing about its content.
     """
     try:
-        known = read_object(path)
+        expected = {name: (int(size), str(content)) for name, (size, content) in read_object(path).items()}
     except FileNotFoundError:
         return None
-    except DamagedFileError:
+    except (DamagedFileError, TypeError, ValueError):
         return f"{path} is itself damaged"
-    for name, written in known.items():
-        if not name.startswith(prefix):
-            continue
+    names = [name for name in expected if name.startswith(prefix)]
+    for name in names:
         file = folder / name
-        try:
-            size, content = written
-            if file.stat().st_size != size:
-                return f"{name} has {file.stat().st_size} bytes, not {size}"
-            if _hash(file) != content:
-                return f"{name} is not what was written"
-        except FileNotFoundError:
+        if not file.is_file():
             return f"{name} is missing"
-        except (TypeError, ValueError):
-            return f"{path} is itself damaged"
+        if (found := file.stat().st_size) != expected[name][0]:
+            return f"{name} has {found} bytes, not {expected[name][0]}"
+    for name, content in zip(names, _hash_all(folder / name for name in names), strict=True):
+        if content != expected[name][1]:
+            return f"{name} is not what was written"
     return None
 
 
 def short_digest(values: Any, *, sort_keys: bool = False) -> str:
     """12 hexadecimal digits of the SHA-256 of JSON values; with `sort_keys`, the order of keys does not matter."""
     return hashlib.sha256(json.dumps(values, sort_keys=sort_keys).encode()).hexdigest()[:12]
+
+
+def _hash_all(files: Iterable[Path]) -> Iterator[str]:
+    """The hash of each file, by several threads: hashing releases Python's lock."""
+    with ThreadPoolExecutor() as pool:
+        yield from pool.map(_hash, files)
 
 
 def _hash(file: Path) -> str:

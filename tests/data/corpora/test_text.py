@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from transformer.data.corpora import text
 from transformer.data.corpora.text import Text, TextWriter, digest
+from transformer.errors import TransformerError
 
 sentences = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=12), max_size=30)
 
@@ -78,3 +79,13 @@ def test_an_error_leaves_an_incomplete_text(tmp_path):
         interrupted()
     with pytest.raises(OSError, match="digest"):
         Text(tmp_path / "a")
+
+
+def test_bytes_that_are_damaged_in_use_are_an_error(tmp_path):
+    kept = written(tmp_path / "a", ["eins", "zwei"])
+    with (tmp_path / "a.text").open("r+b") as file:
+        file.seek(5)
+        file.write(b"\xff")
+    assert kept[0] == "eins"
+    with pytest.raises(TransformerError, match=r"a\.text was damaged while it was used: the same command makes it"):
+        list(kept)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from transformer.data import config
 from transformer.data.batching.buckets import Bucket, Lengths, assign, round_up, rows_of
 from transformer.data.examples import Ragged
+from transformer.errors import TransformerError
 from transformer.special_tokens import PAD
 
 Ints = NDArray[Any]
@@ -39,10 +40,18 @@ def each_once(
 
 
 def pad(column: Ragged, rows: int, length: int, ids: Ints) -> tuple[Ints, NDArray[np.bool_]]:
-    """(values [rows, length] int32, which of them are real [n, length]) of the examples `ids` [n <= rows]."""
+    """(values [rows, length] int32, which of them are real [n, length]) of the examples `ids` [n <= rows].
+
+    Raises TransformerError for a value outside the vocabulary: the file was damaged after it was opened.
+    """
     places = np.arange(length)
     real = places < column.lengths[ids][:, None]
     padded = np.full((rows, length), PAD, np.int32)
     flat = column.offsets[ids][:, None] + places
     padded[: len(ids)][real] = column.values[flat[real]]
+    if column.size and (largest := int(padded.view(np.uint32).max(initial=0))) >= column.size:  # negative ones too
+        raise TransformerError(
+            f"token {largest} of a vocabulary of {column.size} entries: the tokenised text in --data.cache was damaged "
+            "while it was used; --resume makes it anew"
+        )
     return padded, real

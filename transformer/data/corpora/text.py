@@ -15,6 +15,8 @@ from typing import IO, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from transformer.errors import TransformerError
+
 CHUNK = 16_384
 """Sentences that are decoded or written at a time."""
 
@@ -68,7 +70,12 @@ class Text(Sequence[str]):
         edges = self._offsets[start : stop + 1].tolist()
         block = self._bytes[edges[0] : edges[-1]].tobytes()
         first = edges[0]
-        return [block[a - first : b - first].decode("utf-8") for a, b in pairwise(edges)]
+        try:
+            return [block[a - first : b - first].decode("utf-8") for a, b in pairwise(edges)]
+        except UnicodeDecodeError:
+            raise TransformerError(
+                f"{self.path.with_suffix('.text')} was damaged while it was used: the same command makes it anew"
+            ) from None
 
 
 class TextWriter:
