@@ -105,11 +105,11 @@ class TrainedModel:
             raise UsageError("attend takes lists of lines, not strings: give [line]")
         if targets is None:
             hypotheses = self.search(sources, first, **decoding)
-            written = [(hypothesis.text, hypothesis.tokens) for hypothesis in hypotheses]
+            written = [hypothesis.sentence(self.tokenizers.target) for hypothesis in hypotheses]
         elif len(sources) != len(targets):
             raise UsageError(f"{counted(len(sources), 'source')} but {counted(len(targets), 'target')}")
         else:
-            written = teacher_forcing.encoded(self.tokenizers, targets)
+            written = self.tokenizers.target.segment_all(targets)
         return teacher_forcing.attend(self._extractor, self.parameters, self.tokenizers, sources, written, first)
 
     def score(self, sources: Sequence[str], targets: Sequence[str]) -> SentenceScores:

@@ -23,6 +23,7 @@ from transformer.api import TrainedModel
 from transformer.data.corpora import corpus
 from transformer.data.corpora.corpus import Corpus
 from transformer.data.corpora.load import load_corpora
+from transformer.data.normal_form import split_words
 from transformer.storage.files import write_json
 from transformer.storage.run import Run
 
@@ -55,7 +56,7 @@ class Rates(NamedTuple):
 
 
 def rates(found: Sequence[Links | None], part: Corpus) -> Rates:
-    last = [len(target.split()) - 1 for target in part.targets]
+    last = [len(split_words(target)) - 1 for target in part.targets]
 
     def cut(every: Iterable[Links]) -> list[Links]:
         return [frozenset((s, t) for s, t in links if t != place) for links, place in zip(every, last, strict=True)]
@@ -82,7 +83,7 @@ def baselines(settings: Any, test: Corpus) -> Iterator[tuple[str, list[Links]]]:
 def one_each(true: Gold, target: str) -> Links:
     """A true link of every target word, and some link of those that have none."""
     source_of = {t: s for s, t in sorted(true.sure, reverse=True)}
-    return frozenset((source_of.get(t, 0), t) for t in range(len(target.split())))
+    return frozenset((source_of.get(t, 0), t) for t in range(len(split_words(target))))
 
 
 def rows(model: TrainedModel, folder: Path) -> Iterator[tuple[str, str, Rates]]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from transformer.alignment.links import Links
+from transformer.data.normal_form import split_words
 
 
 class Ibm1:
@@ -20,8 +21,8 @@ class Ibm1:
         keys, groups = [], []
         group = 0
         for source, target in zip(sources, targets, strict=True):
-            s = np.array([0, *(self.source_ids[word] for word in source.split())], np.int64)
-            t = np.array([self.target_ids[word] for word in target.split()], np.int64)
+            s = np.array([0, *(self.source_ids[word] for word in split_words(source))], np.int64)
+            t = np.array([self.target_ids[word] for word in split_words(target)], np.int64)
             keys.append((s[None, :] * V + t[:, None]).reshape(-1))
             groups.append(np.repeat(np.arange(group, group + len(t)), len(s)))
             group += len(t)
@@ -38,9 +39,9 @@ class Ibm1:
 
     def align(self, source: str, target: str) -> Links:
         """Each target word with the source word that most probably gave it; none where that is the empty word."""
-        s = np.array([0, *(self.source_ids.get(word, -1) for word in source.split())], np.int64)
+        s = np.array([0, *(self.source_ids.get(word, -1) for word in split_words(source))], np.int64)
         links = set()
-        for place, word in enumerate(target.split()):
+        for place, word in enumerate(split_words(target)):
             if word in self.target_ids:
                 keys = s * len(self.target_ids) + self.target_ids[word]
                 found = np.minimum(np.searchsorted(self.cells, keys), len(self.cells) - 1)
@@ -52,11 +53,11 @@ class Ibm1:
 
 
 def _number(sentences: Sequence[str], first: int) -> dict[str, int]:
-    words = sorted({word for sentence in sentences for word in sentence.split()})
+    words = sorted({word for sentence in sentences for word in split_words(sentence)})
     return {word: number for number, word in enumerate(words, first)}
 
 
 def diagonal(source: str, target: str) -> Links:
     """Each target word with the source word at the same share of its sentence."""
-    S, T = len(source.split()), len(target.split())
+    S, T = len(split_words(source)), len(split_words(target))
     return frozenset((min(S - 1, round((t + 0.5) * S / T - 0.5)), t) for t in range(T))

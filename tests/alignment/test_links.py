@@ -96,26 +96,26 @@ def test_there_is_no_such_layer_or_head(layer, head):
         select_heads(np.ones((3, 2, 4, 5), np.float32), layer, head)
 
 
-def test_words_are_those_that_the_tokenizer_numbers():
+def test_words_are_those_that_plain_spaces_separate():
     text = ["la\u00a0maison bleue .", "la maison\u3000bleue ▁ ▁x ."]
     pieces = SentencePieceTokenizer.train(Tokenizer(kind="bpe", vocabulary=30), text)
     words = WordTokenizer.train(Tokenizer(kind="word", vocabulary=10), text)
     for tokenizer in (pieces, words):
         for line in text:
-            side = Side.of(tokenizer.encode(line), line, tokenizer)
-            assert len(side.words) == max(side.spans) + 1
-    assert Side.of(pieces.encode(text[0]), text[0], pieces).words == ("la\u00a0maison", "bleue", ".")
-    # An unknown token in the middle of a word is spelled apart; the word is still one.
-    tokens = [*pieces.encode("la"), UNK, *pieces.encode("bleue .")]
-    side = Side.of(tokens, pieces.decode(tokens), pieces)
-    assert len(side.words) == max(side.spans) + 1 == 3
-    assert side.words[1:] == ("bleue", ".")
+            side = Side.of(tokenizer.segment(line), tokenizer)
+            assert len(side.words) == max(side.spans) + 1 == len(line.split(" "))
+    assert Side.of(pieces.segment(text[0]), pieces).words == ("la\u00a0maison", "bleue", ".")
+    assert Side.of(pieces.segment(text[1]), pieces).words == ("la", "maison\u3000bleue", "_", "_x", ".")
+    # An unknown token in the middle of a word is spelled apart: the text has 4 words.
+    side = Side.of(pieces.spell([*pieces.encode("la"), UNK, *pieces.encode("bleue .")]), pieces)
+    assert side.words == ("la", "⁇", "bleue", ".")
+    assert max(side.spans) == 3
 
 
 def test_sides_of_real_tokenizers():
     text = ["the old man sleeps .", "the man sold the old house ."]
     pieces = SentencePieceTokenizer.train(Tokenizer(kind="bpe", vocabulary=24), text)
-    side = Side.of(pieces.encode(text[1]), text[1], pieces)
+    side = Side.of(pieces.segment(text[1]), pieces)
     assert side.words == ("the", "man", "sold", "the", "old", "house", ".")
     assert side.pieces[-1] == "</s>"
     assert side.spans[-1] == -1
@@ -123,7 +123,7 @@ def test_sides_of_real_tokenizers():
         mine = [piece for piece, span in zip(side.pieces, side.spans, strict=True) if span == number]
         assert "".join(mine) == f"▁{word}"
     words = WordTokenizer.train(Tokenizer(kind="word", vocabulary=7), text)
-    side = Side.of(words.encode(text[1]), text[1], words)
+    side = Side.of(words.segment(text[1]), words)
     assert side.spans == (0, 1, 2, 3, 4, 5, 6, -1)
     assert side.pieces[2] == "<unk>"
     assert side.words[2] == "sold"

@@ -250,8 +250,13 @@ def test_removed_text_is_reported(tmp_path):
         sampled(plain, tmp_path)
 
 
-@pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[: len(whole) // 2]])
-def test_a_truncated_shard_is_made_anew(tmp_path, small_shards, monkeypatch, damage):
+def flip(whole: bytes) -> bytes:
+    """Another byte in the middle of the tokens."""
+    return whole[:200] + bytes([whole[200] ^ 1]) + whole[201:]
+
+
+@pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[: len(whole) // 2], flip])
+def test_a_damaged_shard_is_made_anew(tmp_path, small_shards, monkeypatch, damage):
     monkeypatch.setattr(shards, "_join", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pairs.build(CORPUS, TOKENIZERS, 8, tmp_path)
@@ -301,7 +306,7 @@ def test_links_in_tokens_by_hand(tmp_path):
     alignments = [((0, 1), (1, 0)), ((0, 0),), (), ((0, 0), (2, 1))]
     corpus = Corpus(sources, targets, alignments, "train")
     tokenizers = train_tokenizers(config.Tokenizer(kind="char", vocabulary=30, joint=False), sources, targets)
-    linked = pairs.link(pairs.build(corpus, tokenizers, 8, tmp_path), corpus, tokenizers, 8)
+    linked = pairs.link(pairs.build(corpus, tokenizers, 8, tmp_path), corpus, tokenizers)
     pieces = [
         [t.pieces(side) for t, side in zip(tokenizers, linked.example(i), strict=True)] for i in range(len(linked))
     ]
@@ -320,9 +325,58 @@ def test_links_in_tokens_by_hand(tmp_path):
 
 def test_alignments_of_a_batch_are_shares(tmp_path):
     corpus = Corpus(["a b c", "a"], ["x y", "x"], [((0, 0), (2, 0), (1, 1)), ()], "train")
-    linked = pairs.link(pairs.build(corpus, TOKENIZERS, None, tmp_path), corpus, TOKENIZERS, None)
+    linked = pairs.link(pairs.build(corpus, TOKENIZERS, None, tmp_path), corpus, TOKENIZERS)
     batch = assemble(linked, Bucket(3, (5, 4)), np.array([0, 1]))
     expected = np.zeros((3, 4, 5))
     expected[0, 0, [0, 2]] = 0.5
     expected[0, 1, 1] = 1
     np.testing.assert_array_equal(batch.alignment, expected)
+
+
+def overwritten(path: Path, start: int, content: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(content)
+
+
+def test_ids_overwritten_in_the_cache_are_made_anew_and_announced(tmp_path, caplog):
+    """40 bytes of 0xff: ids beyond the vocabulary, in a file of the right size."""
+    pairs.build(CORPUS, TOKENIZERS, 8, tmp_path)
+    (folder,) = folders(tmp_path)
+    overwritten(folder / "source.tokens", 10, b"\xff" * 40)
+    assert listed(pairs.build(CORPUS, TOKENIZERS, 8, tmp_path)) == expected(8)
+    assert f"{folder} is made anew: source.tokens is not what was written" in caplog.text
+    (folder / "checksums.json").unlink()
+    assert listed(pairs.build(CORPUS, TOKENIZERS, 8, tmp_path)) == expected(8)
+    assert f"{folder} is made anew: it has no checksums" in caplog.text
+
+
+@pytest.mark.parametrize("content", [b"\xff\xff", b"\x07\x00"])
+def test_no_id_outside_the_vocabulary_is_in_a_batch(tmp_path, content):
+    """Even where the file is damaged while it is used: the vocabulary of the sources has 7 entries."""
+    built = pairs.build(CORPUS, TOKENIZERS, 8, tmp_path)
+    assert TOKENIZERS.source.size == 7
+    bucket = Bucket(len(built), (8, 8))
+    assemble(built, bucket, np.arange(len(built)))
+    (folder,) = folders(tmp_path)
+    overwritten(folder / "source.tokens", 2, content)
+    with pytest.raises(TransformerError, match=rf"token {int.from_bytes(content, 'little')} of a vocabulary of 7 ent"):
+        assemble(built, bucket, np.arange(len(built)))
+
+
+def test_links_number_the_words_of_the_text(tmp_path):
+    """U+2581 and other spaces separate no words; a word of an unknown letter between spaces is one."""
+    sources, targets = ["a\u2581b\u00a0c  b", "a \u2603 b"], ["x y", "x y"]
+    corpus = Corpus(sources, targets, [((1, 0),), ((2, 1), (1, 0))], "train")
+    tokenizers = train_tokenizers(config.Tokenizer(kind="char", vocabulary=30, joint=False), ["a b_c\u00a0"], targets)
+    built = pairs.build(corpus, tokenizers, None, tmp_path)
+    pieces = [tokenizers.source.pieces(built["source"][number]) for number in range(2)]
+    assert pieces[0] == ["▁", "a", "_", "b", "\u00a0", "c", "▁", "b", "</s>"]
+    assert pieces[1] == ["▁", "a", "▁", "<unk>", "▁", "b", "</s>"]
+    links = pairs.link(built, corpus, tokenizers).links
+    assert links.unusable == 0
+    assert links.pairs.tolist() == [
+        *([s, t] for s in (6, 7) for t in (0, 1)),
+        *([s, t] for s in (4, 5) for t in (2, 3)),
+        *([s, t] for s in (2, 3) for t in (0, 1)),
+    ]

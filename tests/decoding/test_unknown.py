@@ -29,20 +29,30 @@ WEIGHTS = np.array(
 
 def test_an_unknown_word_is_the_source_word_with_most_attention_never_a_special_token():
     target = [4, UNK, 5, UNK]
-    assert replace_unknown(LINE, SOURCE, target, WEIGHTS, WORDS, {}) == "der Zyx sieht Quux"
+    replaced = replace_unknown(LINE, SOURCE, target, WEIGHTS, WORDS, {})
+    assert replaced == ("der Zyx sieht Quux", (4, UNK, 5, UNK), (0, 1, 2, 3))
     padded = np.pad(WEIGHTS, ((0, 2), (0, 3)))
     padded[:, 5:] = 7  # weights beyond the sentence are never read
-    assert replace_unknown(LINE, SOURCE, target, padded, WORDS, {"Quux": "Kwuks", "the": "x"}) == "der Zyx sieht Kwuks"
+    lexicon = {"Quux": "Kwuks", "the": "x"}
+    assert replace_unknown(LINE, SOURCE, target, padded, WORDS, lexicon).text == "der Zyx sieht Kwuks"
 
 
 def test_a_known_word_is_never_replaced():
-    assert replace_unknown(LINE, SOURCE, [4, 5], WEIGHTS, WORDS, {"the": "wrong"}) == "der sieht"
+    assert replace_unknown(LINE, SOURCE, [4, 5], WEIGHTS, WORDS, {"the": "wrong"}).text == "der sieht"
+
+
+def test_words_of_a_replacement_by_several_are_counted():
+    """Links of `Zyx` name the last word of its translation, those of `Quux` the word after `sieht`."""
+    replaced = replace_unknown(LINE, SOURCE, [4, UNK, 5, UNK], WEIGHTS, WORDS, {"Zyx": "New York City"})
+    assert replaced.text == "der New York City sieht Quux"
+    assert replaced.word_ids == (0, 3, 4, 5)
+    assert [replaced.words[number] for number in replaced.word_ids] == ["der", "City", "sieht", "Quux"]
 
 
 def test_a_lexicon_is_pairs_of_words(tmp_path):
     path = tmp_path / "lexicon"
     path.write_text("dog\tHund\ncat\tKatze\ndog\tHund\n")
-    assert read_lexicon(path) == {"dog": "Hund", "cat": "Katze"}
+    assert read_lexicon(path, WORDS) == {"dog": "Hund", "cat": "Katze"}
     for wrong, complaint in (
         ("dog\tHund\ncat\n", "line 2: not a word"),
         ("\tHund\n", "line 1: not a word"),
@@ -51,9 +61,25 @@ def test_a_lexicon_is_pairs_of_words(tmp_path):
     ):
         path.write_text(wrong)
         with pytest.raises(TransformerError, match=complaint):
-            read_lexicon(path)
+            read_lexicon(path, WORDS)
     with pytest.raises(TransformerError, match="no such file"):
-        read_lexicon(tmp_path / "none")
+        read_lexicon(tmp_path / "none", WORDS)
+
+
+def test_a_lexicon_is_read_as_the_text_is(tmp_path, caplog):
+    """The same word in two normal forms, reserved characters, blank lines, and an entry that no word can match."""
+    path = tmp_path / "lexicon"
+    path.write_text("\n cafe\u0301\tCafe\u0301\ncaf\u00e9\tCaf\u00e9\n \n\na▁b\tx▅\nNew York\tNeu York\n\n")
+    sides = [WordTokenizer(tokenizer.content, "nfc") for tokenizer in WORDS]
+    lexicon = read_lexicon(path, Tokenizers(*sides))
+    assert lexicon == {"caf\u00e9": "Caf\u00e9", "a_b": "x▆", "New York": "Neu York"}
+    assert f"{path}: entries for several words, which replace nothing: 1 ('New York' ...)" in caplog.text
+    line, target = "the cafe\u0301", [UNK]
+    found = replace_unknown(line, [4, UNK, EOS], target, WEIGHTS[1:2], Tokenizers(*sides), lexicon)
+    assert found.text == "Caf\u00e9"
+    path.write_text("cafe\u0301\tx\n\ncaf\u00e9\ty\n")
+    with pytest.raises(TransformerError, match="line 3: 'caf\u00e9' has another translation above"):
+        read_lexicon(path, Tokenizers(*sides))
 
 
 @pytest.fixture

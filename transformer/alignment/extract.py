@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from transformer.alignment.record import Attended, Side
-from transformer.data.tokenizers.tokenizer import Tokenizers
+from transformer.data.tokenizers.tokenizer import Sentence, Tokenizers
 from transformer.decoding.remarks import remark
 from transformer.decoding.shapes import padded_length
 from transformer.distributed import sharding as parallel
@@ -22,12 +22,10 @@ ROWS = 32
 
 
 class Pair(NamedTuple):
-    """A sentence and its translation, as text and as tokens without special tokens."""
+    """A sentence and its translation."""
 
-    source: str
-    target: str
-    source_tokens: Sequence[int]
-    target_tokens: Sequence[int]
+    source: Sentence
+    target: Sentence
 
 
 class Extractor:
@@ -43,15 +41,15 @@ class Extractor:
         None for a pair with an empty side, and for one longer than the model's limit; both are remarked on (see
         `decoding.remarks`). `first` is the line number of the first pair.
         """
-        lengths = [max(len(pair.source_tokens), len(pair.target_tokens)) + 1 for pair in pairs]
+        lengths = [max(len(pair.source.tokens), len(pair.target.tokens)) + 1 for pair in pairs]
         long = [number for number, length in enumerate(lengths, first) if length > self.max_length]
         remark(f"omitted pairs longer than {counted(self.max_length, 'token')}", long)
-        empty = [n for n, pair in enumerate(pairs, first) if not (pair.source_tokens and pair.target_tokens)]
+        empty = [n for n, pair in enumerate(pairs, first) if not (pair.source.tokens and pair.target.tokens)]
         remark("omitted pairs with an empty side", empty)
         usable = [
             number
             for number, pair in enumerate(pairs)
-            if lengths[number] <= self.max_length and pair.source_tokens and pair.target_tokens
+            if lengths[number] <= self.max_length and pair.source.tokens and pair.target.tokens
         ]
         order = sorted(usable, key=lambda number: lengths[number])
         rows = parallel.padded_rows(self.mesh, ROWS)
@@ -64,8 +62,8 @@ class Extractor:
             source, target = np.zeros((2, rows, width), np.int32)
             for row, number in enumerate(numbers):
                 pair = pairs[number]
-                source[row, : len(pair.source_tokens) + 1] = [*pair.source_tokens, EOS]
-                target[row, : len(pair.target_tokens) + 1] = [BOS, *pair.target_tokens]
+                source[row, : len(pair.source.tokens) + 1] = [*pair.source.tokens, EOS]
+                target[row, : len(pair.target.tokens) + 1] = [BOS, *pair.target.tokens]
             weights = jax.tree.map(
                 np.asarray, self._attend(parameters, *parallel.put_batch(self.mesh, (source, target)))
             )
@@ -75,14 +73,14 @@ class Extractor:
 
     def _record(self, pair: Pair, row: int, weights: dict[str, np.ndarray], line: int) -> Attended:
         """The record of one pair: its row of the batch without padding."""
-        S, T = len(pair.source_tokens) + 1, len(pair.target_tokens) + 1
+        S, T = len(pair.source.tokens) + 1, len(pair.target.tokens) + 1
 
         def cut(kind: str, rows: int, columns: int) -> np.ndarray | None:
             return weights[kind][row, :, :, :rows, :columns].copy() if kind in weights else None
 
         return Attended(
-            Side.of(pair.source_tokens, pair.source, self.tokenizers.source),
-            Side.of(pair.target_tokens, pair.target, self.tokenizers.target),
+            Side.of(pair.source, self.tokenizers.source),
+            Side.of(pair.target, self.tokenizers.target),
             cut("cross", T, S),
             cut("encoder", S, S),
             cut("decoder", T, T),

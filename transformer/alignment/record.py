@@ -3,13 +3,12 @@
 Letters: L layers, H heads, S and T tokens of source and target, including the EOS tokens.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
-from transformer.data.tokenizers.tokenizer import Tokenizer
+from transformer.data.tokenizers.tokenizer import Sentence, Tokenizer
 from transformer.special_tokens import BOS, EOS, SPECIAL_TOKENS
 
 KINDS = ("cross", "encoder", "decoder")
@@ -21,28 +20,17 @@ class Side:
     """A sentence as words and as the tokens that a model reads or writes."""
 
     words: tuple[str, ...]
-    """Separated by plain spaces."""
+    """Separated by plain spaces in the text."""
     pieces: tuple[str, ...]
     """One string for each token; the EOS token is the last."""
     spans: tuple[int, ...]
     """For each token the number of its word; -1 for a special token."""
 
     @classmethod
-    def of(cls, tokens: Sequence[int], text: str, tokenizer: Tokenizer) -> "Side":
-        """A text and its tokens, to which the EOS token is added.
-
-        If the text has not as many words as the tokens (an unknown token within a word is decoded separately), the
-        words are those that the tokens decode to.
-        """
-        every = [*tokens, EOS]
-        spans, words = tokenizer.word_ids(every), tokenizer.split_words(text)
-        count = max(spans) + 1
-        if len(words) != count:
-            groups = [
-                [token for token, span in zip(every, spans, strict=True) if span == word] for word in range(count)
-            ]
-            words = [tokenizer.decode(group).strip() for group in groups]
-        return cls(tuple(words), tuple(tokenizer.pieces(every)), tuple(spans))
+    def of(cls, sentence: Sentence, tokenizer: Tokenizer) -> "Side":
+        """A sentence, to whose tokens the EOS token is added."""
+        pieces = tokenizer.pieces([*sentence.tokens, EOS])
+        return cls(tuple(sentence.words), tuple(pieces), (*sentence.word_ids, -1))
 
 
 @dataclass(frozen=True)

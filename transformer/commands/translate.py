@@ -41,7 +41,8 @@ class Translate(Command):
     """text: the best translation; json: one object per line, with all requested translations, their scores, and with
     --alignments their links."""
     alignments: bool = False
-    """--format json: the source word with the most attention for each word, as "0-0 1-2", source first."""
+    """--format json: the source word with the most attention for each word, as "0-0 1-2", source first. Words are what
+    plain spaces separate in the translation and in the source, which is then given in the run's normal form."""
     prefix: str = ""
     """A file: the words that each translation begins with, one prefix per line; an empty line constrains nothing. An
     empty source line stays empty, and its prefix is reported as not used."""
@@ -121,7 +122,9 @@ def _as_json(model: "TrainedModel", number: int, line: str, hypotheses: "Sequenc
         if links:
             row["links"] = _links(model, line, hypothesis)
         rows.append(row)
-    return json.dumps({"line": number, "source": line, "hypotheses": rows}, ensure_ascii=False)
+    # Links number the words of the text as the model reads it.
+    source = model.tokenizers.source.normal(line) if links else line
+    return json.dumps({"line": number, "source": source, "hypotheses": rows}, ensure_ascii=False)
 
 
 def _links(model: "TrainedModel", line: str, hypothesis: "Hypothesis") -> str | None:
@@ -130,14 +133,14 @@ def _links(model: "TrainedModel", line: str, hypothesis: "Hypothesis") -> str | 
     from transformer.alignment.links import Rule, align
     from transformer.alignment.record import Attended, Side
 
-    tokens = model.tokenizers.source.encode(line)
+    source = model.tokenizers.source.segment(line)
     if hypothesis.attention is None or not hypothesis.tokens:
         return ""
-    if len(tokens) + 1 != hypothesis.attention.shape[1]:
+    if len(source.tokens) + 1 != hypothesis.attention.shape[1]:
         return None
     sides = (
-        Side.of(tokens, line, model.tokenizers.source),
-        Side.of(hypothesis.tokens, hypothesis.text, model.tokenizers.target),
+        Side.of(source, model.tokenizers.source),
+        Side.of(hypothesis.sentence(model.tokenizers.target), model.tokenizers.target),
     )
     _, links = align(Attended(*sides, hypothesis.attention[None, None]), Rule())
     return formats.pharaoh(links)

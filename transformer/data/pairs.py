@@ -4,7 +4,8 @@ A folder `<cache>/examples/<key>/` holds, for each side, the concatenated tokens
 the length of each sentence (`source.lengths`, int32), and the start of each sentence and the end of the last
 (`source.offsets`, int64); `sentences` (int64) is the position of each example in the corpus, and `examples.json` holds
 the counts. The folder appears complete or not at all; an interrupted one is resumed, and of several processes that need
-the same folder, one makes it.
+the same folder, one makes it. A folder that is not what was written is made anew (`cache`), and a token outside the
+vocabulary is refused when a batch is made of it.
 """
 
 import hashlib
@@ -25,7 +26,7 @@ from transformer.data.examples import Examples, Ints, Links, Ragged, ragged
 from transformer.data.shards import SIDES, PlainTokenisation, Rows, append_eos
 from transformer.data.tokenizers.files import fingerprint
 from transformer.data.tokenizers.sampling import sampler
-from transformer.data.tokenizers.tokenizer import Tokenizer, Tokenizers
+from transformer.data.tokenizers.tokenizer import Sentence, Tokenizers
 from transformer.errors import TransformerError
 from transformer.plurals import counted
 from transformer.special_tokens import EOS
@@ -140,25 +141,29 @@ def sample(
     return sampled
 
 
-def link(examples: Examples, corpus: Corpus, tokenizers: Tokenizers, max_length: int | None) -> Examples:
+def link(examples: Examples, corpus: Corpus, tokenizers: Tokenizers) -> Examples:
     """Add the corpus's word alignments to the examples that `build` made of it, as links between tokens.
 
     Each token of a source word is linked to each token of the target words that the word is aligned to; EOS tokens have
-    no links. If an alignment names a word that does not exist, its example has no links and is counted.
+    no links. Words are those of the text, as plain spaces separate them. If an alignment names a word that does not
+    exist, its example has no links and is counted.
     """
     assert corpus.alignments is not None
-    alignments = iter(corpus.alignments)
+    assert examples.sentences is not None
     parts, counts, unusable = [], [0], 0
-    job = PlainTokenisation(corpus.sources, corpus.targets, tokenizers, max_length)
-    for start in range(0, len(job), shards.SHARD_SIZE):
-        *sides, fits = job(start, start + shards.SHARD_SIZE, 0)
+    for start in range(0, len(corpus.sources), shards.SHARD_SIZE):
+        block = slice(start, start + shards.SHARD_SIZE)
+        kept = examples.sentences[slice(*np.searchsorted(examples.sentences, [block.start, block.stop]))] - start
+        texts, alignments = (corpus.sources[block], corpus.targets[block]), corpus.alignments[block]
+        sides = [
+            tokenizer.segment_all([side[number] for number in kept.tolist()])
+            for tokenizer, side in zip(tokenizers, texts, strict=True)
+        ]
         pairs: list[tuple[int, int]] = []
-        for source, target, fit in zip(*sides, fits, strict=True):
-            alignment = next(alignments)
-            if not fit:
-                continue
-            i, j = _tokens_of_words(source, tokenizers.source), _tokens_of_words(target, tokenizers.target)
-            usable = all(s in i and t in j for s, t in alignment)
+        for number, source, target in zip(kept.tolist(), *sides, strict=True):
+            alignment = alignments[number]
+            i, j = _tokens_of_words(source), _tokens_of_words(target)
+            usable = all(s < len(i) and t < len(j) for s, t in alignment)
             found = [(a, b) for s, t in alignment for a in i[s] for b in j[t]] if usable else []
             pairs += found
             unusable += not usable
@@ -168,10 +173,10 @@ def link(examples: Examples, corpus: Corpus, tokenizers: Tokenizers, max_length:
     return replace(examples, links=Links(np.concatenate(parts), offsets, unusable))
 
 
-def _tokens_of_words(ids: list[int], tokenizer: Tokenizer) -> dict[int, list[int]]:
-    tokens: dict[int, list[int]] = {}
-    for token, word in enumerate(tokenizer.word_ids(ids)):
-        tokens.setdefault(word, []).append(token)
+def _tokens_of_words(sentence: Sentence) -> list[list[int]]:
+    tokens: list[list[int]] = [[] for _ in sentence.words]
+    for token, word in enumerate(sentence.word_ids):
+        tokens[word].append(token)
     return tokens
 
 
@@ -187,7 +192,7 @@ def _key(corpus: Corpus, tokenizers: Tokenizers, limit: str) -> str:
 
 
 def _open(folder: Path) -> Examples | None:
-    """The examples in a folder; None if it is missing or unreadable, or a file has the wrong size."""
+    """The examples in a folder; None if a file is missing, unreadable or of the wrong size."""
     try:
         about = json.loads((folder / "examples.json").read_text())
         columns = {side: _map(folder / side, about[side], about["examples"]) for side in SIDES}
@@ -205,7 +210,8 @@ def _map(path: Path, about: dict[str, Any], examples: int) -> Ragged:
     offsets = _mapped(path.with_suffix(".offsets"), np.dtype(np.int64), examples + 1)
     if offsets[0] != 0 or offsets[-1] != tokens:
         raise ValueError(f"{path}: wrong offsets")
-    return Ragged(ids, offsets, _mapped(path.with_suffix(".lengths"), np.dtype(np.int32), examples))
+    lengths = _mapped(path.with_suffix(".lengths"), np.dtype(np.int32), examples)
+    return Ragged(ids, offsets, lengths, int(about["size"]))
 
 
 def _mapped(path: Path, dtype: Any, size: int) -> Ints:

@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float
 
-from transformer.data.tokenizers.tokenizer import Tokenizers
+from transformer.data.tokenizers.tokenizer import Sentence, Tokenizer, Tokenizers, as_line
 from transformer.decoding.config import Decoding
 from transformer.decoding.engine import Engine
 from transformer.decoding.mbr import expected_utility
@@ -37,9 +37,17 @@ class Hypothesis(NamedTuple):
     """Log-probability in nats, including the EOS token's."""
     tokens: tuple[int, ...]
     """Tokens of the search, without special tokens; the text may also have other segmentations."""
+    word_ids: tuple[int, ...] | None = None
+    """Where unknown words were replaced: for each token the number of its word in the text."""
     attention: Float[np.ndarray, "T S"] | None = None
     """If requested: attention of each token and the EOS token to each source token and its EOS token, averaged over
     layers and heads."""
+
+    def sentence(self, tokenizer: Tokenizer) -> Sentence:
+        """The text with its tokens and their words."""
+        if self.word_ids is None:
+            return tokenizer.spell(self.tokens)
+        return Sentence(self.text, self.tokens, self.word_ids)
 
 
 EMPTY = Hypothesis("", 0.0, 0.0, ())
@@ -71,6 +79,7 @@ class Translator:
     ):
         self.tokenizers, self.max_length, self.reach = tokenizers, max_length, reach
         self.engine = Engine(build, parallel.local_mesh(mesh), max_length, rules)
+        self._lexicon: tuple[Any, dict[str, str]] = None, {}
 
     def translate(
         self,
@@ -96,7 +105,7 @@ class Translator:
         Raises:
             TransformerError: `settings.lexicon` cannot be read.
         """
-        lexicon = read_lexicon(Path(settings.lexicon)) if settings.lexicon else {}
+        lexicon = self._read_lexicon(settings.lexicon)
         sources = self._encode(lines, first)
         prefix_tokens = [[]] * len(lines) if prefixes is None else self._encode_prefixes(prefixes, settings, first)
         unused = [number for number, tokens in enumerate(prefix_tokens) if tokens and not sources[number]]
@@ -120,6 +129,16 @@ class Translator:
             )
         translations = _gather(translations)
         return [translations.get(number, [EMPTY]) for number in range(len(lines))]
+
+    def _read_lexicon(self, path: str) -> dict[str, str]:
+        """A lexicon, which is read again where the file has changed; {} where none is named."""
+        if not path:
+            return {}
+        file = Path(path)
+        version = path, file.stat().st_mtime_ns if file.exists() else None
+        if self._lexicon[0] != version:
+            self._lexicon = version, read_lexicon(file, self.tokenizers)
+        return self._lexicon[1]
 
     def _encode(self, lines: Sequence[str], first: int) -> list[list[int]]:
         """Tokens of the sources including the EOS token, truncated to the limit; an empty line has none."""
@@ -172,14 +191,14 @@ class Translator:
             tokens = result.tokens[rank]
             target = tuple(tokens[(tokens != PAD) & (tokens != EOS)].tolist())
             attention = None if result.attention is None else result.attention[rank, : len(target) + 1]
+            word_ids: tuple[int, ...] | None = None
             if settings.replace_unknown and attention is not None:
-                text = replace_unknown(line, source, target, attention, self.tokenizers, lexicon)
+                text, _, word_ids = replace_unknown(line, source, target, attention, self.tokenizers, lexicon)
             else:
-                text = self.tokenizers.target.decode(target)
-            # Byte fallback can spell a line break; a translation is one line.
-            text = " ".join(text.split("\n"))
+                text = as_line(self.tokenizers.target.decode(target))
             score, logp = float(result.scores[rank]), float(result.logp[rank])
-            hypotheses.append(Hypothesis(text, score, logp, target, attention if settings.attention else None))
+            kept = attention if settings.attention else None
+            hypotheses.append(Hypothesis(text, score, logp, target, word_ids, kept))
         if settings.mbr != "none":
             utilities = expected_utility([hypothesis.text for hypothesis in hypotheses], settings.mbr)
             order = np.argsort(-utilities, kind="stable")
@@ -195,10 +214,12 @@ def _gather(translations: dict[int, list[Hypothesis]]) -> dict[int, list[Hypothe
     def to_json(hypothesis: Hypothesis) -> list[Any]:
         return [*hypothesis[:-1], None if hypothesis.attention is None else hypothesis.attention.tolist()]
 
-    def from_json(text: str, score: float, logp: float, tokens: list[int], attention: Any) -> Hypothesis:
-        return Hypothesis(
-            text, score, logp, tuple(tokens), None if attention is None else np.array(attention, np.float32)
-        )
+    def from_json(
+        text: str, score: float, logp: float, tokens: list[int], words: list[int] | None, attention: Any
+    ) -> Hypothesis:
+        word_ids = None if words is None else tuple(words)
+        weights = None if attention is None else np.array(attention, np.float32)
+        return Hypothesis(text, score, logp, tuple(tokens), word_ids, weights)
 
     local = [json.dumps([number, [to_json(one) for one in hypotheses]]) for number, hypotheses in translations.items()]
     every = [json.loads(line) for lines in cluster.gather(local) for line in lines]

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from transformer.data.corpora.corpus import Corpus
-from transformer.data.corpora.filters import normalize
 from transformer.data.tokenizers.tokenizer import Tokenizers
 
 Ints = NDArray[Any]
@@ -57,10 +56,9 @@ def read_held_out(corpus: Corpus, tokenizers: Tokenizers) -> HeldOutText:
         Counter(chain.from_iterable(map(tokenizer.split_words, text)))
         for tokenizer, text in zip(tokenizers, texts, strict=True)
     )
-    # The training text already is in the tokenizers' normal form.
+    # The training text is as the tokenizers read it already.
     hashes = [
-        hash_sentences([normalize(sentence, tokenizer.form) for sentence in text])
-        for tokenizer, text in zip(tokenizers, texts, strict=True)
+        hash_sentences(list(map(tokenizer.normal, text))) for tokenizer, text in zip(tokenizers, texts, strict=True)
     ]
     return HeldOutText((source, target), (hashes[0], hashes[1]))
 

@@ -24,7 +24,6 @@ from transformer.data.corpora.filters import (
     HashSet,
     filter_pairs,
     hash_pairs,
-    normalize,
     violated_rule,
 )
 from transformer.errors import UsageError
@@ -101,28 +100,6 @@ def test_what_is_unprintable_and_invalid():
             assert found == expected, hex(code)
 
 
-@pytest.mark.parametrize(
-    ("text", "form", "expected"),
-    [
-        (" a  b ", "none", " a  b "),
-        (" a  b ", "nfc", "a  b"),
-        ("ﬁne\u00a0½", "none", "ﬁne\u00a0½"),
-        ("ﬁne\u00a0Ａ u\u0308", "nfc", "ﬁne\u00a0Ａ ü"),
-        ("ﬁne\u00a0Ａ u\u0308  x", "nfkc", "fine A ü  x"),
-        ("´x", "nfkc", "\u0301x"),  # an accent of its own is a space and an accent
-    ],
-)
-def test_normalisation_by_hand(text, form, expected):
-    assert normalize(text, form) == expected
-
-
-@given(st.text(), st.sampled_from(["none", "nfc", "nfkc"]))
-def test_normalisation_is_idempotent(text, form):
-    once = normalize(text, form)
-    assert normalize(once, form) == once
-    assert form == "none" or unicodedata.is_normalized(form.upper(), once)
-
-
 def test_rules_apply_to_normalised_text():
     pairs = [("Ｂｅｒｌｉｎ", "berlin"), ("a", "b"), ("ａ", "b"), ("\u3000", "x")]
     cleaner = Cleaner(FULL)
@@ -131,6 +108,14 @@ def test_rules_apply_to_normalised_text():
     assert (list(cleaner.counts), cleaner.read) == ([EMPTY, COPY, DUPLICATE], 4)
     other = Cleaner(replace(FULL, normalize="none"))
     assert [place for place, *_ in other.clean(pairs)] == [0, 1, 2]
+
+
+def test_reserved_characters_of_pairs_that_pass_are_replaced_and_counted():
+    pairs = [("a▁b", "c"), ("d", "▅"), ("e", "f"), ("", "▅"), ("a_b", "c"), ("nul \0", "g")]
+    cleaner = Cleaner(Filter(drop_duplicates=True, drop_unprintable=True))
+    assert list(cleaner.clean(pairs)) == [(0, "a_b", "c"), (1, "d", "▆"), (2, "e", "f")]
+    assert cleaner.replaced == 2
+    assert cleaner.counts == {EMPTY: 1, UNPRINTABLES: 1, DUPLICATE: 1}
 
 
 words = st.lists(st.sampled_from(["a", "b", "A", "ß", "ss", "ﬁ", "\x01", "\ufffd", "\u00ad", " "]), max_size=10)

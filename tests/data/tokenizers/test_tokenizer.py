@@ -85,12 +85,13 @@ def by_bytes():
 
 
 @example(["<s>", "</s>", "<unk>", "<pad>", "<0xE4>"])
-@given(st.lists(st.text(st.characters(exclude_characters=" ▁\0", exclude_categories=["Cs"]), min_size=1)))
+@example(["a▁b", "▁", "▅", "nul\0"])
+@given(st.lists(st.text(st.characters(exclude_characters=" ", exclude_categories=["Cs"]), min_size=1)))
 def test_byte_fallback_leaves_nothing_unknown(by_bytes, words):
     text = " ".join(words)
     ids = by_bytes.encode(text)
     assert UNK not in ids
-    assert by_bytes.decode(ids) == text
+    assert by_bytes.decode(ids) == by_bytes.normal(text)
 
 
 def test_no_normalisation():
@@ -256,15 +257,93 @@ def test_load_refuses_other_versions_and_nothing(tmp_path):
         load_tokenizers(tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["bpe", "unigram", "char", "word"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_pieces_of_a_word_spell_it(kind):
     texts = ["the old man sees the dog", "a", "dog man old"]
     one = train_tokenizers(config.Tokenizer(kind=kind, vocabulary=40), texts, texts).source
     for text in [*texts, "the ☃ dog ☃☃man"]:
-        ids = [*one.encode(text), EOS]
-        numbers = one.word_ids(ids)
-        assert numbers[-1] == -1
-        assert sorted(set(numbers[:-1])) == list(range(len(text.split())))
+        sentence = one.segment(text)
+        assert sentence.tokens == tuple(one.encode(text))
+        assert sentence.words == text.split()
+        assert sorted(set(sentence.word_ids)) == list(range(len(text.split())))
         for number, word in enumerate(text.split()):
             if "☃" not in word:
-                assert one.decode([i for i, n in zip(ids, numbers, strict=True) if n == number]) == word
+                ids = [i for i, n in zip(sentence.tokens, sentence.word_ids, strict=True) if n == number]
+                assert one.decode(ids) == word
+
+
+PARTS = st.sampled_from(["a", "the", "cat", " ", "  ", "▁", "▅", "\0", "☃", "\u00a0", "\t", "\u3000", "e\u0301", "ß"])
+
+
+@example("a▁b ▁ ▁▁the\u00a0cat  ☃ ☃▁ ")
+@given(st.one_of(st.lists(PARTS).map("".join), st.text(st.characters(exclude_categories=["Cs"]))))
+def test_words_are_numbered_in_the_text(joint, text):
+    """Tokens word by word are those of the whole text, and every word of the text has tokens."""
+    sentence = joint.segment(text)
+    assert sentence.tokens == tuple(joint.encode(text))
+    assert len(sentence.words) == len([word for word in text.split(" ") if word])
+    assert list(dict.fromkeys(sentence.word_ids)) == list(range(len(sentence.words)))
+    assert list(sentence.word_ids) == sorted(sentence.word_ids)
+
+
+def test_words_of_the_normal_form_are_numbered():
+    both = train_tokenizers(config.Tokenizer(kind="char", vocabulary=40), ENGLISH, GERMAN, "nfkc")
+    sentence = both.source.segment("ｔｈｅ\u00a0cat \u00a0 sat")
+    assert sentence.text == "the cat   sat"
+    assert sentence.words == ["the", "cat", "sat"]
+    assert sentence.tokens == tuple(both.source.encode("the cat sat"))
+    composed = train_tokenizers(config.Tokenizer(kind="char", vocabulary=40), ENGLISH, GERMAN, "nfc").source
+    words = composed.segment("a \u00a0 b")  # a word that stripping would take away
+    assert words.words == ["a", "\u00a0", "b"]
+    assert words.tokens == tuple(composed.encode("a \u00a0 b"))
+    assert words.word_ids[-1] == 2
+
+
+def test_words_of_what_a_model_writes_are_those_of_its_text():
+    """Pieces of no text: spaces that no word follows, an unknown character within a word, a line break as a byte."""
+    one = train_tokenizers(config.Tokenizer(kind="char", vocabulary=300, byte_fallback=True), ["ab"], []).source
+    names = {piece: id_ for id_, piece in enumerate(one.pieces(range(one.size)))}
+    space, a, b, newline, unknown = (names[piece] for piece in ("▁", "a", "b", "<0x0A>", "<unk>"))
+
+    def numbers(*tokens):
+        sentence = one.spell(tokens)
+        assert sentence.tokens == tokens
+        assert len(sentence.words) == max(sentence.word_ids, default=-1) + 1
+        return sentence.words, sentence.word_ids
+
+    assert numbers(space, a, b, space, b) == (["ab", "b"], (0, 0, 0, 1, 1))
+    assert numbers(space, space, a, space, space, b, space) == (["a", "b"], (0, 0, 0, 1, 1, 1, 1))
+    assert numbers(a, unknown, b) == (["a", "⁇", "b"], (0, 1, 2))
+    assert numbers(space, a, newline, b) == (["a", "b"], (0, 0, 1, 1))
+    assert numbers(space, a, PAD, b, EOS) == (["ab"], (0, 0, -1, 0, -1))
+    assert numbers(space, space) == ([], (-1, -1))
+    assert numbers() == ([], ())
+
+
+@given(st.lists(st.integers(4, 59), max_size=12))
+def test_words_of_any_tokens_exist(joint, tokens):
+    sentence = joint.spell([token % joint.size for token in tokens if token % joint.size > EOS])
+    assert sentence.text == joint.decode(sentence.tokens)
+    assert set(sentence.word_ids) - {-1} == set(range(len(sentence.words)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("character", ["▅", "▁", "\0"])
+def test_sentences_with_reserved_characters_are_trained_on(kind, character):
+    """Every sentence has one, and the letters of `zebra` are nowhere else."""
+    text = [f"{line} {character}" for line in ENGLISH] + [f"zebra{character} qux"]
+    made = train_tokenizers(config.Tokenizer(kind=kind, vocabulary=200), text, []).source
+    for line in text:
+        assert UNK not in made.encode(line)
+        assert made.decode(made.encode(line)) == made.normal(line)
+    assert made.normal(text[-1]).startswith("zebra")
+    assert len(made.segment(text[-1]).words) == 2
+
+
+@pytest.mark.parametrize("kind", SENTENCEPIECE)
+def test_letters_that_only_special_tokens_have_are_known(kind):
+    text = [*ENGLISH, "struck <s>out</s>", "<unk> <pad>"]
+    made = train_tokenizers(config.Tokenizer(kind=kind, vocabulary=80), text, []).source
+    for line in text:
+        assert not {PAD, UNK, BOS, EOS} & set(made.encode(line))
+        assert made.decode(made.encode(line)) == line

@@ -14,24 +14,24 @@ The rules, in order (`config.Filter` switches them on; the first always applies)
 7. duplicate: the pair equals an earlier one that was kept.
 
 Before the rules apply, both sides are converted to a Unicode normal form, if one is set, and stripped. Whitespace
-inside a sentence is not collapsed.
+inside a sentence is not collapsed. In pairs that pass, characters that tokenizers reserve are replaced (`normal_form`),
+and these pairs are counted.
 """
 
 import hashlib
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any, Literal, NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transformer.data.config import Filter
+from transformer.data.normal_form import normalize, replace_reserved
 
 Pair = tuple[str, str]
-Form = Literal["none", "nfc", "nfkc"]
 
 SHORT = 5
 """Any ratio is allowed if the longer side has at most this many words."""
@@ -59,6 +59,8 @@ class FilteredChunk(NamedTuple):
     """Pairs left out, by reason."""
     read: int
     """Number of pairs in the chunk."""
+    replaced: int
+    """Pairs that passed in which reserved characters were replaced."""
 
 
 class Cleaner:
@@ -74,6 +76,8 @@ class Cleaner:
         self.settings = settings
         self.read = 0
         """Number of pairs so far, left out or not."""
+        self.replaced = 0
+        """Pairs that passed in which reserved characters were replaced."""
         self._counts: Counter[str] = Counter()
         self._seen = HashSet()
 
@@ -98,6 +102,7 @@ class Cleaner:
             [N] which of its pairs duplicate no earlier pair, of this chunk or of those before.
         """
         self.read += chunk.read
+        self.replaced += chunk.replaced
         self._counts += chunk.counts
         if chunk.hashes is None:
             return np.ones(len(chunk.pairs), np.bool_)
@@ -163,27 +168,21 @@ def filter_pairs(pairs: Iterable[Pair], settings: Filter) -> FilteredChunk:
     passed: list[Pair] = []
     positions: list[int] = []
     counts: Counter[str] = Counter()
-    form, read = settings.normalize, 0
+    form, read, replaced = settings.normalize, 0, 0
     for pair in pairs:
         if form != "none":
             pair = normalize(pair[0], form), normalize(pair[1], form)
         reason = violated_rule(*pair, settings)
         if reason is None:
-            passed.append(pair)
+            ordinary = replace_reserved(pair[0]), replace_reserved(pair[1])
+            replaced += ordinary != pair
+            passed.append(ordinary)
             positions.append(read)
         else:
             counts[reason] += 1
         read += 1
     hashes = hash_pairs(passed) if settings.drop_duplicates else None
-    return FilteredChunk(passed, np.array(positions, np.int64), hashes, counts, read)
-
-
-def normalize(text: str, form: Form) -> str:
-    """A sentence in a Unicode normal form, stripped (nfkc turns a spacing accent into a space and an accent); unchanged
-    for `none`."""
-    if form == "none":
-        return text
-    return unicodedata.normalize(cast(Any, form.upper()), text).strip()
+    return FilteredChunk(passed, np.array(positions, np.int64), hashes, counts, read, replaced)
 
 
 def violated_rule(source: str, target: str, settings: Filter) -> str | None:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 import sentencepiece
 
+from transformer.data.normal_form import replace_reserved, split_words
 from transformer.data.tokenizers.subwords import SentencePieceTokenizer
 from transformer.data.tokenizers.tokenizer import Tokenizer
 from transformer.errors import UsageError
@@ -162,7 +163,7 @@ class Sampler(ABC):
         self, texts: Sequence[str], seed: int, epoch: int, examples: Sequence[int], side: int
     ) -> list[list[int]]:
         """`encode` for many sentences, much faster: `texts[n]` is the sentence of example `examples[n]` >= 0."""
-        sentences = [_split_words(text) for text in texts]
+        sentences = [split_words(replace_reserved(text)) for text in texts]
         bits = iter(random_bits(seed, epoch, side, examples, [len(words) for words in sentences]))
         encoded: list[list[int]] = []
         empty: CachedWord = array("Q"), []
@@ -292,13 +293,3 @@ class SubwordRegularization(Sampler):
             growth.append(total)
             lattice.append(pieces[::-1])
         return lattice
-
-
-def _split_words(text: str) -> list[str]:
-    """The words of a text, each without the space before it. As in sentencepiece, a run of spaces counts as one, each
-    "▁" as another (so that words may be empty), and both are stripped from the end of the text."""
-    words = text.split(" ")
-    if SPACE in text or "" in words:
-        joined = SPACE.join(filter(None, words)).rstrip(SPACE)
-        return joined.split(SPACE) if joined else []
-    return words

@@ -5,11 +5,12 @@ import os
 import random
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import sentencepiece
 
 from transformer.data import config
-from transformer.data.corpora.filters import Form, normalize
+from transformer.data.normal_form import Form, replace_reserved
 from transformer.data.tokenizers.tokenizer import Tokenizer, until_eos
 from transformer.errors import TransformerError
 from transformer.special_tokens import BOS, EOS, PAD, SPECIAL_TOKENS, UNK
@@ -24,9 +25,8 @@ TRAINING_THREADS = 4
 class SentencePieceTokenizer(Tokenizer):
     """A sentencepiece model.
 
-    `decode(encode(text))` equals the text byte for byte if all its characters are known, single spaces separate its
-    words, and it contains neither NUL nor "▁", which sentencepiece treats as a space. An unknown character is decoded
-    as " ⁇ ", sentencepiece's convention.
+    `decode(encode(text))` equals `normal(text)` byte for byte if all its characters are known and single spaces
+    separate its words. An unknown character is decoded as " ⁇ ", sentencepiece's convention.
     """
 
     suffix = ".model"
@@ -40,14 +40,8 @@ class SentencePieceTokenizer(Tokenizer):
             raise TransformerError(f"not a sentencepiece model ({error})") from None
         self.size = int(self._model.get_piece_size())
 
-    def encode(self, text: str) -> list[int]:
-        """Ids of the pieces of a sentence, without BOS and EOS tokens."""
-        return list(self._model.encode(normalize(text, self.form), out_type=int))
-
-    def encode_all(self, texts: Sequence[str], threads: int = 0) -> list[list[int]]:
-        """`encode` for many sentences, by several threads (0: one for each core)."""
-        normal = list(texts) if self.form == "none" else [normalize(text, self.form) for text in texts]
-        return list(self._model.encode(normal, out_type=int, num_threads=threads or os.cpu_count() or 1))
+    def _encode(self, texts: Sequence[str], threads: int) -> list[list[int]]:
+        return list(self._model.encode(list(texts), out_type=int, num_threads=threads or os.cpu_count() or 1))
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of pieces; byte pieces that are not valid UTF-8 give U+FFFD."""
@@ -56,18 +50,6 @@ class SentencePieceTokenizer(Tokenizer):
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """Pieces as sentencepiece spells them: "▁" starts a word, "<0xE4>" is a byte."""
         return [str(self._model.id_to_piece(int(id_))) for id_ in ids]
-
-    def split_words(self, text: str) -> list[str]:
-        """Words separated by spaces; sentencepiece reads a "▁" in a text as a space."""
-        return super().split_words(text.replace("▁", " "))
-
-    def word_ids(self, ids: Iterable[int]) -> list[int]:
-        """For each piece, the number of its word: a piece that starts with "▁" starts the next word."""
-        numbers, word = [], -1
-        for id_ in ids:
-            word += self._model.id_to_piece(int(id_)).startswith("▁")
-            numbers.append(-1 if id_ in (PAD, BOS, EOS) else max(0, word))
-        return numbers
 
     @classmethod
     def train(cls, settings: config.Tokenizer, sentences: Iterable[str]) -> "SentencePieceTokenizer":
@@ -78,9 +60,12 @@ class SentencePieceTokenizer(Tokenizer):
         Raises:
             TransformerError: the vocabulary is too small for the corpus's characters, or there is no text.
         """
-        sample = _sample(sentences, SAMPLED_SENTENCES)
+        sample = _sample(map(replace_reserved, sentences), SAMPLED_SENTENCES)
         if not any(map(str.strip, sample)):
             raise TransformerError("there is no text to train a tokenizer on")
+        # sentencepiece cuts its special tokens out of the text, also where they are the only place of a character.
+        cut = "".join(token for token in SPECIAL_TOKENS if any(token in sentence for sentence in sample))
+        required: dict[str, Any] = {"required_chars": "".join(dict.fromkeys(cut))} if cut else {}
         smallest = len(SPECIAL_TOKENS) + (256 if settings.byte_fallback else 0) + 1
         model = io.BytesIO()
         try:
@@ -105,6 +90,7 @@ class SentencePieceTokenizer(Tokenizer):
                 shuffle_input_sentence=False,
                 num_threads=TRAINING_THREADS,
                 minloglevel=2,
+                **required,
             )
         except RuntimeError as error:
             needed = re.search(r"smaller than required_chars\. \d+ vs (\d+)", str(error))

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from itertools import chain
 
 from transformer.data import config
-from transformer.data.corpora.filters import Form
+from transformer.data.normal_form import Form
 from transformer.data.tokenizers.subwords import SentencePieceTokenizer
 from transformer.data.tokenizers.tokenizer import Tokenizer, Tokenizers
 from transformer.data.tokenizers.whole_words import WordTokenizer

@@ -1,13 +1,13 @@
 """Whole-word tokenizers: the most frequent words, split at spaces."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from transformer.data import config
-from transformer.data.corpora.filters import Form
+from transformer.data.normal_form import Form, replace_reserved, split_words
 from transformer.data.tokenizers.tokenizer import Tokenizer, until_eos
 from transformer.errors import TransformerError
-from transformer.special_tokens import BOS, EOS, PAD, SPECIAL_TOKENS, UNK
+from transformer.special_tokens import BOS, PAD, SPECIAL_TOKENS, UNK
 
 
 class WordTokenizer(Tokenizer):
@@ -27,9 +27,8 @@ class WordTokenizer(Tokenizer):
         self._ids = {word: id_ for id_, word in enumerate(self._words) if id_ >= len(SPECIAL_TOKENS)}
         self.size = len(self._words)
 
-    def encode(self, text: str) -> list[int]:
-        """Ids of the words of a sentence, without BOS and EOS tokens."""
-        return [self._ids.get(word, UNK) for word in self.split_words(text)]
+    def _encode(self, texts: Sequence[str], threads: int) -> list[list[int]]:
+        return [[self._ids.get(word, UNK) for word in split_words(text)] for text in texts]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Words separated by spaces; an unknown word is decoded as "<unk>"."""
@@ -39,15 +38,6 @@ class WordTokenizer(Tokenizer):
         """The words."""
         return [self._words[id_] for id_ in ids]
 
-    def word_ids(self, ids: Iterable[int]) -> list[int]:
-        """For each id, the number of its word: every id but PAD, BOS and EOS is a word of its own."""
-        numbers, word = [], -1
-        for id_ in ids:
-            special = id_ in (PAD, BOS, EOS)
-            word += not special
-            numbers.append(-1 if special else word)
-        return numbers
-
     @classmethod
     def train(cls, settings: config.Tokenizer, sentences: Iterable[str]) -> "WordTokenizer":
         """Choose the most frequent words; ties are broken alphabetically.
@@ -55,7 +45,7 @@ class WordTokenizer(Tokenizer):
         Raises:
             TransformerError: the vocabulary has no room for a word, or there is no text.
         """
-        counts = Counter(word for sentence in sentences for word in sentence.split(" ") if word)
+        counts = Counter(word for sentence in sentences for word in split_words(replace_reserved(sentence)))
         if not counts:
             raise TransformerError("there is no text to train a tokenizer on")
         if settings.vocabulary <= len(SPECIAL_TOKENS):

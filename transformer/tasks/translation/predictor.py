@@ -24,7 +24,7 @@ from transformer.storage.run import Run
 from transformer.tasks.task import Extras, Prediction, Split
 from transformer.tasks.translation.attention import best_rule, error_rates
 from transformer.tasks.translation.scoring import MEASURES, SCORES, details, statistics
-from transformer.tasks.translation.teacher_forcing import attend, encoded, score
+from transformer.tasks.translation.teacher_forcing import attend, score
 
 
 class TranslationPredictor:
@@ -112,7 +112,7 @@ class TranslationPredictor:
         extractor = Extractor(build, self.tokenizers, mesh, max_length=self.model.max_length)
 
         def attend_to(sources: Sequence[str], targets: Sequence[str]) -> list[Attended | None]:
-            return attend(extractor, parameters, self.tokenizers, sources, encoded(self.tokenizers, targets))
+            return attend(extractor, parameters, self.tokenizers, sources, self.tokenizers.target.segment_all(targets))
 
         def read(name: str) -> tuple[Corpus, Reference] | None:
             return read_own(self.run.data, name, self.config.data, self.tokenizers)

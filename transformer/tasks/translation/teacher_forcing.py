@@ -12,7 +12,7 @@ from transformer.data.batching.batches import each_once
 from transformer.data.batching.buckets import choose_buckets
 from transformer.data.config import Batching
 from transformer.data.pairs import in_memory
-from transformer.data.tokenizers.tokenizer import Tokenizers
+from transformer.data.tokenizers.tokenizer import Sentence, Tokenizers
 from transformer.decoding.remarks import remark
 from transformer.decoding.scoring import Scorer, SentenceScores
 from transformer.plurals import counted
@@ -67,7 +67,7 @@ def attend(
     parameters: Any,
     tokenizers: Tokenizers,
     sources: Sequence[str],
-    targets: Sequence[tuple[str, tuple[int, ...]]],
+    targets: Sequence[Sentence],
     first: int = 1,
 ) -> list[Attended | None]:
     """All attention weights of each pair; None for one with an empty side or longer than the model's limit.
@@ -77,19 +77,8 @@ def attend(
         parameters: of the model.
         tokenizers: of the model.
         sources: sentences.
-        targets: the text and the tokens of their translations.
+        targets: their translations.
         first: the number of the first line, for messages.
     """
-    pairs = [
-        Pair(source, target, tokens, target_tokens)
-        for source, tokens, (target, target_tokens) in zip(
-            sources, tokenizers.source.encode_all(sources), targets, strict=True
-        )
-    ]
+    pairs = [Pair(*pair) for pair in zip(tokenizers.source.segment_all(sources), targets, strict=True)]
     return extractor.extract(parameters, pairs, first)
-
-
-def encoded(tokenizers: Tokenizers, targets: Sequence[str]) -> list[tuple[str, tuple[int, ...]]]:
-    """Given translations with their tokens."""
-    tokens = tokenizers.target.encode_all(targets)
-    return [(text, tuple(each)) for text, each in zip(targets, tokens, strict=True)]

@@ -1,0 +1,41 @@
+"""What is done to every text before it is tokenised, and what its words are.
+
+A text is brought into the Unicode normal form of the training text (--data.filter.normalize). Characters that
+sentencepiece reserves are replaced by ordinary ones, whatever the tokenizer:
+
+- U+2581, its symbol for a space: by "_";
+- U+2585, its symbol for unknown characters: by U+2586, the next block. It would leave out every sentence that has one
+  when it is trained;
+- NUL, which no vocabulary can hold: by U+2400, the symbol for NUL.
+
+Each is replaced by one character that is no space, so the words of a text stay the same: what plain spaces separate.
+"""
+
+import re
+import unicodedata
+from typing import Any, Literal, cast
+
+Form = Literal["none", "nfc", "nfkc"]
+
+RESERVED = {"\u2581": "_", "\u2585": "\u2586", "\0": "\u2400"}
+"""Characters that sentencepiece reserves, and what replaces them."""
+_RESERVED = re.compile(f"[{''.join(RESERVED)}]")
+
+
+def normalize(text: str, form: Form) -> str:
+    """A sentence in a Unicode normal form, stripped (nfkc turns a spacing accent into a space and an accent); unchanged
+    for `none`."""
+    if form == "none":
+        return text
+    return unicodedata.normalize(cast(Any, form.upper()), text).strip()
+
+
+def replace_reserved(text: str) -> str:
+    """A text without the characters that sentencepiece reserves."""
+    return _RESERVED.sub(lambda found: RESERVED[found[0]], text)
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a text, which alignments number from 0: separated by plain spaces alone, as French has other spaces
+    within its words."""
+    return [word for word in text.split(" ") if word]
