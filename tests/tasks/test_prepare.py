@@ -32,21 +32,37 @@ def test_text_tokenizers_and_examples_are_found_again(settings, monkeypatch):
     assert again.corpora.train == first.corpora.train
 
 
-def folder_of(cache: Path) -> Path:
-    (folder,) = (path for path in (cache / "corpus").iterdir() if path.is_dir())
-    return folder
+def overwrite(path: Path) -> None:
+    """Bytes that are no UTF-8, and token ids beyond any vocabulary; the size stays the same."""
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2] + b"\xff" * len(content[len(content) // 2 :]))
 
 
-@pytest.mark.parametrize("file", ["source.text", "target.offsets", "links.digest", "corpus.json"])
-def test_damaged_text_is_made_anew(settings, file):
-    cache = Path(settings.data.cache)
+@pytest.mark.parametrize("damage", [Path.unlink, overwrite])
+@pytest.mark.parametrize(
+    ("kind", "file"),
+    [
+        *(("corpus", file) for file in ("source.text", "target.offsets", "links.digest", "corpus.json")),
+        *(("examples", file) for file in ("source.tokens", "target.lengths", "sentences", "examples.json")),
+        ("tokenizers", "joint.vocabulary"),
+    ],
+)
+def test_damage_in_the_cache_is_announced_and_made_anew(settings, kind, file, damage, caplog):
     first = prepare.prepare(settings, None)
-    wanted = list(first.corpora.train.sources)
-    path = folder_of(cache) / file
-    path.unlink()
+    text = list(first.corpora.train.sources)
+    folders = (path for path in (Path(settings.data.cache) / kind).iterdir() if path.is_dir())
+    folder = max(folders, key=lambda path: (path / file).stat().st_size)  # of training, not of validation
+    wanted = {path.name: path.read_bytes() for path in folder.iterdir()}
+    damage(folder / file)
+    caplog.clear()
     again = prepare.prepare(settings, None)
-    assert list(again.corpora.train.sources) == wanted
-    assert path.exists()
+    assert f"{folder} is made anew: {file} is " in caplog.text
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == wanted
+    assert again.identity == first.identity
+    assert list(again.corpora.train.sources) == text
+    caplog.clear()
+    prepare.prepare(settings, None)
+    assert "made anew" not in caplog.text
 
 
 def test_changed_text_is_other_text(settings, corpora, tmp_path):
@@ -93,11 +109,13 @@ def test_corpora_are_mixed_by_their_shares(settings, other):
     check.everything(settings)
     prepared = prepare.prepare(settings, None)
     assert prepared.corpora.parts == (300, 40)
-    plan = prepared.plan
-    ids = np.concatenate([plan.batch(index)[1] for index in range(plan.batches_per_epoch)])
-    assert 169 <= (ids >= 300).sum() <= 170 + len(plan.buckets)
-    every = np.concatenate([plan.batch(index)[1] for index in range(2 * plan.batches_per_epoch)])
-    assert set(every.tolist()) == set(range(340))
+    taken = []
+    for plan in (prepared.plan, prepared.epochs.epoch(1)[1]):
+        ids = np.concatenate([plan.batch(position)[1] for position in range(len(plan))])
+        assert (ids >= 300).sum() == (ids < 300).sum() == 170
+        taken += ids.tolist()
+    assert set(taken) == set(range(340))
+    assert "mixture" in prepared.identity, "the order is another one than that of version 0.1"
 
 
 def test_limit_is_of_each_corpus(settings, other, caplog):
@@ -153,7 +171,7 @@ def test_rows_of_the_recurrent_papers(settings):
     check.everything(settings)
     plan = prepare.prepare(settings, None).plan
     assert {bucket.rows for bucket in plan.buckets} == {16}
-    sizes = [len(plan.batch(index)[1]) for index in range(plan.batches_per_epoch)]
+    sizes = [len(plan.batch(index)[1]) for index in range(len(plan))]
     assert sum(size < 16 for size in sizes) <= len(plan.buckets)
     with pytest.raises(UsageError, match=r"--batching\.rows=12 must be a multiple of 8"):
         check.everything(dataclasses.replace(settings, batching=dataclasses.replace(settings.batching, rows=12)))
@@ -172,3 +190,54 @@ def test_drawing_needs_pieces_and_no_links(settings):
     )
     with pytest.raises(UsageError, match=r"--task\.guided\.weight"):
         check.everything(settings)
+
+
+def test_text_that_training_and_held_out_sets_share_is_reported(settings, corpora, caplog):
+    caplog.set_level(logging.INFO)
+    lines = {side: (corpora / f"train.{side}").read_text() for side in ("xx", "yy")}
+    pairs = list(zip(*(text.splitlines() for text in lines.values()), strict=True))
+    held = list(zip(*((corpora / f"validation.{side}").read_text().splitlines() for side in lines), strict=True))
+    same = with_data(settings, validation=str(corpora / "train"), test="", filter=Filter(drop_duplicates=True))
+    prepared = prepare.prepare(same, None)
+    distinct = len(set(pairs))
+    assert prepared.corpora.shared == {"validation": distinct}
+    assert (
+        f"training pairs that are also in the validation set, whose scores are too good: {distinct} (they stay in "
+        "training; --data.filter.drop-held-out=True leaves them out)" in caplog.text
+    )
+    caplog.clear()
+    shared = sum(pair in set(held) for pair in pairs)
+    without = with_data(settings, test="", filter=Filter(drop_held_out=True))
+    assert len(prepare.prepare(without, None).corpora.train.sources) == 300 - shared
+    assert "too good" not in caplog.text
+
+
+def test_reserved_characters_and_other_normal_forms_are_reported(settings, tmp_path, caplog):
+    for side, text in (("xx", "ba▁be\nba\nbe\n"), ("yy", "BE▅ BA\nBA\nBE\n")):
+        (tmp_path / f"train.{side}").write_text(text)
+        (tmp_path / f"held.{side}").write_text("u\u0308\nba\n")
+    given = {name: str(tmp_path / "held") for name in ("validation", "test")}
+    prepared = prepare.prepare(with_data(settings, train=str(tmp_path / "train"), filter=Filter("nfc"), **given), None)
+    assert list(prepared.corpora.train.sources) == ["ba_be", "ba", "be"]
+    assert "training pairs with characters that tokenizers reserve, replaced (U+2581 by U+005F" in caplog.text
+    for name in ("validation", "test"):
+        message = f"references of the {name} set in another form than --data.filter.normalize=nfc"
+        assert f"{message}, which translations have: 1 (they are compared as they are)" in caplog.text
+
+
+def test_links_number_the_words_that_spaces_separate(settings, tmp_path):
+    """U+2581 is no space: the second word of "a▁b c" is c. Before, it was b."""
+    for side, lines in (("xx", ["a▁b c"] * 40), ("yy", ["x y"] * 40)):
+        (tmp_path / f"train.{side}").write_text("".join(line + "\n" for line in lines))
+    (tmp_path / "links").write_text("1-1\n" * 40)
+    guided = dataclasses.replace(settings.task, guided=dataclasses.replace(settings.task.guided, weight=0.5))
+    tokens = TokenizerConfig(kind="char", vocabulary=40, joint=False)
+    settings = dataclasses.replace(
+        with_data(settings, train=str(tmp_path / "train"), alignments=str(tmp_path / "links")),
+        task=guided,
+        tokenizer=tokens,
+    )
+    train, (source, target) = prepare.prepare(settings, None).examples, prepare.prepare(settings, None).tokenizers
+    assert source.pieces(train["source"][0]) == ["▁", "a", "_", "b", "▁", "c", "</s>"]
+    assert target.pieces(train["target"][0]) == ["▁", "x", "▁", "y", "</s>"]
+    assert train.links.pairs[: train.links.offsets[1]].tolist() == [[4, 2], [4, 3], [5, 2], [5, 3]]

@@ -50,6 +50,8 @@ class Filter:
     """Leave out pairs whose sides are equal except for case (which may be correct for names and numbers)."""
     drop_duplicates: bool = False
     """Leave out pairs that equal an earlier pair on both sides."""
+    drop_held_out: bool = False
+    """Leave out pairs that are also in the validation set or in the test set. Otherwise they are counted in the log."""
 
     def check(self) -> None:
         """Raises UsageError for impossible settings."""

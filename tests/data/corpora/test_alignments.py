@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from transformer import config
-from transformer.data.corpora.alignments import count_from_0, count_words, find_misplaced
+from transformer.data.corpora.alignments import count_from_0, find_misplaced
 from transformer.data.corpora.load import load_corpora
 from transformer.errors import TransformerError, UsageError
 
@@ -25,11 +25,6 @@ def test_what_is_misplaced_by_hand():
         found.refuse(Path("f"), "")
     find_misplaced(pairs[:3]).refuse(Path("f"), "")  # half of them are usable
     assert not found.seems_shifted
-
-
-def test_words_are_separated_by_plain_spaces():
-    assert count_words("") == 0
-    assert count_words("a  b\u00a0c d") == 3
 
 
 def test_links_are_made_to_count_from_0():

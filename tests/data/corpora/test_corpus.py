@@ -295,3 +295,46 @@ def test_alignments_follow_their_pairs(tmp_path):
     (tmp_path / "all.align").write_text("0-0\n" * 29 + "0:0\n")
     with pytest.raises(TransformerError, match="line 30: not an alignment"):
         load_corpora(data)
+
+
+def test_one_pair_went_to_the_validation_set(tmp_path):
+    with pytest.raises(TransformerError) as info:
+        load_corpora(files(train=put(tmp_path, "a", ["one"], ["eins"])))
+    message = str(info.value)
+    assert "no pairs are left to train on; of 1 pair, 1 went to the validation set: name a validation set" in message
+    with pytest.raises(TransformerError) as info:
+        load_corpora(files(train=put(tmp_path, "b", ["one", "", "one"], ["eins", "x", "uno"])))
+    assert (
+        "of 3 pairs, 1 went to the validation set and left out were 1 (empty side), 1 (also in the held-out set): name"
+        in str(info.value)
+    )
+
+
+def test_pairs_that_are_also_held_out_are_counted_and_removed_on_demand(tmp_path):
+    """Two of three occurrences of held-out pairs are written in another normal form; one shares only its source."""
+    train = put(tmp_path, "train", ["a", "u\u0308", "c", "b▁", "ü", "d"], ["x", "y", "z", "w", "y", "v"])
+    validation = put(tmp_path, "validation", ["ü", "c", "e"], ["y", "other", "u"])
+    test = put(tmp_path, "test", ["b▁", "d"], ["w", "v"])
+    data = files(
+        train=train, validation=validation, test=test, filter=config.Filter(normalize="nfc", drop_duplicates=False)
+    )
+    loaded = load_corpora(data)
+    assert loaded.shared == {"validation": 2, "test": 2}
+    assert (loaded.skipped, loaded.replaced) == ({}, 1)
+    assert loaded.train.sources == ["a", "ü", "c", "b_", "ü", "d"]
+    without = load_corpora(dataclasses.replace(data, filter=dataclasses.replace(data.filter, drop_held_out=True)))
+    assert without.shared == {}
+    assert without.skipped == {"also in the validation set": 2, "also in the test set": 2}
+    assert without.train.sources == ["a", "c"]
+    put(tmp_path, "test", ["b"], ["w"])
+    assert load_corpora(data).shared == {"validation": 2}, "counted again for another test set"
+
+
+def test_with_a_limit_only_what_was_read_is_counted(tmp_path):
+    english, german = numbered(20)
+    train, validation = put(tmp_path, "train", english, german), put(tmp_path, "other", english[5:15], german[5:15])
+    data = files(train=train, validation=validation, limit=8)
+    assert load_corpora(data).shared == {"validation": 3}
+    without = load_corpora(dataclasses.replace(data, filter=config.Filter(drop_held_out=True)))
+    assert without.train.sources == [*english[:5], *english[15:18]]
+    assert without.skipped == {"also in the validation set": 10}

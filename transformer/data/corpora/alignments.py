@@ -131,11 +131,6 @@ def find_misplaced(pairs: Iterable[tuple[Alignment, tuple[int, int]]], first: in
     return Misplaced(aligned, outside, found, names_word_0)
 
 
-def count_words(text: str) -> int:
-    """The number of words of a sentence as alignments count them: separated by plain spaces."""
-    return sum(bool(word) for word in text.split(" "))
-
-
 def count_from_0(line: str, first: int, path: Path, number: int) -> str:
     """An alignment whose words count from `first`, with words that count from 0. Raises TransformerError."""
     if not first:

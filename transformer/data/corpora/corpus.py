@@ -35,7 +35,11 @@ class Corpora(NamedTuple):
     parts: tuple[int, ...]
     """Number of training pairs of each corpus of the mixture, in order."""
     cut: bool
-    """Whether reading stopped at `limit`, so that `skipped` counts only what was read until then."""
+    """Whether reading stopped at `limit`, so that the counts are of what was read until then."""
+    shared: dict[str, int]
+    """Training pairs that are also in a held-out set, by its name; every count is above 0."""
+    replaced: int
+    """Training pairs in which characters that tokenizers reserve were replaced."""
 
 
 def read_or_validation(folder: Path, name: str, languages: tuple[str, str]) -> Corpus:

@@ -7,6 +7,7 @@ hash of all that they are made from. The other splits are small, and lists.
 import hashlib
 import heapq
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -23,9 +24,11 @@ from transformer.data.corpora.corpus import Corpora, Corpus, read, write
 from transformer.data.corpora.filters import CHUNK, Cleaner, filter_pairs
 from transformer.data.corpora.sources import Pair, ParallelFiles, Source, Sources, find_sources
 from transformer.data.corpora.text import Text, TextWriter
+from transformer.data.normal_form import Form, normalize, replace_reserved
 from transformer.errors import TransformerError, UsageError
+from transformer.plurals import counted
 
-VERSION = 3
+VERSION = 4
 SIDES = ("source", "target")
 HELD_OUT_KEY = b"20170612"
 """Key of the hash that selects the held-out pairs. Not a setting: all runs on the same text have the same validation
@@ -54,6 +57,8 @@ def load_corpora(data: config.Data) -> Corpora:
         skipped=about["skipped"],
         parts=tuple(about["parts"]),
         cut=about["cut"],
+        shared=about["shared"],
+        replaced=about["replaced"],
     )
 
 
@@ -69,8 +74,15 @@ def _as_corpus(pairs: Iterable[Pair], has_alignments: bool, name: str) -> Corpus
 
 def _key(data: config.Data, sources: Sources) -> str:
     values = [VERSION, asdict(data.filter), data.limit, sources.validation is None and data.held_out]
-    content = json.dumps([values, [source.identity() for source in sources.train]])
+    held_out = {name: source.identity() for name, source in _named(sources).items()}
+    content = json.dumps([values, [source.identity() for source in sources.train], held_out])
     return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+def _named(sources: Sources) -> dict[str, Source]:
+    """The held-out sets that are sources of their own, by name."""
+    held_out = {"validation": sources.validation, "test": sources.test}
+    return {name: source for name, source in held_out.items() if source is not None}
 
 
 def _make(folder: Path, data: config.Data, sources: Sources) -> None:
@@ -83,14 +95,25 @@ def _make(folder: Path, data: config.Data, sources: Sources) -> None:
         cleaned = (pair for source in sources.train for pair in _clean_source(source, cleaner))
         held_out = select_held_out(cleaned, data.held_out)
         write(_as_corpus(held_out, sources.train[0].has_alignments, "validation"), folder, SIDES)
-    about = _write_train(folder, data, sources.train, held_out)
+    about = _write_train(folder, data, sources, held_out)
     if not sum(about["parts"]):
-        raise TransformerError(
-            f"{' and '.join(source.name for source in sources.train)}: no pairs are left to train on (left out: "
-            f"{about['skipped']}); name a validation set with --data.validation, loosen --data.filter, or give "
-            "more text"
-        )
+        raise TransformerError(_nothing_left(sources, about))
     (folder / "corpus.json").write_text(json.dumps(about))
+
+
+def _nothing_left(sources: Sources, about: dict[str, Any]) -> str:
+    """Where all pairs went, and what to do."""
+    held, skipped = about["held"], about["skipped"]
+    total = held + sum(skipped.values())
+    went = [f"{held} went to the validation set"] if held else []
+    if skipped:
+        went.append("left out were " + ", ".join(f"{count} ({reason})" for reason, count in skipped.items()))
+    names = " and ".join(source.name for source in sources.train)
+    return (
+        f"{names}: no pairs are left to train on; of {counted(total, 'pair')}, "
+        f"{' and '.join(went) or 'none was read'}: name a validation set with --data.validation, loosen --data.filter, "
+        "or give more text"
+    )
 
 
 def _clean_source(source: Source, cleaner: Cleaner) -> Iterator[Pair]:
@@ -104,30 +127,56 @@ def _clean_source(source: Source, cleaner: Cleaner) -> Iterator[Pair]:
                 yield Pair(*sides, chunk[position].links)
 
 
-def _write_train(folder: Path, data: config.Data, sources: list[Source], held_out: list[Pair]) -> dict[str, Any]:
+def _write_train(folder: Path, data: config.Data, sources: Sources, held_out: list[Pair]) -> dict[str, Any]:
     """Write all pairs that share no side with the held-out ones; return the counts for corpus.json."""
     held_sources, held_targets = {pair.source for pair in held_out}, {pair.target for pair in held_out}
     not_met = {pair[:2] for pair in held_out}
-    has_alignments, cleaner = sources[0].has_alignments, Cleaner(data.filter)
-    parts, shared, cut = [0] * len(sources), 0, False
+    named = {name: _texts(source, data.filter.normalize) for name, source in _named(sources).items()}
+    has_alignments, cleaner = sources.train[0].has_alignments, Cleaner(data.filter)
+    parts, beside_held, cut = [0] * len(sources.train), 0, False
+    shared: Counter[str] = Counter()
     with ExitStack() as stack:
         writers = [stack.enter_context(TextWriter(folder / name)) for name in (*SIDES, "links")]
-        for part, source in enumerate(sources):
+        for part, source in enumerate(sources.train):
             for pair in _clean_source(source, cleaner):
                 if pair.source in held_sources or pair.target in held_targets:
-                    shared += pair[:2] not in not_met
+                    beside_held += pair[:2] not in not_met
                     not_met.discard(pair[:2])
+                    continue
+                found = [name for name, texts in named.items() if pair[:2] in texts]
+                if found and data.filter.drop_held_out:
+                    shared[found[0]] += 1
                     continue
                 if data.limit and parts[part] == data.limit:
                     cut = True
                     break
+                shared.update(found)
                 parts[part] += 1
                 for writer, text in zip(writers, pair, strict=True):
                     writer.append(text)
     skipped = dict(cleaner.counts)
-    if shared:
-        skipped["also in the held-out set"] = shared
-    return {"parts": parts, "skipped": skipped, "cut": cut, "aligned": has_alignments, "held": len(held_out)}
+    if beside_held:
+        skipped["also in the held-out set"] = beside_held
+    if data.filter.drop_held_out:
+        skipped |= {f"also in the {name} set": count for name, count in shared.items()}
+        shared.clear()
+    return {
+        "parts": parts,
+        "skipped": skipped,
+        "cut": cut,
+        "aligned": has_alignments,
+        "held": len(held_out),
+        "shared": dict(shared),
+        "replaced": cleaner.replaced,
+    }
+
+
+def _texts(source: Source, form: Form) -> set[tuple[str, str]]:
+    """The pairs of a held-out set, as training pairs are written."""
+    return {
+        (replace_reserved(normalize(pair.source, form)), replace_reserved(normalize(pair.target, form)))
+        for pair in source.pairs()
+    }
 
 
 def select_held_out(pairs: Iterable[Pair], count: int) -> list[Pair]:

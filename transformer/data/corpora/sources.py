@@ -19,10 +19,10 @@ from transformer.data.corpora import files, tfds
 from transformer.data.corpora.alignments import (
     check_alignment,
     count_from_0,
-    count_words,
     find_misplaced,
     parse_alignment,
 )
+from transformer.data.normal_form import split_words
 from transformer.errors import TransformerError, UsageError
 from transformer.plurals import counted
 
@@ -108,7 +108,8 @@ class ParallelFiles:
             return
         path, flag = Path(self.alignments), "--data.first-word"
         pairs = (
-            (parse_alignment(pair.links), (count_words(pair.source), count_words(pair.target))) for pair in self.pairs()
+            (parse_alignment(pair.links), (len(split_words(pair.source)), len(split_words(pair.target))))
+            for pair in self.pairs()
         )
         found = find_misplaced(pairs, self.first_word or 0)
         found.refuse(path, f"give {flag} 1")

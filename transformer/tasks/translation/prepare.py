@@ -19,10 +19,10 @@ from transformer.data.cache import cached_folder
 from transformer.data.config import Tokenizer as TokenizerConfig
 from transformer.data.corpora.alignments import Alignments
 from transformer.data.corpora.corpus import Corpora, Corpus
-from transformer.data.corpora.filters import Form
 from transformer.data.corpora.load import load_corpora
 from transformer.data.corpora.text import digest
 from transformer.data.examples import Examples
+from transformer.data.normal_form import RESERVED, Form, normalize
 from transformer.data.tokenizers.files import VERSION as TOKENIZERS_VERSION
 from transformer.data.tokenizers.files import fingerprint, load_tokenizers, save_tokenizers
 from transformer.data.tokenizers.tokenizer import Tokenizers
@@ -57,6 +57,7 @@ def prepare(settings: Config, begun: Path | None) -> PreparedTranslation:
     )
     if corpora.cut:
         log.info("read to --data.limit=%d; what follows was not", data.limit)
+    _report_text(corpora, data.filter.normalize)
     task, model = settings.task, settings.model
     assert isinstance(task, Translation)
     assert isinstance(model, SequenceToSequence)
@@ -73,7 +74,7 @@ def prepare(settings: Config, begun: Path | None) -> PreparedTranslation:
             raise UsageError(
                 "--task.guided.weight needs the training pairs' word alignments: name a file with --data.alignments"
             )
-        train = pairs.link(train, corpora.train, tokenizers, data.max_length)
+        train = pairs.link(train, corpora.train, tokenizers)
         _report_links(train, data.alignments)
     validation = pairs.build(corpora.validation, tokenizers, model.max_length, cache, "--model.max-length")
     for count in validation.dropped.values():
@@ -93,9 +94,34 @@ def prepare(settings: Config, begun: Path | None) -> PreparedTranslation:
         "train": " ".join([train.key, *map(str, corpora.parts), links]),
         "validation": validation.key,
     }
-    return PreparedTranslation(settings, tokenizers, train, plan, epochs, validation, corpora, identity)
     if any(share.exact != 1 for share in shares):
         identity["mixture"] = MIXTURE
+    return PreparedTranslation(settings, tokenizers, train, plan, epochs, validation, corpora, identity)
+
+
+def _report_text(corpora: Corpora, form: Form) -> None:
+    for name, count in corpora.shared.items():
+        log.warning(
+            "training pairs that are also in the %s set, whose scores are too good: %d (they stay in training; "
+            "--data.filter.drop-held-out=True leaves them out)",
+            name,
+            count,
+        )
+    if corpora.replaced:
+        changes = ", ".join(f"U+{ord(old):04X} by U+{ord(new):04X}" for old, new in RESERVED.items())
+        log.warning(
+            "training pairs with characters that tokenizers reserve, replaced (%s): %d", changes, corpora.replaced
+        )
+    for part in filter(None, (corpora.validation, corpora.test)):
+        other = sum(normalize(target, form) != target for target in part.targets)
+        if other:
+            log.warning(
+                "references of the %s set in another form than --data.filter.normalize=%s, which translations have: %d "
+                "(they are compared as they are)",
+                part.name,
+                form,
+                other,
+            )
 
 
 def _tokenizers(settings: TokenizerConfig, form: Form, train: Corpus, cache: Path) -> Tokenizers:
@@ -103,16 +129,23 @@ def _tokenizers(settings: TokenizerConfig, form: Form, train: Corpus, cache: Pat
     told = dataclasses.asdict(settings) | {"sampling": 0.0}
     text = [digest(train.sources), digest(train.targets), TOKENIZERS_VERSION, form, json.dumps(told)]
     folder = cache / "tokenizers" / hashlib.sha256(json.dumps(text).encode()).hexdigest()[:32]
-    with suppress(TransformerError):
-        return load_tokenizers(folder)
-    trained = train_tokenizers(settings, train.sources, train.targets, form)
-    try:
-        save_tokenizers(trained, folder)
-    except OSError as error:
-        raise TransformerError(
-            f"--data.cache={cache} cannot be written ({error.strerror or error}): name another folder"
-        ) from error
-    return trained
+
+    def read(found: Path) -> Tokenizers | None:
+        with suppress(TransformerError):
+            return load_tokenizers(found)
+        return None
+
+    def make(unfinished: Path) -> None:
+        save_tokenizers(train_tokenizers(settings, train.sources, train.targets, form), unfinished)
+
+    return cached_folder(folder, read, make, str(cache), resumes=False)
+
+
+def _shares(settings: Config, corpora: Corpora, train: Examples) -> tuple[Share, ...]:
+    """What an epoch takes of each corpus."""
+    assert train.sentences is not None
+    edges = np.searchsorted(train.sentences, np.cumsum([0, *corpora.parts]))
+    return shares_of(np.diff(edges).tolist(), settings.data.weights, settings.data.temperature)
 
 
 def _epochs(
