@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 import pytest
 import sentencepiece
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, chisquare
 
@@ -56,6 +56,7 @@ LETTERS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @example("")
 @example(" ")
 @example("▁")

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from transformer import config
@@ -84,6 +84,7 @@ def by_bytes():
     return trained("bpe", 330, byte_fallback=True).source
 
 
+@settings(deadline=None)
 @example(["<s>", "</s>", "<unk>", "<pad>", "<0xE4>"])
 @example(["a▁b", "▁", "▅", "nul\0"])
 @given(st.lists(st.text(st.characters(exclude_characters=" ", exclude_categories=["Cs"]), min_size=1)))
@@ -275,6 +276,7 @@ def test_the_pieces_of_a_word_spell_it(kind):
 PARTS = st.sampled_from(["a", "the", "cat", " ", "  ", "▁", "▅", "\0", "☃", "\u00a0", "\t", "\u3000", "e\u0301", "ß"])
 
 
+@settings(deadline=None)
 @example("a▁b ▁ ▁▁the\u00a0cat  ☃ ☃▁ ")
 @given(st.one_of(st.lists(PARTS).map("".join), st.text(st.characters(exclude_categories=["Cs"]))))
 def test_words_are_numbered_in_the_text(joint, text):
@@ -320,6 +322,7 @@ def test_words_of_what_a_model_writes_are_those_of_its_text():
     assert numbers() == ([], ())
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(4, 59), max_size=12))
 def test_words_of_any_tokens_exist(joint, tokens):
     sentence = joint.spell([token % joint.size for token in tokens if token % joint.size > EOS])
