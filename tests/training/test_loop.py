@@ -189,7 +189,7 @@ def test_the_number_of_pieces_changes_no_batch(settings):
     plans = [prepare(with_training(settings, accumulate=pieces), None).plan for pieces in (1, 2, 3, 5)]
     assert {plan.buckets for plan in plans} == {plans[0].buckets}
     assert plans[0].buckets[0].rows == 24
-    for number in range(plans[0].batches_per_epoch):
+    for number in range(len(plans[0])):
         for plan in plans[1:]:
             np.testing.assert_array_equal(plan.batch(number)[1], plans[0].batch(number)[1])
 
