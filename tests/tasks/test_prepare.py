@@ -229,7 +229,7 @@ def test_links_number_the_words_that_spaces_separate(settings, tmp_path):
     """U+2581 is no space: the second word of "a▁b c" is c. Before, it was b."""
     for side, lines in (("xx", ["a▁b c"] * 40), ("yy", ["x y"] * 40)):
         (tmp_path / f"train.{side}").write_text("".join(line + "\n" for line in lines))
-    (tmp_path / "links").write_text("1-1\n" * 40)
+    (tmp_path / "links").write_text("0-0 1-1\n" * 40)
     guided = dataclasses.replace(settings.task, guided=dataclasses.replace(settings.task.guided, weight=0.5))
     tokens = TokenizerConfig(kind="char", vocabulary=40, joint=False)
     settings = dataclasses.replace(
@@ -240,4 +240,7 @@ def test_links_number_the_words_that_spaces_separate(settings, tmp_path):
     train, (source, target) = prepare.prepare(settings, None).examples, prepare.prepare(settings, None).tokenizers
     assert source.pieces(train["source"][0]) == ["▁", "a", "_", "b", "▁", "c", "</s>"]
     assert target.pieces(train["target"][0]) == ["▁", "x", "▁", "y", "</s>"]
-    assert train.links.pairs[: train.links.offsets[1]].tolist() == [[4, 2], [4, 3], [5, 2], [5, 3]]
+    assert train.links.pairs[: train.links.offsets[1]].tolist() == [
+        *([s, t] for s in range(4) for t in (0, 1)),
+        *([s, t] for s in (4, 5) for t in (2, 3)),
+    ]
