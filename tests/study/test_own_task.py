@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from transformer import api, cli, config, plugins
+from transformer.commands import evaluate
 from transformer.commands.evaluate import Evaluate
 from transformer.commands.options import Model, Search
 from transformer.errors import TransformerError, UsageError
@@ -18,6 +19,7 @@ from transformer.storage.files import write_json
 from transformer.storage.run import Run
 from transformer.study import results, trial, variants
 from transformer.study.results import Results
+from transformer.tasks.task import Split
 from transformer.training import run as training
 
 TASK = '''
@@ -268,7 +270,7 @@ def test_two_runs_are_compared_on_exactly_one_set(folder, runs, tmp_path, capsys
         one = variants.find_trial(variants.load(folder), run.name)
         write_json(Run(run).config, {"config": config.to_json(one.settings)})
 
-    def evaluate(against, **files):
+    def compared(against, **files):
         Evaluate(str(good), against=str(against), **files)()
         return capsys.readouterr().out
 
@@ -277,11 +279,11 @@ def test_two_runs_are_compared_on_exactly_one_set(folder, runs, tmp_path, capsys
 
     # The trials evaluated both on their own set; a run against itself has the same answers.
     before = reports(bad)
-    text = evaluate(bad)
+    text = compared(bad)
     assert f"    {bad}: step 10, from its report test.json" in text
     assert f"    {bad}: step 10, from its report short.json" in text  # the second set
     assert "2,000 resamples of 80 sentences" in text
-    assert f"against {good}: +0.00 accuracy, p = 1.000, 95% [+0.00, +0.00]" in evaluate(good)
+    assert f"against {good}: +0.00 accuracy, p = 1.000, 95% [+0.00, +0.00]" in compared(good)
     assert reports(bad) == before
 
     # Another set, whose file has the name of the run's own: neither's report of its own set is touched.
@@ -289,20 +291,20 @@ def test_two_runs_are_compared_on_exactly_one_set(folder, runs, tmp_path, capsys
     source.write_text("a\na a\na a a\n")
     reference.write_text("no\nyes\nno\n")
     own = reports(good)["test.json"]
-    text = evaluate(bad, source=str(source), reference=str(reference))
+    text = compared(bad, source=str(source), reference=str(reference))
     name = name_of_other("test", ["a", "a a", "a a a"], ["no", "yes", "no"])
     assert f"{name}: 3 sentences, step 10" in text
     assert f"{bad}: step 10, predicted now, kept as its report {name}.json" in text
     assert "2,000 resamples of 3 sentences" in text
     assert reports(good)["test.json"] == own
     assert reports(bad).keys() == {*before, f"{name}.json"}
-    assert f"from its report {name}.json" in evaluate(bad, source=str(source), reference=str(reference))
+    assert f"from its report {name}.json" in compared(bad, source=str(source), reference=str(reference))
 
     # A report that does not say of which set it is, is neither used nor overwritten.
     old = Run(bad).report / "test.json"
     old.write_text(json.dumps({k: v for k, v in json.loads(old.read_text()).items() if k != "digest"}))
     before = reports(bad)
-    assert f"{bad}: step 10, predicted now, not kept: it has another report test.json" in evaluate(bad)
+    assert f"{bad}: step 10, predicted now, not kept: it has another report test.json" in compared(bad)
     assert reports(bad) == before
 
 
@@ -321,3 +323,18 @@ def test_what_cannot_be_compared_is_refused(folder, runs, settings, tmp_path):
     (tmp_path / "short").write_text("yes\n")
     with pytest.raises(TransformerError, match=r"short has 1 line, the test set 80: .*--source and --reference"):
         Evaluate(str(runs / "good-1"), against=str(tmp_path / "short"))()
+
+
+def test_the_report_of_a_set_that_is_not_the_other_runs_own_has_another_name(folder, runs, monkeypatch, capsys):
+    good, bad = runs / "good-1", runs / "bad-1"
+    for run in (good, bad):
+        one = variants.find_trial(variants.load(folder), run.name)
+        write_json(Run(run).config, {"config": config.to_json(one.settings)})
+    shutil.rmtree(Run(bad).report)
+    real = evaluate._own_splits
+    others = [Split("test", ["a"], ["no"])]
+    monkeypatch.setattr(evaluate, "_own_splits", lambda run, name: others if run == str(bad) else real(run, name))
+    Evaluate(str(good), against=str(bad))()
+    digest = json.loads((Run(good).report / "test.json").read_text())["digest"][:8]
+    assert f"{bad}: step 10, predicted now, kept as its report test-{digest}.json" in capsys.readouterr().out
+    assert not (Run(bad).report / "test.json").exists()
