@@ -34,7 +34,7 @@ def test_predictions_of_a_translation_are_its_translations(trained_run, trained_
 
 
 def test_an_interrupted_output_is_resumed(trained_run, tmp_path, monkeypatch):
-    monkeypatch.setattr("transformer.commands.stream.FIRST", 1)
+    monkeypatch.setattr("transformer.commands.stream.FIRST_OF_FILE", 1)
     source, out = tmp_path / "in", tmp_path / "out"
     source.write_text("".join(line + "\n" for line in LINES[:1]) + "\udcff", errors="surrogateescape")
     with pytest.raises(Exception, match="line 2"):

@@ -113,7 +113,7 @@ def interrupted(run, source, out, pieces, monkeypatch, **changes):
 
 @pytest.mark.parametrize("cut", [0, 1, 7, 20, None])
 def test_an_interrupted_translation_goes_on_where_it_stopped(trained_run, source, tmp_path, cut, monkeypatch):
-    monkeypatch.setattr(stream, "FIRST", 4)
+    monkeypatch.setattr(stream, "FIRST_OF_FILE", 4)
     monkeypatch.setattr(stream, "PIECE", 4)
     search = Search(samples=1)
     translate(trained_run, source, tmp_path / "whole", search=search)
@@ -133,7 +133,7 @@ def test_an_interrupted_translation_goes_on_where_it_stopped(trained_run, source
 
 
 def test_what_differs_is_not_gone_on_with(trained_run, source, tmp_path, monkeypatch):
-    monkeypatch.setattr(stream, "FIRST", 4)
+    monkeypatch.setattr(stream, "FIRST_OF_FILE", 4)
     out, part, about = (tmp_path / name for name in ("out", "out.part", "out.part.json"))
     part.write_text("BA\n")
     with pytest.raises(UsageError, match="missing or damaged"):
@@ -231,7 +231,7 @@ def test_an_ensemble_needs_one_tokenizer(trained_run, corpora, tmp_path):
 
 def test_what_is_remarkable_about_lines_is_reported_once(trained_run, tmp_path, caplog, monkeypatch):
     """An empty line with a prefix, unknown words on both sides and long lines, in pieces of two lines each."""
-    monkeypatch.setattr(stream, "FIRST", 2)
+    monkeypatch.setattr(stream, "FIRST_OF_FILE", 2)
     monkeypatch.setattr(stream, "PIECE", 2)
     lines = ["ba", "ÜÜ be", "", "ba " * 40, "ÜÜ", "be", "\u3000"]
     prefixes = ["DE", "", "DE", "", "ÜÜ", "DE", ""]

@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import os
+import stat
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,9 +25,9 @@ from transformer.storage.files import write_json
 
 log = logging.getLogger(__name__)
 
-FIRST, PIECE, SOME = 16, 4_096, 512
-"""Lines processed together: few at first, so that output starts early, then more, so that batches stay full; at most
-SOME where their attention is kept until they are written."""
+FIRST, FIRST_OF_FILE, PIECE, SOME = 16, 1_024, 4_096, 512
+"""Lines processed together: few of a pipe at first, so that output starts early, more of a file, and then up to PIECE,
+so that batches stay full; at most SOME where their attention is kept until they are written."""
 
 Pair: TypeAlias = tuple[str, str | None]
 """A line, and what its answer begins with."""
@@ -48,6 +49,11 @@ class Streams(NamedTuple):
     def is_typed(self) -> bool:
         """Whether a person types the lines and waits for each answer."""
         return self.input == "-" and sys.stdin.isatty()
+
+    @property
+    def _is_file(self) -> bool:
+        """Whether all lines are there already. A pipe may wait for the first answers before it sends more."""
+        return stat.S_ISREG(os.fstat(0).st_mode) if self.input == "-" else Path(self.input).is_file()
 
     @property
     def part(self) -> Path:
@@ -119,7 +125,7 @@ class Streams(NamedTuple):
 
     def pieces(self, pairs: Iterator[Pair], most: int = 0) -> Iterator[Sequence[Pair]]:
         """Lines to be processed together, at most `most` or PIECE."""
-        size = 1 if self.is_typed else FIRST
+        size = 1 if self.is_typed else min(FIRST_OF_FILE if self._is_file else FIRST, most or PIECE)
         while piece := list(islice(pairs, size)):
             yield piece
             size = 1 if self.is_typed else min(2 * size, most or PIECE)
