@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import untrained
 from transformer.distributed import sharding as parallel
 from transformer.distributed.config import Mesh
+from transformer.errors import TransformerError
 from transformer.models.build import split
 from transformer.storage.run import Run
 from transformer.tasks.translation.prepare import prepare
@@ -57,3 +58,10 @@ def test_a_damaged_note_of_the_average_is_said_and_the_best_is_used(settings, tr
     assert found.describe() == "step 1, the best validated"
     assert "the average cannot be used: " in caplog.text
     assert "average.json is damaged" in caplog.text
+
+
+def test_a_file_in_place_of_the_checkpoints_is_named(settings, tmp_path):
+    Run(tmp_path).checkpoints.touch()
+    for read_only in (False, True):
+        with pytest.raises(TransformerError, match="checkpoints is a file and not a folder of checkpoints"):
+            Checkpoints(Run(tmp_path).checkpoints, settings.training, read_only=read_only)

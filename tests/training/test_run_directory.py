@@ -154,14 +154,16 @@ def test_what_was_prepared_is_closed_when_the_start_is_refused(settings, tmp_pat
     assert prepared.closed
 
 
-@pytest.mark.parametrize("missing", ["identity", "init_from"])
-def test_a_config_that_lacks_what_resuming_needs_is_damaged(settings, tmp_path, monkeypatch, missing):
+@pytest.mark.parametrize("name", ["identity", "init_from", "sittings"])
+@pytest.mark.parametrize("change", ["missing", "a number"])
+def test_a_config_that_lacks_what_resuming_needs_is_damaged(settings, tmp_path, monkeypatch, name, change):
     monkeypatch.setattr(Translation, "prepare", lambda *_: Prepared("new"))
     begin(settings, tmp_path / "run")
-    values = stored(tmp_path / "run")
-    del values[missing]
+    values = stored(tmp_path / "run") | {name: 5}
+    if change == "missing":
+        del values[name]
     Run(tmp_path / "run").config.write_text(json.dumps(values))
-    with pytest.raises(DamagedFileError, match=r"config.json is damaged: .*`identity` and `init_from`.*--init-from"):
+    with pytest.raises(DamagedFileError, match=rf"config.json is damaged: it has no valid `{name}`, .*--init-from"):
         begin(settings, tmp_path / "run", resume=True)
 
 

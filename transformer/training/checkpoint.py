@@ -69,6 +69,8 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, training: config.Training, rules: Rules = (), *, read_only: bool = False):
+        if folder.exists() and not folder.is_dir():
+            raise TransformerError(f"{folder} is a file and not a folder of checkpoints: move it away")
         if read_only and not folder.is_dir():
             raise TransformerError(f"{folder.parent} holds no checkpoint yet")
         self.folder, self.rules = folder, rules

@@ -112,6 +112,8 @@ def train(
     ):
         state, host = _begin(checkpoints, parameters, update_rule, mesh, ema=training.ema > 0)
         updates = int(state["step"])
+        if updates == 0 and run.metrics.is_file():
+            log.warning("%s has a log and no checkpoint: training begins again, and so does the log", run.folder)
         started = time.perf_counter()
         began, validating = started - 60 * host.minutes, 0.0
         update = step.make_step(graph, task, update_rule, settings, mesh)

@@ -60,11 +60,13 @@ def check(folder: Path, settings: config.Config, resume: bool) -> dict[str, Any]
         raise UsageError(f"{folder} already holds a run: add --resume to resume it, or give another --run")
     _compare(folder, read_config(folder), settings)
     about = read_about(folder)
-    origin = about.get("init_from", 0)  # None: it began from no other run
-    if not isinstance(about.get("identity"), dict) or not (origin is None or isinstance(origin, str)):
+    # `init_from` is None where the run began from no other one.
+    needed: dict[str, Any] = {"identity": dict, "init_from": str | None, "sittings": list}
+    wrong = [name for name, kind in needed.items() if name not in about or not isinstance(about[name], kind)]
+    if wrong:
         raise DamagedFileError(
-            f"{Run(folder).config} is damaged: it has no valid `identity` and `init_from`, without which resuming may "
-            f"not be exact. Restore it, or start a new --run with --init-from {folder}"
+            f"{Run(folder).config} is damaged: it has no valid `{wrong[0]}`, without which resuming may not be exact. "
+            f"Restore it, or start a new --run with --init-from {folder}"
         )
     return about
 
