@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+INSTALLED_DOCS := .venv/installed-docs
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test test-slow lint upgrade check-newest clean-venv
+.PHONY: demo test test-slow docs lint upgrade check-newest clean-venv
 .DEFAULT_GOAL := demo
 
 $(INSTALLED): pyproject.toml $(CONSTRAINTS)
@@ -14,7 +15,13 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 		--build-constraint $(CONSTRAINTS) --editable '.[dev]'
 	touch $(INSTALLED)
 
-demo: $(INSTALLED)  ## train on the embedded grammar and show the results (6 minutes on 2 cores)
+# Sphinx and what it needs are installed only for the documentation.
+$(INSTALLED_DOCS): $(INSTALLED)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(CONSTRAINTS) \
+		--build-constraint $(CONSTRAINTS) --editable '.[dev,docs]'
+	touch $(INSTALLED_DOCS)
+
+demo: $(INSTALLED)  ## train on the embedded grammar and show the results (minutes on 2 cores)
 	$(BIN)/transformer demo
 
 test: $(INSTALLED)  ## the default test suite
@@ -23,6 +30,10 @@ test: $(INSTALLED)  ## the default test suite
 test-slow: $(INSTALLED)  ## the tests that take minutes; OPTIONS="..." goes to pytest
 	$(BIN)/python -m pytest -m slow $(OPTIONS)
 
+docs: $(INSTALLED_DOCS)  ## the documentation, into docs/_build/html; warnings are errors
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
+	$(BIN)/python -m tests.documentation
+
 lint: $(INSTALLED)  ## ruff (lint and format), mypy, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -30,7 +41,7 @@ lint: $(INSTALLED)  ## ruff (lint and format), mypy, import-linter
 	$(BIN)/lint-imports --no-logo
 
 upgrade: $(INSTALLED)  ## write the newest versions into constraints.txt and install them
-	$(BIN)/uv pip compile --quiet --upgrade --python $(BIN)/python --extra dev --no-annotate \
+	$(BIN)/uv pip compile --quiet --upgrade --python $(BIN)/python --extra dev --extra docs --no-annotate \
 		--custom-compile-command 'make upgrade' --output-file $(CONSTRAINTS) pyproject.toml
 	$(MAKE) $(INSTALLED)
 
