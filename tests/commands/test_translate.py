@@ -278,3 +278,10 @@ def test_a_search_that_cannot_fit_memory_names_the_flag(trained_model, monkeypat
         TransformerError, match=r"of 3 sentences with 5 hypotheses .*lower --batch, --beam or --samples"
     ):
         trained_model.translate(["ba be"], samples=5, batch=3)
+
+
+def test_pairs_without_a_score_or_with_unknown_words_are_counted(trained_model, caplog):
+    scores = trained_model.score(["ba", "ÜÜ", "ba " * 40], ["DE", "DE", "DE"])
+    assert np.isfinite(scores.logp).tolist() == [True, True, False]
+    assert "does not know, scored as its unknown token: 1 (first: line 2)" in caplog.text
+    assert "pairs longer than 32 tokens, which have no score: 1 (first: line 3)" in caplog.text

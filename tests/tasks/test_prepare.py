@@ -10,8 +10,9 @@ from transformer.config import Config, Data, Filter
 from transformer.config import Tokenizer as TokenizerConfig
 from transformer.data import shards
 from transformer.data.corpora import load
+from transformer.data.examples import Examples, Links
 from transformer.data.tokenizers.files import load_tokenizers, save_tokenizers
-from transformer.errors import UsageError
+from transformer.errors import TransformerError, UsageError
 from transformer.tasks.translation import prepare
 
 
@@ -244,3 +245,17 @@ def test_links_number_the_words_that_spaces_separate(settings, tmp_path):
         *([s, t] for s in range(4) for t in (0, 1)),
         *([s, t] for s in (4, 5) for t in (2, 3)),
     ]
+
+
+@pytest.mark.parametrize(("unusable", "refused"), [(1, False), (2, False), (3, True)])
+def test_links_that_guide_nothing_are_counted_and_most_of_them_refused(unusable, refused, caplog):
+    """Two examples have links, one has none in the file, and so many have unusable ones."""
+    offsets = np.cumsum([0, 1, 3, 0] + [0] * unusable)
+    links = Links(np.zeros((4, 2), np.uint16), offsets, unusable)
+    examples = Examples({}, links=links)
+    if refused:
+        with pytest.raises(TransformerError, match=r"f: .* in 3 of 5 training pairs, .*--data\.first-word 1"):
+            prepare._report_links(examples, "f")
+    else:
+        prepare._report_links(examples, "f")
+        assert f"pairs that guide nothing, as their alignment names words that do not exist: {unusable}" in caplog.text
