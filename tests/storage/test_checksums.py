@@ -1,3 +1,7 @@
+import hashlib
+import json
+import zlib
+
 import pytest
 
 from transformer.storage import checksums
@@ -41,3 +45,21 @@ def test_damaged_checksums_are_reported(folder, tmp_path):
 def test_checksums_that_are_no_checksums_are_damaged_too(folder, tmp_path, content):
     (tmp_path / "sums.json").write_text(content)
     assert "sums.json is itself damaged" in checksums.find_damage(folder, tmp_path / "sums.json")
+
+
+def test_checksums_of_version_0_1_are_compared_too(folder, tmp_path):
+    content = bytes(range(200))
+    sums = json.loads((tmp_path / "sums.json").read_text())
+    assert sums["parameters/array"] == [200, f"{zlib.crc32(content):08x}"]
+    sums["parameters/array"][1] = hashlib.blake2b(content, digest_size=20).hexdigest()
+    (tmp_path / "sums.json").write_text(json.dumps(sums))
+    assert checksums.find_damage(folder, tmp_path / "sums.json") is None
+    (folder / "parameters" / "array").write_bytes(content[::-1])
+    assert checksums.find_damage(folder, tmp_path / "sums.json") == "parameters/array is not what was written"
+
+
+def test_checksums_may_lie_among_their_files(folder):
+    path = folder / "sums.json"
+    for _ in range(2):
+        checksums.write(folder, path)
+        assert checksums.find_damage(folder, path) is None

@@ -1,23 +1,32 @@
-"""Checksums of a folder's files, which show whether storage returns what was written, and short digests of values."""
+"""Checksums of a folder's files, which show whether storage returns what was written, and short digests of values.
+
+A checksum is a CRC-32 of 8 digits: damage by chance escapes it once in 4 billion times, and it is several times as fast
+as a cryptographic hash, which matters for gigabytes that are checked whenever they are opened. Those of version 0.1
+are BLAKE2b hashes of 40 digits.
+"""
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from transformer.storage.files import DamagedFileError, read_object, write_json
 
+BLOCK = 1 << 20
+"""Bytes read at a time; long blocks are summed without Python's lock, so that several files are at once."""
+
 
 def write(folder: Path, path: Path) -> None:
-    """Write the size and hash of every file below a folder to `path`, as JSON; `path` itself may be one of them, and is
-    left out."""
+    """Write the size and checksum of every file below a folder to `path`, as JSON. `path` may be one of them, and
+    is left out."""
     path.parent.mkdir(parents=True, exist_ok=True)
     own = {path, path.with_name(path.name + ".new")}
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file not in own)
-    hashes = zip(files, _hash_all(files), strict=True)
-    write_json(path, {file.relative_to(folder).as_posix(): [file.stat().st_size, found] for file, found in hashes})
+    with ThreadPoolExecutor() as pool:
+        found = zip(files, pool.map(_hash, files), strict=True)
+        write_json(path, {file.relative_to(folder).as_posix(): [file.stat().st_size, value] for file, value in found})
 
 
 def find_damage(folder: Path, path: Path, prefix: str = "") -> str | None:
@@ -47,9 +56,10 @@ def find_damage(folder: Path, path: Path, prefix: str = "") -> str | None:
             return f"{name} is missing"
         if (found := file.stat().st_size) != expected[name][0]:
             return f"{name} has {found} bytes, not {expected[name][0]}"
-    for name, content in zip(names, _hash_all(folder / name for name in names), strict=True):
-        if content != expected[name][1]:
-            return f"{name} is not what was written"
+    with ThreadPoolExecutor() as pool:
+        for name, intact in zip(names, pool.map(lambda n: _is_intact(folder / n, expected[n][1]), names), strict=True):
+            if not intact:
+                return f"{name} is not what was written"
     return None
 
 
@@ -58,12 +68,18 @@ def short_digest(values: Any, *, sort_keys: bool = False) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=sort_keys).encode()).hexdigest()[:12]
 
 
-def _hash_all(files: Iterable[Path]) -> Iterator[str]:
-    """The hash of each file, by several threads: hashing releases Python's lock."""
-    with ThreadPoolExecutor() as pool:
-        yield from pool.map(_hash, files)
+def _is_intact(file: Path, content: str) -> bool:
+    return content == (_hash(file) if len(content) == 8 else _long_hash(file))
 
 
 def _hash(file: Path) -> str:
+    value = 0
+    with file.open("rb") as stream:
+        while block := stream.read(BLOCK):
+            value = zlib.crc32(block, value)
+    return f"{value:08x}"
+
+
+def _long_hash(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=20)).hexdigest()
