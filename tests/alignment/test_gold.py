@@ -6,9 +6,10 @@ import pytest
 
 from transformer.alignment import gold
 from transformer.alignment.measure import Gold, all_sure, link_counts, measure
-from transformer.config import Data
+from transformer.config import Data, Tokenizer
 from transformer.data.corpora.corpus import Corpus
 from transformer.data.tokenizers.tokenizer import Tokenizers
+from transformer.data.tokenizers.whole_words import WordTokenizer
 from transformer.errors import TransformerError
 
 FILES = Data(source="files", alignments="links")
@@ -78,3 +79,17 @@ def test_a_pair_that_was_not_aligned_is_in_no_count():
     assert link_counts(found, right).tolist() == [[2, 2, 2, 2], [0, 0, 0, 0]]
     nothing = measure([None, None], right)
     assert (nothing.sentences, nothing.left_out) == (0, 2)
+
+
+def test_gold_links_of_words_that_the_normal_form_splits_are_refused(tmp_path):
+    """A no-break space becomes a plain one under nfkc, so the word after it has another number."""
+    text = ["the cat\u00a0sat there"]
+    path, part = tmp_path / "gold", Corpus(text, text, None, "test")
+    path.write_text("2-2\n")
+    plain = WordTokenizer.train(Tokenizer(kind="word", vocabulary=20), text)
+    assert gold.read(path, 0, part, Tokenizers(plain, plain)).links == [Gold(*[frozenset({(2, 2)})] * 2)]
+    normal = WordTokenizer(plain.content, "nfkc")
+    with pytest.raises(
+        TransformerError, match=r"gold, line 1: the pair has 3 and 3 words, and 4 and 4 in the run's no"
+    ):
+        gold.read(path, 0, part, Tokenizers(normal, normal))

@@ -11,6 +11,7 @@ from transformer.data import config
 from transformer.data.corpora import corpus
 from transformer.data.corpora.alignments import find_misplaced
 from transformer.data.corpora.corpus import Corpus
+from transformer.data.normal_form import split_words
 from transformer.data.tokenizers.tokenizer import Tokenizers
 from transformer.errors import TransformerError
 from transformer.plurals import counted
@@ -47,7 +48,15 @@ def read(path: Path, first_word: int, part: Corpus, tokenizers: Tokenizers) -> R
         raise TransformerError(
             f"{path} has {counted(len(gold), 'line')} for {counted(len(part.sources), 'pair')}: give a line for each"
         )
-    for number, (counts, links) in enumerate(zip(_words(part, tokenizers), gold, strict=True), 1):
+    texts = zip(part.sources, part.targets, strict=True)
+    for number, (counts, links, pair) in enumerate(zip(_words(part, tokenizers), gold, texts, strict=True), 1):
+        written = tuple(len(split_words(text)) for text in pair)
+        if links.possible and written != counts:
+            raise TransformerError(
+                f"{path}, line {number}: the pair has {written[0]} and {written[1]} words, and {counts[0]} and "
+                f"{counts[1]} in the run's normal form (--data.filter.normalize={tokenizers.source.form}): number the "
+                "words of the latter"
+            )
         for source, target in sorted(links.possible):
             if source >= counts[0] or target >= counts[1]:
                 raise TransformerError(
