@@ -4,6 +4,8 @@ import json
 import logging
 
 import jax
+import numpy as np
+import optax
 import pytest
 
 from tests.conftest import untrained
@@ -13,6 +15,7 @@ from transformer.errors import TransformerError
 from transformer.models.build import split
 from transformer.storage.run import Run
 from transformer.tasks.translation.prepare import prepare
+from transformer.training import loop
 from transformer.training.checkpoint import Checkpoints
 from transformer.training.loop import LoopState
 from transformer.training.restore import restore
@@ -65,3 +68,16 @@ def test_a_file_in_place_of_the_checkpoints_is_named(settings, tmp_path):
     for read_only in (False, True):
         with pytest.raises(TransformerError, match="checkpoints is a file and not a folder of checkpoints"):
             Checkpoints(Run(tmp_path).checkpoints, settings.training, read_only=read_only)
+
+
+@pytest.mark.parametrize("values", [{}, {"minutes": 1.0, "best": None, "bad": 0, "epoch": 0}])
+def test_a_state_that_lacks_what_the_host_knows_is_damaged(tmp_path, values):
+    class Found:
+        folder = tmp_path
+
+        def resume(self, like, mesh):
+            return {"step": np.int32(6)}, values
+
+    parameters = {"w": np.zeros(2, np.float32)}
+    with pytest.raises(TransformerError, match=r"the checkpoint .*6 is damaged: `host` has no valid "):
+        loop._begin(Found(), parameters, optax.sgd(1.0), parallel.make_mesh(Mesh()), ema=False)
