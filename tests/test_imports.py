@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import transformer
-from transformer import cli
+from transformer.commands.table import COMMANDS as TABLE
 
 PACKAGE = Path(transformer.__file__).parent
 SETTINGS = [
@@ -20,7 +20,7 @@ HEAVY = {"jax", "flax", "optax", "orbax", "grain", "matplotlib", "scipy", "tenso
 
 COMMANDS = [
     "transformer.cli",
-    *(f"transformer.commands.{entry.options.split(':')[0]}" for entry in cli.COMMANDS.values()),
+    *(f"transformer.commands.{entry.options.split(':')[0]}" for entry in TABLE.values()),
 ]
 
 
@@ -30,3 +30,20 @@ def test_an_import_loads_no_heavy_package(modules):
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     assert set(modules) <= set(loaded)
     assert not HEAVY & set(loaded)
+
+
+def test_the_package_says_that_it_is_typed():
+    assert (PACKAGE / "py.typed").read_bytes() == b""
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["trian"], 2)])
+def test_help_and_usage_errors_load_no_parser(arguments, code):
+    script = (
+        "import sys; from transformer import cli\n"
+        f"try: cli.main({arguments})\n"
+        "except SystemExit as stop: print('exit-code', stop.code, *sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    words = out.split("exit-code ")[-1].split()
+    assert words[0] == str(code)
+    assert not {*HEAVY, "tyro", "numpy"} & set(words)

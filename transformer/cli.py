@@ -13,45 +13,16 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from transformer import plugins
+from transformer.commands.table import CHANGED_FIRST, COMMANDS, RECIPE_FIRST
 from transformer.errors import InterruptedRunError, TransformerError, UsageError
 
 if TYPE_CHECKING:
     from transformer.commands.options import Command
 
 log = logging.getLogger("transformer")
-
-
-class Entry(NamedTuple):
-    """Where a command is, and what can be said of it without importing it."""
-
-    options: str
-    """Its options, `module:class` in `transformer.commands`."""
-    summary: str
-    computes: bool = True
-    """Whether it runs a model for long, so that huge pages matter."""
-    uses_jax: bool = True
-
-
-COMMANDS = {
-    "train": Entry("train:Train", "Train a model."),
-    "data inspect": Entry("data:Inspect", "Show what a recipe's data look like.", computes=False),
-    "data prepare": Entry("data:Prepare", "Download, clean and tokenise what a recipe trains on.", computes=False),
-    "translate": Entry("translate:Translate", "Translate text."),
-    "predict": Entry("predict:Predict", "Predict with a trained run of any task."),
-    "score": Entry("score:Score", "Score given translations."),
-    "evaluate": Entry("evaluate:Evaluate", "Score a run on its test set."),
-    "align": Entry("align:Align", "Align words by the attention."),
-    "explain": Entry("explain:Explain", "Explain self-attention step by step."),
-    "study": Entry("study:Study", "Run the trials of a study that have no result yet."),
-    "report": Entry("report:Report", "Make tables (Markdown, LaTeX) and figures of a study.", False, uses_jax=False),
-    "demo": Entry("demo:Demo", "Train on the embedded grammar, then show the scores."),
-}
-
-RECIPE_FIRST = ("train", "data inspect", "data prepare")
-"""Commands whose options are the settings of the recipe that follows them."""
 
 HELP, VERSION = ("-h", "--help"), "--version"
 
@@ -116,13 +87,14 @@ def parse(arguments: Sequence[str]) -> "Command":
     chosen: dict[str, Any] = {}
     if name in RECIPE_FIRST and rest and rest[0] not in HELP:
         chosen["default"] = command(tyro.MISSING, config=_settings(name, rest[0]))
+    if set(HELP) & set(rest):
+        from transformer.commands import help
+
+        first = CHANGED_FIRST if name in RECIPE_FIRST else ()
+        print(help.render(name, chosen.get("default", command), first, PLUGIN_HELP))
+        sys.exit(0)
     parsed: Any = tyro.cli(
-        command,
-        args=rest,
-        prog=f"transformer {name}",
-        description=f"{command.__doc__}\n\n{PLUGIN_HELP}",
-        config=(tyro.conf.FlagCreatePairsOff,),
-        **chosen,
+        command, args=rest, prog=f"transformer {name}", config=(tyro.conf.FlagCreatePairsOff,), **chosen
     )
     if chosen and parsed.smoke:
         parsed = dataclasses.replace(parsed, config=_shrunk(chosen["default"].config, parsed.config, rest))
@@ -171,6 +143,10 @@ def usage(names: Sequence[str]) -> str:
             "",
             "`transformer --version` prints the version. A trained run is a directory; every command after train needs",
             "only that.",
+            "",
+            "also:",
+            "  source <(transformer completion bash)   complete commands and options with Tab (zsh and fish too)",
+            "  tensorboard --logdir runs               show curves of all runs (pip install tensorboard)",
         ]
     )
 

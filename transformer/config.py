@@ -60,7 +60,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Config:
-    """A whole run."""
+    """All settings of a run."""
 
     data: Data = field(default_factory=Data)
     tokenizer: Tokenizer = field(default_factory=Tokenizer)
@@ -73,7 +73,7 @@ class Config:
     decoding: Decoding = field(default_factory=Decoding)
     mesh: Mesh = field(default_factory=Mesh)
     seed: Annotated[int, Interval(ge=0, le=2**31 - 1)] = 1
-    """Parameters, order of the data and dropout all follow from it."""
+    """Random seed: parameters, order of the data and dropout all follow from it."""
 
 
 KINDS: tuple[tuple[type[Any], Mapping[str, type[Any]]], ...] = ((Task, TASKS), (ModelConfig, FAMILIES))

@@ -23,20 +23,20 @@ class Attention:
     """Positions that a query attends to: global (all), local_m (a window that advances with the target) or local_p (a
     window around a predicted position)."""
     half_width: Annotated[int, Ge(1)] = 10
-    """local_m, local_p: tokens on either side of the window's centre (Luong 2015's D)."""
+    """Tokens on either side of the window's centre (Luong 2015's D); for local_m and local_p."""
     hidden: Annotated[int, Ge(0)] = 0
-    """additive, concat, local_p: width of the hidden layer; 0: that of the query."""
+    """Width of the hidden layer of additive, concat and local_p; 0: that of the query."""
     positions: Annotated[int, Ge(1)] = 128
-    """location: number of source tokens that it scores; later tokens get no weight."""
+    """Number of source tokens that the score location reaches; later tokens get no weight."""
     heads: Annotated[int, Ge(1)] = 4
-    """Transformer: number of parallel attentions in each layer."""
+    """Number of parallel attentions in each layer of a Transformer."""
     fused: Literal["auto", "never", "always"] = "auto"
-    """Transformer: fused kernel for scaled_dot with the window global and no dropout on weights, used where the weights
-    are not returned. auto: cuDNN's kernel where it supports the arrays (bfloat16 on NVIDIA GPUs, certain lengths and
-    head widths), otherwise the computation of every other score. always: JAX's fused function everywhere. never: the
-    computation of every other score."""
+    """Fused kernel of a Transformer for scaled_dot with the window global and no dropout on weights, used where the
+    weights are not returned. auto: cuDNN's kernel where it supports the arrays (bfloat16 on NVIDIA GPUs, certain
+    lengths and head widths), otherwise the computation of every other score. always: JAX's fused function everywhere.
+    never: the computation of every other score."""
     places: tuple[Literal["encoder", "decoder", "cross"], ...] = ("encoder", "decoder", "cross")
-    """Transformer: the attentions with this score and window; the others have scaled_dot and global."""
+    """Attentions of a Transformer that have this score and window; the others have scaled_dot and global."""
 
     @property
     def reach(self) -> int | None:

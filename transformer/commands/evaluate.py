@@ -40,14 +40,14 @@ class Evaluate(Command):
     source: str = ""
     """Another source file (with --reference) instead of the run's own."""
     reference: str = ""
-    """Its translations."""
+    """File of the translations of --source."""
     against: str = ""
     """Another run, or a file of translations of the same set: adds a paired bootstrap test. The other run translates
     the set as this one does, with the same search options, unless it has a report of that."""
     metrics: tuple[MetricName, ...] = METRICS
     """Scores of translations. TER takes seconds for each sentence of hundreds of words."""
     tokenize: Literal["13a", "none", "intl", "char", "zh"] = "13a"
-    """sacreBLEU's tokenizer; none compares with published figures on text that comes tokenised."""
+    """Tokenizer of sacreBLEU; none compares with published figures on text that comes tokenised."""
     lowercase: bool = False
     """Ignore case in BLEU and chrF. TER always ignores it, as sacreBLEU does by default."""
     cluster: Cluster = field(default_factory=Cluster)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +39,9 @@ StudyFolder: TypeAlias = Annotated[
 ]
 Checkpoint: TypeAlias = Annotated[
     str,
-    tyro.conf.arg(help="best, last, average, or a step; auto: the average where there is one, otherwise the best."),
+    tyro.conf.arg(
+        help="Which checkpoint: best, last, average, or a step; auto: the average if there is one, otherwise the best."
+    ),
 ]
 OfTheRun: TypeAlias = Annotated[T | None, tyro.conf.arg(help_behavior_hint="(default: the run's own setting)")]
 """An option that is as the run's settings have it unless it is given."""
@@ -77,7 +81,7 @@ class Model:
     ensemble: tuple[str, ...] = ()
     """Further runs with the same tokenizer, of any family: all predict as one model."""
     ensemble_average: Literal["probability", "log-probability"] = "probability"
-    """--ensemble: what is averaged."""
+    """What the members of --ensemble are averaged by."""
 
     def load(self, run: str) -> "TrainedModel":
         """The trained model. Raises UsageError and TransformerError as `api.load` and `api.ensemble` do."""
@@ -167,6 +171,18 @@ def read_translation(run: str) -> Config:
     if not isinstance(settings.task, Translation):
         raise UsageError(f"{run} is of another task than translation: use `transformer predict`")
     return settings
+
+
+def program() -> str:
+    """The beginning of a command line that calls this program as it was called: `transformer`, its path, or
+    `python -m transformer`."""
+    called = Path(sys.argv[0])
+    if called.parts[-2:] == ("transformer", "__main__.py"):
+        return f"{shlex.quote(sys.executable)} -m transformer"
+    found = shutil.which("transformer")
+    if called.name != "transformer" or (found is not None and Path(found).resolve() == called.resolve()):
+        return "transformer"
+    return shlex.quote(str(called))
 
 
 def refuse_existing(flag: str, path: str) -> None:

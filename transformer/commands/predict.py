@@ -28,7 +28,7 @@ class Predict(Command):
     output: str = "-"
     """A new file, a pipe or a device; - is standard output."""
     format: Literal["text", "json"] = "text"
-    """text: the prediction; json: one object per line, with what else the task says of it."""
+    """Format of the output. text: the prediction. json: one object per line, with what else the task says of it."""
     resume: bool = False
     """Resume an --output that was interrupted, exactly where it stopped; start it when there is none."""
     checkpoint: Checkpoint = "auto"

@@ -27,8 +27,8 @@ class Train(Command):
     """Shrink the recipe to seconds, to see that it runs; options that are given stay."""
     profile: bool = False
     """Write a trace of some updates into the run, which TensorBoard's profiler opens."""
-    cluster: Cluster = field(default_factory=Cluster)
     config: Settings = field(default_factory=Config)
+    cluster: Cluster = field(default_factory=Cluster)
 
     def check(self) -> None:
         check.everything(self.config)

@@ -38,13 +38,14 @@ class Translate(Command):
     output: str = "-"
     """A new file, a pipe or a device; - is standard output."""
     format: Literal["text", "json"] = "text"
-    """text: the best translation; json: one object per line, with all requested translations, their scores, and with
-    --alignments their links."""
+    """Format of the output. text: the best translation. json: one object per line, with all requested translations,
+    their scores, and with --alignments their links."""
     alignments: bool = False
-    """--format json: the source word with the most attention for each word, as "0-0 1-2", source first. Words are what
-    plain spaces separate in the translation and in the source, which is then given in the run's normal form."""
+    """Add the source word with the most attention for each word, as "0-0 1-2", source first; for --format json. Words
+    are what plain spaces separate in the translation and in the source, which is then given in the run's normal
+    form."""
     prefix: str = ""
-    """A file: the words that each translation begins with, one prefix per line; an empty line constrains nothing. An
+    """File of the words that each translation begins with, one prefix per line; an empty line constrains nothing. An
     empty source line stays empty, and its prefix is reported as not used."""
     resume: bool = False
     """Resume an --output that was interrupted, exactly where it stopped; start it when there is none."""

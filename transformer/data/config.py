@@ -66,13 +66,14 @@ class Data:
     """Sources of the sentence pairs."""
 
     source: str = "grammar"
-    """`grammar` (embedded), `files` (parallel text, plain or .gz, one sentence per line), or `tfds:NAME`, a translation
-    dataset of TFDS such as tfds:wmt14_translate/de-en."""
+    """Source of the pairs: `grammar` (embedded), `files` (parallel text, plain or .gz, one sentence per line), or
+    `tfds:NAME`, a translation dataset of TFDS such as tfds:wmt14_translate/de-en."""
     languages: tuple[str, str] = ("en", "de")
     """Source and target language: the extensions of the files."""
     train: str = ""
-    """Files: `corpus/train` reads corpus/train.en and corpus/train.de (or .gz); `{lang}` stands for the language if it
-    occurs elsewhere in the path. TFDS: a split (empty: train), or a part of one, such as train[:10%]."""
+    """Training text. Files: `corpus/train` reads corpus/train.en and corpus/train.de (or .gz); `{lang}` stands for the
+    language if it occurs elsewhere in the path. TFDS: a split (empty: train), or a part of one, such as
+    train[:10%]."""
     also: tuple[str, ...] = ()
     """Corpora to mix with `train`: files, in the format of `train`, or tfds:NAME."""
     weights: tuple[float, ...] = ()
@@ -82,9 +83,9 @@ class Data:
     """The share of a corpus of n pairs is proportional to n ** (1 / temperature): at 1 to its size, above 1 the shares
     are more equal."""
     validation: str = ""
-    """In the format of `train`. Empty: `held_out` pairs are held out of the training pairs."""
+    """Validation set, in the format of `train`. Empty: `held_out` pairs are held out of the training pairs."""
     test: str = ""
-    """In the format of `train`. Empty: commands that need a test set use the validation set, with a warning."""
+    """Test set, in the format of `train`. Empty: commands that need a test set use the validation set, and say so."""
     alignments: str = ""
     """Word alignments of the training pairs, for --task.guided: a file in the Pharaoh format ("0-0 1-2", 0-indexed,
     source first), one line per pair. The grammar has its own."""
@@ -111,18 +112,19 @@ class Tokenizer:
     """Text to tokens; trained on the training split and stored with the run."""
 
     kind: Literal["bpe", "unigram", "char", "word"] = "bpe"
-    """A model of sentencepiece, or the most frequent words (split at spaces), as in the early papers."""
+    """Kind of the tokens: pieces of sentencepiece, or the most frequent words (split at spaces), as in the early
+    papers."""
     vocabulary: Annotated[int, Ge(5)] = 8_000
     """Maximum number of entries, including the four special tokens; smaller if the corpus has fewer."""
     joint: bool = True
     """One vocabulary for both languages; required to tie the source embedding to the target's."""
     byte_fallback: bool = False
-    """sentencepiece: encode unknown characters as bytes, so that nothing is unknown."""
+    """Encode unknown characters as bytes, so that nothing is unknown; for bpe, unigram and char."""
     min_count: Annotated[int, Ge(1)] = 1
-    """word: words that occur less often become the unknown token."""
+    """Words that occur less often become the unknown token; for word."""
     sampling: Annotated[float, Interval(ge=0, le=1)] = 0.0
-    """bpe: probability of dropping a merge in the training text (BPE-dropout, Provilkov 2020; 0.1 there); unigram:
-    alpha of subword regularization (Kudo 2018); 0: none. Each epoch is sampled anew."""
+    """Sample the segmentation of the training text anew in each epoch. bpe: probability of dropping a merge
+    (BPE-dropout, Provilkov 2020; 0.1 there). unigram: alpha of subword regularization (Kudo 2018). 0: no sampling."""
 
     def check(self) -> None:
         """Raises UsageError for settings that cannot work together."""

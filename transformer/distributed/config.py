@@ -9,7 +9,7 @@ class Cluster:
     """Processes of one job, each with the same command. Settings of the process, not of the recipe."""
 
     coordinator: str = ""
-    """HOST:PORT on which process 0 listens; not needed under SLURM, Open MPI, Kubernetes or on TPU pods."""
+    """Address, HOST:PORT, on which process 0 listens; not needed under SLURM, Open MPI, Kubernetes or on TPU pods."""
     processes: int = 0
     """Number of processes."""
     process: int = -1

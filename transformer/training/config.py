@@ -16,20 +16,20 @@ class Optimizer:
     """What turns gradients into updates."""
 
     name: Literal["adam", "adamw", "sgd", "adadelta"] = "adam"
-    """sgd: the gradient times the rate (Luong 2015: rate 1, clip 5). adadelta: Zeiler 2012 (Bahdanau 2015: rate 1,
-    clip 1). The rate is the schedule's."""
+    """Optimizer, whose rate is the schedule's. sgd: the gradient times the rate (Luong 2015: rate 1, clip 5). adadelta:
+    Zeiler 2012 (Bahdanau 2015: rate 1, clip 1)."""
     b1: Annotated[float, Interval(ge=0, le=0.9999999)] = 0.9
-    """adam, adamw: decay of the mean gradient."""
+    """Decay of the mean gradient; for adam and adamw."""
     b2: Annotated[float, Interval(ge=0, le=0.9999999)] = 0.98
-    """adam, adamw: decay of the mean squared gradient."""
+    """Decay of the mean squared gradient; for adam and adamw."""
     epsilon: Annotated[float, Ge(0)] = 1e-9
-    """adam, adamw: added to the root of that mean."""
+    """Number that is added to the root of the mean squared gradient; for adam and adamw."""
     rho: Annotated[float, Interval(ge=0, le=0.9999999)] = 0.95
-    """adadelta: decay of the mean squared gradient and of the mean squared update."""
+    """Decay of the mean squared gradient and of the mean squared update; for adadelta."""
     epsilon_root: Annotated[float, Ge(1e-30)] = 1e-6
-    """adadelta: added to both of those means, under their roots."""
+    """Number that is added to both of these means, under their roots; for adadelta."""
     weight_decay: Annotated[float, Ge(0)] = 0.0
-    """adamw only; matrices only (no biases, no norms)."""
+    """Weight decay of matrices (no biases, no norms); for adamw."""
     clip: Annotated[float, Ge(0)] = 1.0
     """Largest global norm of the gradient; 0 turns clipping off."""
 
@@ -46,19 +46,21 @@ class Schedule:
     """Learning rate by update. Every schedule climbs linearly to `peak` over `warmup` updates first."""
 
     name: Literal["inverse_sqrt", "noam", "cosine", "constant", "halving"] = "inverse_sqrt"
-    """inverse_sqrt: peak * sqrt(warmup / step). noam: the same with peak = width^-0.5 * warmup^-0.5 (paper,
-    section 5.3), times `peak` as a factor. cosine: to `final` of the peak at the last update. halving: the peak for
-    `hold` updates, then halved, and halved again after every `every` updates (Luong 2015, section 4.1)."""
+    """Course of the rate after the warm-up. inverse_sqrt: peak * sqrt(warmup / step). noam: the same with peak =
+    width^-0.5 * warmup^-0.5 (paper, section 5.3), times `peak` as a factor. cosine: to `final` of the peak at the last
+    update. halving: the peak for `hold` updates, then halved, and halved again after every `every` updates (Luong 2015,
+    section 4.1)."""
     peak: Annotated[float, Ge(0)] = 2e-3
+    """Highest learning rate, which the warm-up ends with; for noam a factor."""
     warmup: Annotated[int, Ge(0)] = 1_000
-    """Updates; 0: begin at the peak (constant, cosine, halving)."""
+    """Updates of the warm-up; 0: begin at the peak (constant, cosine, halving)."""
     final: Annotated[float, Interval(ge=0, le=1)] = 0.01
-    """cosine: last learning rate as a share of the peak."""
+    """Last learning rate of cosine, as a share of the peak."""
     hold: Annotated[int, Ge(0)] = 10_000
-    """halving: updates before the rate is halved first, the warm-up included. Luong 2015: those of 5 epochs, or of 8
-    with dropout."""
+    """Updates before halving lowers the rate first, the warm-up included. Luong 2015: those of 5 epochs, or of 8 with
+    dropout."""
     every: Annotated[int, Ge(1)] = 2_000
-    """halving: updates of each lower rate. Luong 2015: those of an epoch."""
+    """Updates of each lower rate of halving. Luong 2015: those of an epoch."""
 
     def check(self) -> None:
         """Raises UsageError for settings that cannot work together."""
@@ -79,7 +81,7 @@ class Training:
     """How long to train, how to save memory, and which checkpoints to keep."""
 
     steps: Annotated[int, Ge(1)] = 10_000
-    """Updates."""
+    """Number of updates."""
     minutes: Annotated[float, Ge(0)] = 0.0
     """Stop after this much training time, all sessions together, and save; 0: no limit."""
     accumulate: Annotated[int, Ge(1)] = 1

@@ -15,11 +15,14 @@ class Rnn(SequenceToSequence):
     """Recurrent encoder-decoders: Sutskever 2014, Cho 2014, Bahdanau 2015, Luong 2015."""
 
     decoder: Literal["luong", "bahdanau"] = "luong"
-    """luong: attention after the cell, on h_t, then an attentional vector. bahdanau: attention before the cell, on
-    s_{t-1}; its context enters the cell, and a deep output with maxout follows."""
+    """Order of attention and recurrence. luong: attention after the cell, on h_t, then an attentional vector. bahdanau:
+    attention before the cell, on s_{t-1}; its context enters the cell, and a deep output with maxout follows."""
     cell: Literal["lstm", "gru"] = "lstm"
+    """Recurrent cell of both sides."""
     encoder_layers: Annotated[int, Ge(1)] = 1
+    """Number of layers of the encoder."""
     decoder_layers: Annotated[int, Ge(1)] = 1
+    """Number of layers of the decoder."""
     bidirectional: bool = False
     """Encoder layers read in both directions, each with the encoder's width."""
     reverse: bool = False
@@ -31,17 +34,17 @@ class Rnn(SequenceToSequence):
     encoder_width: Annotated[int, Ge(0)] = 0
     """Width of the encoder's hidden states, in each direction; 0: that of the decoder."""
     attention: Attention = field(default_factory=lambda: Attention(score="general"))
-    """The score `none` means no attention: luong is then Sutskever 2014, bahdanau Cho 2014."""
+    """How the decoder attends. The score `none` means no attention: luong is then Sutskever 2014, bahdanau Cho 2014."""
     input_feeding: bool = True
-    """luong: the attentional vector enters the next step's cell (section 3.3). Without it all target positions attend
+    """The attentional vector of luong enters the next step's cell (section 3.3). Without it all target positions attend
     in parallel."""
     readout: Annotated[int, Ge(0)] = 0
     """Width of the output layer's input: luong's attentional vector (0: width), bahdanau's maxout (0: width / 2)."""
     tie: Literal["all", "target", "none"] = "none"
-    """all: source embedding = target embedding = output layer (Press and Wolf 2017); target: the last two. Needs
-    embeddings as wide as the readout."""
+    """Matrices that are one. all: source embedding = target embedding = output layer (Press and Wolf 2017). target: the
+    last two. Needs embeddings as wide as the readout."""
     dropout: Annotated[float, Interval(ge=0, le=0.999)] = 0.2
-    """On the embeddings, between layers, and before the output layer (Zaremba 2014)."""
+    """Dropout rate on the embeddings, between layers, and before the output layer (Zaremba 2014)."""
     max_length: Annotated[int, Ge(2)] = 256
     """Longest source, and the limit of every translation, in tokens."""
 

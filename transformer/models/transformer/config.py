@@ -12,30 +12,35 @@ from transformer.models.config import SequenceToSequence
 
 @dataclass(frozen=True)
 class Transformer(SequenceToSequence):
-    """Vaswani et al. 2017."""
+    """The Transformer (Vaswani et al. 2017)."""
 
     encoder_layers: Annotated[int, Ge(1)] = 4
+    """Number of layers of the encoder."""
     decoder_layers: Annotated[int, Ge(1)] = 4
+    """Number of layers of the decoder."""
     width: Annotated[int, Ge(1)] = 128
-    """D, the width of the model (embeddings and residual stream)."""
+    """Width of the model, D: of its embeddings and of the residual stream."""
     feedforward: Annotated[int, Ge(1)] = 256
     """Inner width of the feed-forward sub-layer."""
     attention: Attention = field(default_factory=Attention)
     activation: Literal["relu", "gelu", "gelu_exact", "silu", "swiglu"] = "relu"
-    """Of the feed-forward sub-layer; gelu is the tanh approximation, swiglu a gated unit."""
+    """Activation of the feed-forward sub-layer; gelu is the tanh approximation, swiglu a gated unit."""
     norm: Literal["post", "pre"] = "post"
-    """post: LayerNorm(x + f(x)), as in the paper; pre: x + f(LayerNorm(x)), and a final norm after each stack."""
+    """Place of the normalisation. post: LayerNorm(x + f(x)), as in the paper. pre: x + f(LayerNorm(x)), and a final
+    norm after each stack."""
     positions: Literal["sinusoidal", "learned"] = "sinusoidal"
+    """Positional encodings: the sinusoids of the paper, or learned vectors."""
     max_length: Annotated[int, Ge(2)] = 256
     """Longest sequence: the number of learned positions, and the limit of every translation, in tokens."""
     tie: Literal["all", "target", "none"] = "all"
-    """all: source embedding = target embedding = output layer (Press and Wolf 2017); target: the last two."""
+    """Matrices that are one. all: source embedding = target embedding = output layer (Press and Wolf 2017). target: the
+    last two."""
     dropout: Annotated[float, Interval(ge=0, le=0.999)] = 0.1
-    """On the embeddings and on each sub-layer's output (paper, section 5.4)."""
+    """Dropout rate on the embeddings and on each sub-layer's output (paper, section 5.4)."""
     attention_dropout: Annotated[float, Interval(ge=0, le=0.999)] = 0.0
-    """On the attention weights."""
+    """Dropout rate on the attention weights."""
     feedforward_dropout: Annotated[float, Interval(ge=0, le=0.999)] = 0.0
-    """After the activation of the feed-forward sub-layer."""
+    """Dropout rate after the activation of the feed-forward sub-layer."""
     unroll: bool = False
     """Unroll the scan over layers: slower to compile, sometimes faster to run; the same mathematics."""
 

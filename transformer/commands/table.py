@@ -1,0 +1,49 @@
+"""The commands by name, and what can be said of them without importing them."""
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """Where a command is, and what can be said of it without importing it."""
+
+    options: str
+    """Its options, `module:class` in `transformer.commands`."""
+    summary: str
+    computes: bool = True
+    """Whether it runs a model for long, so that huge pages matter."""
+    uses_jax: bool = True
+
+
+COMMANDS = {
+    "train": Entry("train:Train", "Train a model."),
+    "data inspect": Entry("data:Inspect", "Show what a recipe's data look like.", computes=False),
+    "data prepare": Entry("data:Prepare", "Download, clean and tokenise what a recipe trains on.", computes=False),
+    "translate": Entry("translate:Translate", "Translate text."),
+    "predict": Entry("predict:Predict", "Predict with a trained run of any task."),
+    "score": Entry("score:Score", "Score given translations."),
+    "evaluate": Entry("evaluate:Evaluate", "Score a run on its test set."),
+    "align": Entry("align:Align", "Align words by the attention."),
+    "explain": Entry("explain:Explain", "Explain self-attention step by step."),
+    "runs": Entry("runs:Runs", "List runs with their best validation.", False, uses_jax=False),
+    "study": Entry("study:Study", "Run the trials of a study that have no result yet."),
+    "report": Entry("report:Report", "Make tables (Markdown, LaTeX) and figures of a study.", False, uses_jax=False),
+    "demo": Entry("demo:Demo", "Train on the embedded grammar, then show the scores."),
+    "completion": Entry("completion:Completion", "Print the completion of a shell.", False, uses_jax=False),
+}
+
+RECIPE_FIRST = ("train", "data inspect", "data prepare")
+"""Commands whose options are the settings of the recipe that follows them."""
+
+CHANGED_FIRST = (
+    "--data.train",
+    "--data.languages",
+    "--tokenizer.vocabulary",
+    "--batching.tokens",
+    "--model.width",
+    "--model.attention.score",
+    "--model.dropout",
+    "--schedule.peak",
+    "--training.steps",
+    "--seed",
+)
+"""Settings of a recipe that are changed most often, which the help begins with."""
