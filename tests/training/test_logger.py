@@ -1,10 +1,16 @@
+import io
 import json
+import sys
+from types import SimpleNamespace
+from typing import Any
 
 import jax.numpy as jnp
 import pytest
+from matplotlib.figure import Figure
 
 from transformer.data.batching.epochs import DataPosition
 from transformer.storage.run import Run
+from transformer.training import curve
 from transformer.training import logger as logbook
 from transformer.training.logger import MetricLogger
 from transformer.training.metrics import MetricAverager, Metrics, NonFiniteLossError
@@ -110,3 +116,93 @@ def test_a_damaged_line_is_left_out_and_counted(tmp_path, caplog, line):
     book.write("train", 2, VALUES)
     book.close()
     assert [record["step"] for record in logbook.read(run.metrics)] == [1, 2]
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_file_gets_lines_of_the_log_and_no_bar(tmp_path, caplog, capsys):
+    caplog.set_level("INFO")
+    book = MetricLogger(Run(tmp_path), 0, 100)
+    for step in (10, 20):
+        book.bar.update(10)
+        book.write("train", step, VALUES)
+    book.write("validation", 20, {"loss": 2.1, "bleu": 30.0, "seconds": 14.96, "compilations": 1})
+    book.close()
+    assert capsys.readouterr().err == ""
+    first, second, validation = (record.getMessage() for record in caplog.records)
+    assert first.startswith("step 10 of 100: loss 2.000, learning rate 1.0e-03, 100 tokens/s, ")
+    assert second.endswith(" of training left")
+    assert validation == "step 20: validation loss 2.1, BLEU 30, 15 s, 1 program compiled"
+
+
+def test_a_terminal_gets_a_bar_and_no_lines_of_the_log(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    book = MetricLogger(Run(tmp_path), 0, 100)
+    book.bar.update(10)
+    book.write("train", 10, VALUES)
+    book.write("validation", 10, {"loss": 2.1, "bleu": 30.0})
+    book.close()
+    assert "step 10: validation loss 2.1, BLEU 30\n" in sys.stderr.getvalue()
+    assert "10/100" in sys.stderr.getvalue()
+    assert not caplog.records
+
+
+def test_the_remaining_time_leaves_validations_out(tmp_path, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr("transformer.training.logger.time", SimpleNamespace(perf_counter=lambda: now[0]))
+    book = MetricLogger(Run(tmp_path), 100, 200)
+    bar: Any = book.bar
+    bar._time, bar.start_t, bar.last_print_t = lambda: now[0], now[0], now[0]
+    for step in range(101, 151):
+        now[0] += 0.5
+        book.bar.update()
+        if step % 10 == 0:  # a validation of a minute
+            now[0] += 60
+            book.pause(60)
+    assert book.seconds_left(150) == pytest.approx(50 * 0.5)
+    assert book.bar.format_dict["rate"] == pytest.approx(2.0)
+    assert book.bar.format_dict["elapsed"] == pytest.approx(50 * 0.5)
+    book.close()
+
+
+def records(metric="bleu"):
+    train = [{"kind": "train", "step": n, "loss": 5.0 / n, "nll": 4.0 / n} for n in range(1, 9)]
+    return train + [{"kind": "validation", "step": n, "loss": 4.5 / n, metric: 5.0 * n} for n in (4, 8)]
+
+
+@pytest.fixture
+def drawn(monkeypatch, tmp_path):
+    """Draws curves; returns the figure, as it is when it is saved."""
+
+    def draw(runs, **options):
+        figures, save = [], Figure.savefig
+        monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (figures.append(self), save(self, *a, **k)))
+        curve.draw_curves(runs, tmp_path / "report" / "curve.png", **options)
+        monkeypatch.setattr(Figure, "savefig", save)
+        assert (tmp_path / "report" / "curve.png").read_bytes().startswith(b"\x89PNG")
+        return figures[0]
+
+    return draw
+
+
+@pytest.mark.parametrize("runs", [{"one": records()}, {"one": records(), "$two_x$": records()}], ids=["one", "two"])
+def test_the_legend_of_a_curve_lies_on_no_axes_and_everything_has_a_name(drawn, runs):
+    figure = drawn(runs)
+    (legend,), (losses, quality) = figure.legends, figure.axes
+    box = legend.get_window_extent()
+    assert not any(box.overlaps(axes.get_window_extent()) for axes in figure.axes)
+    assert len(legend.get_texts()) == 3 * len(runs)
+    assert figure.get_suptitle() == f"Training of {' and '.join(runs)}"
+    assert (losses.get_ylabel(), quality.get_ylabel(), quality.get_xlabel()) == ("nats per token", "BLEU", "update")
+    assert list(losses.lines[0].get_ydata()) == [4.0 / n for n in range(1, 9)]  # without label smoothing
+    assert list(quality.lines[0].get_ydata()) == [20.0, 40.0]
+
+
+def test_a_run_that_validates_by_loss_alone_has_one_panel(drawn):
+    (axes,) = drawn({"one": records()}, unit="examples", metric="loss").axes
+    assert (axes.get_ylabel(), axes.get_xlabel(), len(axes.lines)) == ("nats per example", "update", 2)

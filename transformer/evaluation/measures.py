@@ -35,6 +35,15 @@ class Measure:
     """Label of its axis in figures; "" is its name."""
 
 
+WRITTEN = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER", "aer": "AER"}
+"""Measures of validations whose names people write in another way."""
+
+
+def written(name: str) -> str:
+    """The name of a measure as people write it: BLEU, not bleu."""
+    return WRITTEN.get(name, name.replace("_", " "))
+
+
 def ratio(counts: Float[np.ndarray, "*R 2"]) -> Float[np.ndarray, "*R"]:
     """100 times the first count over the second, 0 if that is 0: accuracy from (correct, all)."""
     return 100 * counts[..., 0] / np.maximum(counts[..., 1], 1)

@@ -1,4 +1,5 @@
-"""What a run writes down while it trains: metrics.jsonl, TensorBoard events, a progress bar, and a curve."""
+"""What a run writes down while it trains: metrics.jsonl, TensorBoard events, a curve, and for a person a progress bar,
+or lines of the log where standard error is no terminal."""
 
 import json
 import logging
@@ -12,13 +13,12 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import scalar
 from tqdm import tqdm
 
+from transformer.evaluation.measures import written
 from transformer.storage.files import read_objects, write_text
 from transformer.storage.run import Run
+from transformer.training.curve import draw_curves
 
 log = logging.getLogger(__name__)
-
-SHOWN = {"bleu": "BLEU"}
-"""Names of values as people write them, where they differ."""
 
 
 class MetricLogger:
@@ -29,11 +29,12 @@ class MetricLogger:
         Args:
             run: to write to.
             first_step: updates done; records of later ones are dropped.
-            last_step: the last update, for the progress bar.
+            last_step: the last update, for the time that is left.
             unit: what speed is in.
             metric: the measure of validations that decides, drawn with the loss.
         """
         self._run, self._unit, self._metric = run, unit, metric
+        self._first, self._last, self._began = first_step, last_step, time.perf_counter()
         _forget_after(run.metrics, first_step)
         self._metrics = run.metrics.open("a", encoding="utf-8")
         # Written at once, not by a thread of the library, which a full disk would end without a word.
@@ -41,7 +42,15 @@ class MetricLogger:
         self._events = EventsWriter(str(run.events / "events"))
         again = Event(step=first_step + 1, session_log=SessionLog(status=SessionLog.START))
         self._events.write_event(again)  # TensorBoard drops the records from there on
-        self.bar = tqdm(total=last_step, initial=first_step, unit="update", dynamic_ncols=True, smoothing=0.1)
+        # A bar in a file would be thousands of lines.
+        self.bar = tqdm(
+            total=last_step,
+            initial=first_step,
+            unit="update",
+            dynamic_ncols=True,
+            smoothing=0.1,
+            disable=not sys.stderr.isatty(),
+        )
 
     def write(self, kind: str, step: int, values: dict[str, float]) -> None:
         """Add a record."""
@@ -52,11 +61,30 @@ class MetricLogger:
             self._events.write_event(Event(wall_time=time.time(), step=step, summary=shown))
         self._events.flush()
         if kind == "train":
-            self.bar.set_postfix_str(
-                f"loss {values['loss']:.3f}, lr {values['lr']:.1e}, {values[f'{self._unit}_per_s']:,.0f} {self._unit}/s"
-            )
+            speed = f"{values[f'{self._unit}_per_s']:,.0f} {self._unit}/s"
+            said = f"loss {values['loss']:.3f}, learning rate {values['lr']:.1e}, {speed}"
+            self.bar.set_postfix_str(said)
+            if self.bar.disable:
+                left = tqdm.format_interval(self.seconds_left(step))
+                log.info("step %d of %d: %s, %s of training left", step, self._last, said, left)
+        elif self.bar.disable:
+            log.info("step %d: validation %s", step, line(values))
         else:
             self.bar.write(f"step {step}: validation {line(values)}", file=sys.stderr)
+
+    def pause(self, seconds: float) -> None:
+        """Leave these seconds, of a validation or a save, out of the time per update that the remaining time follows
+        from."""
+        self._began += seconds
+        if not self.bar.disable:
+            self.bar.start_t += seconds
+            self.bar.last_print_t += seconds
+
+    def seconds_left(self, step: int) -> float:
+        """Seconds that the remaining updates take at the mean speed of this session; those of validations are not
+        counted."""
+        each = (time.perf_counter() - self._began) / max(1, step - self._first)
+        return (self._last - step) * each
 
     def close(self) -> None:
         """Flush and close everything, and draw the curve."""
@@ -64,7 +92,8 @@ class MetricLogger:
         try:
             self._metrics.close()
             self._events.close()
-            draw_curve(read(self._run.metrics), self._run.report / "curve.png", self._unit, self._metric)
+            name, records = self._run.folder.name, read(self._run.metrics)
+            draw_curves({name: records}, self._run.report / "curve.png", self._unit, self._metric)
         except OSError as error:  # such as a full disk: what ended the run matters more
             log.warning("the log of %s could not be finished: %s", self._run.folder, error)
 
@@ -78,13 +107,26 @@ class NoLogger:
     def write(self, kind: str, step: int, values: dict[str, float]) -> None:
         """Nothing."""
 
+    def pause(self, seconds: float) -> None:
+        """Nothing."""
+
     def close(self) -> None:
         """Nothing."""
 
 
 def line(values: dict[str, float]) -> str:
-    """Values on one line, for a person."""
-    return ", ".join(f"{SHOWN.get(name, name)} {value:.4g}" for name, value in values.items())
+    """Values on one line, for a person: measures by the names that people write, and times with their unit."""
+    return ", ".join(_said(name, value) for name, value in values.items())
+
+
+def _said(name: str, value: float) -> str:
+    match name:
+        case "seconds":
+            return f"{value:.0f} s" if value >= 10 else f"{value:.1f} s"
+        case "compilations":
+            return f"{value:.0f} program{'s' * (value != 1)} compiled"
+        case _:
+            return f"{written(name)} {value:.4g}"
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -119,43 +161,3 @@ def _forget_after(path: Path, step: int) -> None:
     if path.is_file():
         kept = [record for record in read(path) if record["step"] <= step]
         write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
-
-
-def draw_curve(records: list[dict[str, Any]], path: Path, unit: str = "tokens", metric: str = "bleu") -> None:
-    """Training loss, validation loss and the validation's metric by update, as PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    losses = figure.add_subplot()
-    train = [r for r in records if r["kind"] == "train"]
-    validation = [r for r in records if r["kind"] == "validation"]
-    losses.plot(
-        [r["step"] for r in train],
-        [r.get("nll", r["loss"]) for r in train],
-        color="#0072B2",
-        label="training loss",
-        lw=1,
-    )
-    losses.plot(
-        [r["step"] for r in validation],
-        [r["loss"] for r in validation],
-        color="#D55E00",
-        marker="o",
-        ms=3,
-        label="validation loss",
-    )
-    losses.set(xlabel="update", ylabel=f"nats per {unit.removesuffix('s')}", ylim=(0, None))
-    losses.grid(alpha=0.3)
-    handles, labels = losses.get_legend_handles_labels()
-    points = [(r["step"], r[metric]) for r in validation if metric in r and metric != "loss"]
-    if points:
-        quality, name = losses.twinx(), SHOWN.get(metric, metric)
-        quality.plot(*zip(*points, strict=True), color="#009E73", marker="s", ms=3, ls="--", label=f"validation {name}")
-        quality.set(ylabel=name, ylim=(0, 100 if max(b for _, b in points) > 60 else None))
-        more = quality.get_legend_handles_labels()
-        handles, labels = handles + more[0], labels + more[1]
-    losses.legend(handles, labels, loc="center right", frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)

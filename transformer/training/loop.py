@@ -21,6 +21,7 @@ from transformer.distributed import processes as cluster
 from transformer.distributed import sharding as parallel
 from transformer.distributed.peaks import peak
 from transformer.errors import InterruptedRunError, LostProcessError, TransformerError
+from transformer.evaluation.measures import written
 from transformer.plurals import counted
 from transformer.storage.run import Run
 from transformer.tasks.task import Prepared
@@ -136,7 +137,7 @@ def train(
         opened.callback(trace.close)
 
         def finished() -> str | None:
-            return host.finished(training, updates, stop.agreed.late, task.metric)
+            return host.finished(training, updates, stop.agreed.late, written(task.metric))
 
         while not finished():
             asked = time.perf_counter()
@@ -173,6 +174,7 @@ def train(
                 stop.saved(host.minutes)
                 averager.saved()
                 averager.pause(time.perf_counter() - paused)
+                logger.pause(time.perf_counter() - paused)
             if agreed.stop and not finished():
                 raise InterruptedRunError(
                     f"stopped and saved at step {updates}; resume with: transformer train {run.folder} --resume"
