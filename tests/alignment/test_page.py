@@ -11,7 +11,7 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.alignment.test_links import softmax
 from tests.browser import Page, assert_apart, browser, data_of, four_digits, luminance, needs_browser
-from transformer.alignment.links import by_word, select_heads
+from transformer.alignment.links import Rule, by_word, select_heads
 from transformer.alignment.page import write_page
 from transformer.alignment.record import KINDS, Attended, Side
 
@@ -27,6 +27,8 @@ STRANGE = (
 )
 HOSTILE = "</script><script>alert(5)</script><!--"
 ABOUT = {"model": "transformer", "run": HOSTILE, "rule": {"layer": None, "shift": 1}, HOSTILE: ["step", 5000]}
+
+GOLD = [frozenset({(0, 0), (2, 1), (2, 5)}), frozenset(), frozenset({(1, 1)})]
 
 
 def side(text):
@@ -74,7 +76,7 @@ def expected(sentence, kind, layer, head, unit):
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "attention.html"
-    write_page(path, ABOUT, sentences())
+    write_page(path, ABOUT, sentences(), GOLD)
     return path
 
 
@@ -214,6 +216,37 @@ def test_controls_and_hash_say_the_same(shown):
 
 
 @needs_browser
+def test_gold_links_are_circled_where_rows_and_columns_are_their_words(shown):
+    shown.open()
+    cells = "[+e.dataset.column, +e.dataset.row]"
+    assert {tuple(cell) for cell in shown.all("td.gold", cells)} == GOLD[0]
+    assert shown.one("#gold").is_displayed()
+    shown.hover('td[data-row="5"][data-column="2"]')
+    assert shown.tip()[2] == "gold link"
+    ring = "getComputedStyle(e, '::after').borderTopColor"
+    assert set(shown.all("td.gold", ring)) == {"rgb(194, 65, 12)"}
+    for place in ("#kind=encoder", "#unit=pieces", "#sentence=2"):
+        shown.open(place)
+        assert shown.all("td.gold", cells) == []
+        assert not shown.one("#gold").is_displayed()
+    shown.open("#sentence=3")
+    assert shown.all("td.gold", cells) == [[1, 1]]
+
+
+@needs_browser
+def test_a_page_opens_at_the_layer_and_head_of_its_rule(chromium, page):
+    path = page.with_name("rule.html")
+    write_page(path, ABOUT, sentences(), rule=Rule(layer=2, head=1))
+    shown = Shown(chromium, path)
+    shown.open()
+    assert shown.state(layer=2, head=1)
+    np.testing.assert_allclose(shown.matrix(), expected(sentences()[0], "cross", 2, 1, "words")[2], atol=2e-4)
+    shown.open("#layer=0&head=mean")
+    assert shown.state(layer=0)
+    shown.assert_quiet()
+
+
+@needs_browser
 def test_hostile_text_is_text(shown):
     shown.open("#sentence=2")
     hostile = sentences()[1]
@@ -296,6 +329,8 @@ def test_a_page_without_sentences_says_so(chromium, page):
 def test_the_file_is_self_contained_and_its_data_are_the_weights_with_four_digits(page):
     data = data_of(page)
     assert data["about"] == ABOUT
+    assert data["start"] == {"layer": "mean", "head": "mean"}
+    assert [{tuple(link) for link in entry["gold"]} for entry in data["sentences"]] == GOLD
     for entry, sentence in zip(data["sentences"], sentences(), strict=True):
         for name in ("source", "target"):
             assert Side(*(tuple(entry[name][key]) for key in ("words", "pieces", "spans"))) == getattr(sentence, name)

@@ -323,6 +323,15 @@ def same(found, steps):
             assert value == plain
 
 
+@needs_browser
+def test_a_page_begins_with_its_focus(chromium, steps, tmp_path):
+    write_page(tmp_path / "focus.html", steps["decoder"], HOSTILE, ABOUT, focus=4)
+    shown = Shown(chromium, tmp_path / "focus.html")
+    shown.open("focus")
+    says_the_row(shown, steps["decoder"], 4, [0, 1])
+    shown.assert_quiet()
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_what_cannot_be_shown_is_refused_and_no_file_left(steps, tmp_path, bad):
     broken = dataclasses.replace(steps["dot"], output=np.full((9, 16), bad))

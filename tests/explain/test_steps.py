@@ -12,7 +12,7 @@ from flax import nnx
 from tests.conftest import tiny, untrained
 from transformer import cli
 from transformer.config import Attention, Rnn
-from transformer.explain.steps import decoder_steps, encoder_steps
+from transformer.explain.steps import decoder_steps, encoder_steps, middle_word
 from transformer.explain.terminal import text
 from transformer.models.build import create, split
 from transformer.nn.stack import unstack
@@ -85,6 +85,28 @@ def test_the_text_prints_the_numbers(model):
             assert ("-inf" in line) == (place == 4)
     assert ("LayerNorm" in said) == steps.normed
     assert ("not scaled" in said) != steps.is_scaled
+
+
+def test_the_text_explains_special_tokens_and_which_heads_it_shows(model):
+    steps = encoder_steps(model, [5, 6, 7, 3, 0], PIECES, 1)
+    said = text(steps, 2, [1])
+    assert "   </s>      ends the sentence\n" in said
+    assert "   <pad>     fills up the shorter sentences of a batch" in said
+    assert "<s> " not in said
+    assert "Shown of the 2 heads: 1; --heads chooses others" in said
+    assert "Shown of" not in text(steps, 2, [0, 1])
+    steps = decoder_steps(model, [5, 6, 3], [2, 7, 8], ["<s>", "x", "y"], 0)
+    assert "   <s>       begins the translation\n" in text(steps, 1, [0, 1])
+
+
+@pytest.mark.parametrize(("pieces", "words", "expected"), [
+    ("▁the ▁old ▁fisher man ▁sleeps ▁. </s> <pad>", [0, 1, 2, 2, 3, 4, -1, -1], 4),
+    ("▁the ▁fisher man </s>", [0, 1, 1, -1], 0),
+    ("▁fisher man ▁. ▁, </s>", [0, 0, 1, 2, -1], 2),  # no whole word with a letter: the middle
+    ("a b c", [0, 1, 2], 1),
+])  # fmt: skip
+def test_the_sample_is_a_whole_word_near_the_middle(pieces, words, expected):
+    assert middle_word(pieces.split(), words) == expected
 
 
 def test_the_command_explains_a_run_and_refuses_what_it_cannot(settings, tmp_path, capsys):

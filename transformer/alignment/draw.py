@@ -1,38 +1,86 @@
 """Plots of attention: the source on the horizontal axis, the target on the vertical, as in Bahdanau 2015, Figure 3."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from transformer.alignment.links import Links, Rule, align, by_word
 from transformer.alignment.record import Attended
+from transformer.alignment.select import name
 
 CELL = 0.27
 """Inches per word of a heatmap, twice the height of a label of 9 points."""
 SMALL_CELL = 0.135
 """Inches per word of a grid, for labels of 7 points."""
-GOLD = "#D55E00"
+GOLD, BLANK = "#D55E00", "#888888"
+KINDS = {
+    "cross": ("Attention to the source", "target word", "source word"),
+    "encoder": ("Self-attention of the encoder", "source word", "source word"),
+    "decoder": ("Self-attention of the decoder", "target word", "earlier target word"),
+}
+"""Of each kind of attention its name, and what rows and columns are."""
 
 
-def heatmap(attended: Attended, rule: Rule, path: Path, gold: Links | None = None) -> None:
-    """Plot the weights between words under a rule as PNG; circles mark gold links, if given."""
+class Picture(Figure):
+    """A figure that a notebook shows by itself. It belongs to no window and to no pyplot."""
+
+    def __init__(self, width: float, height: float) -> None:
+        """Both in inches; labels may lie outside, and are shown and saved too."""
+        super().__init__(figsize=(width, height))
+        FigureCanvasAgg(self)
+
+    def save(self, path: Path) -> None:
+        """Write it as PNG."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(self._repr_png_())
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=130, bbox_inches="tight", pad_inches=0.1, facecolor="white")
+        return buffer.getvalue()
+
+
+def heatmap(
+    attended: Attended, rule: Rule | None = None, gold: Links | None = None, label: str = "gold link"
+) -> Picture:
+    """The weights between the words of a pair.
+
+    Args:
+        attended: the attention of a pair, from `TrainedModel.attend`.
+        rule: which layer and head; the mean of all by default.
+        gold: links that are circled.
+        label: what the legend calls one of them.
+    """
+    rule = rule or Rule()
     weights, _ = align(attended, rule)
     rows, columns = attended.target.words, attended.source.words
     width, height = len(columns) * CELL, len(rows) * CELL
-    figure = _figure(width + 0.6, height)
-    axes = _axes(figure, 0, 0, width, height)
+    picture = Picture(width + 0.6, height)
+    axes = _axes(picture, 0, 0, width, height)
     image = _matrix(axes, weights, rows, columns, 9)
+    what, attending, attended_to = KINDS["cross"]
+    _name_sides(axes, attending, attended_to)
+    axes.set_title(f"{what}: {name(rule)}\nrows attend to columns", fontsize=10, loc="left")
     for s, t in sorted(gold or ()):
         axes.plot(s, t, "o", mfc="none", mec=GOLD, ms=9, mew=1.2)
-    figure.colorbar(image, cax=_axes(figure, width + 0.15, 0, 0.12, min(height, 2.0)))
-    _save(figure, path)
+    ring = Line2D([], [], ls="", marker="o", mfc="none", mec=GOLD, ms=9, mew=1.2, label=label)
+    _legend(axes, [*([ring] if gold else []), *_blank_rows(weights)])
+    bar = picture.colorbar(image, cax=_axes(picture, width + 0.15, 0, 0.12, min(height, 2.0)))
+    bar.set_label("attention weight", fontsize=8)
+    return picture
 
 
-def grid(attended: Attended, path: Path, kind: str = "cross") -> None:
-    """Plot one kind of attention between words as PNG: a row for each layer, a column for each head.
+def grid(attended: Attended, kind: str = "cross") -> Picture:
+    """One kind of attention between words: a row of plots for each layer, a column for each head.
 
     Raises KeyError if the model has no such attention.
     """
@@ -42,28 +90,37 @@ def grid(attended: Attended, path: Path, kind: str = "cross") -> None:
     rows, columns = target.words, source.words
     width, height = len(columns) * SMALL_CELL, len(rows) * SMALL_CELL
     right, down = width + 0.12, height + 0.35
-    figure = _figure(H * right, L * down)
+    picture = Picture(H * right, L * down)
+    what, attending, attended_to = KINDS[kind]
     for layer in range(L):
         for head in range(H):
-            axes = _axes(figure, head * right, (L - 1 - layer) * down, width, height)
-            _matrix(axes, every[layer, head], rows if head == 0 else None, columns if layer == 0 else None, 7)
+            axes = _axes(picture, head * right, (L - 1 - layer) * down, width, height)
+            image = _matrix(axes, every[layer, head], rows if head == 0 else None, columns if layer == 0 else None, 7)
             axes.set_xlabel(f"layer {layer}, head {head}", fontsize=8)
-    _save(figure, path)
-
-
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
-    return figure
+            if head == 0:
+                axes.set_ylabel(attending, fontsize=8)
+    first, last = picture.axes[0], picture.axes[-H]
+    title = f"{what}: rows ({attending}s) attend to columns ({attended_to}s)"
+    first.set_title(title, fontsize=10, loc="left")
+    _legend(last, _blank_rows(every), below=0.25)
+    bar = picture.colorbar(
+        image, cax=_axes(picture, H * right, L * down - 0.35 - min(height, 2.0), 0.1, min(height, 2.0))
+    )
+    bar.set_label("attention weight", fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+    return picture
 
 
 def _axes(figure: Any, left: float, bottom: float, width: float, height: float) -> Any:
-    """Axes of a size in inches, so that every word fits; labels lie outside the axes and are saved too."""
+    """Axes of a size in inches, so that every word fits."""
     across, down = figure.get_size_inches()
     return figure.add_axes((left / across, bottom / down, width / across, height / down))
+
+
+def _name_sides(axes: Any, attending: str, attended_to: str) -> None:
+    axes.set_ylabel(f"{attending} (attends)", fontsize=9)
+    axes.xaxis.set_label_position("top")
+    axes.set_xlabel(f"{attended_to} (is attended to)", fontsize=9, loc="left")
 
 
 def _matrix(
@@ -85,9 +142,22 @@ def _matrix(
     axes.set_yticks(np.arange(-0.5, weights.shape[0]), minor=True)
     axes.grid(which="minor", color="#00000014", lw=0.5)
     axes.tick_params(which="minor", length=0)
+    for row in np.flatnonzero(~weights.any(-1)):
+        axes.axhspan(row - 0.5, row + 0.5, fill=False, hatch="////", ec=BLANK, lw=0)
     return image
 
 
-def _save(figure: Any, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130, bbox_inches="tight", pad_inches=0.1, facecolor="white")
+def _blank_rows(weights: Float[np.ndarray, "... U W"]) -> list[Any]:
+    """An entry of the legend where rows are hatched."""
+    if weights.any(-1).all():
+        return []
+    label = "no weight on words, only on the begin or end token, which has no column"
+    return [Patch(fill=False, hatch="////", ec=BLANK, lw=0, label=label)]
+
+
+def _legend(axes: Any, entries: Sequence[Any], below: float = 0.0) -> None:
+    """Entries under axes, `below` inches further down."""
+    if entries:
+        height = axes.get_position().height * axes.figure.get_size_inches()[1]
+        anchor = (0, -below / height)
+        axes.legend(handles=entries, loc="upper left", bbox_to_anchor=anchor, frameon=False, fontsize=8, borderpad=0.2)

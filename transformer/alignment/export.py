@@ -6,8 +6,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from transformer.alignment import draw, formats
+from transformer.alignment import formats
 from transformer.alignment.formats import WRITERS
+from transformer.alignment.gold import Reference
 from transformer.alignment.links import Links, Rule
 from transformer.alignment.measure import Gold, Measured
 from transformer.alignment.page import write_page
@@ -87,24 +88,39 @@ def write(
     about: dict[str, Any],
     aligned: Aligned,
     rule: Rule,
-    gold: Sequence[Gold | None] | None,
+    reference: Reference | None,
     wanted: Sequence[str],
+    pictures: int | None = None,
 ) -> None:
-    """Write links, pictures, the page, and what all of it is made from. `wanted` names them: pharaoh, page, png."""
+    """Write links, pictures, the page, and what all of it is made from.
+
+    Args:
+        folder: to write into.
+        about: what the files say of themselves.
+        aligned: links of every pair, and the pairs that are shown.
+        rule: by which weights became links.
+        reference: links that are circled.
+        wanted: pharaoh, page, png.
+        pictures: of how many of the pairs that are shown; all by default.
+    """
     write_json(folder / "about.json", about)
     if "pharaoh" in wanted:
         lines = "".join(formats.pharaoh(links or frozenset()) + "\n" for links in aligned.links)
         (folder / "links.pharaoh").write_text(lines, encoding="utf-8")
     examples = [pair for pair in aligned.shown if pair is not None]
-    pictures = [form for form in ("page", "png") if form in wanted]
-    if pictures and not examples:
+    linked = None if reference is None else reference.links[: len(aligned.shown)]
+    circled = [frozenset() if links is None else links.possible for links in linked or [None] * len(aligned.shown)]
+    label = "" if reference is None else reference.label
+    shown = [form for form in ("page", "png") if form in wanted]
+    if shown and not examples:
         first = counted(len(aligned.shown), "pair")
-        log.warning("no %s: the first %s cannot be aligned (empty or too long)", " and no ".join(pictures), first)
+        log.warning("no %s: the first %s cannot be aligned (empty or too long)", " and no ".join(shown), first)
         return
     if "page" in wanted:
-        write_page(folder / "attention.html", about, examples)
+        theirs = [links for links, pair in zip(circled, aligned.shown, strict=True) if pair is not None]
+        write_page(folder / "attention.html", about, examples, theirs, rule, label)
     if "png" in wanted:
-        _draw(folder, aligned.shown, rule, gold)
+        _draw(folder, aligned.shown[:pictures], rule, circled, label)
 
 
 def show(measured: Measured, origin: str) -> str:
@@ -133,12 +149,14 @@ def _attended(model: Attends, part: Corpus, *, own: bool) -> Iterator[list[Atten
         yield model.attend(part.sources[begin : begin + CHUNK], targets, begin + 1)
 
 
-def _draw(folder: Path, shown: Sequence[Attended | None], rule: Rule, gold: Sequence[Gold | None] | None) -> None:
-    for number, pair in enumerate(shown):
+def _draw(
+    folder: Path, shown: Sequence[Attended | None], rule: Rule, circled: Sequence[Links], label: str
+) -> None:
+    from transformer.alignment import draw  # imports matplotlib
+
+    for number, (pair, links) in enumerate(zip(shown, circled, strict=False), 1):
         if pair is not None:
-            right = None if gold is None else gold[number]
-            circled = None if right is None else right.possible
-            draw.heatmap(pair, rule, folder / f"heatmap-{number + 1}.png", circled)
+            draw.heatmap(pair, rule, links, label).save(folder / f"heatmap-{number}.png")
             for kind in ("cross", "encoder", "decoder"):
                 if getattr(pair, kind) is not None and pair.matrix(kind).shape[:2] != (1, 1):
-                    draw.grid(pair, folder / f"{kind}-{number + 1}.png", kind)
+                    draw.grid(pair, kind).save(folder / f"{kind}-{number}.png")

@@ -30,6 +30,11 @@ class Reference(NamedTuple):
     origin: str
     """Such as "the gold links of FILE"."""
 
+    @property
+    def label(self) -> str:
+        """What pictures call one of the links."""
+        return "link of the data" if self.origin == OF_THE_DATA else "gold link"
+
 
 def read(path: Path, first_word: int, part: Corpus, tokenizers: Tokenizers) -> Reference:
     """Gold links of each pair.

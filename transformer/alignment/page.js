@@ -1,5 +1,5 @@
 const { sentences } = data;
-const state = { sentence: "1", kind: "cross", layer: "mean", head: "mean", unit: "words" };
+const state = { sentence: "1", kind: "cross", ...data.start, unit: "words" };
 let shown = {}; // what is drawn: the labels of both axes, the matrix, its largest weight
 let point = {}, pinned = false; // {row, column}, one or both: the selected word or cell
 
@@ -57,7 +57,9 @@ function go(changes = {}) {
   };
   const matrix = of(state.layer, state.head), same = [state.sentence, state.kind, state.unit].join();
   if (shown.same !== same) point = {}, pinned = false; // another layer or head keeps what is pinned
-  shown = { same, matrix, rows: rows.labels, columns: columns.labels, most: peak(matrix) };
+  // Gold links are between words of the source and of the target.
+  const gold = new Set(state.kind === "cross" && state.unit === "words" ? pair.gold.map(([s, t]) => `${t},${s}`) : []);
+  shown = { same, matrix, rows: rows.labels, columns: columns.labels, most: peak(matrix), gold };
   drawControls({ kind: kinds, unit: units }, { layer: layers, head: heads });
   drawWords(rows, columns);
   drawTable(rows.name, columns.name);
@@ -88,15 +90,16 @@ function drawWords(rows, columns) {
       make("button", { type: "button", tabIndex: n ? -1 : 0, data: { [axis]: n } }, text)));
 }
 function drawTable(attending, attended) {
-  const { matrix, most, rows, columns } = shown;
+  const { matrix, most, rows, columns, gold } = shown;
   const which = ["layer", "head"].filter(name => $(name).length > 1)
     .map(name => state[name] === "mean" ? `mean of ${name}s` : `${name} ${state[name]}`);
   $("title").textContent = [`${attending} to ${attended}`, ...which].join(", ");
   $("most").textContent = most.toFixed(3);
+  $("gold").hidden = gold.size === 0;
   table.style.setProperty("--columns", columns.length);
   table.dataset.rove = columns.length;
   const cell = (row, column) => make("td", { tabIndex: row + column ? -1 : 0, data: { row, column },
-    ariaLabel: matrix[row][column].toFixed(4), style: `background: rgb(${colour(matrix[row][column] / most)})` });
+    ariaLabel: matrix[row][column].toFixed(4), className: gold.has(`${row},${column}`) ? "gold" : "", style: `background: rgb(${colour(matrix[row][column] / most)})` });
   table.replaceChildren(
     make("thead", {}, make("tr", {}, make("th", { className: "corner" }, `${attended} →`, make("br"), `${attending} ↓`),
       ...columns.map((text, column) =>
@@ -167,7 +170,8 @@ function tip(visible) {
   if (!visible) return;
   const { row, column } = point;
   showTip(table.rows[row + 1].cells[column + 1], make("strong", {}, shown.matrix[row][column].toFixed(4)),
-    make("bdi", {}, shown.rows[row]), " attends to ", make("bdi", {}, shown.columns[column]));
+    make("bdi", {}, shown.rows[row]), " attends to ", make("bdi", {}, shown.columns[column]),
+    ...(shown.gold.has(`${row},${column}`) ? [make("div", {}, data.label)] : []));
 }
 
 /** What an element stands for: {row}, {column}, both for a cell, {} for anything else. */
@@ -206,6 +210,7 @@ function onHash() {
   const asked = new URLSearchParams(location.hash.slice(1));
   go(Object.fromEntries([...asked].filter(([name]) => Object.hasOwn(state, name))));
 }
+$("gold").append(data.label);
 $("sentence").append(...sentences.map(({ source, line }, n) => {
   const start = [...source.words.join(" ")].slice(0, 80).join("");
   return make("option", { value: n + 1 }, `${line ? `line ${line}` : n + 1} · ${start}`);

@@ -7,32 +7,48 @@ from typing import Any
 
 import numpy as np
 
+from transformer.alignment.links import Links, Rule
 from transformer.alignment.record import KINDS, Attended
 from transformer.html import page
 
 
-def write_page(path: Path, about: dict[str, Any], sentences: Sequence[Attended]) -> None:
+def write_page(
+    path: Path,
+    about: dict[str, Any],
+    sentences: Sequence[Attended],
+    gold: Sequence[Links] | None = None,
+    rule: Rule | None = None,
+    label: str = "gold link",
+) -> None:
     """Write a self-contained page of the weights of every sentence, kind, layer and head; it needs no network.
 
     Args:
         path: the file to write, UTF-8.
         about: JSON values that describe the origin of the weights, shown unchanged.
         sentences: pairs; weights are written with four digits, about 8 bytes each.
+        gold: for each pair the links that are circled.
+        rule: the page opens at its layer and head; at the mean of all by default.
+        label: what the page calls one of the links.
 
     Raises:
         ValueError: a number is not finite, or a sentence has no weights.
     """
-    data = {"about": about, "sentences": [_entry(sentence) for sentence in sentences]}
+    rule = rule or Rule()
+    start = {name: "mean" if n is None else str(n) for name, n in (("layer", rule.layer), ("head", rule.head))}
+    links = [frozenset[tuple[int, int]]()] * len(sentences) if gold is None else gold
+    entries = [_entry(sentence, circled) for sentence, circled in zip(sentences, links, strict=True)]
+    data = {"about": about, "start": start, "label": label, "sentences": entries}
     page.write(path, "transformer.alignment", data)
 
 
-def _entry(sentence: Attended) -> dict[str, Any]:
+def _entry(sentence: Attended, gold: Links) -> dict[str, Any]:
     weights = {kind: getattr(sentence, kind) for kind in KINDS if getattr(sentence, kind) is not None}
     if not weights:
         raise ValueError(f"no attention to show: {' '.join(sentence.source.words)}")
     sides = {"source": sentence.source, "target": sentence.target, "read": sentence.sides("decoder")[1]}
     return {
         "line": sentence.line,
+        "gold": sorted(gold),
         **{name: asdict(side) for name, side in sides.items()},
         **{kind: _rounded(matrix) for kind, matrix in weights.items()},
     }

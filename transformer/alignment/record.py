@@ -33,7 +33,7 @@ class Side:
         return cls(tuple(sentence.words), tuple(pieces), (*sentence.word_ids, -1))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Attended:
     """One sentence pair with all its attention weights; None for kinds that the model lacks.
 
@@ -48,6 +48,11 @@ class Attended:
     decoder: Float[np.ndarray, "L H T T"] | None = None
     line: int = 0
     """Line number of the pair, from 1; 0: unknown."""
+
+    def __repr__(self) -> str:
+        kinds = [f"{kind} {list(self.matrix(kind).shape)}" for kind in KINDS if getattr(self, kind) is not None]
+        sides = " -> ".join(repr(" ".join(side.words)) for side in (self.source, self.target))
+        return f"<Attended {sides}: {', '.join(kinds)}>"
 
     def matrix(self, kind: str) -> Float[np.ndarray, "L H Q N"]:
         """The weights of one kind. Raises KeyError if the model has no such attention."""

@@ -43,13 +43,13 @@ class Align(Command):
     source: str = ""
     """A source file (with --target or --translate) instead of the run's own sets."""
     target: str = ""
-    """Its translations."""
+    """File of the translations of --source."""
     translate: bool = False
     """Align the model's own translations."""
     layer: int | None = None
     """Layer of the attention, from 0; the default is the mean of all."""
     head: int | None = None
-    """Its head, from 0; the default is the mean of all."""
+    """Head of the attention, from 0; the default is the mean of all."""
     best: bool = False
     """Take the layer, the head and (where --threshold is not given) the threshold with the lowest error rate on the
     run's validation set, which must have links: the grammar's, or those of --data.alignments."""
@@ -62,19 +62,21 @@ class Align(Command):
     that come with the set, if there are any: the grammar's, which are exact, or those of --data.alignments, which are
     an aligner's output."""
     first_word: Literal[0, 1] | None = None
-    """--gold: the number of a sentence's first word in it."""
+    """Number of a sentence's first word in the file of --gold."""
     reverse: str = ""
     """A run of the other direction, whose links are combined with these."""
     symmetrize: Literal["intersection", "union", "grow-diag-final-and"] | None = None
-    """--reverse: how; the default is grow-diag-final-and."""
+    """How the links of --reverse are combined with these; the default is grow-diag-final-and."""
     reverse_checkpoint: Checkpoint = "auto"
-    """--reverse: which of its checkpoints."""
+    """Checkpoint of the run of --reverse."""
     output: str = ""
     """An empty or new folder; the default is report/align-SET in the run."""
     formats: tuple[Literal["pharaoh", "npz", "json", "page", "png"], ...] = ("pharaoh", "page")
-    """What to write: links; full matrices; an interactive page; pictures."""
+    """What to write: links (pharaoh); full matrices (npz, json); an interactive page; pictures (png)."""
     show: int = 8
     """Number of pairs on the page and in pictures, from the first."""
+    pictures: int | None = None
+    """Number of pairs in pictures, where that is fewer than --show."""
     checkpoint: Checkpoint = "auto"
 
     def check(self) -> None:
@@ -89,6 +91,8 @@ class Align(Command):
             raise UsageError("--formats names nothing to write")
         if self.show < 1 and {"page", "png"} & set(self.formats):
             raise UsageError(f"--show={self.show}: a page and pictures need at least one pair")
+        if self.pictures is not None and self.pictures < 1:
+            raise UsageError(f"--pictures={self.pictures}: give at least 1, or no png in --formats")
         if self.best and (self.layer is not None or self.head is not None):
             raise UsageError("--best chooses layer and head: leave out --layer and --head")
         if self.gold and self.first_word is None:
@@ -150,8 +154,7 @@ class Align(Command):
                 back = export.backward(reverse, part)
             remarks.report()
             aligned = aligned._replace(links=symmetrize(about["symmetrized"]["how"], aligned.links, back))
-        gold = None if reference is None else reference.links
-        export.write(unfinished, about, aligned, forward.rule, gold, self.formats)
+        export.write(unfinished, about, aligned, forward.rule, reference, self.formats, self.pictures)
         lines = [f"{_count(aligned.links)}, {name(forward.rule)}" + _with_reverse(about)]
         if reference is not None:
             measured = measure(aligned.links, reference.links)

@@ -1,16 +1,20 @@
 """`transformer demo`."""
 
-import sys
+import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from transformer import recipes
 from transformer.commands.align import Align
-from transformer.commands.options import Command
+from transformer.commands.options import Command, program
 from transformer.errors import UsageError
+from transformer.storage.run import Run
 from transformer.tasks.task import Split
 from transformer.training import run_directory as rundir
+
+SENTENCES = 8
+"""On the page of attention."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +48,37 @@ class Demo(Command):
             if name == "test":
                 print(report.examples(part.sources, part.targets, evaluation.predictions, 5))
         print("\nwords aligned by attention against the grammar's gold links (AER is the error rate: 0 is perfect)")
-        Align(str(folder), best=True, formats=("page", "png"), show=1, output=str(run.report / "alignment"))()
-        minutes = (time.perf_counter() - began) / 60
-        print(f"run: {run.folder}   curve: {run.report / 'curve.png'}   time: {minutes:.1f} minutes")
-        print(f"try: echo 'the old man who sold the house sleeps .' | {sys.argv[0]} translate {run.folder}")
+        output = run.report / "alignment"
+        Align(str(folder), best=True, formats=("page", "png"), show=SENTENCES, pictures=1, output=str(output))()
+        print(f"\nThe demo took {(time.perf_counter() - began) / 60:.1f} minutes.\n")
+        print(_next(run))
+
+
+def _next(run: Run) -> str:
+    """What to open, and commands to go on with."""
+    report, name = run.report, run.folder.name
+    pages = {
+        report / "alignment" / "attention.html": f"the attention on {SENTENCES} sentences, for a browser",
+        report / "alignment" / "heatmap-1.png": "the attention on the first of them",
+        report / "curve.png": "losses and BLEU by update",
+    }
+    folder, other = shlex.quote(str(run.folder)), shlex.quote(str(run.folder.with_name(f"{name}-additive")))
+    sentence, page = "'the old man who sold the house sleeps .'", shlex.quote(str(report / "self-attention.html"))
+    commands = (
+        f"echo {sentence} | {program()} translate {folder}",
+        f"{program()} explain {folder} {sentence} --page {page}",
+        f"{program()} train {folder} --run {other} --model.attention.score additive",
+    )
+    width = max(len(str(path)) for path in pages)
+    return "\n".join(
+        [
+            "Open:",
+            *(f"  {path!s:{width}}  {what}" for path, what in pages.items()),
+            "",
+            "Try (the last one trains the same model with another attention score):",
+            *(f"  {command}" for command in commands),
+        ]
+    )
 
 
 def _move_aside(folder: Path) -> None:

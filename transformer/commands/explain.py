@@ -25,13 +25,13 @@ class Explain(Command):
     memory = "give a shorter sentence"
     run: RunFolder
     sentence: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SENTENCE")]
-    """In the source language."""
+    """Sentence in the source language."""
     layer: int = 0
-    """From 0."""
+    """Layer of the encoder or decoder, from 0."""
     heads: tuple[int, ...] = ()
-    """From 0; shown one after the other. The default is the first two."""
+    """Heads, from 0, that are shown one after the other; the default is the first four."""
     token: int | None = None
-    """The token that is followed through the steps, from 0; the default is the one in the middle."""
+    """The token that is followed through the steps, from 0; the default is a whole word near the middle."""
     decoder: bool = False
     """The decoder's masked self-attention over the model's own translation, instead of the encoder's."""
     page: str = ""
@@ -70,22 +70,22 @@ class Explain(Command):
         from transformer.explain.terminal import text
 
         model = api.load(self.run, self.checkpoint)
-        steps = _steps(self, model)
-        focus = len(steps.pieces) // 2 if self.token is None else self.token
+        steps, focus = _steps(self, model)
+        focus = focus if self.token is None else self.token
         if not 0 <= focus < len(steps.pieces):
             raise UsageError(f"--token={focus}: the sentence has tokens 0 to {len(steps.pieces) - 1}: {steps.pieces}")
         settings: Any = model.settings.model
-        heads = self.heads or tuple(range(min(2, settings.attention.heads)))
+        heads = self.heads or tuple(range(min(4, settings.attention.heads)))
         print(text(steps, focus, heads))
         if self.page:
             about = {"run": Path(self.run).name, "checkpoint": model.checkpoint}
-            write_page(Path(self.page), steps, self.sentence, about)
+            write_page(Path(self.page), steps, self.sentence, about, focus)
             print(f"\nas a page: {self.page}")
 
 
-def _steps(options: Explain, model: "TrainedModel") -> "Steps":
-    """The steps of the layer."""
-    from transformer.explain.steps import decoder_steps, encoder_steps
+def _steps(options: Explain, model: "TrainedModel") -> "tuple[Steps, int]":
+    """The steps of the layer, and a whole word near the middle."""
+    from transformer.explain.steps import decoder_steps, encoder_steps, middle_word
     from transformer.special_tokens import BOS, EOS, PAD
 
     network: Any = model.build(model.parameters)
@@ -99,8 +99,10 @@ def _steps(options: Explain, model: "TrainedModel") -> "Steps":
         raise UsageError(f"the sentence has {len(source)} tokens, and {most} can be shown: give a shorter one")
     if not options.decoder:
         padded = [*source, PAD]
-        return encoder_steps(network, padded, tokenizers.source.pieces(padded), options.layer)
+        steps = encoder_steps(network, padded, tokenizers.source.pieces(padded), options.layer)
+        return steps, middle_word(steps.pieces, tokenizers.source.word_ids(padded))
     (hypothesis,) = model.search([options.sentence])
     print(f"translation: {hypothesis.text}\n")
     target = [BOS, *hypothesis.tokens]
-    return decoder_steps(network, source, target, tokenizers.target.pieces(target), options.layer)
+    steps = decoder_steps(network, source, target, tokenizers.target.pieces(target), options.layer)
+    return steps, middle_word(steps.pieces, tokenizers.target.word_ids(target))

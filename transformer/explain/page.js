@@ -1,7 +1,7 @@
 const { steps } = data, { pieces, heads } = steps;
 const N = pieces.length, D = steps.read[0].length, K = heads[0].query[0].length;
 const limits = { focus: N, left: heads.length, right: heads.length };
-const standard = { focus: N >> 1, left: 0, right: Math.min(1, heads.length - 1) }, state = { ...standard };
+const standard = { focus: data.focus, left: 0, right: Math.min(1, heads.length - 1) }, state = { ...standard };
 const sides = heads.length > 1 ? ["left", "right"] : ["left"], cell = make("div", { id: "cell" });
 const drawn = {}; // by the id of a canvas: its numbers, the description of one, and the position of the keyboard cursor
 

@@ -10,7 +10,7 @@ from transformer.explain.steps import Steps
 from transformer.html import page
 
 
-def write_page(path: Path, steps: Steps, sentence: str, about: dict[str, Any]) -> None:
+def write_page(path: Path, steps: Steps, sentence: str, about: dict[str, Any], focus: int | None = None) -> None:
     """Write a self-contained page that explains the steps for one sentence; it needs no network.
 
     Args:
@@ -18,11 +18,13 @@ def write_page(path: Path, steps: Steps, sentence: str, about: dict[str, Any]) -
         steps: written with four digits; a megabyte for 30 tokens and a model of 8 heads.
         sentence: the input, shown at the top.
         about: JSON values that describe the origin of the numbers, shown unchanged.
+        focus: the token that the page begins with; the one in the middle by default.
 
     Raises:
         ValueError: a number other than the mask's -inf is not finite.
     """
-    data = {"sentence": sentence, "about": about, "steps": _plain(steps)}
+    focus = len(steps.pieces) // 2 if focus is None else focus
+    data = {"sentence": sentence, "about": about, "focus": focus, "steps": _plain(steps)}
     page.write(path, "transformer.explain", data)
 
 

@@ -96,6 +96,22 @@ def decoder_steps(
     return _steps("decoder", stack[layer], layer, pieces, embedding, model.target_positions, x, future[0, 0], weights)
 
 
+def middle_word(pieces: Sequence[str], words: Sequence[int]) -> int:
+    """The token nearest to the middle that is a whole word with a letter; the middle one where there is none.
+
+    Args:
+        pieces: the tokens as text.
+        words: the number of each token's word, -1 for special tokens, as `Tokenizer.word_ids` returns them.
+    """
+    middle = len(pieces) // 2
+    whole = [
+        n
+        for n, (piece, word) in enumerate(zip(pieces, words, strict=True))
+        if word >= 0 and list(words).count(word) == 1 and any(map(str.isalpha, piece))
+    ]
+    return min(whole, key=lambda n: abs(n - middle), default=middle)
+
+
 def _steps(
     kind: str,
     block: Any,

@@ -5,10 +5,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from transformer.explain.steps import Head, Steps
+from transformer.special_tokens import BOS, EOS, PAD, SPECIAL_TOKENS
 
 SHADES = " ░▒▓█"
 SHOWN = 4
 """Printed numbers of a vector."""
+SPECIAL = {
+    SPECIAL_TOKENS[BOS]: "begins the translation",
+    SPECIAL_TOKENS[EOS]: "ends the sentence",
+    SPECIAL_TOKENS[PAD]: "fills up the shorter sentences of a batch; it is here to show the effect of the mask",
+}
 
 
 def text(steps: Steps, focus: int, heads: Sequence[int]) -> str:
@@ -26,6 +32,7 @@ def text(steps: Steps, focus: int, heads: Sequence[int]) -> str:
         f"{len(steps.heads)} heads of width K = {K}",
         "",
         f"1. Tokens    {'  '.join(steps.pieces)}",
+        *(f"   {token:9} {what}" for token, what in SPECIAL.items() if token in steps.pieces),
         "",
         f'2. Embedding of "{token}" times sqrt(D), plus the encoding of position {focus}; the sum is the input of '
         "layer 0",
@@ -35,6 +42,9 @@ def text(steps: Steps, focus: int, heads: Sequence[int]) -> str:
         f"3. Input of layer {steps.layer}" + (", after its LayerNorm" if steps.normed else ""),
         f"   x         {_vector(steps.read[focus])}",
     ]
+    if len(heads) < len(steps.heads):
+        shown = ", ".join(map(str, heads))
+        lines += ["", f"Shown of the {len(steps.heads)} heads: {shown}; --heads chooses others, --page shows all"]
     for number in heads:
         lines += ["", *_head(steps, steps.heads[number], focus)]
     lines += [

@@ -22,6 +22,7 @@ DASHES = ("-", "--", ":")
 # Text stays text, which can be searched and scaled with a paper. Equal results give equal files.
 STYLE: dict[Any, Any] = {
     "font.size": 8,
+    "axes.labelsize": 10,
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
     "svg.hashsalt": "study",
@@ -111,7 +112,9 @@ def dots(variants: ByVariant, metric: str, measure: Measure) -> Drawing | None:
                 lw=1.1,
                 capsize=2.5,
             )
-        axes.set(xlabel=measure.label or metric, yticks=range(len(known)), ylim=(len(known) - 0.5, -0.5))
+        axes.set(yticks=range(len(known)), ylim=(len(known) - 0.5, -0.5))
+        axes.set_xlim(left=max(axes.get_xlim()[0], measure.low))
+        axes.set_xlabel(_zoomed(measure.label or metric, axes.get_xlim()[0], measure.low))
         axes.set_yticklabels(list(known))
         axes.grid(alpha=0.3, lw=0.5)
         figure.supxlabel(_about_bars(variants), fontsize=7)
@@ -119,7 +122,12 @@ def dots(variants: ByVariant, metric: str, measure: Measure) -> Drawing | None:
     if not known:
         return None
     every = {name: scores(variants[name], metric) for name in known}
-    return Drawing(draw, (5.0, 0.8 + 0.2 * len(known)), checksums.short_digest([metric, known, every]))
+    return Drawing(draw, (5.0, 1.0 + 0.2 * len(known)), checksums.short_digest([metric, known, every]))
+
+
+def _zoomed(label: str, first: float, lowest: float) -> str:
+    """The label of an axis; one that does not begin at the lowest value of the scale says so."""
+    return f"{label}\n(the axis begins at {first:.3g}, not at {lowest:g})" if first > lowest else label
 
 
 def _about_bars(variants: ByVariant) -> str:
@@ -136,6 +144,7 @@ def heads(variants: ByVariant) -> Drawing | None:
 
     def draw(figure: Any) -> None:
         across = max(map(len, known.values()))
+        figure.supxlabel("alignment error rate of each layer and head", fontsize=8)
         axes = figure.subplots(len(known), across, squeeze=False)
         for row, (name, every) in enumerate(known.items()):
             for column in range(across):
@@ -167,5 +176,5 @@ def _matrix(axes: Any, values: np.ndarray, title: str) -> None:
     for (layer, head), value in np.ndenumerate(values):
         axes.text(head, layer, f"{value:.2f}", ha="center", va="center", color="white" if value > 0.5 else "black")
     axes.set(xlabel="head", ylabel="layer", xticks=range(values.shape[1]), yticks=range(values.shape[0]))
-    axes.set_title(title, fontsize=7)
+    axes.set_title(title, fontsize=8)
     axes.tick_params(length=0)
