@@ -17,6 +17,7 @@ import transformer
 from transformer import check, cli, recipes
 from transformer.commands.demo import Demo
 from transformer.commands.options import Search
+from transformer.commands.table import COMMANDS
 from transformer.commands.translate import Translate
 from transformer.config import Config, Decoding, from_json, to_json
 from transformer.errors import UsageError
@@ -188,9 +189,10 @@ def test_python_api(trained):
     model = transformer.load(trained)
     assert model.translate([]) == []
     with pytest.raises(UsageError, match="a list of lines"):
-        model.translate("ba be")
+        model.search("ba be")
     both = model.translate(["ba be", "bi"])
     assert model.translate(["bi"]) == both[1:]
+    assert model.translate("ba be") == both[0]
     scores = model.score(["ba be", "bi"], ["BE BA", "BI"])
     assert scores.tokens.tolist() == [len(model.tokenizers.target.encode(t)) + 1 for t in ("BE BA", "BI")]
     assert (scores.logp < 0).all()
@@ -279,7 +281,7 @@ def test_the_version_names_the_package_and_what_its_results_depend_on(capsys):
 
 
 def test_help_lists_every_command(capsys):
-    for arguments, words in ((["--help"], cli.COMMANDS), (["data", "-h"], ("data inspect", "data prepare"))):
+    for arguments, words in ((["--help"], COMMANDS), (["data", "-h"], ("data inspect", "data prepare"))):
         assert run(*arguments) == 0
         out = capsys.readouterr().out
         for word in words:
@@ -287,12 +289,12 @@ def test_help_lists_every_command(capsys):
         assert "--plugin FILE" in out
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_of_a_command_begins_with_its_summary(name, capsys):
     assert run(*name.split(), "--help") == 0
     out = " ".join(capsys.readouterr().out.split())
     assert out.startswith(f"usage: transformer {name} ")
-    assert cli.COMMANDS[name].summary.removesuffix(".") in out
+    assert COMMANDS[name].summary.removesuffix(".") in out
     assert "--plugin FILE" in out
 
 

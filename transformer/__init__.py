@@ -2,7 +2,8 @@
 
 import transformer
 model = transformer.load("runs/grammar")
-model.translate(["the old man sees the dog ."])
+model.translate("the old man sees the dog .")
+model.heatmap("the old man sees the dog .")  # a picture of the attention
 """
 
 import importlib

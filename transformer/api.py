@@ -1,16 +1,47 @@
-"""A trained run in Python: `load(run)` and then `.translate(...)`, `.score(...)`, `.attend(...)`."""
+"""A trained run in Python: `load(run)` and then `.translate(...)`, `.score(...)`, `.attend(...)`, `.heatmap(...)`.
+
+    import transformer
+    model = transformer.load("runs/demo")
+    model.translate("the old man sees the dog .")
+    model.heatmap("the old man sees the dog .")  # in a notebook a picture
+
+A model can also be built from its settings and run by hand. Sentences are rows of token ids, padded with 0:
+
+    >>> import jax.numpy as jnp
+    >>> from transformer.api import create
+    >>> from transformer.config import Attention, Transformer
+    >>> settings = Transformer(encoder_layers=2, decoder_layers=2, width=32, attention=Attention(heads=4))
+    >>> model = create(settings, source_vocabulary=50, target_vocabulary=60, seed=1)
+    >>> source = jnp.array([[5, 6, 7, 3], [8, 3, 0, 0]])         # B=2 sentences, S=4; 3 is the end-of-sentence token
+    >>> target_in = jnp.array([[2, 9, 10, 11, 12], [2, 13, 14, 0, 0]])     # T=5; 2 is the begin token
+    >>> memory = model.encode(source, weights=True)
+    >>> memory.states.shape                                      # [B, S, D]
+    (2, 4, 32)
+    >>> hidden, attention = model.decode(memory, target_in, weights=True)
+    >>> model.output(hidden).shape                               # logits of the token after each one: [B, T, V]
+    (2, 5, 60)
+    >>> attention.cross.shape                                    # [B, L, H, T, S]
+    (2, 2, 4, 5, 4)
+    >>> bool(jnp.allclose(attention.cross.sum(-1), 1, atol=1e-5))          # each row of weights sums to 1
+    True
+
+`transformer.models.interface` says what every model has. Its parameters are flax's: `split(model)` returns the
+structure and the parameters as a tree of plain dicts, and `builder(structure)` a function from parameters to the model.
+"""
 
 import dataclasses
 import logging
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
+import jax
 from jax.sharding import Mesh
 
 from transformer import check, config
 from transformer.alignment.extract import Extractor
+from transformer.alignment.links import Links, Rule
 from transformer.alignment.record import Attended
 from transformer.data.tokenizers.files import fingerprint, load_tokenizers
 from transformer.data.tokenizers.tokenizer import Tokenizers
@@ -33,13 +64,29 @@ from transformer.tasks.translation import scoring, teacher_forcing
 from transformer.tasks.translation.config import METRICS
 from transformer.training.restore import restore
 
+if TYPE_CHECKING:
+    from transformer.alignment.draw import Picture
+
+__all__ = [
+    "LoadedPredictor",
+    "TrainedModel",
+    "builder",
+    "create",
+    "ensemble",
+    "load",
+    "load_predictor",
+    "split",
+]
+
 log = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class TrainedModel:
     """A trained model, its tokenizers and its settings."""
 
+    run: str
+    """The run directory; of an ensemble those of its members."""
     settings: config.Config
     tokenizers: Tokenizers
     parameters: Any
@@ -52,6 +99,9 @@ class TrainedModel:
     _scorer: Scorer
     _extractor: Extractor
 
+    def __repr__(self) -> str:
+        return _described(self)
+
     @property
     def model(self) -> SequenceToSequence:
         """The settings of the model."""
@@ -63,14 +113,26 @@ class TrainedModel:
         """What searches; it knows how many programs it compiled."""
         return self._translator.engine
 
-    def translate(self, lines: Sequence[str], **decoding: Any) -> list[str]:
-        """The best translation of each line, in order; keywords override `config.Decoding` (beam=1, ...)."""
+    @overload
+    def translate(self, lines: str, **decoding: Any) -> str: ...
+
+    @overload
+    def translate(self, lines: Sequence[str], **decoding: Any) -> list[str]: ...
+
+    def translate(self, lines: str | Sequence[str], **decoding: Any) -> str | list[str]:
+        """The best translation of a sentence, or of each line of a list, in order.
+
+        Keywords override `config.Decoding` (beam=1, ...); the others are those of `search`.
+        """
+        if isinstance(lines, str):
+            return self.search([lines], **decoding)[0].text
         return [hypothesis.text for hypothesis in self.search(lines, **decoding)]
 
     def search(
         self, lines: Sequence[str], first: int = 1, prefixes: Sequence[str] | None = None, **decoding: Any
     ) -> list[Hypothesis]:
-        """As `translate`, with scores; `first` is the number of the first line, for what the log says of lines.
+        """As `translate`, with scores and tokens; `first` is the number of the first line, for what the log says of
+        lines.
 
         With `prefixes`, each translation begins with the words of its own.
         """
@@ -84,7 +146,7 @@ class TrainedModel:
         Raises UsageError when the settings do not go together, or there are not as many prefixes as lines.
         """
         if isinstance(lines, str):
-            raise UsageError("translate takes a list of lines, not one string: give [line]")
+            raise UsageError("search and hypotheses take a list of lines, not one string: give [line]")
         if prefixes is not None and len(prefixes) != len(lines):
             raise UsageError(f"{counted(len(lines), 'line')} but {counted(len(prefixes), 'prefix')}")
         settings = dataclasses.replace(self.settings.decoding, **decoding)
@@ -111,6 +173,36 @@ class TrainedModel:
         else:
             written = self.tokenizers.target.segment_all(targets)
         return teacher_forcing.attend(self._extractor, self.parameters, self.tokenizers, sources, written, first)
+
+    def heatmap(
+        self,
+        source: str,
+        target: str | None = None,
+        *,
+        layer: int | None = None,
+        head: int | None = None,
+        gold: Links | None = None,
+    ) -> "Picture":
+        """A picture of the attention to the source of a sentence, which a notebook shows; `.save(path)` writes it.
+
+        Args:
+            source: a sentence.
+            target: its translation; by default that of this model.
+            layer: of the attention, from 0; the mean of all by default.
+            head: of the attention, from 0; the mean of all by default.
+            gold: links (source word, target word), from 0, that are circled.
+
+        Raises:
+            UsageError: the model has no such attention, or a side is empty or longer than the model's limit.
+        """
+        from transformer.alignment.draw import heatmap  # imports matplotlib
+
+        if self.model.attention.score == "none":
+            raise UsageError(f"{self.run} has no attention (--model.attention.score=none)")
+        (attended,) = self.attend([source], None if target is None else [target])
+        if attended is None:
+            raise UsageError(f"the sentence or its translation is empty, or longer than {self.model.max_length} tokens")
+        return heatmap(attended, Rule(layer, head), gold)
 
     def score(self, sources: Sequence[str], targets: Sequence[str]) -> SentenceScores:
         """Log-probability of given translations, pair by pair, in nats; `.loss` is the mean over tokens.
@@ -178,7 +270,7 @@ class TrainedModel:
         return {"checkpoint": self.checkpoint, "search": dataclasses.asdict(self.settings.decoding) | decoding}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class LoadedPredictor:
     """A trained run of any task: lines in, predictions out."""
 
@@ -190,6 +282,11 @@ class LoadedPredictor:
     build: Callable[[Any], Any]
     """Makes the model of its parameters."""
     mesh: Mesh
+    run: str = ""
+    """The run directory."""
+
+    def __repr__(self) -> str:
+        return _described(self)
 
     def predict(self, lines: Sequence[str], first: int = 1) -> list[Prediction]:
         """The answer to each line, in order; `first` is the number of the first one, for messages."""
@@ -232,6 +329,13 @@ class LoadedPredictor:
         return self.predictor.extras(self.build, self.mesh, self.parameters, split)
 
 
+def _described(model: TrainedModel | LoadedPredictor) -> str:
+    """A model in a line: its run, family, number of parameters and checkpoint."""
+    family = type(model.settings.model).__name__
+    count = sum(leaf.size for leaf in jax.tree.leaves(model.parameters))
+    return f"<{type(model).__name__} of {model.run}: {family}, {count:,} parameters, {model.checkpoint}>"
+
+
 def load_predictor(run: str | Path, checkpoint: str = "auto") -> LoadedPredictor:
     """Load a run directory of any task; arguments and errors as `load` has them."""
     folder = Path(run)
@@ -240,7 +344,7 @@ def load_predictor(run: str | Path, checkpoint: str = "auto") -> LoadedPredictor
     mesh = parallel.make_mesh(config.Mesh())
     graph, fresh = split(predictor.build_model())
     restored = restore(Run(folder), checkpoint, fresh, settings.training, mesh)
-    return LoadedPredictor(settings, predictor, restored.parameters, restored.name, builder(graph), mesh)
+    return LoadedPredictor(settings, predictor, restored.parameters, restored.name, builder(graph), mesh, str(folder))
 
 
 def load(run: str | Path, checkpoint: str = "auto") -> TrainedModel:
@@ -264,7 +368,7 @@ def load(run: str | Path, checkpoint: str = "auto") -> TrainedModel:
     model = create(settings.model, tokenizers.source.size, tokenizers.target.size, settings.seed)
     graph, fresh = split(model)
     restored = restore(Run(folder), checkpoint, fresh, settings.training, mesh)
-    return _trained_model(settings, tokenizers, restored.parameters, restored.name, builder(graph), mesh)
+    return _trained_model(str(folder), settings, tokenizers, restored.parameters, restored.name, builder(graph), mesh)
 
 
 def ensemble(members: Sequence[TrainedModel], average: Average = "probability") -> TrainedModel:
@@ -296,6 +400,7 @@ def ensemble(members: Sequence[TrainedModel], average: Average = "probability") 
     seen = min(looking or every, key=lambda model: model.attention.reach or math.inf)
     together = seen.with_max_length(min(model.max_length for model in every))
     return _trained_model(
+        " + ".join(member.run for member in members),
         dataclasses.replace(first.settings, model=together),
         first.tokenizers,
         [member.parameters for member in members],
@@ -306,6 +411,7 @@ def ensemble(members: Sequence[TrainedModel], average: Average = "probability") 
 
 
 def _trained_model(
+    run: str,
     settings: config.Config,
     tokenizers: Tokenizers,
     parameters: Any,
@@ -316,6 +422,7 @@ def _trained_model(
     model = settings.model
     assert isinstance(model, SequenceToSequence)
     return TrainedModel(
+        run,
         settings,
         tokenizers,
         parameters,

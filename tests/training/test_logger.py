@@ -34,7 +34,7 @@ def test_records_are_read_back_and_the_curve_is_drawn(tmp_path):
 
 
 def test_values_are_named_as_people_write_them():
-    assert logbook.line({"loss": 2.1, "bleu": 30.25, "seconds": 4.0}) == "loss 2.1, BLEU 30.25, seconds 4"
+    assert logbook.line({"loss": 2.1, "bleu": 30.25, "seconds": 4.0}) == "loss 2.1, BLEU 30.25, 4.0 s"
 
 
 def test_a_resumed_logbook_forgets_what_will_be_done_again_and_a_line_cut_short(tmp_path):

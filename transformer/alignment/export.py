@@ -10,7 +10,7 @@ from transformer.alignment import formats
 from transformer.alignment.formats import WRITERS
 from transformer.alignment.gold import Reference
 from transformer.alignment.links import Links, Rule
-from transformer.alignment.measure import Gold, Measured
+from transformer.alignment.measure import Measured
 from transformer.alignment.page import write_page
 from transformer.alignment.record import Attended
 from transformer.alignment.select import all_links
@@ -149,9 +149,7 @@ def _attended(model: Attends, part: Corpus, *, own: bool) -> Iterator[list[Atten
         yield model.attend(part.sources[begin : begin + CHUNK], targets, begin + 1)
 
 
-def _draw(
-    folder: Path, shown: Sequence[Attended | None], rule: Rule, circled: Sequence[Links], label: str
-) -> None:
+def _draw(folder: Path, shown: Sequence[Attended | None], rule: Rule, circled: Sequence[Links], label: str) -> None:
     from transformer.alignment import draw  # imports matplotlib
 
     for number, (pair, links) in enumerate(zip(shown, circled, strict=False), 1):

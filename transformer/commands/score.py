@@ -21,7 +21,6 @@ from transformer.plurals import counted
 from transformer.storage.files import write_text
 
 if TYPE_CHECKING:
-    from transformer.api import TrainedModel
     from transformer.decoding.scoring import SentenceScores
 
 log = logging.getLogger(__name__)
@@ -40,7 +39,7 @@ class Score(Command):
     source: str
     """A file of sources, plain or .gz."""
     target: str
-    """Their translations."""
+    """A file of their translations."""
     against: str = ""
     """Other translations of the same sources."""
     output: str = "-"
@@ -58,7 +57,7 @@ class Score(Command):
         sides = read_parallel(*paths)
         model = self.model.load(self.run)
         scored = [model.score(sides[0], side) for side in sides[1:]]
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in _rows(model, sides, scored))
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in _rows(sides, scored))
         if is_stream(self.output):
             with open_stream(self.output) as stream:
                 stream.write(text)
@@ -67,26 +66,26 @@ class Score(Command):
         _summarize(paths[1:], scored)
 
 
-def _rows(model: "TrainedModel", sides: list[list[str]], scored: "list[SentenceScores]") -> list[dict[str, Any]]:
+def _rows(sides: list[list[str]], scored: "list[SentenceScores]") -> list[dict[str, Any]]:
     rows = []
     for number, (source, target) in enumerate(zip(sides[0], sides[1], strict=True)):
         row: dict[str, Any] = {"line": number + 1, "source": source}
-        row |= _tokens(model, target, scored[0], number)
+        row |= _tokens(target, scored[0], number)
         if len(scored) == 2:
-            row["against"] = _tokens(model, sides[2][number], scored[1], number)
+            row["against"] = _tokens(sides[2][number], scored[1], number)
             row["prefers"] = _preferred(*(float(scores.logp[number]) for scores in scored))
         rows.append(row)
     return rows
 
 
-def _tokens(model: "TrainedModel", text: str, scores: "SentenceScores", number: int) -> dict[str, Any]:
+def _tokens(text: str, scores: "SentenceScores", number: int) -> dict[str, Any]:
     import numpy as np
 
     logp = scores.logp[number]
     if not np.isfinite(logp):
         return {"target": text, "logp": None, "tokens": None}
-    pieces = [*model.tokenizers.target.pieces(model.tokenizers.target.encode(text)), "</s>"]
-    tokens = [[piece, round(float(value), 6)] for piece, value in zip(pieces, scores.each[number], strict=True)]
+    both = zip(scores.pieces[number], scores.each[number], strict=True)
+    tokens = [[piece, round(float(value), 6)] for piece, value in both]
     return {"target": text, "logp": round(float(logp), 6), "tokens": tokens}
 
 

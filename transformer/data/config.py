@@ -90,7 +90,7 @@ class Data:
     """Word alignments of the training pairs, for --task.guided: a file in the Pharaoh format ("0-0 1-2", 0-indexed,
     source first), one line per pair. The grammar has its own."""
     first_word: Literal[0, 1] | None = None
-    """--data.alignments: the number of a sentence's first word in it; 0 unless it is given. A file in which no link
+    """Number of a sentence's first word in --data.alignments; 0 unless it is given. A file in which no link
     names word 0 is refused until it is given."""
     filter: Filter = field(default_factory=Filter)
     held_out: Annotated[int, Ge(1)] = 1_000

@@ -24,6 +24,8 @@ class SentenceScores(NamedTuple):
     """[N] target tokens, including the EOS token."""
     each: list[np.ndarray]
     """N arrays: the log-probability of every token, the EOS token last."""
+    pieces: Sequence[Sequence[str]] = ()
+    """N lists: every token as text, where the text is known; empty for a target without a score."""
 
     @property
     def loss(self) -> float:

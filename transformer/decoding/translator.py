@@ -37,6 +37,8 @@ class Hypothesis(NamedTuple):
     """Log-probability in nats, including the EOS token's."""
     tokens: tuple[int, ...]
     """Tokens of the search, without special tokens; the text may also have other segmentations."""
+    pieces: tuple[str, ...]
+    """The same tokens as text."""
     word_ids: tuple[int, ...] | None = None
     """Where unknown words were replaced: for each token the number of its word in the text."""
     attention: Float[np.ndarray, "T S"] | None = None
@@ -50,7 +52,7 @@ class Hypothesis(NamedTuple):
         return Sentence(self.text, self.tokens, self.word_ids)
 
 
-EMPTY = Hypothesis("", 0.0, 0.0, ())
+EMPTY = Hypothesis("", 0.0, 0.0, (), ())
 """The translation of an empty line."""
 
 
@@ -197,8 +199,9 @@ class Translator:
             else:
                 text = as_line(self.tokenizers.target.decode(target))
             score, logp = float(result.scores[rank]), float(result.logp[rank])
+            pieces = tuple(self.tokenizers.target.pieces(target))
             kept = attention if settings.attention else None
-            hypotheses.append(Hypothesis(text, score, logp, target, word_ids, kept))
+            hypotheses.append(Hypothesis(text, score, logp, target, pieces, word_ids, kept))
         if settings.mbr != "none":
             utilities = expected_utility([hypothesis.text for hypothesis in hypotheses], settings.mbr)
             order = np.argsort(-utilities, kind="stable")
@@ -215,11 +218,17 @@ def _gather(translations: dict[int, list[Hypothesis]]) -> dict[int, list[Hypothe
         return [*hypothesis[:-1], None if hypothesis.attention is None else hypothesis.attention.tolist()]
 
     def from_json(
-        text: str, score: float, logp: float, tokens: list[int], words: list[int] | None, attention: Any
+        text: str,
+        score: float,
+        logp: float,
+        tokens: list[int],
+        pieces: list[str],
+        words: list[int] | None,
+        attention: Any,
     ) -> Hypothesis:
         word_ids = None if words is None else tuple(words)
         weights = None if attention is None else np.array(attention, np.float32)
-        return Hypothesis(text, score, logp, tuple(tokens), word_ids, weights)
+        return Hypothesis(text, score, logp, tuple(tokens), tuple(pieces), word_ids, weights)
 
     local = [json.dumps([number, [to_json(one) for one in hypotheses]]) for number, hypotheses in translations.items()]
     every = [json.loads(line) for lines in cluster.gather(local) for line in lines]

@@ -38,7 +38,13 @@ class Encoder(Protocol):
     """Reads the source. No key means no dropout."""
 
     def encode(self, source: Int[Array, "B S"], key: PRNGKeyArray | None = None, *, weights: bool = False) -> Memory:
-        """Encode padded sources; `weights`: return the attention weights too."""
+        """The encoded source: a state for each token, and a mask that is false at padding.
+
+        Args:
+            source: token ids of B sentences, each with its EOS token, padded with 0.
+            key: of the dropout.
+            weights: return the weights of the encoder's self-attention too, [B, L, H, S, S].
+        """
 
 
 @runtime_checkable
@@ -57,7 +63,16 @@ class Decoder(Protocol):
         *,
         weights: bool = False,
     ) -> tuple[Float[Array, "B T D"], Attentions | None]:
-        """Teacher forcing: hidden states that predict the token after each token of `target_in`."""
+        """Teacher forcing: the hidden states that predict the token after each token of `target_in`, all at once.
+
+        `output(hidden)` are their logits.
+
+        Args:
+            memory: the encoded source.
+            target_in: the BOS token and the target without its EOS token, padded with 0.
+            key: of the dropout.
+            weights: return all attention weights too, `cross` [B, L, H, T, S] among them.
+        """
 
     def init_cache(
         self, memory: Memory, length: int, beam: int = 1, *, independent: bool = False

@@ -14,6 +14,7 @@ from tensorboardX.summary import scalar
 from tqdm import tqdm
 
 from transformer.evaluation.measures import written
+from transformer.plurals import counted
 from transformer.storage.files import read_objects, write_text
 from transformer.storage.run import Run
 from transformer.training.curve import draw_curves
@@ -124,7 +125,7 @@ def _said(name: str, value: float) -> str:
         case "seconds":
             return f"{value:.0f} s" if value >= 10 else f"{value:.1f} s"
         case "compilations":
-            return f"{value:.0f} program{'s' * (value != 1)} compiled"
+            return f"{counted(int(value), 'program')} compiled"
         case _:
             return f"{written(name)} {value:.4g}"
 

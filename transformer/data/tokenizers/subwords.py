@@ -44,7 +44,10 @@ class SentencePieceTokenizer(Tokenizer):
         return list(self._model.encode(list(texts), out_type=int, num_threads=threads or os.cpu_count() or 1))
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text of pieces; byte pieces that are not valid UTF-8 give U+FFFD."""
+        """The text of pieces, up to the first end token; padding and begin tokens are left out.
+
+        Byte pieces that are not valid UTF-8 give U+FFFD.
+        """
         return str(self._model.decode([id_ for id_ in until_eos(ids) if id_ not in (PAD, BOS)]))
 
     def pieces(self, ids: Iterable[int]) -> list[str]:

@@ -44,7 +44,11 @@ class Tokenizer(ABC):
     """The Unicode normal form that every text is converted to first."""
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a sentence, without BOS and EOS tokens. An empty text gives an empty list."""
+        """Ids of the tokens of a sentence, as a model reads them; `pieces` are the same tokens as text.
+
+        The begin and the end token (ids 2 and 3) are not added. What the vocabulary lacks is the unknown token, id 1.
+        An empty text gives an empty list.
+        """
         return self._encode([self.normal(text)], 1)[0]
 
     def encode_all(self, texts: Sequence[str], threads: int = 0) -> list[list[int]]:
@@ -55,13 +59,19 @@ class Tokenizer(ABC):
     def _encode(self, texts: Sequence[str], threads: int) -> list[list[int]]:
         """`encode_all` for texts that `normal` returned."""
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.size:,} entries>"
+
     def __reduce__(self) -> tuple[Any, tuple[bytes, Form]]:
         """Pickles the content alone."""
         return type(self), (self.content, self.form)
 
     @abstractmethod
     def decode(self, ids: Iterable[int]) -> str:
-        """Text of ids, which may be numpy integers. Padding and BOS are left out; decoding stops at EOS."""
+        """The text of ids, such as a model writes: the inverse of `encode`.
+
+        Padding and the begin token are left out, and decoding stops at the end token. The ids may be numpy integers.
+        """
 
     @abstractmethod
     def pieces(self, ids: Iterable[int]) -> list[str]:

@@ -31,7 +31,10 @@ class WordTokenizer(Tokenizer):
         return [[self._ids.get(word, UNK) for word in split_words(text)] for text in texts]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Words separated by spaces; an unknown word is decoded as "<unk>"."""
+        """The words up to the first end token, separated by spaces; padding and begin tokens are left out.
+
+        An unknown word is decoded as "<unk>".
+        """
         return " ".join(self._words[id_] for id_ in until_eos(ids) if id_ not in (PAD, BOS))
 
     def pieces(self, ids: Iterable[int]) -> list[str]:

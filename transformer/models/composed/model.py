@@ -29,8 +29,8 @@ class Encoder(nnx.Module):
         self.project = None if widths[0] == widths[1] else nnx.Param(glorot(rngs.params(), widths))
 
     def encode(self, source: Int[Array, "B S"], key: PRNGKeyArray | None = None, *, weights: bool = False) -> Memory:
-        """See `Encoder.encode` of `models.interface`. Only a decoder of the same family could use the final state,
-        which is dropped."""
+        """Padded token ids [B, S] to a `Memory` with states [B, S, D]; see `models.interface.Encoder.encode`. Only a
+        decoder of the same family could use the final state, which is dropped."""
         memory: Memory = self.encoder.encode(source, key, weights=weights)
         states = memory.states
         if self.project is not None:
@@ -67,7 +67,8 @@ class Composed(Encoder):
         *,
         weights: bool = False,
     ) -> tuple[Float[Array, "B T D"], Attentions | None]:
-        """See `Decoder.decode` of `models.interface`."""
+        """Hidden states [B, T, D] that predict the token after each one of `target_in`, and the attention weights; see
+        `models.interface.Decoder.decode`."""
         decoded: tuple[Array, Attentions | None] = self.decoder.decode(memory, target_in, key, weights=weights)
         return decoded
 

@@ -53,7 +53,8 @@ class Decoder(nnx.Module):
         *,
         weights: bool = False,
     ) -> tuple[Float[Array, "B T D"], Attentions | None]:
-        """See `Decoder.decode` of `models.interface`."""
+        """Hidden states [B, T, D] that predict the token after each one of `target_in`, and the attention weights; see
+        `models.interface.Decoder.decode`."""
         embedding_key, decoder_key, readout_key = split_key(key, 3)
         B, T = target_in.shape
         embedded = dropout(self.embed_target(target_in), self.rate, embedding_key)

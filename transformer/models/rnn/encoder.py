@@ -43,7 +43,8 @@ class Encoder(nnx.Module):
         self.reverse, self.rate, self.layers = model.reverse, model.dropout, model.encoder_layers
 
     def encode(self, source: Int[Array, "B S"], key: PRNGKeyArray | None = None, *, weights: bool = False) -> Memory:
-        """See `Encoder.encode` of `models.interface`; there are no attention weights."""
+        """Padded token ids [B, S] to a `Memory` with states [B, S, D], without attention weights; see
+        `models.interface.Encoder.encode`."""
         mask = masks.padding(source)[:, 0, 0]
         keys = split_key(key, self.layers + 1)
         read = recurrent.reverse_tokens(source, mask) if self.reverse else source

@@ -130,7 +130,8 @@ class Decoder(nnx.Module):
         *,
         weights: bool = False,
     ) -> tuple[Float[Array, "B T D"], Attentions | None]:
-        """See `Decoder.decode` of `models.interface`."""
+        """Hidden states [B, T, D] that predict the token after each one of `target_in`, and the attention weights; see
+        `models.interface.Decoder.decode`."""
         embedding_key, layers_key = split_key(key, 2)
         x = dropout(self.target_positions(self.embed_target(target_in)), self.rate, embedding_key)
         mask, future = memory.mask[:, None, None], masks.future(target_in.shape[1])

@@ -57,7 +57,7 @@ class Encoder(nnx.Module):
         self.rate, self.unroll, self.remat = model.dropout, model.unroll, remat
 
     def encode(self, source: Int[Array, "B S"], key: PRNGKeyArray | None = None, *, weights: bool = False) -> Memory:
-        """See `Encoder.encode` of `models.interface`."""
+        """Padded token ids [B, S] to a `Memory` with states [B, S, D]; see `models.interface.Encoder.encode`."""
         embedding_key, layers_key = split_key(key, 2)
         x = dropout(self.source_positions(self.embed_source(source)), self.rate, embedding_key)
         mask = masks.padding(source)

@@ -16,7 +16,7 @@ from transformer.data.tokenizers.tokenizer import Sentence, Tokenizers
 from transformer.decoding.remarks import remark
 from transformer.decoding.scoring import Scorer, SentenceScores
 from transformer.plurals import counted
-from transformer.special_tokens import UNK
+from transformer.special_tokens import EOS, UNK
 
 
 def score(
@@ -59,7 +59,13 @@ def score(
         scores.logp[fits] = known.logp
         for number, each in zip(fits, known.each, strict=True):
             scores.each[number] = each
-    return scores
+    target = tokenizers.target
+    return scores._replace(
+        pieces=[
+            target.pieces([*tokens, EOS]) if each.size else []
+            for tokens, each in zip(target.encode_all(targets), scores.each, strict=True)
+        ]
+    )
 
 
 def attend(
