@@ -15,6 +15,7 @@ from typing import Any
 from annotated_types import Ge, Interval
 
 from transformer import cli, recipes
+from transformer.commands.table import COMMANDS
 from transformer.config import Config
 from transformer.models.families import FAMILIES
 from transformer.tasks.table import TASKS
@@ -28,7 +29,7 @@ def commands() -> str:
     """A section for each command, with its own help."""
     sections = [
         f"(command-{name.replace(' ', '-')})=\n## `transformer {name}`\n\n```text\n{help_of(name)}\n```\n"
-        for name in cli.COMMANDS
+        for name in COMMANDS
     ]
     return "\n".join(sections)
 

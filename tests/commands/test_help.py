@@ -89,6 +89,7 @@ def test_defaults_are_those_of_the_recipe():
     assert found["--data.also"].takes == "STR ..."
     assert found["--data.also"].default == ""
     assert {one.name: one for one in help.options(command("score"))}["--source"].default == "(required)"
+    assert help.render("runs", command("runs")).startswith("usage: transformer runs [FOLDER] [options]\n")
     beam = next(one for one in help.options(command("translate")) if one.name == "--beam")
     assert (beam.takes, beam.default) == ("INT", "(default: the run's own setting)")
 

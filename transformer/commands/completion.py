@@ -21,7 +21,7 @@ Shell = Literal["bash", "zsh", "fish"]
 
 @dataclass(frozen=True)
 class Completion(Command):
-    """Print the script with which a shell completes commands, options and their values.
+    """Print the script with which a shell completes commands, options and their values with Tab.
 
     For bash add `source <(transformer completion bash)` to ~/.bashrc; for zsh add `source <(transformer completion
     zsh)` to ~/.zshrc; for fish run `transformer completion fish > ~/.config/fish/completions/transformer.fish`.

@@ -91,7 +91,8 @@ def _steps(options: Explain, model: "TrainedModel") -> "tuple[Steps, int]":
     network: Any = model.build(model.parameters)
     settings: Any = model.settings.model
     tokenizers, limit = model.tokenizers, settings.max_length
-    source = [*tokenizers.source.encode(options.sentence), EOS]
+    sentence = tokenizers.source.segment(options.sentence)
+    source = [*sentence.tokens, EOS]
     most = limit if options.decoder else limit - 1  # the encoder's steps show one position of padding
     if len(source) == 1:
         raise UsageError("there is no sentence to explain")
@@ -100,9 +101,9 @@ def _steps(options: Explain, model: "TrainedModel") -> "tuple[Steps, int]":
     if not options.decoder:
         padded = [*source, PAD]
         steps = encoder_steps(network, padded, tokenizers.source.pieces(padded), options.layer)
-        return steps, middle_word(steps.pieces, tokenizers.source.word_ids(padded))
+        return steps, middle_word(steps.pieces, [*sentence.word_ids, -1, -1])
     (hypothesis,) = model.search([options.sentence])
     print(f"translation: {hypothesis.text}\n")
     target = [BOS, *hypothesis.tokens]
     steps = decoder_steps(network, source, target, tokenizers.target.pieces(target), options.layer)
-    return steps, middle_word(steps.pieces, tokenizers.target.word_ids(target))
+    return steps, middle_word(steps.pieces, [-1, *hypothesis.sentence(tokenizers.target).word_ids])

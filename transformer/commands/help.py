@@ -20,6 +20,8 @@ import tyro
 
 WIDTH, INDENT = 100, 26
 """The longest line, and the column in which the help of an option begins."""
+MISSING = (tyro.MISSING, dataclasses.MISSING)
+"""The values of what has to be given."""
 
 
 class Option(NamedTuple):
@@ -59,7 +61,7 @@ def render(name: str, command: Any, first: Sequence[str] = (), note: str = "") -
     """
     every = options(command)
     words = [option for option in every if option.positional]
-    takes = " ".join([name, *(option.name for option in words), "[options]"])
+    takes = " ".join([name, *(f"[{one.name}]" if "default" in one.default else one.name for one in words), "[options]"])
     parts = [f"usage: transformer {takes}", _paragraphs(inspect.getdoc(_class(command)) or "", 0)]
     if words:
         parts.append(_section("arguments", words))
@@ -108,7 +110,8 @@ def _parts(part: Any, prefix: str = "", group: str = "", about: str = "", flags:
         text = docs.get(field.name) or (said.help if said else "") or ""
         default = said.help_behavior_hint if said else None
         if tyro.conf.Positional in marks:
-            own.append(Option(said.metavar if said else field.name.upper(), "", (), text, "", group))
+            word = said.metavar if said else field.name.upper()
+            own.append(Option(word, "", (), text, "" if value in MISSING else _default(value), group))
             continue
         choices = () if hint is bool and flags else _choices(hint)
         takes = "" if hint is bool and flags else _takes(hint)

@@ -25,7 +25,7 @@ NOT_MEASURES = ("kind", "step", "loss", "perplexity", "seconds", "compilations")
 
 @dataclass(frozen=True)
 class Runs(Command):
-    """List the runs of a folder, the last changed first.
+    """List the runs of a folder: the last changed comes first.
 
     For each run its recipe, the number of updates, the best validation, its size on the disk and its last change.
     Folders in it are searched too, such as those of studies.

@@ -24,11 +24,13 @@ COMMANDS = {
     "evaluate": Entry("evaluate:Evaluate", "Score a run on its test set."),
     "align": Entry("align:Align", "Align words by the attention."),
     "explain": Entry("explain:Explain", "Explain self-attention step by step."),
-    "runs": Entry("runs:Runs", "List runs with their best validation.", False, uses_jax=False),
+    "runs": Entry("runs:Runs", "List the runs of a folder.", False, uses_jax=False),
     "study": Entry("study:Study", "Run the trials of a study that have no result yet."),
     "report": Entry("report:Report", "Make tables (Markdown, LaTeX) and figures of a study.", False, uses_jax=False),
     "demo": Entry("demo:Demo", "Train on the embedded grammar, then show the scores."),
-    "completion": Entry("completion:Completion", "Print the completion of a shell.", False, uses_jax=False),
+    "completion": Entry(
+        "completion:Completion", "Print the script with which a shell completes.", False, uses_jax=False
+    ),
 }
 
 RECIPE_FIRST = ("train", "data inspect", "data prepare")

@@ -101,7 +101,7 @@ def middle_word(pieces: Sequence[str], words: Sequence[int]) -> int:
 
     Args:
         pieces: the tokens as text.
-        words: the number of each token's word, -1 for special tokens, as `Tokenizer.word_ids` returns them.
+        words: the number of each token's word, -1 for special tokens.
     """
     middle = len(pieces) // 2
     whole = [
