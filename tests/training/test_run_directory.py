@@ -201,3 +201,16 @@ def test_another_tokenizer_is_refused(settings, tmp_path, monkeypatch):
     monkeypatch.setattr(Translation, "prepare", lambda *_: Prepared("other"))
     with pytest.raises(TransformerError, match="not the tokenizer this run was trained with"):
         begin(settings, tmp_path / "run", resume=True)
+
+
+def test_a_run_is_resumed_with_what_it_began_with_only(tmp_path):
+    run, prepared = Run(tmp_path), Prepared("one")
+    training.check_identity(prepared, dict(prepared.identity), run)
+    with pytest.raises(TransformerError, match="is not the tokenizer"):
+        training.check_identity(prepared, prepared.identity | {"tokenizer": "two"}, run)
+    with pytest.raises(TransformerError, match="the train data changed"):
+        training.check_identity(prepared, prepared.identity | {"train": "u"}, run)
+    earlier = dict(prepared.identity)
+    prepared.identity["mixture"] = "2"
+    with pytest.raises(TransformerError, match=r"earlier version, whose batches were others \(mixture\)"):
+        training.check_identity(prepared, earlier, run)

@@ -155,6 +155,11 @@ def check_identity(prepared: Prepared, before: dict[str, str], run: Run) -> None
         raise TransformerError(
             f"{run.tokenizer} is not the tokenizer this run was trained with: restore it, or start a new --run"
         )
+    if unknown := [name for name in differs if name not in before]:
+        raise TransformerError(
+            f"this run began with an earlier version, whose batches were others ({', '.join(unknown)}), so resuming "
+            f"would not be exact: resume it with that version, or start a new --run with --init-from {run.folder}"
+        )
     if differs:
         raise TransformerError(
             f"the {' and '.join(differs)} data changed since this run began, so resuming would not be exact: restore "
