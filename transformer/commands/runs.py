@@ -114,16 +114,20 @@ def best(records: Sequence[Mapping[str, Any]], settings: Config) -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Aligned columns: numbers to the right, all else to the left."""
+    """A line for each run."""
     cells = [("run", "recipe", "step", "best validation", "size", "last change")]
     for one in rows:
         changed = datetime.fromtimestamp(one.changed).strftime("%Y-%m-%d %H:%M")
         cells.append((one.name, one.recipe, f"{one.step:,}", one.best, megabytes(one.size), changed))
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    sides = ("<", "<", ">", "<", ">", "<")
+    return aligned(cells, "<<><><")
+
+
+def aligned(rows: Sequence[Sequence[str]], sides: str) -> str:
+    """Columns of equal width, each to the left (<) or to the right (>)."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
-        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(line, sides, widths, strict=True)).rstrip()
-        for line in cells
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)).rstrip()
+        for row in rows
     )
 
 

@@ -25,6 +25,7 @@ COMMANDS = {
     "align": Entry("align:Align", "Align words by the attention."),
     "explain": Entry("explain:Explain", "Explain self-attention step by step."),
     "runs": Entry("runs:Runs", "List the runs of a folder.", False, uses_jax=False),
+    "compare": Entry("compare:Compare", "Compare two runs.", computes=False),
     "study": Entry("study:Study", "Run the trials of a study that have no result yet."),
     "report": Entry("report:Report", "Make tables (Markdown, LaTeX) and figures of a study.", False, uses_jax=False),
     "demo": Entry("demo:Demo", "Train on the embedded grammar, then show the scores."),
