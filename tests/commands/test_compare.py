@@ -25,7 +25,9 @@ def two(runs, settings):
     """Two runs that differ in a setting, with records of their training."""
     for number, name in enumerate(("one", "two"), 1):
         if not (runs / name).exists():
-            other = dataclasses.replace(settings, seed=number, data=dataclasses.replace(settings.data, cache=name))
+            other = dataclasses.replace(
+                settings, seed=number, data=dataclasses.replace(settings.data, cache=str(runs / "cache" / name))
+            )
             untrained(other, runs / name)
             records = [{"kind": "train", "step": n, "loss": 5.0 / n, "tokens_per_s": 10.0} for n in (1, 2, 3)]
             records.append({"kind": "validation", "step": 3, "loss": 1.0 + number})
