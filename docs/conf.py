@@ -34,7 +34,7 @@ myst_heading_anchors = 4
 nb_execution_mode = "cache"
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
-nb_execution_timeout = 600
+nb_execution_timeout = 1_800
 nb_merge_streams = True
 shared_run.set_up_notebooks(HERE / "_build" / "work")
 

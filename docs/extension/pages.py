@@ -6,6 +6,8 @@ from pathlib import Path
 
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)#:\s]+)\)")
 """[text](target) of a target within the repository."""
+QUESTION = re.compile(r"^\*\*Question\.\*\* (.+?)\n\n", re.S | re.M)
+"""The first paragraph of a study's text."""
 
 
 def write(path: Path, text: str) -> None:
@@ -33,7 +35,7 @@ def copy_studies(experiments: Path, target: Path) -> None:
             text = path.read_text(encoding="utf-8")
             title = "" if text.startswith("# ") else f"# {name.replace('_', ' ')}: {path.stem.replace('_', ' ')}\n\n"
             write(target / name / f"{path.stem.lower()}.md", title + relink(text, folder, experiments))
-    write(target / "index.md", _index(names))
+    write(target / "index.md", _index({name: experiments / name / "README.md" for name in names}))
 
 
 def relink(text: str, folder: Path, experiments: Path) -> str:
@@ -49,12 +51,18 @@ def relink(text: str, folder: Path, experiments: Path) -> str:
     return LINK.sub(replace, text)
 
 
-def _index(names: list[str]) -> str:
-    entries = "".join(f"{name}/index\n" for name in names)
+def _index(texts: dict[str, Path]) -> str:
+    entries = []
+    for name, path in texts.items():
+        text = path.read_text(encoding="utf-8")
+        title, question = text.split("\n", 1)[0].removeprefix("# "), QUESTION.search(text)
+        about = " ".join(question[1].split()) if question else ""
+        entries.append(f"- **[{title}]({name}/index.md).** {about}\n")
+    toctree = "".join(f"{name}/index\n" for name in texts)
     return (
         "# Experiments\n\n"
         "Each page is the text of a folder of `experiments/`: question, method, command, results, conclusion. Its "
         "tables and figures are made by `transformer report` from the study's `results.json`. "
         "[How we compare](../explanation/how_we_compare.md) says what the intervals and tests are.\n\n"
-        f"```{{toctree}}\n:maxdepth: 1\n\n{entries}```\n"
+        f"{''.join(entries)}\n```{{toctree}}\n:hidden:\n\n{toctree}```\n"
     )

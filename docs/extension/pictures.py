@@ -139,4 +139,6 @@ def _save(figure: Any, path: Path) -> None:
     import matplotlib as mpl
 
     with mpl.rc_context({"svg.hashsalt": path.stem}):
-        figure.savefig(path, format="svg", metadata={"Date": None}, facecolor="white")
+        figure.savefig(
+            path, format="svg", metadata={"Date": None}, facecolor="white", bbox_inches="tight", pad_inches=0.05
+        )

@@ -16,7 +16,7 @@ from annotated_types import Ge, Interval
 
 from transformer import cli, recipes
 from transformer.commands.table import COMMANDS
-from transformer.config import Config
+from transformer.config import Cluster, Config
 from transformer.models.families import FAMILIES
 from transformer.tasks.table import TASKS
 
@@ -42,7 +42,7 @@ def help_of(name: str) -> str:
 
 
 def settings() -> str:
-    """A section for each part of a `Config`, with every setting as an option."""
+    """A section for each part of a `Config`, with every setting as an option; then the settings of the process."""
     parts: list[tuple[str, str, Any, Any]] = []
     whole = Config()
     own = [f for f in dataclasses.fields(Config) if not dataclasses.is_dataclass(getattr(whole, f.name))]
@@ -53,6 +53,7 @@ def settings() -> str:
             parts += [(f"{field.name}: {name}", field.name, cls, _default(cls)) for name, cls in kinds.items()]
         elif dataclasses.is_dataclass(value):
             parts.append((field.name, field.name, type(value), value))
+    parts.append(("cluster", "cluster", Cluster, Cluster()))
     text = ["```{program} transformer train\n```\n", *(_option(Config, f, f.name, getattr(whole, f.name)) for f in own)]
     for title, prefix, cls, value in parts:
         text.append(f"(settings-{title.replace(': ', '-').replace('_', '-')})=\n## {title}\n\n{_doc(cls)}\n")

@@ -14,6 +14,8 @@ OPTIONS = [
     *("--training.validate-every", "300", "--schedule.warmup", "100"),
 ]
 """What differs from the recipe `demo`."""
+QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+"""Notebooks compile much and compute little."""
 
 
 def set_up_notebooks(work: Path) -> None:
@@ -22,6 +24,7 @@ def set_up_notebooks(work: Path) -> None:
     os.environ["DOCS_WORK"] = str(work)
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     os.environ["TQDM_DISABLE"] = "1"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}"
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
 
 
@@ -32,5 +35,5 @@ def train(work: Path) -> None:
         return
     shutil.rmtree(work / "runs", ignore_errors=True)
     command = [sys.executable, "-m", "transformer", "train", "demo", *OPTIONS]
-    subprocess.run(command, cwd=work, check=True, env=os.environ | {"MPLBACKEND": "agg"})
+    subprocess.run(command, cwd=work, check=True, env=os.environ | {"MPLBACKEND": "agg", "XLA_FLAGS": ""})
     made_with.write_text(json.dumps(OPTIONS))
