@@ -50,8 +50,8 @@ class Block(NamedTuple):
 
     @property
     def code(self) -> str:
-        """Without the line of a magic."""
-        return re.sub(r"\A%%.*\n", "", self.text)
+        """Without magics."""
+        return re.sub(r"^%.*\n", "", self.text, flags=re.M)
 
 
 def pages() -> list[Path]:

@@ -59,8 +59,8 @@ def test_the_command_line_reads_every_command(page, workspace, capsys):
                 assert not complaint, (
                     f"{block.page}, line {block.line}: {' '.join(words)}\n{complaint}\n{capsys.readouterr()}"
                 )
-        elif not block.text.startswith("%%"):
-            compile(block.text, f"{block.page}, line {block.line}", "exec")
+        else:
+            compile(block.code, f"{block.page}, line {block.line}", "exec")
 
 
 def wrong(words: list[str], folder: Path) -> str:
