@@ -60,4 +60,4 @@ html_theme_options = {
     "home_page_in_toc": False,
 }
 html_last_updated_fmt = None
-os.environ.setdefault("COLUMNS", "100")  # width of the commands' help
+os.environ["COLUMNS"] = "88"  # width of the help of commands
