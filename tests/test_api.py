@@ -47,7 +47,8 @@ def _leaves(tree):
     return [leaf for value in tree.values() for leaf in (_leaves(value) if isinstance(value, dict) else [value])]
 
 
-def test_loading_says_nothing(model, runs, caplog, capfd):
+def test_loading_warns_of_nothing(model, runs, caplog, capfd, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("absl"), "level", logging.WARNING)  # as it is without the command line
     caplog.set_level(logging.WARNING)
     api.load(runs / "toy")
     assert caplog.text == ""

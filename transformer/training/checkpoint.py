@@ -89,7 +89,8 @@ class Checkpoints:
             read_only=read_only,
             save_interval_steps=0 if read_only else 1,
         )
-        self._manager = ocp.CheckpointManager(folder.absolute(), item_names=ITEMS, options=options)
+        with _without_remark("Given directory is read only"):  # which is as it should be
+            self._manager = ocp.CheckpointManager(folder.absolute(), item_names=ITEMS, options=options)
 
     def save(self, state: dict[str, Any], host: dict[str, Any], quality: float | None) -> None:
         """Begin to save a state; `quality` (higher is better) is its validation metric, if it was validated.
@@ -304,6 +305,21 @@ class Checkpoints:
             self._sealer.shutdown()
             with suppress(Exception):  # what orbax raises again here, `settle` has said
                 self._manager.close()
+
+
+@contextmanager
+def _without_remark(text: str) -> Iterator[None]:
+    """Leave a message with this text out of what orbax logs."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        return text not in record.getMessage()
+
+    absl = logging.getLogger("absl")
+    absl.addFilter(keep)
+    try:
+        yield
+    finally:
+        absl.removeFilter(keep)
 
 
 def _meet(*, key: str, timeout_ms: int) -> None:
