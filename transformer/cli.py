@@ -46,8 +46,9 @@ def main(arguments: Sequence[str] | None = None, before_computing: Callable[[], 
         files, rest = plugins.split(given)
         name = command_name(rest)
         computes = before_computing is not None and COMMANDS[name].computes
-        if before_computing and computes and files and not set(HELP) & set(rest):
-            before_computing()  # a plugin may import JAX
+        if before_computing and computes and (files or "--smoke" in rest) and not set(HELP) & set(rest):
+            # It may start the process anew: a plugin may import JAX, and what --smoke sets is to be said once.
+            before_computing()
         plugins.load(files)
         command = parse(rest)
         command.check()
