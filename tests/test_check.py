@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from transformer import check, recipes
-from transformer.config import Config
+from transformer.config import Attention, Config, Rnn
 from transformer.errors import UsageError
 from transformer.models.config import ModelConfig
 from transformer.tasks.task import Task
@@ -67,3 +67,18 @@ def test_noam_needs_a_model_with_a_width():
     config = Config(schedule=schedule, model=Shapeless(), task=AnyFamily())
     with pytest.raises(UsageError, match=r"--schedule\.name=noam follows --model\.width, and a Shapeless has none"):
         check.everything(config)
+
+
+@pytest.mark.parametrize(
+    ("model", "advice"),
+    [
+        (Rnn(embedding=8, width=16, tie="all", attention=Attention(score="general")), "--model.readout=8"),
+        # Without attention the output layer reads the state itself.
+        (Rnn(embedding=8, width=16, tie="all", attention=Attention(score="none")), "--model.embedding=16"),
+    ],
+)
+def test_a_tied_output_layer_of_another_width_is_refused_with_an_option_that_helps(model, advice):
+    with pytest.raises(UsageError, match=f"give {advice} or --model.tie=none"):
+        model.check()
+    name, value = advice.removeprefix("--model.").split("=")
+    dataclasses.replace(model, **{name: int(value)}).check()

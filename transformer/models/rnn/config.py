@@ -120,12 +120,14 @@ class Rnn(SequenceToSequence):
                 "width, or --model.bidirectional=True"
             )
         attends = self.decoder == "luong" and attention.score != "none"
-        given = self.readout if attends or self.decoder == "bahdanau" else 0
+        has_readout = attends or self.decoder == "bahdanau"
+        given = self.readout if has_readout else 0
         readout = given or (self.width if self.decoder == "luong" else max(1, self.width // 2))
         if self.tie != "none" and readout != self.embedding:
+            widen = f"--model.readout={self.embedding}" if has_readout else f"--model.embedding={readout}"
             raise UsageError(
                 f"--model.tie={self.tie} needs the output layer's input ({readout} wide) as wide as --model.embedding="
-                f"{self.embedding}: give --model.readout={self.embedding} or --model.tie=none"
+                f"{self.embedding}: give {widen} or --model.tie=none"
             )
 
     def smoke(self) -> "Rnn":
