@@ -94,5 +94,5 @@ def test_a_trained_run_attends_to_pairs_and_to_its_own_translations(settings, tm
         assert len(one.target.pieces) == len(hypothesis.tokens) + 1
         (forced,) = model.attend([line], [hypothesis.text])
         np.testing.assert_allclose(forced.cross, one.cross, rtol=1e-5, atol=1e-6)
-    with pytest.raises(UsageError, match="3 sources but 1 targets"):
+    with pytest.raises(UsageError, match="3 sources but 1 target"):
         model.attend(lines, ["x"])
