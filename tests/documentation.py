@@ -23,6 +23,7 @@ KEYWORDS = {
     "unset",
     "cd",
     "source",
+    "tensorboard",
     "echo",
     "git",
     "true",
