@@ -1,4 +1,4 @@
-"""Attention in sequence-to-sequence translation: every mechanism of the literature in one JAX/Flax harness.
+"""Attention in sequence-to-sequence translation: published scores and windows in one JAX/Flax code base.
 
 import transformer
 model = transformer.load("runs/grammar")
