@@ -163,10 +163,9 @@ def scores() -> str:
     for name, score in SCORES.items():
         if SCORES.file_of(name) is not None:
             continue
-        shapes = {key: start(_key()).shape for key, start in score.weights(sizes).items()}
-        shown = ", ".join(f"{key} [{', '.join(letters[n] for n in shape)}]" for key, shape in shapes.items())
+        shown = _parameters(score.weights(sizes), letters)
         widths = "yes" if score.equal_widths else "no"
-        rows.append(f"| [`{name}`](#score-{name.replace('_', '-')}) | {shown or 'none'} | {widths} |")
+        rows.append(f"| [`{name}`](#score-{name.replace('_', '-')}) | {shown} | {widths} |")
     return "\n".join(["| score | parameters | equal widths needed |", "|---|---|---|", *rows]) + "\n"
 
 
@@ -181,10 +180,9 @@ def windows() -> str:
     for name, window in WINDOWS.items():
         if WINDOWS.file_of(name) is not None:
             continue
-        shapes = {key: start(_key()).shape for key, start in window.weights(sizes).items()}
-        shown = ", ".join(f"{key} [{', '.join(letters[n] for n in shape)}]" for key, shape in shapes.items())
+        shown = _parameters(window.weights(sizes), letters)
         length = "yes" if window.needs_lengths else "no"
-        rows.append(f"| [`{name}`](#window-{name.replace('_', '-')}) | {shown or 'none'} | {length} |")
+        rows.append(f"| [`{name}`](#window-{name.replace('_', '-')}) | {shown} | {length} |")
     return "\n".join(["| window | parameters | needs the sentence's length |", "|---|---|---|", *rows]) + "\n"
 
 
@@ -195,7 +193,9 @@ def families() -> str:
     return "\n".join(["| family | |", "|---|---|", *rows]) + "\n"
 
 
-def _key() -> Any:
+def _parameters(weights: dict[str, Any], letters: dict[int, str]) -> str:
+    """Names and shapes of initial weights; `letters` are the names of their sizes."""
     import jax
 
-    return jax.random.key(0)
+    shapes = {name: start(jax.random.key(0)).shape for name, start in weights.items()}
+    return ", ".join(f"{name} [{', '.join(letters[n] for n in shape)}]" for name, shape in shapes.items()) or "none"

@@ -111,7 +111,7 @@ def test_a_damaged_line_is_left_out_and_counted(tmp_path, caplog, line):
     assert f"{run.metrics}: 1 line is damaged and left out, the first at line 2" in caplog.text
     run.metrics.write_bytes(b"\n".join([line, line, RECORD.encode(), b""]))
     caplog.clear()
-    book = MetricLogger(run, 1, 4)  # a run that is resumed goes on without them
+    book = MetricLogger(run, 1, 4)  # a resumed run drops them
     assert "2 lines are damaged and left out, the first at line 1" in caplog.text
     book.write("train", 2, VALUES)
     book.close()

@@ -1,6 +1,5 @@
 """`transformer runs`: the runs of a folder as a table."""
 
-import json
 import logging
 import math
 import os
@@ -13,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 import tyro
 
 from transformer.commands.options import Command
-from transformer.config import Config, read_config
+from transformer.config import Config, read_about, read_config
 from transformer.errors import TransformerError, UsageError
 from transformer.storage.run import Run
 
@@ -79,7 +78,7 @@ def row(run: Path, folder: Path) -> Row:
     from transformer.training.logger import read
 
     settings = read_config(run)
-    about = json.loads(Run(run).config.read_text(encoding="utf-8"))
+    about = read_about(run)
     records = read(Run(run).metrics)
     files = [path.stat() for path in run.rglob("*") if path.is_file()]
     return Row(

@@ -19,7 +19,7 @@ import jax
 from jax.sharding import Mesh
 
 from transformer.decoding.config import Decoding
-from transformer.decoding.programs import Programs
+from transformer.decoding.programs import Programs, compiled_settings
 from transformer.decoding.shapes import batch_sizes, padded_length, source_lengths
 from transformer.decoding.slots import BatchSlots, Plan, Request, Result
 from transformer.distributed import sharding as parallel
@@ -43,6 +43,7 @@ class Engine:
         plan, waiting = self._plan(requests, settings)
         workers = settings.workers or (2 if jax.default_backend() == "cpu" and (os.cpu_count() or 1) > 1 else 1)
         workers = max(1, min(workers, len(requests) // plan.few))
+        settings = compiled_settings(settings)
         results: SimpleQueue[Result | None] = SimpleQueue()
 
         def work() -> None:
@@ -52,7 +53,7 @@ class Engine:
             finally:
                 results.put(None)
 
-        with self._compiling(parameters, settings, plan, len(requests)):
+        with self._compiling(parameters, settings, plan):
             if workers == 1:
                 yield from BatchSlots(self.programs, parameters, settings, plan, waiting).run()
                 return
@@ -82,7 +83,7 @@ class Engine:
         return plan, deque(zip(lengths, ordered, strict=True))
 
     @contextmanager
-    def _compiling(self, parameters: Any, settings: Decoding, plan: Plan, requests: int) -> Iterator[None]:
+    def _compiling(self, parameters: Any, settings: Decoding, plan: Plan) -> Iterator[None]:
         """Compile the programs of the planned shapes in the background, in the order in which they are needed.
 
         Errors are raised by the search, which asks for the same programs.

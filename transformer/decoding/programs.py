@@ -39,7 +39,8 @@ class Snapshot(NamedTuple):
 class Programs:
     """Programs for models that `build` makes from parameters.
 
-    Each is compiled once, by the first thread that needs it. Threads that need another one do not wait.
+    Each is compiled once, by the first thread that needs it. Threads that need another one do not wait. Settings are
+    those of `compiled_settings`, so that searches that differ in the others share programs.
     """
 
     def __init__(self, build: Callable[[Any], Model], mesh: Mesh, rules: parallel.Rules = ()):
@@ -56,7 +57,6 @@ class Programs:
     def read(self, parameters: Any, settings: Decoding, shape: Shape) -> Callable[..., State]:
         """Encodes `refill(shape.slots)` sentences into free slots: (parameters, state, source [B S], minimum lengths
         [B], maximum lengths [B], prefixes [B P], seeds [B], slots [B]) -> state; slots out of range are dropped."""
-        settings = compiled_settings(settings)
 
         def read(parameters: Any, state: State, tokens: Array, *rest: Array) -> State:
             *limits, seed, slots = rest
@@ -73,7 +73,6 @@ class Programs:
     def advance(self, parameters: Any, settings: Decoding, shape: Shape) -> Callable[..., tuple[State, Snapshot]]:
         """Searches until enough sentences are done or one needs more room: (parameters, state, number of sentences) ->
         state and what the host reads of it."""
-        settings = compiled_settings(settings)
         count = settings.num_returned
 
         def advance(parameters: Any, state: State, target: Array) -> tuple[State, Snapshot]:
@@ -90,7 +89,6 @@ class Programs:
 
     def shapes(self, parameters: Any, settings: Decoding, shape: Shape) -> Any:
         """Shape and type of every array of a state. Raises TransformerError for one that memory cannot hold."""
-        settings = compiled_settings(settings)
 
         def init(parameters: Any) -> State:
             zeros, row = partial(jnp.zeros, dtype=jnp.int32), jnp.zeros(shape.slots, jnp.int32)
@@ -109,7 +107,7 @@ class Programs:
         """The sharding of every array of a state."""
         shapes = self.shapes(parameters, settings, shape)
         make = partial(parallel.cache_shardings_for, self.mesh, shapes, self.rules)
-        return self._once(("shardings", compiled_settings(settings), shape), make)
+        return self._once(("shardings", settings, shape), make)
 
     def refill(self, slots: int) -> int:
         """Sentences encoded at once."""

@@ -88,10 +88,9 @@ def evaluate(
     Raises TransformerError if the baseline has another number of lines.
     """
     if baseline is not None and len(baseline.predictions) != len(lines):
-        number = len(baseline.predictions)
         raise TransformerError(
-            f"{baseline.path} has {number} line{'s' * (number != 1)}, the {name} set {len(lines)}: only predictions of "
-            "the same lines are compared (--source and --reference evaluate on another set)"
+            f"{baseline.path} has {counted(len(baseline.predictions), 'line')}, the {name} set {len(lines)}: only "
+            "predictions of the same lines are compared (--source and --reference evaluate on another set)"
         )
     began = time.perf_counter()
     predictions = predict(lines)

@@ -19,7 +19,8 @@ Alignment = tuple[tuple[int, int], ...]
 
 LINKS = re.compile(r"([0-9]{1,9}-[0-9]{1,9}(\s+[0-9]{1,9}-[0-9]{1,9})*)?")
 ENOUGH = 10
-"""Aligned pairs from which it is told that none of their links names word 0: most pairs have such a link."""
+"""Fewest aligned pairs from which it follows that words count from 1 if no link names word 0: most pairs have such a
+link."""
 
 
 class Alignments(Sequence[Alignment]):

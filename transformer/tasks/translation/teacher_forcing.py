@@ -16,7 +16,7 @@ from transformer.data.tokenizers.tokenizer import Sentence, Tokenizers
 from transformer.decoding.remarks import remark
 from transformer.decoding.scoring import Scorer, SentenceScores
 from transformer.plurals import counted
-from transformer.special_tokens import EOS, UNK
+from transformer.special_tokens import UNK
 
 
 def score(
@@ -40,8 +40,8 @@ def score(
     if max_length % batching.length_multiple:  # no bucket may be longer than the model
         batching = dataclasses.replace(batching, length_multiple=1)
     fits = np.flatnonzero(np.maximum(*pairs.lengths.values()) <= max_length)
-    nothing = np.zeros(0)
-    scores = SentenceScores(np.full(len(sources), np.nan), pairs.lengths["target"], [nothing] * len(sources))
+    nothing, pieces = np.zeros(0), [list[str]() for _ in sources]
+    scores = SentenceScores(np.full(len(sources), np.nan), pairs.lengths["target"], [nothing] * len(sources), pieces)
     unknown = [n for n in range(len(sources)) if any(UNK in pairs[side][n] for side in pairs.lengths)]
     remark(
         "pairs with words or letters that the model does not know, scored as its unknown token",
@@ -57,15 +57,10 @@ def score(
         plan = each_once(pairs.lengths, batching, buckets, batching.batch_multiple)
         known = scorer.score(parameters, pairs, plan)
         scores.logp[fits] = known.logp
-        for number, each in zip(fits, known.each, strict=True):
-            scores.each[number] = each
-    target = tokenizers.target
-    return scores._replace(
-        pieces=[
-            target.pieces([*tokens, EOS]) if each.size else []
-            for tokens, each in zip(target.encode_all(targets), scores.each, strict=True)
-        ]
-    )
+        for row, number in enumerate(fits):
+            scores.each[number] = known.each[row]
+            pieces[number] = tokenizers.target.pieces(pairs["target"][row].tolist())
+    return scores
 
 
 def attend(
