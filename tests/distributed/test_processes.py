@@ -8,13 +8,16 @@ from transformer.distributed import processes as cluster
 from transformer.errors import TransformerError, UsageError
 
 SLURM = {"SLURM_STEP_NODELIST": "node[1-2]", "SLURM_NTASKS": "2"}
-WAITS = {"initialization_timeout": cluster.PATIENCE, "heartbeat_timeout_seconds": cluster.HEARTBEAT}
+WAITS = {"initialization_timeout": 100, "heartbeat_timeout_seconds": cluster.HEARTBEAT}
+DETECTED = WAITS | {"cluster_detection_method": None}
+GIVEN = WAITS | {"cluster_detection_method": "deactivate"}
+STEP = {"SLURM_STEP_NUM_NODES": "2", "SLURM_STEP_NUM_TASKS": "2", "SLURM_GPUS_ON_NODE": "8"}
 POD = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "1"}
 
 
 @pytest.fixture(autouse=True)
 def plain(monkeypatch):
-    for name in (*SLURM, *POD, "OMPI_COMM_WORLD_SIZE", "TPU_WORKER_HOSTNAMES"):
+    for name in (*SLURM, *STEP, *POD, "OMPI_COMM_WORLD_SIZE", "TPU_WORKER_HOSTNAMES", "JAX_LOCAL_DEVICE_IDS"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -33,6 +36,7 @@ def asked(monkeypatch):
         ({"OMPI_COMM_WORLD_SIZE": "4"}, "Open MPI"),
         (POD, "Kubernetes"),
         ({"TPU_WORKER_HOSTNAMES": "a,b"}, "TPU pod"),
+        (POD | {"TPU_WORKER_HOSTNAMES": "a,b"}, "TPU pod"),
         ({}, None),
         ({"SLURM_NTASKS": "2"}, None),  # a shell within sbatch: srun was not called
         (SLURM | {"SLURM_NTASKS": "1"}, None),
@@ -51,7 +55,37 @@ def test_schedulers_are_known_by_their_environment(environment, name, monkeypatc
 
 def test_flags_say_it_too(asked):
     cluster.join(Cluster("host:1234", 4, 2))
-    assert asked == [("host:1234", 4, 2, WAITS)]
+    cluster.join(Cluster("host:1234", 4, 2, timeout=900))
+    assert asked == [
+        ("host:1234", 4, 2, GIVEN),
+        ("host:1234", 4, 2, GIVEN | {"initialization_timeout": 900}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("environment", "warning"),
+    [
+        (SLURM | STEP, "each node has 7 GPUs without a process"),
+        (SLURM | STEP | {"SLURM_STEP_NUM_TASKS": "14"}, "each node has 1 GPU without a process"),
+        (SLURM | STEP | {"SLURM_STEP_NUM_TASKS": "16"}, ""),
+        (SLURM | STEP | {"JAX_LOCAL_DEVICE_IDS": "0,1,2,3,4,5,6,7"}, ""),
+        (SLURM, ""),
+    ],
+)
+def test_gpus_that_slurm_leaves_unused_are_reported(environment, warning, monkeypatch, asked, caplog):
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    with caplog.at_level("WARNING", logger="transformer"):
+        cluster.join(Cluster())
+    assert [warning in record.getMessage() for record in caplog.records] == [True] * bool(warning)
+
+
+def test_with_the_flags_a_process_has_all_gpus_of_its_node(monkeypatch, asked, caplog):
+    for variable, value in (SLURM | STEP).items():
+        monkeypatch.setenv(variable, value)
+    cluster.join(Cluster("host:1234", 2, 1))
+    assert asked == [("host:1234", 2, 1, GIVEN)]
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(
@@ -88,7 +122,7 @@ def test_alone_everything_is_ones_own():
 
 def test_jax_looks_for_a_job_that_is_none_of_these_when_asked_to(asked):
     cluster.join(Cluster(find="any"))
-    assert asked == [(None, None, None, WAITS)]
+    assert asked == [(None, None, None, DETECTED)]
 
 
 def test_a_run_of_its_own_whatever_started_it(monkeypatch, asked):

@@ -1,7 +1,9 @@
 """Settings of processes and devices."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Ge
 
 
 @dataclass(frozen=True)
@@ -14,6 +16,8 @@ class Cluster:
     """Number of processes."""
     process: int = -1
     """Index of this process, from 0."""
+    timeout: Annotated[int, Ge(1)] = 100
+    """Seconds to wait for the other processes at the start; more for many hosts, or for those that start late."""
     find: Literal["known", "any", "none"] = "known"
     """How the job is detected without the flags. known: by the environment of one of those schedulers. any: also by
     JAX, as on TPU hosts with their metadata. none: this is a single process, even under a scheduler."""

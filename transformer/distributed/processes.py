@@ -23,8 +23,6 @@ from transformer.plurals import counted
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 100
-"""Seconds that a process waits for the others when it starts."""
 HEARTBEAT = 40
 """Seconds without a heartbeat after which a process counts as lost, and the others exit."""
 
@@ -33,7 +31,9 @@ def join(settings: config.Cluster) -> None:
     """Make this process part of its job. Called before JAX initialises its devices.
 
     The job is given by the flags; or by the environment of SLURM, Open MPI, Kubernetes or a TPU pod; or detected by JAX
-    (`settings.find`). If the other processes do not connect within `PATIENCE` seconds, JAX ends the process.
+    (`settings.find`). With the flags a process uses all devices of its host. Under SLURM and Open MPI JAX gives each
+    process one GPU, the one of its number on the host, unless JAX_LOCAL_DEVICE_IDS names others. If the other
+    processes do not connect within `settings.timeout` seconds, JAX ends the process.
 
     Raises:
         UsageError: inconsistent flags.
@@ -59,7 +59,8 @@ def join(settings: config.Cluster) -> None:
             settings.coordinator or None,
             settings.processes or None,
             settings.process if settings.process >= 0 else None,
-            initialization_timeout=PATIENCE,
+            cluster_detection_method="deactivate" if all(given) else None,
+            initialization_timeout=settings.timeout,
             heartbeat_timeout_seconds=HEARTBEAT,
         )
     except (RuntimeError, ValueError) as error:
@@ -73,24 +74,40 @@ def join(settings: config.Cluster) -> None:
     if not is_main_process():
         logging.getLogger("transformer").setLevel(logging.ERROR)  # the main process logs for all
     log.info("%s, %s", counted(jax.process_count(), "process"), counted(jax.device_count(), "device"))
+    if scheduler == "SLURM" and not any(given) and (unused := _unused_gpus()):
+        log.warning(
+            "each node has %s without a process, because JAX gives each process one GPU: start one process for each "
+            "GPU with srun --ntasks-per-node, or name them in JAX_LOCAL_DEVICE_IDS",
+            counted(unused, "GPU"),
+        )
 
 
 def _scheduler() -> str | None:
     """The scheduler that started several processes, detected by their environment; None for a single process."""
 
-    def number(name: str) -> int:
-        value = os.environ.get(name, "")
-        return int(value) if value.isdecimal() else 0
-
-    if "SLURM_STEP_NODELIST" in os.environ and number("SLURM_NTASKS") > 1:  # srun, not a shell within sbatch
+    if "SLURM_STEP_NODELIST" in os.environ and _number("SLURM_NTASKS") > 1:  # srun, not a shell within sbatch
         return "SLURM"
-    if number("OMPI_COMM_WORLD_SIZE") > 1:
+    if _number("OMPI_COMM_WORLD_SIZE") > 1:
         return "Open MPI"
+    if "," in os.environ.get("TPU_WORKER_HOSTNAMES", ""):  # on GKE, too, where JAX prefers it to Kubernetes
+        return "TPU pod"
     if "KUBERNETES_SERVICE_HOST" in os.environ and "JOB_COMPLETION_INDEX" in os.environ:
         return "Kubernetes"
-    if "," in os.environ.get("TPU_WORKER_HOSTNAMES", ""):
-        return "TPU pod"
     return None
+
+
+def _unused_gpus() -> int:
+    """GPUs of this SLURM node that no process of the step uses."""
+    if "JAX_LOCAL_DEVICE_IDS" in os.environ:
+        return 0
+    tasks = _number("SLURM_STEP_NUM_TASKS") // max(_number("SLURM_STEP_NUM_NODES"), 1)
+    return max(_number("SLURM_GPUS_ON_NODE") - tasks, 0) if tasks else 0
+
+
+def _number(name: str) -> int:
+    """A whole number in the environment; 0 where there is none."""
+    value = os.environ.get(name, "")
+    return int(value) if value.isdecimal() else 0
 
 
 def is_distributed() -> bool:
