@@ -119,6 +119,7 @@ def test_a_plugin_that_has_changed_is_warned_of(trained, file, tmp_path, caplog)
         ("SCORES.update(dot=None)", "registers the score 'dot', which is built in"),
         ('SCORES["taken"] = None', "registers the score 'taken', which .*first.py has registered too"),
         ("1 / 0", "ZeroDivisionError"),
+        ("class Stop(BaseException): pass\nraise Stop", "failed: Stop"),
     ],
 )
 def test_names_are_registered_once(text, complaint, tmp_path):

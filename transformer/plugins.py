@@ -119,9 +119,9 @@ def load(files: Iterable[str | Path]) -> None:
             raise UsageError(f"{FLAG}={given}: there is no such file")
         try:
             execute(file)
-        except TransformerError:
+        except (TransformerError, KeyboardInterrupt):
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # also SystemExit, and classes of the file itself
             raise UsageError(f"{FLAG}={given} failed: {type(error).__name__}: {error}") from error
         _loaded[str(file)] = _sha256(file)
 

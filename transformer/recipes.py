@@ -50,7 +50,9 @@ def find(recipe: str) -> tuple[str, Config]:
         found = getattr(plugins.execute(path), "config", None)
     except TransformerError as error:
         raise UsageError(f"recipe {path}: {error}") from error
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also SystemExit, and classes of the file itself
         raise UsageError(f"recipe {path} cannot be read: {type(error).__name__}: {error}") from error
     if not isinstance(found, Config):
         raise UsageError(f"recipe {path} must define `config`, a transformer.config.Config")

@@ -75,6 +75,7 @@ ALL = "from transformer.study.variants import *; c = Variant(Config()); study = 
         ("x = 3", "must define `study`"),
         ("import nothing_of_this_name", "cannot be read: ModuleNotFoundError"),
         ("import sys; sys.exit(0)", "cannot be read: SystemExit"),
+        ("class Stop(BaseException): pass\nraise Stop('here')", "cannot be read: Stop: here"),
         (f"{ALL}({{}})", "has no variants"),
         (f"{ALL}({{'a': c}}, plotted=('b',))", "has no variant b; did you mean a"),
         (f"{ALL}({{'a': c}}, baselines=('b',))", "has no variant b; did you mean a"),

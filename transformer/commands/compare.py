@@ -27,8 +27,9 @@ WITHOUT_EFFECT = ("data.cache", "data.folder")
 class Compare(Command):
     """Compare two runs: settings that differ, curves over each other, and scores with significance.
 
-    Scores are those of the sets on which both runs were evaluated (`transformer evaluate RUN`). A difference is the
-    second run minus the first, tested by paired bootstrap resampling of the lines.
+    Scores come from the reports of `transformer evaluate RUN` on the run's own test and validation sets; a set is
+    compared where both runs have a report of it. A difference is the second run minus the first, tested by paired
+    bootstrap resampling of the lines.
     """
 
     first: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN", help="The directory of a trained run.")]

@@ -172,7 +172,9 @@ def load(path: Path) -> Study:
         )
     try:
         study = getattr(plugins.execute(file), "study", None)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also SystemExit, and classes of the file itself
         raise UsageError(f"study {file} cannot be read: {type(error).__name__}: {error}") from error
     if not isinstance(study, Study):
         raise UsageError(f"study {file} must define `study`, a transformer.study.variants.Study")
