@@ -73,9 +73,12 @@ def gradient_bytes(parameters: int, model: int = 1) -> float:
 
 def activation_bytes(model: Transformer, tokens: float) -> float:
     """Bytes of the activations that are summed over the axis `model` in an update, for `tokens` tokens of each side on
-    a chip (Shoeybi et al. 2019, section 3): after attention and after the feed-forward layer of each layer, forward and
-    backward; the embeddings of both sides, and the gradient of the decoder's output."""
-    sums = 4 * model.encoder_layers + 6 * model.decoder_layers + 3
+    a chip, as XLA compiles it: forward after each attention and feed-forward layer; backward for each product by which
+    activations enter one, so that query, key and value are three; the embeddings of both sides; and the gradient of the
+    decoder's output. (By hand queries, keys and values need one sum together; Shoeybi et al. 2019, section 3.)
+    """
+    encoder, decoder = 2 + 4, 3 + 7
+    sums = encoder * model.encoder_layers + decoder * model.decoder_layers + 3
     return BFLOAT16 * tokens * model.width * sums
 
 
