@@ -30,8 +30,10 @@ from transformer.training.loop import LoopState
 os.environ.setdefault("MPLBACKEND", "agg")
 # Thousands of small programs are compiled and hardly run: what they compute is tested, not how fast. XLA reads these
 # flags when the first program is compiled. Without the fusion emitters a program compiles in half the time.
+# Each test process has about one core, so that a program that is compiled in parts only has more of them.
 QUICK = (
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false"
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false "
+    "--xla_cpu_parallel_codegen_split_count=1"
 )
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}"
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -45,14 +47,22 @@ def pytest_runtest_setup() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
-HEAVY = ("test_loop", "test_engine", "test_interface", "test_search", "test_cli", "test_study", "test_trial",
-         "test_attention_variants", "test_sharding", "test_demo", "test_precision", "test_remat",
-         "test_step")  # fmt: skip
+def pytest_collection_finish() -> None:
+    """What was imported stays: the garbage collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+HEAVY = ("test_loop", "test_search", "test_translate", "test_attention_variants", "test_interface", "test_grammar",
+         "test_cli", "test_study", "test_sharding", "test_engine", "test_rnn", "test_step", "test_recipes",
+         "test_plugins", "test_composed", "test_demo", "test_remat")  # fmt: skip
+"""The longest first."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files of minutes first, so that no worker is left with one when the other is done."""
-    items.sort(key=lambda item: item.path.stem not in HEAVY)
+    rank = {name: place for place, name in enumerate(HEAVY)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(HEAVY)))
 
 
 @pytest.fixture(autouse=True, scope="module")

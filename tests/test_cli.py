@@ -56,6 +56,7 @@ def trained(corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         *("train", "files", "--smoke", "--run", str(folder)),
         *("--data.train", str(corpora / "train"), "--data.languages", "xx", "yy"),
         *("--data.test", str(corpora / "test"), "--data.cache", str(folder.parent / "cache")),
+        *("--batching.shapes", "1"),
     )
     assert code == 0
     return folder

@@ -251,7 +251,8 @@ print("equal")
 """
 
 
-@pytest.mark.parametrize("model", ["transformer", pytest.param("rnn", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["transformer", "rnn"])
 def test_the_update_of_data_parallel_devices_is_that_of_pmap(model):
     """Dropout on: pmap is made of shard_map now, so there too masks count places from the device's first row."""
     environment = os.environ | {

@@ -1,13 +1,21 @@
 """One run on the toy language, trained once for all tests that resume, read or damage it."""
 
+import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conftest import toy
-from transformer.config import Config
+from transformer.config import Config, Training
+from transformer.tasks.translation.prepared import PreparedTranslation
+from transformer.training import step
 from transformer.training.run import train
+
+ONLY_THE_LOOPS = ("steps", "log_every", "validate_every", "save_minutes", "patience", "keep_last", "keep_best",
+                  "average")  # fmt: skip
+"""Settings of training that no update depends on. (The rate of a cosine schedule depends on the number of steps.)"""
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +37,27 @@ def whole(trained: Path, tmp_path: Path) -> Path:
     """A copy of the trained run, which a test may change."""
     shutil.copytree(trained, tmp_path / "whole")
     return tmp_path / "whole"
+
+
+@pytest.fixture(scope="module")
+def steps_made() -> dict[Any, step.Step]:
+    """The updates that the tests of a module have made, by what they depend on."""
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def shared_steps(steps_made: dict[Any, step.Step], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs whose updates are the same share one function, so that it is traced once in a module."""
+    original = step.make_step
+
+    def make_step(graph: Any, task: Any, optimizer: Any, settings: Config, mesh: Any) -> step.Step:
+        if type(task) is not PreparedTranslation or settings.schedule.name == "cosine":
+            return original(graph, task, optimizer, settings, mesh)
+        plain = {name: getattr(Training(), name) for name in ONLY_THE_LOOPS}
+        of = dataclasses.replace(settings.training, **plain)
+        key = graph, settings.model, settings.task, settings.optimizer, settings.schedule, of, settings.seed, mesh
+        if key not in steps_made:
+            steps_made[key] = original(graph, task, optimizer, settings, mesh)
+        return steps_made[key]
+
+    monkeypatch.setattr(step, "make_step", make_step)

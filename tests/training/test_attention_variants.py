@@ -85,7 +85,13 @@ def test_a_model_trains_resumes_and_translates(name, settings, tmp_path):
 STILL = {"dropout": 0.0, "attention_dropout": 0.0, "feedforward_dropout": 0.0}
 
 
-@pytest.mark.parametrize("model", [tiny(**STILL), rnn(dropout=0.0)], ids=["transformer", "rnn"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(tiny(**STILL), id="transformer"),
+        pytest.param(rnn(dropout=0.0), id="rnn", marks=pytest.mark.slow),
+    ],
+)
 def test_guided_alignment_pulls_the_attention(model, settings):
     """On one batch of two sentences whose words are aligned backwards, with the guiding loss and all but without."""
     source, target = (
@@ -162,14 +168,20 @@ def test_runs_of_the_first_version_have_no_kind_of_model(settings):
     assert from_json(tree) == settings
 
 
-def test_a_score_of_ones_own_is_a_function_and_an_entry(settings, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(rnn("nearness"), id="rnn"),
+        pytest.param(tiny(attention=Attention(heads=2, score="nearness")), id="transformer", marks=pytest.mark.slow),
+    ],
+)
+def test_a_score_of_ones_own_is_a_function_and_an_entry(model, settings, tmp_path, monkeypatch):
     def nearness(query, keys, weights):
         """Minus the squared distance."""
         return -jnp.sum((query[..., :, None, :] - keys[..., None, :, :]) ** 2, -1)
 
     monkeypatch.setitem(SCORES, "nearness", Score(nearness, equal_widths=True))
-    for name, model in {"rnn": rnn("nearness"), "tiny": tiny(attention=Attention(heads=2, score="nearness"))}.items():
-        train(dataclasses.replace(settings, model=model), tmp_path / name, "toy")
-        records = [r["loss"] for r in logbook.read(Run(tmp_path / name).metrics) if r["kind"] == "train"]
-        assert records[-1] < records[0]
-        assert len(api.load(tmp_path / name).translate(["ba de"])) == 1
+    train(dataclasses.replace(settings, model=model), tmp_path / "run", "toy")
+    records = [r["loss"] for r in logbook.read(Run(tmp_path / "run").metrics) if r["kind"] == "train"]
+    assert records[-1] < records[0]
+    assert len(api.load(tmp_path / "run").translate(["ba de"])) == 1
