@@ -39,7 +39,7 @@ SETTINGS = {
     "bahdanau": recurrent("additive", decoder="bahdanau", cell="gru", bidirectional=True),
     "no attention, reversed": recurrent("none", encoder_layers=2, decoder_layers=2, reverse=True),
 }
-GRAPHS = {name: split(create(model, V, V, 1))[0] for name, model in SETTINGS.items()}
+MODELS = {name: split(create(model, V, V, 1)) for name, model in SETTINGS.items()}
 every_model = pytest.mark.parametrize("name", SETTINGS)
 # Every penalty and beam on one family, and every family on one of each: a search knows no model.
 PENALTIES = [("transformer", alpha) for alpha in (0.0, 0.6, 1.0)] + [(name, 0.6) for name in list(SETTINGS)[1:]]
@@ -55,10 +55,10 @@ class Sharp(NamedTuple):
 
     @classmethod
     def of(cls, name, seed):
-        _, parameters = split(create(SETTINGS[name], V, V, seed))
+        graph, parameters = MODELS[name]
         random = np.random.default_rng(seed)
         louder = jax.tree.map(lambda p: p + 0.5 * random.normal(size=p.shape).astype(np.float32), parameters)
-        return cls(GRAPHS[name], louder)
+        return cls(graph, louder)
 
 
 def run_search(model, batch, length, settings, min_length=0, prefix=None):
