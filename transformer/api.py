@@ -154,14 +154,26 @@ class TrainedModel:
         return self._translator.translate(self.parameters, lines, settings, first, prefixes)
 
     def attend(
-        self, sources: Sequence[str], targets: Sequence[str] | None = None, first: int = 1, **decoding: Any
+        self,
+        sources: Sequence[str],
+        targets: Sequence[str] | None = None,
+        first: int = 1,
+        by: Sequence[str] = (),
+        **decoding: Any,
     ) -> list[Attended | None]:
         """All attention weights of given pairs, or of the sentences and their translations by this model.
 
         None for a pair with an empty side or longer than the model's limit; the log counts the latter, lines counted
         from `first`.
 
-        Raises UsageError when the two are not of equal length.
+        Args:
+            sources: sentences.
+            targets: their translations; by default those of this model.
+            first: the number of the first line, for messages.
+            by: read-outs that are computed too, such as norms or erasure; see `alignment.readouts.table`.
+            decoding: overrides of `config.Decoding`.
+
+        Raises UsageError when the two are not of equal length, or the model does not have a read-out.
         """
         if isinstance(sources, str) or isinstance(targets, str):
             raise UsageError("attend takes lists of lines, not strings: give [line]")
@@ -172,7 +184,7 @@ class TrainedModel:
             raise UsageError(f"{counted(len(sources), 'source')} but {counted(len(targets), 'target')}")
         else:
             written = self.tokenizers.target.segment_all(targets)
-        return teacher_forcing.attend(self._extractor, self.parameters, self.tokenizers, sources, written, first)
+        return teacher_forcing.attend(self._extractor, self.parameters, self.tokenizers, sources, written, first, by)
 
     def heatmap(
         self,
@@ -181,6 +193,7 @@ class TrainedModel:
         *,
         layer: int | None = None,
         head: int | None = None,
+        by: str = "weights",
         gold: Links | None = None,
     ) -> "Picture":
         """A picture of the attention to the source of a sentence, which a notebook shows; `.save(path)` writes it.
@@ -190,6 +203,7 @@ class TrainedModel:
             target: its translation; by default that of this model.
             layer: of the attention, from 0; the mean of all by default.
             head: of the attention, from 0; the mean of all by default.
+            by: a read-out, see `alignment.readouts.table`.
             gold: links (source word, target word), from 0, that are circled.
 
         Raises:
@@ -197,12 +211,12 @@ class TrainedModel:
         """
         from transformer.alignment.draw import heatmap  # imports matplotlib
 
-        if self.model.attention.score == "none":
+        if self.model.attention.score == "none" and by == "weights":
             raise UsageError(f"{self.run} has no attention (--model.attention.score=none)")
-        (attended,) = self.attend([source], None if target is None else [target])
+        (attended,) = self.attend([source], None if target is None else [target], by=[by])
         if attended is None:
             raise UsageError(f"the sentence or its translation is empty, or longer than {self.model.max_length} tokens")
-        return heatmap(attended, Rule(layer, head), gold)
+        return heatmap(attended, Rule(layer, head, by=by), gold)
 
     def score(self, sources: Sequence[str], targets: Sequence[str]) -> SentenceScores:
         """Log-probability of given translations, pair by pair, in nats; `.loss` is the mean over tokens.

@@ -18,7 +18,7 @@ from ibm1 import Ibm1, diagonal
 from transformer import api
 from transformer.alignment.links import Links, Rule
 from transformer.alignment.measure import Gold, Measured, all_sure, measure
-from transformer.alignment.select import all_links, name, rank
+from transformer.alignment.select import Open, all_links, name, rank
 from transformer.api import TrainedModel
 from transformer.data.corpora import corpus
 from transformer.data.corpora.corpus import Corpus
@@ -37,7 +37,7 @@ MODELS = {
     ),
     "alignment": ("luong_general_guided", "transformer_guided"),
 }
-ARGMAX = (None,)
+ARGMAX = Open(thresholds=(None,))
 """Thresholds that link each target word with the source word that it attends to most."""
 SHIFTS = {"one step late": 1, "one step early": -1}
 """Tokens, for the same attention of the next or the previous step."""

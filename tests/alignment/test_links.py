@@ -1,5 +1,7 @@
 """From tokens to words to links: against loops over single numbers, and a case by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -73,6 +75,47 @@ def test_a_pair_by_hand():
     assert align(by_hand(), Rule(layer=1))[1] == {(2, 0), (2, 1), (2, 2)}
     mean, _ = align(by_hand(), Rule())
     np.testing.assert_allclose(mean[1], np.array([0, 0.15, 0.8]) / 0.95, rtol=1e-5)
+
+
+RULES_BY_HAND = {
+    # Rows of "house" are [hou] and [se]; columns of "maison" are [mai] and [son]. The end token has 0.2, 0.1, 0 and 0.
+    ("mean", "sink"): [[0.7, 0.05, 0], [0, 0.15, 0.6], [0.05, 0.325, 0.3]],
+    ("max", "sink"): [[0.7, 0.1, 0], [0, 0.2, 0.6], [0.1, 0.4, 0.4]],
+    ("any", "sink"): [[0.7, 0.1, 0], [0, 0.2, 0.6], [0.1, 0.4, 0.4]],
+    ("sum", "sink"): [[0.7, 0.1, 0], [0, 0.3, 0.6], [0.05, 0.65, 0.3]],
+    ("sum", "null"): [[0.7, 0.1, 0], [0, 0.3, 0.6], [0.05, 0.65, 0.3]],
+    ("max", "dropped"): [[0.875, 0.125, 0], [0, 2 / 9, 2 / 3], [0.1, 0.4, 0.4]],
+}
+
+
+@pytest.mark.parametrize("rule", RULES_BY_HAND, ids=str)
+def test_rules_from_pieces_to_words_by_hand(rule):
+    pieces, end = rule
+    weights, _ = align(by_hand(), Rule(layer=0, pieces=pieces, end=end))
+    np.testing.assert_allclose(weights, RULES_BY_HAND[rule], rtol=1e-5, atol=1e-7)
+
+
+def test_a_word_is_linked_where_any_of_its_pieces_is():
+    assert align(by_hand(), Rule(layer=0))[1] == {(0, 0), (2, 1), (1, 2)}
+    # [hou] prefers [mai], and [se] prefers [bleue]: the word has two links.
+    assert align(by_hand(), Rule(layer=0, pieces="any"))[1] == {(0, 0), (2, 1), (1, 2), (2, 2)}
+
+
+def test_a_word_that_prefers_the_end_token_has_no_link():
+    pair = by_hand()
+    pair.cross[0, 0, 0] = [0.3, 0.1, 0.0, 0.0, 0.6]
+    assert (0, 0) in align(pair, Rule(layer=0))[1]
+    assert align(pair, Rule(layer=0, end="null"))[1] == {(2, 1), (1, 2)}
+    assert align(pair, Rule(layer=0, end="null", pieces="any"))[1] == {(2, 1), (1, 2), (2, 2)}
+    # Without rescaling, 0.3 is below the threshold; rescaled it is 0.75.
+    assert (0, 0) in align(pair, Rule(layer=0, threshold=0.5))[1]
+    assert (0, 0) not in align(pair, Rule(layer=0, threshold=0.5, end="sink"))[1]
+
+
+def test_another_read_out_takes_the_place_of_the_weights():
+    pair = dataclasses.replace(by_hand(), readouts={"norms": by_hand().cross[1:]})
+    assert pair.kinds == ("cross", "norms")
+    assert align(pair, Rule(by="norms"))[1] == {(2, 0), (2, 1), (2, 2)}
 
 
 def test_a_shifted_rule_reads_the_row_of_the_next_token():

@@ -5,7 +5,7 @@ import pytest
 
 from transformer.alignment.formats import pharaoh
 from transformer.alignment.measure import Gold, all_sure, error_rate, link_counts, measure
-from transformer.alignment.symmetrize import SYMMETRIZATIONS, grow_diag_final_and
+from transformer.alignment.symmetrize import SYMMETRIZATIONS, grow_diag, grow_diag_final_and
 
 
 def gold(sure, possible=()):
@@ -96,6 +96,19 @@ def test_grow_diag_final_and_by_hand():
     forward = frozenset({(1, 1), (2, 2), (4, 4)})
     backward = frozenset({(1, 1), (1, 2), (4, 3)})
     assert grow_diag_final_and(forward, backward) == {(1, 1), (1, 2), (2, 2), (4, 4)}
+
+
+def test_links_grow_in_the_order_of_the_original():
+    """Moses grows target word by target word. 0-0 is left out: when it is reached, both its words have links."""
+    forward = frozenset({(0, 0), (0, 2), (1, 1), (2, 0), (3, 1), (4, 2)})
+    backward = frozenset({(0, 2), (1, 2), (2, 0), (3, 1)})
+    assert grow_diag_final_and(forward, backward) == {(0, 2), (1, 1), (2, 0), (3, 1), (4, 2)}
+
+
+def test_grow_diag_leaves_out_links_without_neighbours():
+    forward, backward = frozenset({(0, 0), (5, 5)}), frozenset({(0, 0), (0, 1)})
+    assert grow_diag(forward, backward) == {(0, 0), (0, 1)}
+    assert grow_diag_final_and(forward, backward) == {(0, 0), (0, 1), (5, 5)}
 
 
 def test_every_symmetrization_lies_between_intersection_and_union():

@@ -329,7 +329,8 @@ def test_a_page_without_sentences_says_so(chromium, page):
 def test_the_file_is_self_contained_and_its_data_are_the_weights_with_four_digits(page):
     data = data_of(page)
     assert data["about"] == ABOUT
-    assert data["start"] == {"layer": "mean", "head": "mean"}
+    assert data["start"] == {"kind": "cross", "layer": "mean", "head": "mean"}
+    assert data["kinds"] == list(KINDS)
     assert [{tuple(link) for link in entry["gold"]} for entry in data["sentences"]] == GOLD
     for entry, sentence in zip(data["sentences"], sentences(), strict=True):
         for name in ("source", "target"):

@@ -51,7 +51,8 @@ def run(*arguments):
 
 def test_every_file_says_what_the_python_api_says(forward, tmp_path, capsys):
     out = tmp_path / "out"
-    run(forward, "--best", "--formats", "pharaoh", "npz", "json", "page", "png", "--show", 1, "--output", out)
+    fixed = ("--shift", 0, "--pieces", "sum", "--end", "dropped")
+    run(forward, "--best", *fixed, "--formats", "pharaoh", "npz", "json", "page", "png", "--show", 1, "--output", out)
     printed = capsys.readouterr().out
     names = {path.name for path in out.iterdir()}
     assert names == {
@@ -91,7 +92,8 @@ def test_every_file_says_what_the_python_api_says(forward, tmp_path, capsys):
 
 @pytest.mark.parametrize("given", [None, 0.2])
 def test_the_best_is_the_best_of_all_heads_and_thresholds(forward, tmp_path, capsys, given):
-    threshold = [] if given is None else ["--threshold", given]
+    threshold = ["--shift", 0, "--pieces", "sum", "--end", "dropped"]
+    threshold += [] if given is None else ["--threshold", given]
     run(forward, "--best", *threshold, "--output", tmp_path / "out")
     about = formats_about(forward, tmp_path, *threshold)
     model, dev = api.load(forward), corpus.read(forward / "data", "validation", ("en", "de"))
@@ -113,6 +115,34 @@ def test_the_best_is_the_best_of_all_heads_and_thresholds(forward, tmp_path, cap
 def formats_about(forward, tmp_path, *flags):
     run(forward, "--best", *flags, "--formats", "npz", "--output", tmp_path / "more")
     return formats.read_npz(tmp_path / "more" / "attention.npz").about
+
+
+def test_the_best_of_all_read_outs_shifts_and_rules(forward, tmp_path, capsys):
+    """Chosen on a set of one's own, used on the test set, in every file."""
+    model, part = api.load(forward), corpus.read(forward / "data", "test", ("en", "de"))
+    files = [tmp_path / f"own.{kind}" for kind in ("en", "de", "gold")]
+    links = [" ".join(f"{s + 1}-{t + 1}" for s, t in pair) for pair in part.alignments]
+    for path, lines in zip(files, (part.sources, part.targets, links), strict=True):
+        path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    out, by = tmp_path / "out", ("weights", "norms", "omission")
+    chosen_on = ("--choose-on", *files, "--first-word", 1)
+    run(forward, "--by", *by, "--best", *chosen_on, "--formats", "json", "page", "png", "--show", 1, "--output", out)
+    assert "own pairs, against the gold links of" in capsys.readouterr().out
+    assert {"readouts-1.png", "heatmap-1.png", "attention.html", "attention.json"} <= {p.name for p in out.iterdir()}
+    about, pairs = formats.read_json(out / "attention.json")
+    assert about["readouts"] == list(by)
+    assert pairs[0].kinds == ("cross", "encoder", "decoder", "norms", "omission")
+    rule = Rule(**{field.name: about["rule"][field.name] for field in dataclasses.fields(Rule)})
+    attended = model.attend(part.sources, part.targets, by=by)
+    gold = [Gold(frozenset(a), frozenset(a)) for a in part.alignments]
+
+    def rate(rule):
+        return measure([align(one, rule)[1] for one in attended], gold, bootstrap=0).aer
+
+    assert json.loads((out / "aer.json").read_text())["aer"] == rate(rule)
+    # It was chosen on the very set: no simple rule is better.
+    others = [Rule(by=name, shift=shift) for name in by for shift in ((0,) if name == "omission" else (0, 1))]
+    assert rate(rule) <= min(map(rate, others))
 
 
 def test_two_directions_are_made_into_one(forward, backward, tmp_path):
@@ -159,7 +189,7 @@ def test_what_the_model_itself_writes_is_aligned(backward, tmp_path):
         (["--shift", "-1"], "--shift=-1"),
         (["--show", "0"], "need at least one pair"),
         (["--formats"], "names nothing to write"),
-        (["--first-word", "1"], "which is not given"),
+        (["--first-word", "1"], "which are not given"),
         (["--symmetrize", "union"], "give the other one with --reverse"),
         (["--reverse", "{run}"], "translates en to de, and the other direction is de to en"),
         (["--reverse", "{run}/data"], "is not a run directory"),
@@ -170,6 +200,9 @@ def test_what_the_model_itself_writes_is_aligned(backward, tmp_path):
         (["--source", "x"], "--source goes with --target"),
         (["--translate"], "speak of given translations|own"),
         (["--output", "{run}"], "is not empty"),
+        (["--by", "omission", "--shift", "1"], "--shift=1 is for read-outs of the attention"),
+        (["--by", "omission", "--layer", "1"], "has neither layers nor heads"),
+        (["--choose-on", "a", "b", "c", "--first-word", "1"], "give --best too"),
         (["--source", "{run}/config.json", "--target", "{run}/data/test.en"], r"has \d+ lines but .* has"),
     ],
 )

@@ -52,11 +52,11 @@ class Picture(Figure):
 def heatmap(
     attended: Attended, rule: Rule | None = None, gold: Links | None = None, label: str = "gold link"
 ) -> Picture:
-    """The weights between the words of a pair.
+    """The weights, or another read-out, between the words of a pair.
 
     Args:
         attended: the attention of a pair, from `TrainedModel.attend`.
-        rule: which layer and head; the mean of all by default.
+        rule: which read-out, layer and head; the mean of all weights by default.
         gold: links that are circled.
         label: what the legend calls one of them.
     """
@@ -70,12 +70,38 @@ def heatmap(
     what, attending, attended_to = KINDS["cross"]
     _name_sides(axes, attending, attended_to)
     axes.set_title(f"{what}: {name(rule)}\nrows attend to columns", fontsize=10, loc="left")
-    for s, t in sorted(gold or ()):
-        axes.plot(s, t, "o", mfc="none", mec=GOLD, ms=9, mew=1.2)
-    ring = Line2D([], [], ls="", marker="o", mfc="none", mec=GOLD, ms=9, mew=1.2, label=label)
-    _legend(axes, [*([ring] if gold else []), *_blank_rows(weights)])
+    _circle(axes, gold, 9)
+    _legend(axes, [*_ring(gold, label), *_blank_rows(weights)])
     bar = picture.colorbar(image, cax=_axes(picture, width + 0.15, 0, 0.12, min(height, 2.0)))
-    bar.set_label("attention weight", fontsize=8)
+    bar.set_label(_unit(rule), fontsize=8)
+    return picture
+
+
+def side_by_side(
+    attended: Attended, rules: Sequence[Rule], gold: Links | None = None, label: str = "gold link"
+) -> Picture:
+    """Several read-outs of a pair, up to three in a row; arguments as those of `heatmap`."""
+    rows, columns = attended.target.words, attended.source.words
+    width, height = len(columns) * SMALL_CELL, len(rows) * SMALL_CELL
+    across = min(3, len(rules))
+    down = -(-len(rules) // across)
+    labels = 0.075 * max(map(len, columns))  # of the words above the first row
+    right, below = width + 0.2, height + 0.35
+    picture = Picture(across * right + 0.4, down * below + labels)
+    matrices = [align(attended, rule)[0] for rule in rules]
+    for number, (rule, weights) in enumerate(zip(rules, matrices, strict=True)):
+        row, column = divmod(number, across)
+        axes = _axes(picture, column * right, (down - 1 - row) * below, width, height)
+        image = _matrix(axes, weights, rows if column == 0 else None, columns if row == 0 else None, 7)
+        axes.set_xlabel(name(rule), fontsize=8)
+        _circle(axes, gold, 5)
+    _, attending, attended_to = KINDS["cross"]
+    title = f"Read-outs: each row ({attending}) in shares of the columns ({attended_to}s)"
+    picture.axes[0].set_title(title, fontsize=10, loc="left")
+    _legend(picture.axes[(down - 1) * across], [*_ring(gold, label), *_blank_rows(np.stack(matrices))], below=0.25)
+    bar = picture.colorbar(image, cax=_axes(picture, across * right, (down - 1) * below, 0.1, min(height, 2.0)))
+    bar.set_label("share of the row", fontsize=8)
+    bar.ax.tick_params(labelsize=7)
     return picture
 
 
@@ -109,6 +135,20 @@ def grid(attended: Attended, kind: str = "cross") -> Picture:
     bar.set_label("attention weight", fontsize=8)
     bar.ax.tick_params(labelsize=7)
     return picture
+
+
+def _circle(axes: Any, links: Links | None, points: int) -> None:
+    for s, t in sorted(links or ()):
+        axes.plot(s, t, "o", mfc="none", mec=GOLD, ms=points, mew=1.2 if points > 5 else 0.9)
+
+
+def _ring(links: Links | None, label: str) -> list[Any]:
+    """An entry of the legend where links are circled."""
+    return [Line2D([], [], ls="", marker="o", mfc="none", mec=GOLD, ms=9, mew=1.2, label=label)] if links else []
+
+
+def _unit(rule: Rule) -> str:
+    return "attention weight" if rule.by == "weights" else f"{rule.by}, share of the row"
 
 
 def _axes(figure: Any, left: float, bottom: float, width: float, height: float) -> Any:

@@ -1,5 +1,6 @@
 """A corpus aligned by the attention of a model: links, full matrices, pictures and a page, written into a folder."""
 
+import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -29,10 +30,10 @@ class Attends(Protocol):
     """A model whose attention can be read."""
 
     def attend(
-        self, sources: Sequence[str], targets: Sequence[str] | None = None, first: int = 1
+        self, sources: Sequence[str], targets: Sequence[str] | None = None, first: int = 1, by: Sequence[str] = ()
     ) -> list[Attended | None]:
-        """All attention weights of each pair, or of each sentence and its translation by the model; `first` is the
-        number of the first line, for messages."""
+        """All attention weights of each pair, or of each sentence and its translation by the model, and read-outs `by`
+        name; `first` is the number of the first line, for messages."""
 
 
 class Aligner(NamedTuple):
@@ -50,7 +51,15 @@ class Aligned(NamedTuple):
 
 
 def align(
-    by: Aligner, part: Corpus, folder: Path, about: dict[str, Any], wanted: Sequence[str], show: int, *, own: bool
+    by: Aligner,
+    part: Corpus,
+    folder: Path,
+    about: dict[str, Any],
+    wanted: Sequence[str],
+    show: int,
+    readouts: Sequence[str] = (),
+    *,
+    own: bool,
 ) -> Aligned:
     """Align every pair; full matrices are written meanwhile.
 
@@ -61,13 +70,14 @@ def align(
         about: what the files say of themselves.
         wanted: names of `formats.WRITERS`; others are ignored.
         show: number of pairs that are returned with their weights.
+        readouts: computed, written and returned besides the weights and the rule's own.
         own: align the model's own translations instead of the given ones.
     """
     aligned = Aligned([], [])
     with ExitStack() as stack:
         writers = {form: WRITERS[form] for form in wanted if form in WRITERS}
         adders = [stack.enter_context(writer(folder / f"attention.{form}", about)) for form, writer in writers.items()]
-        for chunk in _attended(by.model, part, own=own):
+        for chunk in _attended(by, part, readouts, own=own):
             aligned.links.extend(all_links(chunk, by.rule))
             aligned.shown.extend(chunk[: max(0, show - len(aligned.shown))])
             for add in adders:
@@ -80,7 +90,7 @@ def align(
 def backward(by: Aligner, part: Corpus) -> list[Links | None]:
     """Links by a model of the other direction, with source and target exchanged."""
     other = Corpus(part.targets, part.sources, None, part.name)
-    return transpose(links for chunk in _attended(by.model, other, own=False) for links in all_links(chunk, by.rule))
+    return transpose(links for chunk in _attended(by, other, own=False) for links in all_links(chunk, by.rule))
 
 
 def write(
@@ -143,10 +153,17 @@ def _pairs(measured: Measured) -> str:
     return f"{measured.sentences:,} of {counted(measured.sentences + measured.left_out, 'pair')}"
 
 
-def _attended(model: Attends, part: Corpus, *, own: bool) -> Iterator[list[Attended | None]]:
+def _attended(by: Aligner, part: Corpus, readouts: Sequence[str] = (), *, own: bool) -> Iterator[list[Attended | None]]:
     for begin in range(0, len(part.sources), CHUNK):
         targets = None if own else part.targets[begin : begin + CHUNK]
-        yield model.attend(part.sources[begin : begin + CHUNK], targets, begin + 1)
+        yield by.model.attend(part.sources[begin : begin + CHUNK], targets, begin + 1, by=(*readouts, by.rule.by))
+
+
+def _rules(pair: Attended, rule: Rule) -> list[Rule]:
+    """A rule for each read-out of a pair: the given one, and the others by the mean of their layers and heads."""
+    names = [*(["weights"] if pair.cross is not None else []), *pair.readouts]
+    plain = Rule(pieces=rule.pieces, end=rule.end)
+    return [rule if name == rule.by else dataclasses.replace(plain, by=name) for name in names]
 
 
 def _draw(folder: Path, shown: Sequence[Attended | None], rule: Rule, circled: Sequence[Links], label: str) -> None:
@@ -155,6 +172,9 @@ def _draw(folder: Path, shown: Sequence[Attended | None], rule: Rule, circled: S
     for number, (pair, links) in enumerate(zip(shown, circled, strict=False), 1):
         if pair is not None:
             draw.heatmap(pair, rule, links, label).save(folder / f"heatmap-{number}.png")
+            rules = _rules(pair, rule)
+            if len(rules) > 1:
+                draw.side_by_side(pair, rules, links, label).save(folder / f"readouts-{number}.png")
             for kind in ("cross", "encoder", "decoder"):
                 if getattr(pair, kind) is not None and pair.matrix(kind).shape[:2] != (1, 1):
                     draw.grid(pair, kind).save(folder / f"{kind}-{number}.png")

@@ -1,8 +1,8 @@
 """File formats of alignments: full matrices as npz or JSON, links in the Pharaoh format, and their readers.
 
 A file of matrices holds `about` (the model, the checkpoint, the rule by which links were extracted) and, for each
-sentence, both sides (words, pieces, spans) and the weights of every kind, layer and head. It is written sentence by
-sentence, so the corpus need not fit in memory. Weights are preserved bit for bit.
+sentence, both sides (words, pieces, spans), the weights of every kind, layer and head, and read-outs. It is written
+sentence by sentence, so the corpus need not fit in memory. Weights are preserved bit for bit.
 """
 
 import dataclasses
@@ -24,6 +24,8 @@ from transformer.data.corpora.files import stream_lines
 from transformer.errors import TransformerError
 
 VERSION = 1
+SIDES = ("line", "source", "target")
+"""Keys of a sentence besides its matrices."""
 WORD = re.compile("[0-9]{1,9}")
 
 
@@ -44,7 +46,7 @@ def npz_writer(path: Path, about: dict[str, Any]) -> Iterator[Add]:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
 
         def add(sentence: Attended) -> None:
-            for kind in _kinds(sentence):
+            for kind in sentence.kinds:
                 _store(archive, f"{kind}/{len(sides)}", sentence.matrix(kind))
             sides.append(_sides(sentence))
 
@@ -58,14 +60,12 @@ def read_npz(path: str | Path) -> Dump:
     try:
         with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             about, sides = (json.loads(bytes(archive[name])) for name in ("about", "sides"))
-            names = set(archive.files)
-            return Dump(
-                about,
-                [
-                    _sentence(side, {kind: archive[f"{kind}/{n}"] for kind in KINDS if f"{kind}/{n}" in names})
-                    for n, side in enumerate(sides)
-                ],
-            )
+            matrices: list[dict[str, np.ndarray]] = [{} for _ in sides]
+            for name in archive.files:
+                kind, _, number = name.rpartition("/")
+                if kind:
+                    matrices[int(number)][kind] = archive[name]
+            return Dump(about, [_sentence(*each) for each in zip(sides, matrices, strict=True)])
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise TransformerError(f"{path} is not an npz file of alignments: {error}") from None
 
@@ -81,7 +81,7 @@ def json_writer(path: Path, about: dict[str, Any]) -> Iterator[Add]:
 
         def add(sentence: Attended) -> None:
             nonlocal comma
-            weights = {kind: _nested(sentence.matrix(kind)) for kind in _kinds(sentence)}
+            weights = {kind: _nested(sentence.matrix(kind)) for kind in sentence.kinds}
             file.write(comma + json.dumps(_sides(sentence) | weights, ensure_ascii=False))
             comma = ",\n"
 
@@ -97,7 +97,7 @@ def read_json(path: str | Path) -> Dump:
         return Dump(
             content["about"],
             [
-                _sentence(entry, {kind: np.array(entry[kind], np.float32) for kind in KINDS if kind in entry})
+                _sentence(entry, {kind: np.array(entry[kind], np.float32) for kind in entry if kind not in SIDES})
                 for entry in content["sentences"]
             ],
         )
@@ -142,11 +142,6 @@ def _gold(line: str, first: int, path: Path, number: int) -> Gold:
     return Gold(frozenset(sure), frozenset(possible))
 
 
-def _kinds(sentence: Attended) -> Iterator[str]:
-    weights = {"cross": sentence.cross, "encoder": sentence.encoder, "decoder": sentence.decoder}
-    return (kind for kind in KINDS if weights[kind] is not None)
-
-
 def _sides(sentence: Attended) -> dict[str, Any]:
     sides = (("source", sentence.source), ("target", sentence.target))
     return {"line": sentence.line} | {name: dataclasses.asdict(side) for name, side in sides}
@@ -157,7 +152,9 @@ def _sentence(sides: dict[str, Any], weights: dict[str, Any]) -> Attended:
         Side(tuple(side["words"]), tuple(side["pieces"]), tuple(side["spans"]))
         for side in (sides["source"], sides["target"])
     )
-    return Attended(source, target, weights.get("cross"), weights.get("encoder"), weights.get("decoder"), sides["line"])
+    cross, encoder, decoder = (weights.get(kind) for kind in KINDS)
+    readouts = {name: matrix for name, matrix in weights.items() if name not in KINDS}
+    return Attended(source, target, cross, encoder, decoder, sides["line"], readouts)
 
 
 def _store(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from transformer.alignment import formats
+from transformer.alignment.links import Links
 from transformer.alignment.measure import Gold, all_sure
 from transformer.data import config
 from transformer.data.corpora import corpus
@@ -104,6 +105,16 @@ def of_data(folder: Path, part: Corpus, data: config.Data, tokenizers: Tokenizer
     for position in found.outside:
         links[position] = None
     return Reference(links, OF_THE_DATA)
+
+
+def reverse(reference: Reference) -> Reference:
+    """The links of pairs whose sides are exchanged."""
+
+    def exchanged(links: Links) -> Links:
+        return frozenset((t, s) for s, t in links)
+
+    links = [None if gold is None else Gold(exchanged(gold.sure), exchanged(gold.possible)) for gold in reference.links]
+    return Reference(links, reference.origin)
 
 
 def read_own(folder: Path, name: str, data: config.Data, tokenizers: Tokenizers) -> tuple[Corpus, Reference] | None:

@@ -1,8 +1,8 @@
-"""Attention weights between tokens, converted to weights between words and to alignment links."""
+"""Attention weights between tokens, or another read-out, converted to weights between words and to alignment links."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -10,13 +10,15 @@ from jaxtyping import Float
 from transformer.alignment.record import Attended
 from transformer.errors import UsageError
 
+Pieces = Literal["sum", "mean", "max", "any"]
+End = Literal["dropped", "null", "sink"]
 Links = frozenset[tuple[int, int]]
 """(source word, target word), 0-indexed."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How links are extracted from weights; the output records it."""
+    """How links are extracted from a matrix between tokens; the output records it."""
 
     layer: int | None = None
     """Layer of the attention, from 0; None: the mean over layers."""
@@ -27,16 +29,27 @@ class Rule:
     shift: int = 0
     """Steps by which rows are shifted: 1 aligns a token by the attention of the step that reads it, one after the step
     that predicts it (Chen 2020, "Accurate Word Alignment Induction from Neural Machine Translation")."""
+    by: str = "weights"
+    """The read-out: the weights of the attention to the source, or one of `alignment.readouts.table`."""
+    pieces: Pieces = "sum"
+    """Weight of a word with several pieces. sum: summed over the pieces of a source word, averaged over those of a
+    target word. mean, max: averaged, or the largest, over both. any: words are linked where any of their pieces are;
+    their weight is the largest."""
+    end: End = "dropped"
+    """What becomes of the weight on the end token and other special tokens. dropped: the others are rescaled to the
+    row's sum. null: it is a word of its own, and a target word that prefers it has no link. sink: it is lost."""
+
+    @property
+    def kind(self) -> str:
+        """The matrix of an `Attended`."""
+        return "cross" if self.by == "weights" else self.by
 
     def describe(self) -> dict[str, Any]:
-        """The fields, and a description of the fixed parts of the rule."""
+        """The fields, and a description of the links."""
         return asdict(self) | {
-            "words": "weights are summed over the pieces of a source word and averaged over those of a target word; "
-            "columns of special tokens are dropped and rows rescaled to their sum before; rows of special tokens are "
-            "dropped",
             "links": "largest weight, ties broken by position"
             if self.threshold is None
-            else "weight at or above the threshold",
+            else "weight at or above the threshold"
         }
 
 
@@ -57,25 +70,33 @@ def select_heads(
 
 
 def by_word(
-    weights: Float[np.ndarray, "*B T S"], target: Sequence[int], source: Sequence[int]
+    weights: Float[np.ndarray, "*B T S"],
+    target: Sequence[int],
+    source: Sequence[int],
+    pieces: Pieces = "sum",
+    end: End = "dropped",
 ) -> Float[np.ndarray, "*B U W"]:
-    """Weights between words: summed over the tokens of a source word, averaged over those of a target word.
+    """Weights between words.
 
-    Special tokens are dropped, and each row is rescaled to its former sum. A row with weight on special tokens only is
-    zero.
+    Rows of special tokens are dropped. A row with weight on special tokens only is zero.
 
     Args:
         weights: between tokens, of any number of layers and heads.
         target: the word of each row, numbered from 0 in order; -1 for a special token.
         source: the word of each column, likewise.
+        pieces: see `Rule`.
+        end: see `Rule`; null leaves out the column of the special tokens, as sink does.
     """
     rows, columns = (_membership(spans) for spans in (target, source))
-    total = weights.sum(-1, keepdims=True)
-    summed = weights @ columns
-    kept = summed.sum(-1, keepdims=True)
-    summed = summed * np.divide(total, kept, out=np.zeros_like(kept), where=kept > 0)
+    if end == "dropped":
+        total, kept = weights.sum(-1, keepdims=True), (weights @ (columns.sum(1, keepdims=True)))
+        weights = weights * np.divide(total, kept, out=np.zeros_like(kept), where=kept > 0)
+    if pieces in ("max", "any"):
+        return _largest(np.swapaxes(_largest(np.swapaxes(weights, -1, -2), rows), -1, -2), columns)
+    if pieces == "mean":
+        columns = columns / np.maximum(columns.sum(0, keepdims=True), 1)
     mean = rows / np.maximum(rows.sum(0, keepdims=True), 1)
-    between_words: np.ndarray = np.swapaxes(mean, 0, 1) @ summed
+    between_words: np.ndarray = np.swapaxes(mean, 0, 1) @ weights @ columns
     return between_words
 
 
@@ -84,21 +105,51 @@ def _membership(spans: Sequence[int]) -> Float[np.ndarray, "N W"]:
     return (words[:, None] == np.arange(words.max(initial=-1) + 1)[None]).astype(np.float32)
 
 
+def _largest(weights: Float[np.ndarray, "*B N M"], words: Float[np.ndarray, "M W"]) -> Float[np.ndarray, "*B N W"]:
+    """Over the tokens of each word in the last axis; weights are not negative."""
+    largest: np.ndarray = (weights[..., None] * words).max(-2, initial=0)
+    return largest
+
+
 def align(attended: Attended, rule: Rule) -> tuple[Float[np.ndarray, "U W"], Links]:
     """The weights between the words of a pair under a rule, and the links."""
-    selected = select_heads(attended.matrix("cross"), rule.layer, rule.head)
+    selected = select_heads(attended.matrix(rule.kind), rule.layer, rule.head)
     if rule.shift:
         last = len(selected) - 1
         selected = selected[np.clip(np.arange(len(selected)) + rule.shift, 0, last)]
-    weights = by_word(selected, attended.target.spans, attended.source.spans)
-    return weights, links(weights, rule.threshold)
+    target, source = attended.target.spans, attended.source.spans
+    weights = by_word(selected, target, source, rule.pieces, rule.end)
+    if rule.pieces != "any":
+        null = _null(selected, target, source, rule)
+        return weights, links(weights, rule.threshold, null)
+    # Each piece is a word of its own first.
+    rows, columns = ([n if word >= 0 else -1 for n, word in enumerate(spans)] for spans in (target, source))
+    between = by_word(selected, rows, columns, "sum", rule.end)
+    found = links(between, rule.threshold, _null(selected, rows, columns, rule))
+    return weights, frozenset((source[s], target[t]) for s, t in found)
 
 
-def links(weights: Float[np.ndarray, "U W"], threshold: float | None = None) -> Links:
+def _null(
+    weights: Float[np.ndarray, "T S"], target: Sequence[int], source: Sequence[int], rule: Rule
+) -> Float[np.ndarray, " U"] | None:
+    """The weight of each target word on the special tokens, where they are a word of their own."""
+    if rule.end != "null":
+        return None
+    special = [0 if word < 0 else -1 for word in source]
+    return by_word(weights, target, special, "sum" if rule.pieces == "any" else rule.pieces, "sink")[:, 0]
+
+
+def links(
+    weights: Float[np.ndarray, "U W"],
+    threshold: float | None = None,
+    null: Float[np.ndarray, " U"] | None = None,
+) -> Links:
     """Links of each target word to the source word with the largest weight, or to all at or above a threshold.
 
-    A target word without any weight has no link. Ties are broken by position.
+    A target word without any weight has no link, and without a threshold none where `null` is larger than every
+    weight. Ties are broken by position.
     """
-    if threshold is None:
-        return frozenset((int(row.argmax()), t) for t, row in enumerate(weights) if row.any())
-    return frozenset((int(s), int(t)) for t, s in zip(*np.nonzero(weights >= threshold), strict=True))
+    if threshold is not None:
+        return frozenset((int(s), int(t)) for t, s in zip(*np.nonzero(weights >= threshold), strict=True))
+    least = np.zeros(len(weights)) if null is None else null
+    return frozenset((int(row.argmax()), t) for t, row in enumerate(weights) if row.any() and row.max() >= least[t])

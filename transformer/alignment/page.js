@@ -44,7 +44,7 @@ function go(changes = {}) {
   Object.assign(state, changes);
   const settle = (name, values) => { if (!values.includes(state[name])) state[name] = values[0]; return values; };
   const pair = sentences[settle("sentence", sentences.map((_, n) => `${n + 1}`)).indexOf(state.sentence)];
-  const kinds = settle("kind", ["cross", "encoder", "decoder"].filter(kind => pair[kind]));
+  const kinds = settle("kind", data.kinds.filter(kind => pair[kind]));
   const units = settle("unit", ["words", "pieces"]);
   const weights = pair[state.kind], some = n => n > 1 ? ["mean", ...range(n).map(String)] : ["mean"];
   const layers = settle("layer", some(weights.length)), heads = settle("head", some(weights[0].length));
@@ -58,7 +58,8 @@ function go(changes = {}) {
   const matrix = of(state.layer, state.head), same = [state.sentence, state.kind, state.unit].join();
   if (shown.same !== same) point = {}, pinned = false; // another layer or head keeps what is pinned
   // Gold links are between words of the source and of the target.
-  const gold = new Set(state.kind === "cross" && state.unit === "words" ? pair.gold.map(([s, t]) => `${t},${s}`) : []);
+  const between = !["encoder", "decoder"].includes(state.kind);
+  const gold = new Set(between && state.unit === "words" ? pair.gold.map(([s, t]) => `${t},${s}`) : []);
   shown = { same, matrix, rows: rows.labels, columns: columns.labels, most: peak(matrix), gold };
   drawControls({ kind: kinds, unit: units }, { layer: layers, head: heads });
   drawWords(rows, columns);
@@ -93,7 +94,8 @@ function drawTable(attending, attended) {
   const { matrix, most, rows, columns, gold } = shown;
   const which = ["layer", "head"].filter(name => $(name).length > 1)
     .map(name => state[name] === "mean" ? `mean of ${name}s` : `${name} ${state[name]}`);
-  $("title").textContent = [`${attending} to ${attended}`, ...which].join(", ");
+  const readout = ["cross", "encoder", "decoder"].includes(state.kind) ? [] : [state.kind];
+  $("title").textContent = [`${attending} to ${attended}`, ...readout, ...which].join(", ");
   $("most").textContent = most.toFixed(3);
   $("gold").hidden = gold.size === 0;
   table.style.setProperty("--columns", columns.length);

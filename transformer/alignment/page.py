@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from transformer.alignment.links import Links, Rule
-from transformer.alignment.record import KINDS, Attended
+from transformer.alignment.record import Attended
 from transformer.html import page
 
 
@@ -20,14 +20,15 @@ def write_page(
     rule: Rule | None = None,
     label: str = "gold link",
 ) -> None:
-    """Write a self-contained page of the weights of every sentence, kind, layer and head; it needs no network.
+    """Write a self-contained page of the weights of every sentence, kind, layer and head, and of read-outs; it needs no
+    network.
 
     Args:
         path: the file to write, UTF-8.
         about: JSON values that describe the origin of the weights, shown unchanged.
         sentences: pairs; weights are written with four digits, about 8 bytes each.
         gold: for each pair the links that are circled.
-        rule: the page opens at its layer and head; at the mean of all by default.
+        rule: the page opens at its read-out, layer and head; at the mean of all weights by default.
         label: what the page calls one of the links.
 
     Raises:
@@ -35,14 +36,16 @@ def write_page(
     """
     rule = rule or Rule()
     start = {name: "mean" if n is None else str(n) for name, n in (("layer", rule.layer), ("head", rule.head))}
+    start["kind"] = rule.kind
     links = [frozenset[tuple[int, int]]()] * len(sentences) if gold is None else gold
     entries = [_entry(sentence, circled) for sentence, circled in zip(sentences, links, strict=True)]
-    data = {"about": about, "start": start, "label": label, "sentences": entries}
+    kinds = list(dict.fromkeys(kind for sentence in sentences for kind in sentence.kinds))
+    data = {"about": about, "kinds": kinds, "start": start, "label": label, "sentences": entries}
     page.write(path, "transformer.alignment", data)
 
 
 def _entry(sentence: Attended, gold: Links) -> dict[str, Any]:
-    weights = {kind: getattr(sentence, kind) for kind in KINDS if getattr(sentence, kind) is not None}
+    weights = {kind: sentence.matrix(kind) for kind in sentence.kinds}
     if not weights:
         raise ValueError(f"no attention to show: {' '.join(sentence.source.words)}")
     sides = {"source": sentence.source, "target": sentence.target, "read": sentence.sides("decoder")[1]}

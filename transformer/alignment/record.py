@@ -1,9 +1,10 @@
-"""The attention weights of one sentence pair.
+"""The attention weights of one sentence pair, and other read-outs of it.
 
 Letters: L layers, H heads, S and T tokens of source and target, including the EOS tokens.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
@@ -48,24 +49,31 @@ class Attended:
     decoder: Float[np.ndarray, "L H T T"] | None = None
     line: int = 0
     """Line number of the pair, from 1; 0: unknown."""
+    readouts: Mapping[str, Float[np.ndarray, "L H T S"]] = field(default_factory=dict)
+    """Other matrices from target to source by name, see `alignment.readouts.table`; each row sums to 1 or is zero."""
 
     def __repr__(self) -> str:
-        kinds = [f"{kind} {list(self.matrix(kind).shape)}" for kind in KINDS if getattr(self, kind) is not None]
+        kinds = [f"{kind} {list(self.matrix(kind).shape)}" for kind in self.kinds]
         sides = " -> ".join(repr(" ".join(side.words)) for side in (self.source, self.target))
         return f"<Attended {sides}: {', '.join(kinds)}>"
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What `matrix` has: kinds of attention, and read-outs."""
+        return (*(kind for kind in KINDS if getattr(self, kind) is not None), *self.readouts)
+
     def matrix(self, kind: str) -> Float[np.ndarray, "L H Q N"]:
-        """The weights of one kind. Raises KeyError if the model has no such attention."""
-        weights = {"cross": self.cross, "encoder": self.encoder, "decoder": self.decoder}[kind]
+        """The weights of one kind, or a read-out. Raises KeyError if the pair has no such matrix."""
+        weights = self.readouts[kind] if kind not in KINDS else getattr(self, kind)
         if weights is None:
             raise KeyError(kind)
         return weights
 
     def sides(self, kind: str) -> tuple[Side, Side]:
         """The sides of the rows and of the columns of one kind."""
-        if kind == "cross":
-            return self.target, self.source
         if kind == "encoder":
             return self.source, self.source
         target = self.target
+        if kind != "decoder":
+            return target, self.source
         return target, Side(target.words, (SPECIAL_TOKENS[BOS], *target.pieces[:-1]), (-1, *target.spans[:-1]))

@@ -1,15 +1,22 @@
-"""Selection of the layer, head and threshold that align best, on a development set with gold links."""
+"""Selection of the read-out, layer, head, shift and rules that align best, on a development set with gold links."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import NamedTuple, get_args
 
-from transformer.alignment.links import Links, Rule, align, links
+from transformer.alignment.links import End, Links, Pieces, Rule, align
 from transformer.alignment.measure import Gold, Measured, measure
 from transformer.alignment.record import Attended
 
 THRESHOLDS = (None, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
 """Candidates for every layer and head; None: the largest weight of each word. Ties are broken by position."""
+SHIFTS = (0, 1)
+"""Candidates for read-outs of attention, which have a row for each state of the decoder (Chen 2020)."""
+OF_PREDICTIONS = ("gradient", "integrated", "smoothgrad", "erasure", "log-erasure", "omission", "log-omission")
+"""Read-outs of what is predicted: no row has to be read elsewhere."""
+REFINED = 5
+"""Candidates whose rules from pieces to words are chosen too."""
 
 
 class Choice(NamedTuple):
@@ -19,48 +26,90 @@ class Choice(NamedTuple):
     measured: Measured
 
 
+class Open(NamedTuple):
+    """What is chosen besides layer and head; a single candidate is fixed."""
+
+    thresholds: Sequence[float | None] = THRESHOLDS
+    shifts: Sequence[int] = (0,)
+    by: Sequence[str] = ("weights",)
+    pieces: Sequence[Pieces] = ("sum",)
+    end: Sequence[End] = ("dropped",)
+
+
+EVERYTHING = Open(shifts=SHIFTS, pieces=get_args(Pieces), end=get_args(End))
+"""All candidates, for the attention weights."""
+
+
 def name(rule: Rule) -> str:
-    """Such as "layer 2, head 0", "layer 2, mean of heads, weights from 0.25"."""
+    """Such as "layer 2, head 0", "norms, layer 2, weights from 0.25"."""
+    readout = [] if rule.by == "weights" else [rule.by]
+    parts = readout if rule.by in OF_PREDICTIONS else [*readout, *_place(rule)]
+    if rule.threshold is not None:
+        parts.append(f"weights from {rule.threshold:g}")
+    if rule.shift:
+        parts.append(f"{rule.shift} later")
+    if rule.pieces != "sum":
+        parts.append({"mean": "mean of pieces", "max": "largest of pieces", "any": "any piece"}[rule.pieces])
+    if rule.end != "dropped":
+        parts.append(f"end token as {rule.end}")
+    return ", ".join(parts)
+
+
+def _place(rule: Rule) -> list[str]:
     layer = "mean of layers" if rule.layer is None else f"layer {rule.layer}"
-    head = "mean of heads" if rule.head is None else f"head {rule.head}"
-    threshold = "" if rule.threshold is None else f", weights from {rule.threshold:g}"
-    return f"{layer}, {head}{threshold}" + (f", {rule.shift} later" if rule.shift else "")
+    if rule.by in ("norms", "rollout", "alti"):
+        return [layer]
+    return [layer, "mean of heads" if rule.head is None else f"head {rule.head}"]
 
 
 def rank(
-    attended: Sequence[Attended | None],
-    gold: Sequence[Gold | None],
-    base: Rule,
-    thresholds: Sequence[float | None] = THRESHOLDS,
+    attended: Sequence[Attended | None], gold: Sequence[Gold | None], base: Rule, choices: Open | None = None
 ) -> list[Choice]:
-    """Every head, the mean of every layer, and the mean over layers, each with its best threshold.
+    """Every head, the mean of every layer, and the mean over layers, each with its best shift and threshold.
 
+    For the best few, the rules from pieces to words are chosen too, which rarely change the order of layers and heads.
     Sorted by error rate, the lowest first; ties are in that order.
 
     Args:
         attended: the development pairs; None: the pair is left out.
         gold: their links; None: the pair is left out.
-        base: the rule whose shift is used.
-        thresholds: candidates.
+        base: the rule whose remaining fields are used.
+        choices: candidates of everything else; by default only the threshold is chosen.
     """
+    choices = choices or Open()
     example = next((pair for pair in attended if pair is not None), None)
     if example is None:
         return []
-    L, H = example.matrix("cross").shape[:2]
-    candidates: list[tuple[int | None, int | None]] = [(layer, head) for layer in range(L) for head in range(H)]
-    candidates += [(layer, None) for layer in range(L)] if H > 1 else []
-    candidates += [(None, None)] if L > 1 else []
-    choices = []
-    for layer, head in candidates:
-        rule = dataclasses.replace(base, layer=layer, head=head)
-        weights = [None if pair is None else align(pair, rule)[0] for pair in attended]
-        tried = []
-        for threshold in thresholds:
-            predicted = [None if matrix is None else links(matrix, threshold) for matrix in weights]
-            measured = measure(predicted, gold, bootstrap=0)
-            tried.append(Choice(dataclasses.replace(rule, threshold=threshold), measured))
-        choices.append(min(tried, key=lambda choice: choice.measured.aer))
-    return sorted(choices, key=lambda choice: choice.measured.aer)
+
+    def best(rules: Iterator[Rule]) -> Choice:
+        tried = [Choice(rule, measure(all_links(attended, rule), gold, bootstrap=0)) for rule in rules]
+        return min(tried, key=lambda choice: choice.measured.aer)
+
+    first = dataclasses.replace(base, pieces=choices.pieces[0], end=choices.end[0])
+    ranked = []
+    for by in choices.by:
+        shifts = choices.shifts if by not in OF_PREDICTIONS else (0,)
+        for layer, head in _heads(example, by):
+            own = dataclasses.replace(first, by=by, layer=layer, head=head)
+            every = product(shifts, choices.thresholds)
+            ranked.append(best(dataclasses.replace(own, shift=shift, threshold=least) for shift, least in every))
+    ranked.sort(key=lambda choice: choice.measured.aer)
+    if len(choices.pieces) * len(choices.end) > 1:
+        for place, choice in enumerate(ranked[:REFINED]):
+            rules = product(choices.pieces, choices.end, choices.thresholds)
+            ranked[place] = best(
+                dataclasses.replace(choice.rule, pieces=pieces, end=end, threshold=least)
+                for pieces, end, least in rules
+            )
+    return sorted(ranked, key=lambda choice: choice.measured.aer)
+
+
+def _heads(example: Attended, by: str) -> list[tuple[int | None, int | None]]:
+    """Every head, the mean of every layer, and the mean over layers of a read-out."""
+    L, H = example.matrix(Rule(by=by).kind).shape[:2]
+    found: list[tuple[int | None, int | None]] = [(layer, head) for layer in range(L) for head in range(H)]
+    found += [(layer, None) for layer in range(L)] if H > 1 else []
+    return found + ([(None, None)] if L > 1 else [])
 
 
 def all_links(attended: Sequence[Attended | None], rule: Rule) -> list[Links | None]:

@@ -30,40 +30,47 @@ def union(forward: Links, backward: Links) -> Links:
     return forward | backward
 
 
-def grow_diag_final_and(forward: Links, backward: Links) -> Links:
-    """Grow the intersection towards the union (Koehn 2005, "Edinburgh System Description").
-
-    grow-diag: add links of the union that neighbour an added one, diagonals included, and have a word without links,
-    until none is left. final-and: then add links of the union of which both words have no links.
-    """
+def grow_diag(forward: Links, backward: Links) -> Links:
+    """Grow the intersection towards the union (Koehn 2005, "Edinburgh System Description"): add links of the union that
+    neighbour an added one, diagonals included, and have a word without links, until none is left."""
     either, added = forward | backward, set(forward & backward)
     sources, targets = {s for s, _ in added}, {t for _, t in added}
-    # Target word by target word, as in the original: the result depends on the order.
-    candidates = sorted(either, key=lambda link: link[::-1])
-
-    def add(link: tuple[int, int]) -> None:
-        added.add(link)
-        sources.add(link[0])
-        targets.add(link[1])
-
     before = -1
     while len(added) != before:
         before = len(added)
-        for s, t in candidates:
+        for s, t in _in_order(either):
             for down, right in NEIGHBOURS if (s, t) in added else ():
                 link = (s + down, t + right)
                 if link in either and link not in added and not (link[0] in sources and link[1] in targets):
-                    add(link)
-    for direction in (forward, backward):
-        for link in candidates:
-            if link in direction and link[0] not in sources and link[1] not in targets:
-                add(link)
+                    added.add(link)
+                    sources.add(link[0])
+                    targets.add(link[1])
     return frozenset(added)
+
+
+def grow_diag_final_and(forward: Links, backward: Links) -> Links:
+    """`grow_diag`, and then the links of the union of which both words have no links (Koehn 2005), those of `forward`
+    first."""
+    added = set(grow_diag(forward, backward))
+    sources, targets = {s for s, _ in added}, {t for _, t in added}
+    for direction in (forward, backward):
+        for link in _in_order(direction):
+            if link[0] not in sources and link[1] not in targets:
+                added.add(link)
+                sources.add(link[0])
+                targets.add(link[1])
+    return frozenset(added)
+
+
+def _in_order(links: Links) -> list[tuple[int, int]]:
+    """Target word by target word, as in the original: results depend on the order."""
+    return sorted(links, key=lambda link: link[::-1])
 
 
 SYMMETRIZATIONS: dict[str, Callable[[Links, Links], Links]] = {
     "intersection": intersection,
     "union": union,
+    "grow-diag": grow_diag,
     "grow-diag-final-and": grow_diag_final_and,
 }
 """All methods by name."""

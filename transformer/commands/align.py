@@ -22,6 +22,22 @@ if TYPE_CHECKING:
     from transformer.api import TrainedModel
     from transformer.data.corpora.corpus import Corpus
 
+Readout = Literal[
+    "weights",
+    "norms",
+    "head-norms",
+    "rollout",
+    "alti",
+    "gradient",
+    "integrated",
+    "smoothgrad",
+    "erasure",
+    "log-erasure",
+    "omission",
+    "log-omission",
+]
+OF_PREDICTIONS = ("gradient", "integrated", "smoothgrad", "erasure", "log-erasure", "omission", "log-omission")
+"""Read-outs that have no layers and no heads."""
 SYMMETRIZE = "grow-diag-final-and"
 """How both directions are joined by default."""
 RANKED = 5
@@ -46,17 +62,35 @@ class Align(Command):
     """File of the translations of --source."""
     translate: bool = False
     """Align the model's own translations."""
+    by: tuple[Readout, ...] = ("weights",)
+    """Read-outs: what says how much each source word means to a target word. Links are made of the first one (with
+    --best of the best one); files, page and pictures have all. weights: of the attention. norms: of the weighted
+    values, of a layer (Kobayashi 2020). head-norms: the same of a head. rollout: attention through all layers (Abnar
+    and Zuidema 2020). alti: contributions of tokens through all layers (ALTI+, Ferrando 2022). gradient, integrated,
+    smoothgrad: saliency (Ding 2019). erasure, omission: the fall of the word's probability when a source word's
+    embedding is zeroed, or the word is left out (Li 2019); with log-, of its logarithm."""
     layer: int | None = None
     """Layer of the attention, from 0; the default is the mean of all."""
     head: int | None = None
     """Head of the attention, from 0; the default is the mean of all."""
     best: bool = False
-    """Take the layer, the head and (where --threshold is not given) the threshold with the lowest error rate on the
-    run's validation set, which must have links: the grammar's, or those of --data.alignments."""
-    shift: int = 0
-    """Align a token by the attention this many steps after it was written."""
+    """Take the read-out of --by, the layer, the head, and (where they are not given) the threshold, --shift, --pieces
+    and --end with the lowest error rate on the run's validation set, which must have links: the grammar's, or those of
+    --data.alignments. With --choose-on, on that set."""
+    choose_on: tuple[str, str, str] | None = None
+    """Files of sources, translations and gold links (as --gold) that --best chooses on."""
+    shift: int | None = None
+    """Align a token by the attention this many steps after it was predicted (Chen 2020: 1); the default is 0, or what
+    --best chooses of 0 and 1."""
     threshold: float | None = None
     """Link all words with at least this weight; the default is the word with the most, or what --best chooses."""
+    pieces: Literal["sum", "mean", "max", "any"] | None = None
+    """Weight of a word with several pieces: summed over the pieces of a source word and averaged over those of a target
+    word (sum, the default); averaged (mean) or the largest (max) over both; or words are linked where any of their
+    pieces are."""
+    end: Literal["dropped", "null", "sink"] | None = None
+    """Weight on the end token: dropped, the others being rescaled (the default); null, a target word that prefers it
+    has no link; sink, it is lost."""
     gold: str = ""
     """Gold links, one line per pair: 1-2 is sure, 1p2 possible. Without it the error rate is measured against the links
     that come with the set, if there are any: the grammar's, which are exact, or those of --data.alignments, which are
@@ -65,7 +99,7 @@ class Align(Command):
     """Number of a sentence's first word in the file of --gold."""
     reverse: str = ""
     """A run of the other direction, whose links are combined with these."""
-    symmetrize: Literal["intersection", "union", "grow-diag-final-and"] | None = None
+    symmetrize: Literal["intersection", "union", "grow-diag", "grow-diag-final-and"] | None = None
     """How the links of --reverse are combined with these; the default is grow-diag-final-and."""
     reverse_checkpoint: Checkpoint = "auto"
     """Checkpoint of the run of --reverse."""
@@ -85,8 +119,13 @@ class Align(Command):
         threshold = self.threshold
         if threshold is not None and not 0 < threshold <= 1:
             raise UsageError(f"--threshold={threshold}: a weight is above 0 and at most 1")
-        if self.shift < 0:
+        if self.shift is not None and self.shift < 0:
             raise UsageError(f"--shift={self.shift}: later by 0 or more tokens")
+        if not self.by:
+            raise UsageError("--by names no read-out: give weights, or another one")
+        if self.shift and set(self.by) & set(OF_PREDICTIONS):
+            raise UsageError(f"--shift={self.shift} is for read-outs of the attention, not for --by "
+                             + " ".join(name for name in self.by if name in OF_PREDICTIONS))  # fmt: skip
         if not self.formats:
             raise UsageError("--formats names nothing to write")
         if self.show < 1 and {"page", "png"} & set(self.formats):
@@ -95,10 +134,13 @@ class Align(Command):
             raise UsageError(f"--pictures={self.pictures}: give at least 1, or no png in --formats")
         if self.best and (self.layer is not None or self.head is not None):
             raise UsageError("--best chooses layer and head: leave out --layer and --head")
-        if self.gold and self.first_word is None:
-            raise UsageError("--gold needs --first-word 0 or 1: the number of a sentence's first word in that file")
-        if self.first_word is not None and not self.gold:
-            raise UsageError("--first-word says how --gold counts, which is not given")
+        if self.choose_on is not None and not self.best:
+            raise UsageError("--choose-on names the set that --best chooses on: give --best too")
+        if (self.gold or self.choose_on) and self.first_word is None:
+            flag = "--gold" if self.gold else "--choose-on"
+            raise UsageError(f"{flag} needs --first-word 0 or 1: the number of a sentence's first word in that file")
+        if self.first_word is not None and not (self.gold or self.choose_on):
+            raise UsageError("--first-word says how --gold and --choose-on count, which are not given")
         if self.symmetrize is not None and not self.reverse:
             raise UsageError("--symmetrize joins two directions: give the other one with --reverse")
         if self.translate and (self.gold or self.reverse):
@@ -108,8 +150,12 @@ class Align(Command):
     def _check_run(self, run: str) -> None:
         """Refuse a run without the attention that is asked for."""
         model: Any = read_translation(run).model
-        if model.attention.score == "none":
-            raise UsageError(f"{run} has no attention (--model.attention.score=none): nothing can be aligned")
+        predictions = set(self.by) <= set(OF_PREDICTIONS)
+        if model.attention.score == "none" and not predictions:
+            raise UsageError(f"{run} has no attention (--model.attention.score=none): give --by {OF_PREDICTIONS[0]} or "
+                             "another read-out of the predictions")  # fmt: skip
+        if predictions and (self.layer is not None or self.head is not None):
+            raise UsageError(f"--by {' '.join(self.by)} has neither layers nor heads: leave out --layer and --head")
         layers, heads = model.cross
         for flag, value, count in (("layer", self.layer, layers), ("head", self.head, heads)):
             if value is not None and not 0 <= value < count:
@@ -120,7 +166,16 @@ class Align(Command):
         """By which weights become links, unless --best chooses another one."""
         from transformer.alignment.links import Rule
 
-        return Rule(self.layer, self.head, self.threshold, self.shift)
+        first = self.by[0]
+        return Rule(
+            self.layer,
+            self.head,
+            self.threshold,
+            self.shift or 0,
+            first,
+            self.pieces or "sum",
+            self.end or "dropped",
+        )
 
     def execute(self) -> None:
         """Align, write the requested files, and print the agreement with gold links, where there are any.
@@ -147,7 +202,9 @@ class Align(Command):
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         with collected() as remarks:
-            aligned = export.align(forward, part, unfinished, about, self.formats, self.show, own=self.translate)
+            aligned = export.align(
+                forward, part, unfinished, about, self.formats, self.show, self.by, own=self.translate
+            )
         remarks.report()
         if reverse is not None:
             with collected() as remarks:
@@ -206,24 +263,48 @@ def _check_folder(folder: Path, *, given: bool) -> None:
         raise UsageError(f"{flag} is not empty: give another --output, or remove it")
 
 
-def _best(options: Align, run: str, model: "TrainedModel") -> "Rule":
+def _best(options: Align, run: str, model: "TrainedModel", *, reverse: bool = False) -> "Rule":
     """The rule with the lowest error rate on the validation set of a run."""
-    from transformer.alignment.gold import read_own
-    from transformer.alignment.select import THRESHOLDS, name, rank
+    from transformer.alignment.select import EVERYTHING, name, rank
 
-    found = read_own(Run(Path(run)).data, "validation", model.settings.data, model.tokenizers)
-    if found is None:
-        raise UsageError(f"--best needs links of the validation set, and {run} has none: give --layer and --head")
-    validation, (links, origin) = found
-    thresholds = THRESHOLDS if options.threshold is None else (options.threshold,)
-    ranked = rank(model.attend(validation.sources, validation.targets), links, options.rule, thresholds)
+    development, (links, origin) = _development(options, run, model, reverse=reverse)
+    given = {"thresholds": options.threshold, "shifts": options.shift, "pieces": options.pieces, "end": options.end}
+    fixed: dict[str, Any] = {field: (value,) for field, value in given.items() if value is not None}
+    choices = EVERYTHING._replace(by=options.by, **fixed)
+    attended = model.attend(development.sources, development.targets, by=options.by)
+    ranked = rank(attended, links, options.rule, choices)
     if not ranked:
-        raise TransformerError(f"--best: no validation pair of {run} can be aligned: give --layer and --head")
-    count = counted(ranked[0].measured.sentences, "validation pair")
+        raise TransformerError(f"--best: no pair of {development.name} can be aligned: give --layer and --head")
+    count = counted(ranked[0].measured.sentences, f"{development.name} pair")
     print(f"{run}, on {count}, against {origin}:")
     for choice in ranked[:RANKED]:
         print(f"  AER {choice.measured.aer:.3f}   {name(choice.rule)}")
     return ranked[0].rule
+
+
+def _development(options: Align, run: str, model: "TrainedModel", *, reverse: bool) -> "tuple[Corpus, Reference]":
+    """The set with links that --best chooses on; `reverse`: for a run of the other direction, sides exchanged."""
+    from transformer.alignment import gold
+    from transformer.data.corpora.corpus import Corpus
+    from transformer.data.corpora.files import read_parallel
+    from transformer.data.tokenizers.tokenizer import Tokenizers
+
+    if options.choose_on is None:
+        found = gold.read_own(Run(Path(run)).data, "validation", model.settings.data, model.tokenizers)
+        if found is None:
+            raise UsageError(
+                f"--best needs links of the validation set, and {run} has none: give --choose-on SOURCE TARGET GOLD, "
+                "or --layer and --head"
+            )
+        return found
+    source, target, links = map(Path, options.choose_on)
+    sources, targets = read_parallel(source, target)
+    part = Corpus(sources, targets, None, source.stem)
+    tokenizers = Tokenizers(*model.tokenizers[::-1]) if reverse else model.tokenizers
+    reference = gold.read(links, options.first_word or 0, part, tokenizers)
+    if not reverse:
+        return part, reference
+    return Corpus(part.targets, part.sources, None, part.name), gold.reverse(reference)
 
 
 def _reverse(options: Align, settings: Config) -> "Aligner | None":
@@ -241,7 +322,7 @@ def _reverse(options: Align, settings: Config) -> "Aligner | None":
             f"--reverse={options.reverse} translates {back[0]} to {back[1]}, and the other direction is {ahead[1]} to "
             f"{ahead[0]}"
         )
-    return Aligner(model, _best(options, options.reverse, model) if options.best else options.rule)
+    return Aligner(model, _best(options, options.reverse, model, reverse=True) if options.best else options.rule)
 
 
 def _about(options: Align, by: "Aligner", reverse: "Aligner | None", part: "Corpus") -> dict[str, Any]:
@@ -253,6 +334,7 @@ def _about(options: Align, by: "Aligner", reverse: "Aligner | None", part: "Corp
     about = {
         "model": type(settings).__name__.lower(),
         "attention": dataclasses.asdict(settings.attention),
+        "readouts": list(options.by),
         "run": Path(options.run).name,
         "checkpoint": model.checkpoint,
         "pairs": part.name,

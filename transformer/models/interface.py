@@ -33,6 +33,22 @@ class Attentions(NamedTuple):
     cross: Float[Array, "B L H T S"] | None
 
 
+class Summands(NamedTuple):
+    """What an attention with its residual connection adds up, so that a read-out can tell the parts apart.
+
+    The output at position t is `residual[t]` plus the sum over heads and positions n of `weights[h, t, n]` times
+    `values[h, n]`, then normalised where there is a `gain`.
+    """
+
+    weights: Float[Array, "B H T N"]
+    values: Float[Array, "B H N D"]
+    """After value and output projection."""
+    residual: Float[Array, "B T D"] | None = None
+    """The input of the residual connection; None: there is none."""
+    gain: Float[Array, "D"] | None = None
+    """Scale of the LayerNorm that follows (post-norm); None: none follows."""
+
+
 @runtime_checkable
 class Encoder(Protocol):
     """Reads the source. No key means no dropout."""
@@ -45,6 +61,39 @@ class Encoder(Protocol):
             key: of the dropout.
             weights: return the weights of the encoder's self-attention too, [B, L, H, S, S].
         """
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """An encoder whose embeddings can be changed: what saliency and erasure need."""
+
+    def embed(self, source: Int[Array, "B S"]) -> Float[Array, "B S X"]:
+        """The vector of each token, without its position."""
+
+    def encode(
+        self,
+        source: Int[Array, "B S"],
+        key: PRNGKeyArray | None = None,
+        *,
+        weights: bool = False,
+        embedded: Float[Array, "B S X"] | None = None,
+    ) -> Memory:
+        """As `Encoder.encode`; `embedded` takes the place of what `embed` returns."""
+
+
+@runtime_checkable
+class Traces(Protocol):
+    """A model that tells what its attentions add up: what read-outs beyond the weights need. Without dropout; lists go
+    from the first layer to the last."""
+
+    def trace_encoder(self, source: Int[Array, "B S"]) -> tuple[Memory, list[Summands]]:
+        """As `encode`, and the self-attentions; an empty list where there are none."""
+
+    def trace_decoder(
+        self, memory: Memory, target_in: Int[Array, "B T"]
+    ) -> tuple[Float[Array, "B T D"], list[Summands], list[Summands]]:
+        """As `decode`, with the self-attentions and the attentions to the source; in each layer the self-attention
+        comes first."""
 
 
 @runtime_checkable

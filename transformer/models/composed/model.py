@@ -6,7 +6,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from transformer.models.composed import config
-from transformer.models.interface import Attentions, Cache, CrossCache, Memory
+from transformer.models.interface import Attentions, Cache, CrossCache, Memory, Summands
 from transformer.nn.precision import Precision
 from transformer.nn.remat import Remat
 
@@ -28,10 +28,30 @@ class Encoder(nnx.Module):
         glorot = nnx.initializers.glorot_uniform()
         self.project = None if widths[0] == widths[1] else nnx.Param(glorot(rngs.params(), widths))
 
-    def encode(self, source: Int[Array, "B S"], key: PRNGKeyArray | None = None, *, weights: bool = False) -> Memory:
+    def embed(self, source: Int[Array, "B S"]) -> Float[Array, "B S X"]:
+        """See `models.interface.Embeds`."""
+        embedded: Array = self.encoder.embed(source)
+        return embedded
+
+    def encode(
+        self,
+        source: Int[Array, "B S"],
+        key: PRNGKeyArray | None = None,
+        *,
+        weights: bool = False,
+        embedded: Float[Array, "B S X"] | None = None,
+    ) -> Memory:
         """Padded token ids [B, S] to a `Memory` with states [B, S, D]; see `models.interface.Encoder.encode`. Only a
         decoder of the same family could use the final state, which is dropped."""
-        memory: Memory = self.encoder.encode(source, key, weights=weights)
+        return self._fit(self.encoder.encode(source, key, weights=weights, embedded=embedded))
+
+    def trace_encoder(self, source: Int[Array, "B S"]) -> tuple[Memory, list[Summands]]:
+        """See `models.interface.Traces`."""
+        memory, attentions = self.encoder.trace_encoder(source)
+        return self._fit(memory), attentions
+
+    def _fit(self, memory: Memory) -> Memory:
+        """The states in the decoder's width."""
         states = memory.states
         if self.project is not None:
             states = states @ self.project[...].astype(states.dtype)
@@ -71,6 +91,13 @@ class Composed(Encoder):
         `models.interface.Decoder.decode`."""
         decoded: tuple[Array, Attentions | None] = self.decoder.decode(memory, target_in, key, weights=weights)
         return decoded
+
+    def trace_decoder(
+        self, memory: Memory, target_in: Int[Array, "B T"]
+    ) -> tuple[Float[Array, "B T D"], list[Summands], list[Summands]]:
+        """See `models.interface.Traces`."""
+        traced: tuple[Array, list[Summands], list[Summands]] = self.decoder.trace_decoder(memory, target_in)
+        return traced
 
     def init_cache(
         self, memory: Memory, length: int, beam: int = 1, *, independent: bool = False

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from transformer.models.interface import Attentions, Memory
+from transformer.models.interface import Attentions, Memory, Summands
 from transformer.models.rnn import config
 from transformer.models.rnn.bridge import Bridge, MeanBridge
 from transformer.models.rnn.decoders import Bahdanau, Carry, CrossCache, Luong
@@ -64,6 +64,16 @@ class Decoder(nnx.Module):
         hidden, cross = self.decoder.readout(embedded, outputs, source, position)
         record = _record(cross)._replace(encoder=memory.attention) if weights else None
         return dropout(hidden, self.rate, readout_key), record
+
+    def trace_decoder(
+        self, memory: Memory, target_in: Int[Array, "B T"]
+    ) -> tuple[Float[Array, "B T D"], list[Summands], list[Summands]]:
+        """See `models.interface.Traces`. The values are what the context adds to the output layer's input before its
+        nonlinearity; what it adds to the next state is left out."""
+        hidden, attention = self.decode(memory, target_in, weights=True)
+        if attention is None or attention.cross is None:
+            return hidden, [], []
+        return hidden, [], [Summands(attention.cross[:, 0], self.decoder.project_context(memory.states)[:, None])]
 
     def init_cache(
         self, memory: Memory, length: int, beam: int = 1, *, independent: bool = False

@@ -133,6 +133,11 @@ class Luong(nnx.Module):
             return outputs
         return (outputs, None) if self.mechanism is None else self._attend(outputs, source, position)
 
+    def project_context(self, context: Float[Array, "B S M"]) -> Float[Array, "B S D"]:
+        """What a context adds to h~_t before its tanh (equation 5)."""
+        assert self.combine is not None
+        return context @ self.combine[...][: context.shape[-1]].astype(context.dtype)
+
     def _attend(
         self, top: Float[Array, "R T H"], source: CrossCache, position: Int[Array, "R T"]
     ) -> tuple[Float[Array, "R T D"], Float[Array, "R T S"]]:
@@ -191,6 +196,10 @@ class Bahdanau(nnx.Module):
         before, context, weights = outputs
         deep = jnp.concatenate([before, embedded, context], -1) @ self.deep[...].astype(embedded.dtype)
         return deep.reshape(*deep.shape[:-1], self.width, 2).max(-1), weights
+
+    def project_context(self, context: Float[Array, "B S M"]) -> Float[Array, "B S X"]:
+        """What a context adds to t~_i before its maxout."""
+        return context @ self.deep[...][-context.shape[-1] :].astype(context.dtype)
 
 
 def _over_time(

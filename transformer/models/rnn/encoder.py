@@ -7,7 +7,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from transformer.attention import masks
-from transformer.models.interface import Memory
+from transformer.models.interface import Memory, Summands
 from transformer.models.rnn import config
 from transformer.nn import recurrent
 from transformer.nn.dropout import dropout, split_key
@@ -42,18 +42,35 @@ class Encoder(nnx.Module):
         )
         self.reverse, self.rate, self.layers = model.reverse, model.dropout, model.encoder_layers
 
-    def encode(self, source: Int[Array, "B S"], key: PRNGKeyArray | None = None, *, weights: bool = False) -> Memory:
+    def embed(self, source: Int[Array, "B S"]) -> Float[Array, "B S X"]:
+        """See `models.interface.Embeds`."""
+        return self.embed_source(source)
+
+    def encode(
+        self,
+        source: Int[Array, "B S"],
+        key: PRNGKeyArray | None = None,
+        *,
+        weights: bool = False,
+        embedded: Float[Array, "B S X"] | None = None,
+    ) -> Memory:
         """Padded token ids [B, S] to a `Memory` with states [B, S, D], without attention weights; see
         `models.interface.Encoder.encode`."""
         mask = masks.padding(source)[:, 0, 0]
         keys = split_key(key, self.layers + 1)
-        read = recurrent.reverse_tokens(source, mask) if self.reverse else source
-        x = dropout(self.embed_source(read), self.rate, keys[-1])
+        x = self.embed(source) if embedded is None else embedded
+        if self.reverse:
+            x = recurrent.reverse_tokens(x, mask)
+        x = dropout(x, self.rate, keys[-1])
         states, last = self.encoder(x, mask, keys)
         summary = jnp.concatenate([direction[0] for direction in last[-1]], -1).astype(states.dtype)
         if self.reverse:
             states = recurrent.reverse_tokens(states, mask)
         return Memory(states, mask, None, FinalState(last, summary))
+
+    def trace_encoder(self, source: Int[Array, "B S"]) -> tuple[Memory, list[Summands]]:
+        """See `models.interface.Traces`."""
+        return self.encode(source), []
 
 
 def build_encoder(

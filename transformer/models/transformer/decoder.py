@@ -10,9 +10,10 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from transformer.attention import masks
 from transformer.attention.multihead import MultiHead
-from transformer.models.interface import Attentions, Memory
+from transformer.models.interface import Attentions, Memory, Summands
 from transformer.models.transformer import config
 from transformer.models.transformer.encoder import feedforward, residual
+from transformer.models.transformer.trace import trace
 from transformer.nn.dropout import dropout, split_key
 from transformer.nn.layers import Embedding, Output, Positions, final_norm
 from transformer.nn.precision import Precision
@@ -147,6 +148,24 @@ class Decoder(nnx.Module):
             return x, None
         own, cross = (w.swapaxes(0, 1) for w in attention)
         return x, Attentions(memory.attention, own, cross)
+
+    def trace_decoder(
+        self, memory: Memory, target_in: Int[Array, "B T"]
+    ) -> tuple[Float[Array, "B T D"], list[Summands], list[Summands]]:
+        """See `models.interface.Traces`."""
+        x, mask = self.target_positions(self.embed_target(target_in)), memory.mask[:, None, None]
+        future = masks.future(target_in.shape[1])
+        position, lengths = jnp.arange(x.shape[1])[None], memory.mask.sum(-1)
+        own, cross = [], []
+        for layer in unstack(self.decoder):
+            x, summands = trace(layer.attention_residual, layer.attention, x, None, future, position, None)
+            own.append(summands)
+            x, summands = trace(layer.cross_residual, layer.cross, x, memory.states, mask, position, lengths)
+            cross.append(summands)
+            x = layer.feedforward_residual.add(x, layer.feedforward(layer.feedforward_residual.enter(x)), None)
+        if self.decoder_norm is not None:
+            x = self.decoder_norm(x).astype(x.dtype)
+        return x, own, cross
 
     def init_cache(
         self, memory: Memory, length: int, beam: int = 1, *, independent: bool = False

@@ -9,13 +9,14 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from transformer.attention import masks
 from transformer.attention.multihead import MultiHead
-from transformer.models.interface import Memory
+from transformer.models.interface import Memory, Summands
 from transformer.models.transformer import config
+from transformer.models.transformer.trace import trace
 from transformer.nn.dropout import dropout, split_key
 from transformer.nn.layers import Embedding, FeedForward, Positions, Residual, final_norm
 from transformer.nn.precision import Precision
 from transformer.nn.remat import Remat
-from transformer.nn.stack import run, stack
+from transformer.nn.stack import run, stack, unstack
 
 
 class EncoderLayer(nnx.Module):
@@ -56,10 +57,22 @@ class Encoder(nnx.Module):
         self.encoder_norm = final_norm(model.width) if model.norm == "pre" else None
         self.rate, self.unroll, self.remat = model.dropout, model.unroll, remat
 
-    def encode(self, source: Int[Array, "B S"], key: PRNGKeyArray | None = None, *, weights: bool = False) -> Memory:
+    def embed(self, source: Int[Array, "B S"]) -> Float[Array, "B S D"]:
+        """See `models.interface.Embeds`."""
+        return self.embed_source(source)
+
+    def encode(
+        self,
+        source: Int[Array, "B S"],
+        key: PRNGKeyArray | None = None,
+        *,
+        weights: bool = False,
+        embedded: Float[Array, "B S D"] | None = None,
+    ) -> Memory:
         """Padded token ids [B, S] to a `Memory` with states [B, S, D]; see `models.interface.Encoder.encode`."""
         embedding_key, layers_key = split_key(key, 2)
-        x = dropout(self.source_positions(self.embed_source(source)), self.rate, embedding_key)
+        x = self.source_positions(self.embed(source) if embedded is None else embedded)
+        x = dropout(x, self.rate, embedding_key)
         mask = masks.padding(source)
 
         def body(layer: EncoderLayer, x: Array, key: PRNGKeyArray | None, _: None) -> tuple[Array, Any]:
@@ -70,6 +83,18 @@ class Encoder(nnx.Module):
         if self.encoder_norm is not None:
             x = self.encoder_norm(x).astype(x.dtype)
         return Memory(x, mask[:, 0, 0], attention.swapaxes(0, 1) if weights else None)
+
+    def trace_encoder(self, source: Int[Array, "B S"]) -> tuple[Memory, list[Summands]]:
+        """See `models.interface.Traces`."""
+        x, mask, attentions = self.source_positions(self.embed(source)), masks.padding(source), []
+        position, lengths = jnp.arange(x.shape[1])[None], mask[:, 0, 0].sum(-1)
+        for layer in unstack(self.encoder):
+            x, summands = trace(layer.attention_residual, layer.attention, x, None, mask, position, lengths)
+            x = layer.feedforward_residual.add(x, layer.feedforward(layer.feedforward_residual.enter(x)), None)
+            attentions.append(summands)
+        if self.encoder_norm is not None:
+            x = self.encoder_norm(x).astype(x.dtype)
+        return Memory(x, mask[:, 0, 0]), attentions
 
 
 def build_encoder(

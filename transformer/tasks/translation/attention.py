@@ -7,12 +7,12 @@ from transformer.alignment.gold import Reference
 from transformer.alignment.links import Rule
 from transformer.alignment.measure import link_counts, measure
 from transformer.alignment.record import Attended
-from transformer.alignment.select import all_links, name, rank
+from transformer.alignment.select import Open, all_links, name, rank
 from transformer.data.corpora.corpus import Corpus
 from transformer.tasks.task import Extras
 
-ARGMAX = (None,)
-"""Thresholds of the error rates: each target word is linked with the source word that it attends to most."""
+ARGMAX = Open(thresholds=(None,))
+"""For the error rates each target word is linked with the source word that it attends to most."""
 Attend: TypeAlias = Callable[[Sequence[str], Sequence[str]], list[Attended | None]]
 """All attention weights of sentence pairs, by teacher forcing."""
 

@@ -70,8 +70,9 @@ def attend(
     sources: Sequence[str],
     targets: Sequence[Sentence],
     first: int = 1,
+    by: Sequence[str] = (),
 ) -> list[Attended | None]:
-    """All attention weights of each pair; None for one with an empty side or longer than the model's limit.
+    """All attention weights of each pair, and read-outs; None where a side is empty or longer than the model's limit.
 
     Args:
         extractor: of the model.
@@ -80,6 +81,7 @@ def attend(
         sources: sentences.
         targets: their translations.
         first: the number of the first line, for messages.
+        by: names of read-outs, see `alignment.readouts.table`.
     """
     pairs = [Pair(*pair) for pair in zip(tokenizers.source.segment_all(sources), targets, strict=True)]
-    return extractor.extract(parameters, pairs, first)
+    return extractor.extract(parameters, pairs, first, by)

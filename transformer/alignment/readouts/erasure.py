@@ -1,0 +1,75 @@
+"""How far a target token's probability falls without a source word.
+
+Li et al. 2016, "Understanding Neural Networks through Representation Erasure" (equation 1, with a difference of
+log-probabilities), and Li et al. 2019, "On the Word Alignment from Neural Machine Translation" (section 4.2, prediction
+difference). A word is erased whole, with all its pieces; its fall is shared equally by them, so that the sum over its
+pieces is the word's.
+"""
+
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from transformer.nn.losses import cross_entropy
+
+CHUNK = 512
+"""Tokens whose logits are held at once."""
+
+
+def erase(
+    how: Literal["zero", "leave out"],
+    fall: Literal["probability", "log-probability"],
+    model: Any,
+    source: Int[Array, "B S"],
+    units: Int[Array, "B S"],
+    target_in: Int[Array, "B T"],
+    target_out: Int[Array, "B T"],
+) -> Float[Array, "B T S"]:
+    """The fall for each source token.
+
+    Args:
+        how: the word's embeddings become zero and its positions stay; or it is left out of the sentence.
+        fall: of the probability, or of its logarithm in nats.
+        model: predicts.
+        source: token ids.
+        units: the number of each token's word, from 0 in order; the EOS token is a word of its own, padding has -1.
+        target_in: as `models.interface.Decoder.decode` reads it.
+        target_out: tokens that are predicted; PAD has no fall.
+    """
+
+    def predicted(source: Array, embedded: Array | None) -> Array:
+        memory = model.encode(source) if embedded is None else model.encode(source, embedded=embedded)
+        states = model.decode(memory, target_in)[0]
+        logp = -cross_entropy(model.output, states, target_out, chunk=CHUNK)[1]
+        return jnp.exp(logp) if fall == "probability" else logp
+
+    whole = predicted(source, None)
+    embedded = model.embed(source) if how == "zero" else None
+
+    def without(unit: Array, falls: Array) -> Array:
+        erased = units == unit
+        if embedded is not None:
+            new = predicted(source, jnp.where(erased[..., None], 0, embedded))
+        else:
+            new = predicted(leave_out(source, erased), None)
+        share = erased / jnp.maximum(erased.sum(1, keepdims=True), 1)
+        return falls + (whole - new)[:, :, None] * share[:, None]
+
+    zeros = jnp.zeros((*target_in.shape, source.shape[1]))
+    falls: Array = jax.lax.fori_loop(0, units.max() + 1, without, zeros)
+    return falls
+
+
+def leave_out(source: Int[Array, "B S"], erased: Array) -> Int[Array, "B S"]:
+    """The sentences without the erased tokens; those after them move up, and padding follows."""
+    order = jnp.argsort(erased | (source == 0), axis=1, stable=True)
+    return jnp.take_along_axis(jnp.where(erased, 0, source), order, 1)
+
+
+erasure = partial(erase, "zero", "probability")
+log_erasure = partial(erase, "zero", "log-probability")
+omission = partial(erase, "leave out", "probability")
+log_omission = partial(erase, "leave out", "log-probability")

@@ -1,0 +1,28 @@
+"""One attention of the Transformer with its residual connection, taken apart for read-outs."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from transformer.attention.multihead import MultiHead
+from transformer.models.interface import Summands
+from transformer.nn.layers import Residual
+
+
+def trace(
+    residual: Residual,
+    attention: MultiHead,
+    x: Float[Array, "B T D"],
+    memory: Float[Array, "B S D"] | None,
+    mask: Bool[Array, "#B 1 #T S"],
+    position: Int[Array, "#B T"],
+    lengths: Int[Array, "B"] | None,
+) -> tuple[Float[Array, "B T D"], Summands]:
+    """The output of the residual connection, and what was added up. Without a memory x attends to itself."""
+    y = residual.enter(x)
+    keys, values = attention.project(y if memory is None else memory)
+    attended, weights = attention(y, keys, values, mask, position, lengths)
+    assert weights is not None
+    projected = jnp.einsum("bhsk,hkd->bhsd", values, attention.output[...].astype(values.dtype))
+    scale = residual.norm.scale
+    gain = None if residual.pre or scale is None else scale[...]
+    return residual.add(x, attended, None), Summands(weights, projected, x, gain)
