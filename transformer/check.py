@@ -44,6 +44,8 @@ def decoding(config: Config, flags: str = "--decoding.") -> None:
 
 def _batches(config: Config) -> None:
     batching, data = config.batching, config.data
+    if batching.pack:
+        _packing(config)
     longest = -(-data.max_length // batching.length_multiple) * batching.length_multiple
     limit = getattr(config.model, "max_length", None)
     if limit is not None and longest > limit:
@@ -56,10 +58,32 @@ def _batches(config: Config) -> None:
         raise UsageError(
             f"--batching.rows={batching.rows} must be a multiple of {rows}, which is --batching.batch-multiple"
         )
+    longest = max(longest, -(-batching.pack // batching.length_multiple) * batching.length_multiple)
     if not batching.rows and batching.tokens < rows * longest:
         raise UsageError(
-            f"--batching.tokens={batching.tokens} holds no batch of {rows} rows of {longest} tokens: "
-            f"raise it to {rows * longest} or lower --data.max-length or --batching.batch-multiple"
+            f"--batching.tokens={batching.tokens} holds no batch of {rows} rows of {longest} tokens: raise it to "
+            f"{rows * longest} or lower {'--batching.pack' if batching.pack else '--data.max-length'} or "
+            "--batching.batch-multiple"
+        )
+
+
+def _packing(config: Config) -> None:
+    batching, data = config.batching, config.data
+    config.model.check_packing()
+    if batching.pack < data.max_length:
+        raise UsageError(
+            f"--batching.pack={batching.pack} is shorter than --data.max-length={data.max_length}, and a row holds "
+            "whole sentences: raise it or lower --data.max-length"
+        )
+    if batching.rows:
+        raise UsageError(
+            f"--batching.rows={batching.rows} counts sentences, and rows of --batching.pack hold several: give "
+            "--batching.tokens, or --batching.pack=0"
+        )
+    if config.tokenizer.sampling and (data.weights or data.temperature != 1):
+        raise UsageError(
+            "--batching.pack with --tokenizer.sampling has other rows in every epoch, of which no corpus can give a "
+            "part: leave out --data.weights and --data.temperature, or give --batching.pack=0"
         )
 
 

@@ -63,7 +63,7 @@ def smoke(settings: Config) -> Config:
     """The same recipe shrunk to seconds: little data, a tiny model, ten updates; its shape stays."""
     data, batching = settings.data, settings.batching
     grammar = dataclasses.replace(data.grammar, train=500, validation=20, test=20)
-    longest = -(-data.max_length // batching.length_multiple) * batching.length_multiple
+    longest = -(-max(data.max_length, batching.pack) // batching.length_multiple) * batching.length_multiple
     return dataclasses.replace(
         settings,
         data=dataclasses.replace(data, limit=500, max_length=min(64, data.max_length), grammar=grammar),

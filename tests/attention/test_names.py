@@ -7,6 +7,7 @@ from transformer.attention.windows import WINDOWS
 
 def test_scores_agree_with_their_table():
     assert {name: score.equal_widths for name, score in SCORES.items()} == config.SCORES
+    assert [name for name, score in SCORES.items() if not score.pointwise] == list(config.POSITIONAL)
 
 
 def test_windows_agree_with_their_table():

@@ -60,6 +60,9 @@ SCORES = {
 }
 """The scores of `attention.scores`, and whether they need a query and a memory of equal width."""
 
+POSITIONAL = ("location",)
+"""Those whose energies depend on the positions of query or key, and not on the two vectors alone."""
+
 WINDOWS = {"global": False, "local_m": False, "local_p": True}
 """The windows of `attention.windows`, and whether they need the length of the sentence."""
 
@@ -85,6 +88,12 @@ def needs_equal_widths(score: str) -> bool:
     """Whether a score compares only vectors of equal width."""
     own = registered("scores", "SCORES").get(score)
     return SCORES[score] if own is None else bool(own.equal_widths)
+
+
+def is_pointwise(score: str) -> bool:
+    """Whether a score compares two vectors wherever they are."""
+    own = registered("scores", "SCORES").get(score)
+    return score not in POSITIONAL if own is None else bool(own.pointwise)
 
 
 def needs_lengths(window: str) -> bool:

@@ -141,7 +141,8 @@ class Tokenizer:
 
 @dataclass(frozen=True)
 class Batching:
-    """Length buckets with a token budget: a few static shapes, so that XLA compiles few programs."""
+    """Length buckets with a token budget: a few static shapes, so that XLA compiles few programs. Or packed rows: one
+    shape."""
 
     tokens: Annotated[int, Ge(1)] = 4_096
     """Token budget of an update: rows x longest side of the bucket, including padding, of all devices together."""
@@ -153,3 +154,7 @@ class Batching:
     """Batch size in sentences, as in the recurrent papers, instead of `tokens`; 0: by tokens."""
     batch_multiple: Annotated[int, Ge(1)] = 8
     """Rows are a multiple of this. If the devices do not divide them, each batch gets a few additional empty rows."""
+    pack: Annotated[int, Ge(0)] = 0
+    """Length of packed rows, in tokens: each holds several examples one after the other, which do not see one another,
+    so that there is one shape and hardly any padding. At least --data.max-length; for Transformers without windows. The
+    validation set stays unpacked. 0: buckets."""

@@ -215,7 +215,7 @@ def batching(plan: Plan, train: Examples, settings: Config) -> Figures:
     tokens, report = plan.tokens(train.lengths), plan.report(train.lengths)
     buckets = []
     sides = zip(*tokens.values(), strict=True)
-    for bucket, batches, count, real in zip(plan.buckets, plan.batches, plan.taken, sides, strict=True):
+    for bucket, batches, count, real in zip(plan.buckets, plan.batches, plan.examples, sides, strict=True):
         S, T = bucket.lengths
         padded = [batches * bucket.rows * S, batches * bucket.rows * T]
         buckets.append(

@@ -9,6 +9,7 @@ import dataclasses
 from typing import Any, TypeAlias
 
 from transformer.attention.config import Attention
+from transformer.errors import UsageError
 
 Rules: TypeAlias = tuple[tuple[str, Any], ...]
 """As in `distributed.sharding`: patterns of paths, each with a `PartitionSpec`."""
@@ -19,6 +20,13 @@ class ModelConfig:
 
     def check(self) -> None:
         """Refuse settings that cannot work together. Raises UsageError with the flag to change."""
+
+    def check_packing(self) -> None:
+        """Refuse `--batching.pack`, unless the model reads packed rows as a `models.interface.PackedModel` does. Raises
+        UsageError with the flag to change."""
+        raise UsageError(
+            f"--batching.pack: a {type(self).__name__} model reads one sentence in each row: give --batching.pack=0"
+        )
 
     def smoke(self) -> "ModelConfig":
         """The same model, small enough that an update takes milliseconds."""

@@ -23,6 +23,8 @@ class Memory(NamedTuple):
     final_state: Any = None
     """What a family's encoder passes to its own decoder besides the states; leaves have a leading axis B. A decoder
     under an encoder of another family gets None."""
+    segments: Int[Array, "B S"] | None = None
+    """Of packed rows, see `PackedModel`."""
 
 
 class Attentions(NamedTuple):
@@ -150,3 +152,33 @@ class Decoder(Protocol):
 @runtime_checkable
 class Model(Encoder, Decoder, Protocol):
     """A sequence-to-sequence model: an encoder and a decoder."""
+
+
+class PackedModel(Model, Protocol):
+    """A model that also reads rows of several sentences, one after the other (`--batching.pack`), as if each had a row
+    of its own. The settings of its family say so, see `ModelConfig.check_packing`.
+
+    `segments` are the numbers of the sentences, from 1 on in every row and 0 at padding. A pair has the same number in
+    the source and in the target.
+    """
+
+    def encode(
+        self,
+        source: Int[Array, "B S"],
+        key: PRNGKeyArray | None = None,
+        *,
+        weights: bool = False,
+        segments: Int[Array, "B S"] | None = None,
+    ) -> Memory:
+        """See `Encoder.encode`; the memory has the segments."""
+
+    def decode(
+        self,
+        memory: Memory,
+        target_in: Int[Array, "B T"],
+        key: PRNGKeyArray | None = None,
+        *,
+        weights: bool = False,
+        segments: Int[Array, "B T"] | None = None,
+    ) -> tuple[Float[Array, "B T D"], Attentions | None]:
+        """See `Decoder.decode`."""

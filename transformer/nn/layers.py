@@ -69,12 +69,12 @@ class Positions(nnx.Module):
             nnx.Param(jax.random.normal(rngs.params(), (length, width)) * 0.02) if kind == "learned" else None
         )
 
-    def __call__(self, x: Float[Array, "B T D"], position: Int[Array, "B"] | None = None) -> Float[Array, "B T D"]:
-        """Tokens of x stand at positions 0..T-1; or, with T = 1, each row's token at its own `position`."""
+    def __call__(self, x: Float[Array, "B T D"], position: Int[Array, "B T"] | None = None) -> Float[Array, "B T D"]:
+        """Tokens of x stand at positions 0..T-1 of their row; or each at its own `position`."""
         table = sinusoids(self.length, self.width) if self.learned is None else self.learned[...]
         if position is None:
             return (x + table[None, : x.shape[1]]).astype(x.dtype)
-        return (x + jnp.asarray(table)[position][:, None]).astype(x.dtype)
+        return (x + jnp.asarray(table)[position]).astype(x.dtype)
 
 
 class FeedForward(nnx.Module):

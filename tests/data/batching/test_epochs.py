@@ -9,7 +9,7 @@ import pytest
 from transformer import config
 from transformer.data import pairs, shards
 from transformer.data.batching.epochs import START, DataPosition, ResampledEpochs, examples_at, stream
-from transformer.data.batching.pairs import assemble
+from transformer.data.batching.pairs import assemble, assemble_packed
 from transformer.data.batching.plan import Share
 from transformer.data.corpora.corpus import Corpus
 from transformer.data.tokenizers.train import train_tokenizers
@@ -19,6 +19,7 @@ SENTENCES = [
 ]
 CORPUS = Corpus(SENTENCES, SENTENCES[::-1], None, "train")
 TOKENIZERS = train_tokenizers(config.Tokenizer(kind="bpe", vocabulary=50), *CORPUS[:2])
+BATCHING = config.Batching(tokens=128, shapes=2)
 
 
 def batches_of(source, start=START):
@@ -29,9 +30,9 @@ def batches_of(source, start=START):
 def supply(tmp_path):
     made = []
 
-    def supply(seed=1, cache=tmp_path):
+    def supply(seed=1, cache=tmp_path, batching=BATCHING):
         plain = pairs.build(CORPUS, TOKENIZERS, None, cache)
-        batching, shares = config.Batching(tokens=128, shapes=2), (Share(0, 1.0),)
+        shares = (Share(0, 1.0),)
 
         def sample(epoch, limit, folder, stop):
             return pairs.sample(plain, CORPUS, TOKENIZERS, 0.5, seed, epoch, limit, folder, stop)
@@ -144,3 +145,16 @@ def test_an_error_while_drawing_reaches_the_reader(supply, monkeypatch):
 def test_a_place_past_the_end_of_its_epoch_is_the_beginning_of_the_next(supply):
     (planned,) = take(batches_of(supply(), DataPosition(0, 10_000)), 1)
     assert planned.position == DataPosition(1, 0)
+
+
+def test_sampled_epochs_are_packed(supply):
+    source = supply(batching=config.Batching(tokens=160, pack=40))
+    planned = take(stream(source, lambda examples, bucket, ids, _: assemble_packed(examples, bucket, ids)), 5)
+    assert planned[-1].position.epoch > 0
+    assert len({one.bucket for one in planned}) == 1
+    for one in planned:
+        if one.position.epoch < planned[-1].position.epoch - 1:
+            continue  # its pieces are gone
+        examples, _ = source.epoch(one.position.epoch)
+        ids = examples_at(source, one.position)
+        assert (one.batch.source != 0).sum() == examples.lengths["source"][ids].sum()

@@ -114,7 +114,7 @@ def mixtures(draw):
 
 def ids_of(plans: Plans, epoch: int):
     plan = plans.epoch(epoch)
-    return np.concatenate([ids for bucket in range(len(plan.buckets)) for ids in plan.examples(bucket)])
+    return np.concatenate([ids for bucket in range(len(plan.buckets)) for ids in plan.items(bucket)])
 
 
 @settings(deadline=None, max_examples=30)

@@ -49,9 +49,14 @@ def pad(column: Ragged, rows: int, length: int, ids: Ints) -> tuple[Ints, NDArra
     padded = np.full((rows, length), PAD, np.int32)
     flat = column.offsets[ids][:, None] + places
     padded[: len(ids)][real] = column.values[flat[real]]
-    if column.size and (largest := int(padded.view(np.uint32).max(initial=0))) >= column.size:  # negative ones too
+    check_tokens(padded, column)
+    return padded, real
+
+
+def check_tokens(tokens: Ints, column: Ragged) -> None:
+    """Raises TransformerError for an int32 token outside the vocabulary of its column."""
+    if column.size and (largest := int(tokens.view(np.uint32).max(initial=0))) >= column.size:  # negative ones too
         raise TransformerError(
             f"token {largest} of a vocabulary of {column.size} entries: the tokenised text in --data.cache was damaged "
             "while it was used; --resume makes it anew"
         )
-    return padded, real

@@ -5,6 +5,7 @@ each of their ragged columns (such as source and target), by name.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -121,6 +122,11 @@ def assign(columns: Sequence[Ints], shapes: Sequence[tuple[int, ...]]) -> Ints:
         fits = [column <= length for column, length in zip(columns, shapes[number], strict=True)]
         numbers[np.logical_and.reduce(fits)] = number
     return numbers
+
+
+def within(batching: config.Batching, max_length: int) -> config.Batching:
+    """The same settings, but without rounding of lengths where that could exceed a model's `max_length`."""
+    return replace(batching, length_multiple=1) if max_length % batching.length_multiple else batching
 
 
 def rows_of(tokens: int, longest: int, multiple: int) -> int:

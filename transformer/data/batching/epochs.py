@@ -5,7 +5,7 @@ epoch before is trained on. What is sampled depends only on (seed, epoch, exampl
 """
 
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transformer.data import config
-from transformer.data.batching.buckets import Bucket, choose_buckets
+from transformer.data.batching.buckets import Bucket, Lengths, choose_buckets
+from transformer.data.batching.packed import choose_row, make_packed_plans
 from transformer.data.batching.plan import Plan, Plans, Share, make_plans
 from transformer.data.cache import TemporaryFolder
 from transformer.data.examples import Examples
@@ -57,6 +58,23 @@ class EpochSource(Protocol):
 
     def close(self) -> None:
         """End what runs in the background."""
+
+
+def choose_shapes(lengths: Lengths, batching: config.Batching, multiple: int, widest: bool = False) -> list[Bucket]:
+    """The shape of packed rows, or buckets; see `choose_row` and `choose_buckets`."""
+    return (
+        [choose_row(lengths, batching, multiple)]
+        if batching.pack
+        else choose_buckets(lengths, batching, multiple, widest)
+    )
+
+
+def plan_epochs(
+    lengths: Lengths, batching: config.Batching, buckets: Sequence[Bucket], seed: int, shares: Sequence[Share]
+) -> Plans:
+    """Plans of rows of these shapes; see `make_packed_plans` and `make_plans`."""
+    make = make_packed_plans if batching.pack else make_plans
+    return make(lengths, buckets, seed, shares)
 
 
 class FixedEpochs:
@@ -100,7 +118,7 @@ class ResampledEpochs:
             plain: the examples without chance; with the longest bucket all of them still fit.
             sample: makes the examples of an epoch.
             seed: of the order.
-            batching: with `multiple` and `shares`, as `choose_buckets` and `make_plans` have it.
+            batching: with `multiple` and `shares`, as `choose_shapes` and `plan_epochs` have it.
             multiple: divides the rows.
             shares: of the corpora.
             longest: length of any column of an example.
@@ -118,7 +136,7 @@ class ResampledEpochs:
             return sample(epoch, limit, self._scratch.path / str(epoch), self._stop)
 
         def planned(sampled: Examples, epoch: int) -> tuple[Examples, Plan]:
-            return sampled, make_plans(sampled.lengths, self.buckets, seed, shares).epoch(epoch)
+            return sampled, plan_epochs(sampled.lengths, batching, self.buckets, seed, shares).epoch(epoch)
 
         try:
             first = make(0, (longest,) * len(plain.lengths))
@@ -126,7 +144,7 @@ class ResampledEpochs:
             self.close()
             raise
         widest = {name: np.maximum(column, first.lengths[name]) for name, column in plain.lengths.items()}
-        self.buckets = tuple(choose_buckets(widest, batching, multiple, widest=True))
+        self.buckets = tuple(choose_shapes(widest, batching, multiple, widest=True))
         # What was sampled for the first epoch under the looser limit is what this one gives: all of it fits.
         limit = self.buckets[-1].lengths
         self._make = lambda epoch: planned(make(epoch, limit), epoch)
@@ -214,4 +232,5 @@ def stream(
 def examples_at(source: EpochSource, position: DataPosition) -> Ints:
     """[n] ids of the examples of the batch at a position."""
     _, plan = source.epoch(position.epoch)
-    return plan.batch(position.batch)[1]
+    ids = plan.batch(position.batch)[1]
+    return ids[ids >= 0]

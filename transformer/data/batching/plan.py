@@ -64,7 +64,8 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The batches of an epoch: those of all buckets, mixed."""
+    """The batches of an epoch: those of all buckets, mixed. What the parts number, its items, are examples; rows of
+    several examples in a subclass, see `packed`."""
 
     buckets: tuple[Bucket, ...]
     parts: tuple[tuple[Part, ...], ...]
@@ -76,8 +77,13 @@ class Plan:
 
     @property
     def taken(self) -> list[int]:
-        """Examples in each bucket."""
+        """Items in each bucket, each of which fills a row."""
         return [sum(part.count for part in parts) for parts in self.parts]
+
+    @property
+    def examples(self) -> list[int]:
+        """Examples in each bucket."""
+        return self.taken
 
     @property
     def batches(self) -> list[int]:
@@ -112,8 +118,8 @@ class Plan:
             first += part.count
         return number, ids
 
-    def examples(self, bucket: int) -> Iterator[Ints]:
-        """Ids of all examples in a bucket, in no particular order, block by block."""
+    def items(self, bucket: int) -> Iterator[Ints]:
+        """Ids of all items in a bucket, in no particular order, block by block."""
         for part in self.parts[bucket]:
             for start in range(0, part.count, BLOCK):
                 yield part[np.arange(start, min(start + BLOCK, part.count))]
@@ -122,7 +128,7 @@ class Plan:
         """Real tokens in each bucket, end tokens included, of each ragged column by its name."""
         return {
             name: [
-                sum(int(column[ids].sum(dtype=np.int64)) for ids in self.examples(bucket))
+                sum(int(column[ids].sum(dtype=np.int64)) for ids in self.items(bucket))
                 for bucket in range(len(self.buckets))
             ]
             for name, column in lengths.items()
@@ -136,13 +142,12 @@ class Plan:
             for column in range(len(lengths))
         ]
         real = {name: sum(tokens) for name, tokens in self.tokens(lengths).items()}
-        examples = sum(self.taken)
         rows = sum(n * bucket.rows for n, bucket in zip(self.batches, self.buckets, strict=True))
         return {
-            "examples": examples,
+            "examples": sum(self.examples),
             "batches": len(self),
             "shapes": len(self.buckets),
-            "empty_rows": rows - examples,
+            "empty_rows": rows - sum(self.taken),
             **{f"{name}_efficiency": tokens / size for (name, tokens), size in zip(real.items(), padded, strict=True)},
             "efficiency": sum(real.values()) / sum(padded),
         }
@@ -157,7 +162,7 @@ class Plan:
             "{examples} in {batches} of {shapes} ({empty_rows})".format(**counts),
             f"{v['efficiency']:.1%} of the tokens are real ({each})",
         ]
-        for bucket, count, n in zip(self.buckets, self.taken, self.batches, strict=True):
+        for bucket, count, n in zip(self.buckets, self.examples, self.batches, strict=True):
             shape = ", ".join(f"{length:3d} {name}" for length, name in zip(bucket.lengths, lengths, strict=True))
             lines.append(f"{bucket.rows:5d} rows x {shape} tokens: {counted(n, 'batch')}, {counted(count, 'example')}")
         return "\n".join(lines)
@@ -232,8 +237,15 @@ def make_plans(
             chosen.append((start + np.flatnonzero(numbers == number)).astype(np.uint32))
     if not len(columns[0]):
         raise ValueError("no examples")
-    members = tuple(np.concatenate(ids) for ids in found)
-    edges = [*(share.start for share in shares), len(columns[0])]
+    return in_order(buckets, tuple(np.concatenate(ids) for ids in found), seed, shares, len(columns[0]))
+
+
+def in_order(
+    buckets: Sequence[Bucket], members: tuple[Ints, ...], seed: int, shares: Sequence[Share], count: int
+) -> Plans:
+    """Plans of the `members` of each bucket, ascending ids below `count`; those of a corpus that epochs take parts of
+    are put in its order, in place."""
+    edges = [*(share.start for share in shares), count]
     for corpus, ((start, stop), share) in enumerate(zip(pairwise(edges), shares, strict=True)):
         if share.exact.denominator > 1:
             for ids in members:

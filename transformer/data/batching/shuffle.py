@@ -6,6 +6,7 @@ round function, this is a permutation; that it looks random is the round functio
 integers, so that an order is the same on every machine and with every version of numpy.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,12 +30,27 @@ def permute(places: Ints, size: int, key: int) -> Ints:
         raise ValueError(f"place {places.max()} is outside of range({size})")
     if size <= SMALL:
         return np.argsort(mix(np.arange(size, dtype=np.uint64), key), kind="stable")[places.astype(np.int64)]
-    bits = (size - 1).bit_length()
-    result = _feistel(places, bits, key)
+    bits, keys = np.uint64((size - 1).bit_length()), [key_of(key, number) for number in range(ROUNDS)]
+    result = _feistel(places, bits, keys)
     outside = np.flatnonzero(result >= np.uint64(size))
     while len(outside):
-        result[outside] = _feistel(result[outside], bits, key)
+        result[outside] = _feistel(result[outside], bits, keys)
         outside = outside[result[outside] >= np.uint64(size)]
+    return result.astype(np.int64)
+
+
+def permute_each(places: Ints, sizes: Ints, keys: Ints) -> Ints:
+    """[n] where permutations of their own take the [n] `places`, int64: place i that of range(sizes[i]) with keys[i].
+
+    Another permutation than `permute` has, and for few places a more regular one; it takes no loop over the sizes.
+    """
+    sizes, bits = np.asarray(sizes, np.uint64), np.frexp(sizes - 1)[1].astype(np.uint64)
+    rounds = [mix(keys, key_of(number)) for number in range(ROUNDS)]
+    result = _feistel(np.asarray(places, np.uint64), bits, rounds)
+    outside = np.flatnonzero(result >= sizes)
+    while len(outside):
+        result[outside] = _feistel(result[outside], bits[outside], [key[outside] for key in rounds])
+        outside = outside[result[outside] >= sizes[outside]]
     return result.astype(np.int64)
 
 
@@ -52,21 +68,23 @@ def _finalize(value: int) -> int:
     return value ^ value >> 31
 
 
-def mix(values: Ints, key: int) -> Ints:
-    """[n] uint64: the finalizer of splitmix64 (Steele et al. 2014) on values offset by the key."""
-    values = values + np.uint64(key)
+def mix(values: Ints, key: int | Ints) -> Ints:
+    """[n] uint64: the finalizer of splitmix64 (Steele et al. 2014) on values offset by the key, or each by its own."""
+    values = values + np.asarray(key, np.uint64)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     mixed: Ints = values ^ (values >> np.uint64(31))
     return mixed
 
 
-def _feistel(values: Ints, bits: int, key: int) -> Ints:
-    """A permutation of range(2 ** bits); its halves may differ by a bit, and change places every round."""
-    low, high = bits // 2, bits - bits // 2
-    for number in range(ROUNDS):
-        left, right = values >> np.uint64(low), values & np.uint64((1 << low) - 1)
-        left = (left ^ mix(right, key_of(key, number))) & np.uint64((1 << high) - 1)
-        values = (right << np.uint64(high)) | left
+def _feistel(values: Ints, bits: np.uint64 | Ints, keys: Sequence[int | Ints]) -> Ints:
+    """A permutation of range(2 ** bits), with a key for each round; its halves may differ by a bit, and change places
+    every round. `bits` and each key are of all values, or [n] of each."""
+    one = np.uint64(1)
+    low, high = bits // np.uint64(2), bits - bits // np.uint64(2)
+    for key in keys:
+        left, right = values >> low, values & ((one << low) - one)
+        left = (left ^ mix(right, key)) & ((one << high) - one)
+        values = (right << high) | left
         low, high = high, low
     return values

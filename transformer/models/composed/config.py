@@ -87,6 +87,11 @@ class Composed(SequenceToSequence):
         _with_flags("encoder", self.encoder.check)
         _with_flags("decoder", self.decoder.check)
 
+    def check_packing(self) -> None:
+        """See `ModelConfig.check_packing`."""
+        _with_flags("encoder", self.encoder.check_packing)
+        _with_flags("decoder", self.decoder.check_packing)
+
     def smoke(self) -> "Composed":
         """See `ModelConfig.smoke`."""
         return replace(self, encoder=self.encoder.smoke(), decoder=self.decoder.smoke())

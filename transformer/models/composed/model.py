@@ -40,10 +40,11 @@ class Encoder(nnx.Module):
         *,
         weights: bool = False,
         embedded: Float[Array, "B S X"] | None = None,
+        segments: Int[Array, "B S"] | None = None,
     ) -> Memory:
-        """Padded token ids [B, S] to a `Memory` with states [B, S, D]; see `models.interface.Encoder.encode`. Only a
-        decoder of the same family could use the final state, which is dropped."""
-        return self._fit(self.encoder.encode(source, key, weights=weights, embedded=embedded))
+        """Padded token ids [B, S] to a `Memory` with states [B, S, D]; see `models.interface.PackedModel.encode`. Only
+        a decoder of the same family could use the final state, which is dropped."""
+        return self._fit(self.encoder.encode(source, key, weights=weights, embedded=embedded, **_given(segments)))
 
     def trace_encoder(self, source: Int[Array, "B S"]) -> tuple[Memory, list[Summands]]:
         """See `models.interface.Traces`."""
@@ -55,7 +56,7 @@ class Encoder(nnx.Module):
         states = memory.states
         if self.project is not None:
             states = states @ self.project[...].astype(states.dtype)
-        return Memory(states, memory.mask, memory.attention)
+        return Memory(states, memory.mask, memory.attention, segments=memory.segments)
 
 
 class Composed(Encoder):
@@ -86,10 +87,13 @@ class Composed(Encoder):
         key: PRNGKeyArray | None = None,
         *,
         weights: bool = False,
+        segments: Int[Array, "B T"] | None = None,
     ) -> tuple[Float[Array, "B T D"], Attentions | None]:
         """Hidden states [B, T, D] that predict the token after each one of `target_in`, and the attention weights; see
-        `models.interface.Decoder.decode`."""
-        decoded: tuple[Array, Attentions | None] = self.decoder.decode(memory, target_in, key, weights=weights)
+        `models.interface.PackedModel.decode`."""
+        decoded: tuple[Array, Attentions | None] = self.decoder.decode(
+            memory, target_in, key, weights=weights, **_given(segments)
+        )
         return decoded
 
     def trace_decoder(
@@ -120,3 +124,8 @@ class Composed(Encoder):
     def reorder(self, cache: Cache, parent: Int[Array, "B K"]) -> Cache:
         """See `Decoder.reorder` of `models.interface`."""
         return self.decoder.reorder(cache, parent)
+
+
+def _given(segments: Array | None) -> dict[str, Array]:
+    """As an argument of a part that reads packed rows; other parts have none."""
+    return {} if segments is None else {"segments": segments}

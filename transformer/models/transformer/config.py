@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Interval
 
-from transformer.attention.config import Attention, needs_lengths
+from transformer.attention.config import Attention, is_pointwise, needs_lengths
 from transformer.errors import UsageError
 from transformer.models.config import SequenceToSequence
 
@@ -126,6 +126,22 @@ class Transformer(SequenceToSequence):
             raise UsageError(
                 f"--model.attention.window={attention.window} needs the length of the sentence, which is unknown to "
                 "the decoder's self-attention: give --model.attention.places encoder cross"
+            )
+
+    def check_packing(self) -> None:
+        """See `ModelConfig.check_packing`: whatever counts the positions of a row would count across its sentences."""
+        attention = self.attention
+        if not attention.places:
+            return
+        if attention.window != "global":
+            raise UsageError(
+                f"--batching.pack: --model.attention.window={attention.window} counts positions from the beginning of "
+                "the row: give --model.attention.window=global, or --batching.pack=0"
+            )
+        if not is_pointwise(attention.score):
+            raise UsageError(
+                f"--batching.pack: --model.attention.score={attention.score} depends on positions in the row: give "
+                "another score, or --batching.pack=0"
             )
 
     def smoke(self) -> "Transformer":

@@ -59,13 +59,14 @@ class DecoderLayer(nnx.Module):
         self,
         x: Float[Array, "B T D"],
         memory: Float[Array, "B S D"],
-        mask: Bool[Array, "B 1 1 S"],
-        future: Bool[Array, "1 1 T T"],
+        mask: Bool[Array, "B 1 #T S"],
+        future: Bool[Array, "#B 1 T T"],
         key: PRNGKeyArray | None,
         *,
         weights: bool = True,
     ) -> tuple[Float[Array, "B T D"], tuple[Float[Array, "B H T T"] | None, Float[Array, "B H T S"] | None]]:
         """All positions at once: the layer's output, and the weights of both attentions where they are asked for."""
+        # Positions and lengths are for windows, which packed rows do not have.
         keys, position, lengths = split_key(key, 6), jnp.arange(x.shape[1])[None], mask[:, 0, 0].sum(-1)
         y = self.attention_residual.enter(x)
         y, own_weights = self.attention(y, *self.attention.project(y), future, position, None, keys[0], weights=weights)
@@ -130,12 +131,18 @@ class Decoder(nnx.Module):
         key: PRNGKeyArray | None = None,
         *,
         weights: bool = False,
+        segments: Int[Array, "B T"] | None = None,
     ) -> tuple[Float[Array, "B T D"], Attentions | None]:
         """Hidden states [B, T, D] that predict the token after each one of `target_in`, and the attention weights; see
-        `models.interface.Decoder.decode`."""
+        `models.interface.PackedModel.decode`."""
         embedding_key, layers_key = split_key(key, 2)
-        x = dropout(self.target_positions(self.embed_target(target_in)), self.rate, embedding_key)
+        positions = None if segments is None else masks.positions(segments)
+        x = dropout(self.target_positions(self.embed_target(target_in), positions), self.rate, embedding_key)
         mask, future = memory.mask[:, None, None], masks.future(target_in.shape[1])
+        if segments is not None:
+            assert memory.segments is not None
+            mask = masks.same_segment(segments, memory.segments)
+            future = future & masks.same_segment(segments, segments)
 
         def body(layer: DecoderLayer, x: Array, key: PRNGKeyArray | None, _: None) -> tuple[Array, Any]:
             x, attention = layer(x, memory.states, mask, future, key, weights=weights)
@@ -192,7 +199,8 @@ class Decoder(nnx.Module):
     ) -> tuple[Float[Array, "R D"], Cache, Attentions | None]:
         """See `Decoder.step` of `models.interface`."""
         B, _, N, T, _ = cache.keys[0].shape
-        x = self.target_positions(self.embed_target(tokens[:, None]), jnp.repeat(cache.position, N)).reshape(B, N, -1)
+        positions = jnp.repeat(cache.position, N)[:, None]
+        x = self.target_positions(self.embed_target(tokens[:, None]), positions).reshape(B, N, -1)
         mask, caches, attention = cross_cache.mask[:, None, None], [], []
         writer = path = None
         if cache.writer is not None:

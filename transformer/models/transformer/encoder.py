@@ -29,9 +29,10 @@ class EncoderLayer(nnx.Module):
         self.feedforward_residual = residual(model, rngs)
 
     def __call__(
-        self, x: Float[Array, "B S D"], mask: Bool[Array, "B 1 1 S"], key: PRNGKeyArray | None, *, weights: bool = True
+        self, x: Float[Array, "B S D"], mask: Bool[Array, "B 1 #S S"], key: PRNGKeyArray | None, *, weights: bool = True
     ) -> tuple[Float[Array, "B S D"], Float[Array, "B H S S"] | None]:
         """The layer's output, and its attention weights where they are asked for."""
+        # Positions and lengths are for windows, which packed rows do not have.
         keys, position, lengths = split_key(key, 4), jnp.arange(x.shape[1])[None], mask[:, 0, 0].sum(-1)
         y = self.attention_residual.enter(x)
         y, attended = self.attention(y, *self.attention.project(y), mask, position, lengths, keys[0], weights=weights)
@@ -68,12 +69,15 @@ class Encoder(nnx.Module):
         *,
         weights: bool = False,
         embedded: Float[Array, "B S D"] | None = None,
+        segments: Int[Array, "B S"] | None = None,
     ) -> Memory:
-        """Padded token ids [B, S] to a `Memory` with states [B, S, D]; see `models.interface.Encoder.encode`."""
+        """Padded token ids [B, S] to a `Memory` with states [B, S, D]; see `models.interface.PackedModel.encode`."""
         embedding_key, layers_key = split_key(key, 2)
-        x = self.source_positions(self.embed(source) if embedded is None else embedded)
+        positions = None if segments is None else masks.positions(segments)
+        x = self.source_positions(self.embed(source) if embedded is None else embedded, positions)
         x = dropout(x, self.rate, embedding_key)
-        mask = masks.padding(source)
+        real = masks.padding(source)
+        mask = real if segments is None else masks.same_segment(segments, segments)
 
         def body(layer: EncoderLayer, x: Array, key: PRNGKeyArray | None, _: None) -> tuple[Array, Any]:
             x, attention = layer(x, mask, key, weights=weights)
@@ -82,7 +86,7 @@ class Encoder(nnx.Module):
         x, attention = run(self.encoder, body, x, layers_key, unroll=self.unroll, how=self.remat)
         if self.encoder_norm is not None:
             x = self.encoder_norm(x).astype(x.dtype)
-        return Memory(x, mask[:, 0, 0], attention.swapaxes(0, 1) if weights else None)
+        return Memory(x, real[:, 0, 0], attention.swapaxes(0, 1) if weights else None, segments=segments)
 
     def trace_encoder(self, source: Int[Array, "B S"]) -> tuple[Memory, list[Summands]]:
         """See `models.interface.Traces`."""

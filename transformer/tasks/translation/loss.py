@@ -29,8 +29,9 @@ class TranslationLoss:
 
     def counts(self, batch: Batch) -> dict[str, Array]:
         """Target tokens and sentences of a whole batch."""
-        real = batch.target_out != 0
-        return {"tokens": real.sum(), "sentences": real.any(1).sum()}
+        real, segments = batch.target_out != 0, batch.segments
+        sentences = real.any(1) if segments is None else segments.target.max(1)
+        return {"tokens": real.sum(), "sentences": sentences.sum()}
 
     def loss(
         self, model: Any, batch: Batch, counts: dict[str, Array], key: Array
@@ -38,8 +39,11 @@ class TranslationLoss:
         """The loss as a mean over tokens or over sentences; what is logged is always a mean over tokens."""
         guided = self.task.guided
         encoder_key, decoder_key = jax.random.split(key)
-        memory = model.encode(batch.source, encoder_key)
-        hidden, attention = model.decode(memory, batch.target_in, decoder_key, weights=guided.weight > 0)
+        # Only models that read packed rows have the argument.
+        packed = {} if batch.segments is None else batch.segments._asdict()
+        source, target = ({"segments": packed[side]} if packed else {} for side in ("source", "target"))
+        memory = model.encode(batch.source, encoder_key, **source)
+        hidden, attention = model.decode(memory, batch.target_in, decoder_key, weights=guided.weight > 0, **target)
         total, nll = cross_entropy(
             model.output, hidden, batch.target_out, smoothing=self.task.label_smoothing, chunk=self.chunk
         )

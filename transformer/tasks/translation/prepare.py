@@ -12,9 +12,8 @@ import numpy as np
 
 from transformer.config import Config
 from transformer.data import pairs
-from transformer.data.batching.buckets import choose_buckets
-from transformer.data.batching.epochs import EpochSource, FixedEpochs, ResampledEpochs
-from transformer.data.batching.plan import Share, make_plans, shares_of
+from transformer.data.batching.epochs import EpochSource, FixedEpochs, ResampledEpochs, choose_shapes, plan_epochs
+from transformer.data.batching.plan import Share, shares_of
 from transformer.data.cache import cached_folder
 from transformer.data.config import Tokenizer as TokenizerConfig
 from transformer.data.corpora.alignments import Alignments
@@ -160,8 +159,8 @@ def _epochs(
     data, batching, rate = settings.data, settings.batching, settings.tokenizer.sampling
     multiple = batching.batch_multiple
     if not rate:
-        buckets = choose_buckets(train.lengths, batching, multiple)
-        return FixedEpochs(train, make_plans(train.lengths, buckets, settings.seed, shares))
+        shapes = choose_shapes(train.lengths, batching, multiple)
+        return FixedEpochs(train, plan_epochs(train.lengths, batching, shapes, settings.seed, shares))
 
     def sample(epoch: int, limit: tuple[int, ...], folder: Path, stop: Event) -> Examples:
         return pairs.sample(train, corpora.train, tokenizers, rate, settings.seed, epoch, limit, folder, stop)

@@ -11,9 +11,10 @@ from jaxtyping import Array
 
 from transformer.config import Config
 from transformer.data.batching.batches import each_once
-from transformer.data.batching.buckets import Bucket
+from transformer.data.batching.buckets import Bucket, choose_buckets, within
 from transformer.data.batching.epochs import EpochSource
-from transformer.data.batching.pairs import Batch, assemble
+from transformer.data.batching.packing import segment_lengths
+from transformer.data.batching.pairs import Batch, assemble, assemble_packed
 from transformer.data.batching.plan import Plan
 from transformer.data.corpora import corpus
 from transformer.data.corpora.corpus import Corpora
@@ -77,7 +78,8 @@ class PreparedTranslation:
 
     def batch(self, examples: Examples, bucket: Bucket, ids: Any, *, epoch: int, rows: Any = None) -> Batch:
         """See `Prepared.batch`; nothing is drawn at random here."""
-        return assemble(examples, bucket, ids, rows)
+        make = assemble_packed if self.settings.batching.pack else assemble
+        return make(examples, bucket, ids, rows)
 
     def counts(self, batch: Batch) -> dict[str, Array]:
         """See `TranslationLoss.counts`."""
@@ -93,14 +95,19 @@ class PreparedTranslation:
 
     def operations(self, batch: Batch) -> float:
         """See `Prepared.operations`."""
-        source, target = (batch.source != 0).sum(1), (batch.target_out != 0).sum(1)
+        if batch.segments is None:
+            source, target = (batch.source != 0).sum(1), (batch.target_out != 0).sum(1)
+        else:
+            source, target = map(segment_lengths, batch.segments)
         # Forward 2 operations for each multiplication, backward 4.
         return 6.0 * float(self.model.multiplications(source, target, self.tokenizers.target.size))
 
     def validation(self, build: Callable[[Any], Any], mesh: Any) -> Callable[[Any], dict[str, float]]:
         """Validation loss, and BLEU of greedy translations of the first sentences."""
         settings, examples = self.settings, self.validation_examples
-        fixed = each_once(examples.lengths, settings.batching, self.epochs.buckets, settings.batching.batch_multiple)
+        batching, multiple = within(settings.batching, self.model.max_length), settings.batching.batch_multiple
+        shapes = choose_buckets(examples.lengths, batching, multiple) if batching.pack else self.epochs.buckets
+        fixed = each_once(examples.lengths, batching, shapes, multiple)
         scorer = Scorer(build, mesh, settings.training.loss_chunk)
         translator = Translator(
             build,

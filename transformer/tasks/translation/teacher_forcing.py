@@ -1,6 +1,5 @@
 """Given translations read by a model: their log-probabilities, and the attention to their sources."""
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 from transformer.alignment.extract import Extractor, Pair
 from transformer.alignment.record import Attended
 from transformer.data.batching.batches import each_once
-from transformer.data.batching.buckets import choose_buckets
+from transformer.data.batching.buckets import choose_buckets, within
 from transformer.data.config import Batching
 from transformer.data.pairs import in_memory
 from transformer.data.tokenizers.tokenizer import Sentence, Tokenizers
@@ -37,8 +36,7 @@ def score(
     if not sources:
         return SentenceScores(np.zeros(0), np.zeros(0, np.int64), [])
     pairs = in_memory(sources, targets, tokenizers)
-    if max_length % batching.length_multiple:  # no bucket may be longer than the model
-        batching = dataclasses.replace(batching, length_multiple=1)
+    batching = within(batching, max_length)
     fits = np.flatnonzero(np.maximum(*pairs.lengths.values()) <= max_length)
     nothing, pieces = np.zeros(0), [list[str]() for _ in sources]
     scores = SentenceScores(np.full(len(sources), np.nan), pairs.lengths["target"], [nothing] * len(sources), pieces)
