@@ -48,7 +48,7 @@ def main(task: dict[str, Any]) -> None:
     import optax
 
     from tests.conftest import tiny
-    from tests.training.test_loop import make_batch
+    from tests.training.test_loop import make_batch, segmented
     from transformer import config
     from transformer.config import Attention, Mesh, Rnn
     from transformer.distributed import sharding as parallel
@@ -59,8 +59,10 @@ def main(task: dict[str, Any]) -> None:
     from transformer.training.signals import StopFlags, put_flags
 
     jax.config.update("jax_numpy_rank_promotion", "raise")
+    transformer = tiny(width=32, feedforward=64, attention=Attention(heads=4))
     model = {
-        "transformer": tiny(width=32, feedforward=64, attention=Attention(heads=4)),
+        "transformer": transformer,
+        "packed": transformer,
         "rnn": Rnn(embedding=16, width=16, encoder_width=8, bidirectional=True, attention=Attention(score="general")),
     }[task["model"]]
     settings = config.Config(model=model, training=config.Training(accumulate=2, loss_chunk=16))
@@ -77,7 +79,9 @@ def main(task: dict[str, Any]) -> None:
     own = parallel.local_rows(mesh, ROWS)
 
     def batch(number: int) -> Any:
-        return parallel.put_batch(mesh, jax.tree.map(lambda x: np.asarray(x)[own], make_batch(ROWS, number)))
+        made = make_batch(ROWS, number)
+        made = segmented(made) if task["model"] == "packed" else made
+        return parallel.put_batch(mesh, jax.tree.map(lambda x: np.asarray(x)[own], made))
 
     nothing = put_flags(mesh, StopFlags())
     jitted = jax.jit(

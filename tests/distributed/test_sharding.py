@@ -30,7 +30,7 @@ JOBS = {
     "2 processes x 4 fsdp": ({"data": 1, "fsdp": 8}, 4, 2),
 }
 QUICK = [("transformer", "8 data")]
-ALL = [(model, job) for model in ("transformer", "rnn") for job in JOBS]
+ALL = [(model, job) for model in ("transformer", "packed", "rnn") for job in JOBS]
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 
 from transformer import check
-from transformer.config import Config, Data, Filter
+from transformer.config import Batching, Config, Data, Filter
 from transformer.config import Tokenizer as TokenizerConfig
 from transformer.data import shards
+from transformer.data.batching.buckets import Bucket
 from transformer.data.corpora import load
 from transformer.data.examples import Examples, Links
 from transformer.data.tokenizers.files import load_tokenizers, save_tokenizers
+from transformer.distributed.sharding import make_mesh
 from transformer.errors import TransformerError, UsageError
+from transformer.models.build import builder, split
 from transformer.tasks.translation import prepare
 
 
@@ -259,3 +262,37 @@ def test_links_that_guide_nothing_are_counted_and_most_of_them_refused(unusable,
     else:
         prepare._report_links(examples, "f")
         assert f"pairs that guide nothing, as their alignment names words that do not exist: {unusable}" in caplog.text
+
+
+def test_packed_rows_report_real_tokens_and_count_every_pair(settings):
+    """Operations of a packed batch are those of its pairs, each in a row of its own."""
+    packed = dataclasses.replace(settings, batching=Batching(tokens=256, pack=16))
+    prepared, plain = prepare.prepare(packed, None), prepare.prepare(settings, None)
+    report = prepared.plan.report(prepared.examples.lengths)
+    assert report["shapes"] == 1
+    assert report["examples"] == len(prepared.examples) == 300
+    assert 1 - report["efficiency"] < (1 - plain.plan.report(plain.examples.lengths)["efficiency"]) / 2
+    number, ids = prepared.plan.batch(0)
+    bucket, flat = prepared.plan.buckets[number], ids[ids >= 0]
+    batch = prepared.batch(prepared.examples, bucket, ids, epoch=0)
+    alone = plain.batch(plain.examples, Bucket(len(flat), (16, 16)), flat, epoch=0)
+    assert prepared.operations(batch) == plain.operations(alone)
+    counts, counts_alone = prepared.counts(batch), plain.counts(alone)
+    assert {name: int(count) for name, count in counts.items()} == counts_alone
+    assert counts["sentences"] == len(flat) > bucket.rows
+
+
+def test_lengths_of_validation_are_rounded_only_as_far_as_the_model_reads(settings):
+    """Its pairs of 8 tokens would be rounded to 12, and the model reads 10."""
+    settings = dataclasses.replace(
+        with_data(settings, max_length=6),
+        batching=Batching(tokens=64, shapes=2, length_multiple=6),
+        model=dataclasses.replace(settings.model, max_length=10, encoder_layers=1, decoder_layers=1),
+    )
+    check.everything(settings)
+    prepared = prepare.prepare(settings, None)
+    assert {length for bucket in prepared.plan.buckets for length in bucket.lengths} == {6}
+    assert max(side.max() for side in prepared.validation_examples.lengths.values()) == 8
+    graph, parameters = split(prepared.build_model())
+    mesh = make_mesh(settings.mesh)
+    assert np.isfinite(prepared.validation(builder(graph), mesh)(parameters)["loss"])

@@ -18,7 +18,7 @@ from tests.conftest import tiny
 from transformer import api, config
 from transformer.config import read_config
 from transformer.data.batching import epochs
-from transformer.data.batching.pairs import Batch
+from transformer.data.batching.pairs import Batch, Segments
 from transformer.distributed import sharding as parallel
 from transformer.errors import InterruptedRunError, TransformerError, UsageError
 from transformer.models.build import create, split
@@ -109,6 +109,28 @@ def test_resume_with_drawn_pieces_and_a_mixture_is_bit_for_bit_too(settings, cor
     assert not left, "what was drawn is not left behind"
 
 
+def test_resume_with_packed_rows_is_bit_for_bit_too(settings, tmp_path, monkeypatch, caplog):
+    """In its second epoch. All updates have one shape, and validation has buckets of its own."""
+    settings = dataclasses.replace(
+        settings,
+        batching=config.Batching(tokens=256, shapes=1, pack=16),
+        model=tiny(encoder_layers=1, decoder_layers=1),
+    )
+    caplog.set_level("INFO")
+    train(settings, tmp_path / "whole", "toy")
+    assert "the update compiled for 1 batch shape " in caplog.text
+    with monkeypatch.context() as patch:
+        interrupt_at(8, patch)
+        with pytest.raises(InterruptedRunError):
+            train(settings, tmp_path / "stopped", "toy")
+    train(settings, tmp_path / "stopped", "toy", resume=True)
+    assert_identical(final(tmp_path / "stopped"), final(tmp_path / "whole"))
+    records = logbook.read(Run(tmp_path / "whole").metrics)
+    assert max(record["epoch"] for record in records if record["kind"] == "train") > 1
+    losses = [record["loss"] for record in records if record["kind"] == "validation"]
+    assert losses[-1] < losses[0]
+
+
 def test_patience_and_best_survive_a_resume(settings, tmp_path, monkeypatch):
     """Three validations that never improve, with a stop between the first and the second."""
     settings = with_training(settings, steps=50, validate_every=2, patience=3, metric="loss")
@@ -153,6 +175,13 @@ def make_batch(rows, seed=0):
     return Batch(*map(jnp.asarray, (source, target_in, target)))
 
 
+def segmented(batch):
+    """The same batch with two sentences in every row."""
+    sides = np.asarray(batch.source), np.asarray(batch.target_out)
+    halves = [(1 + (np.arange(x.shape[1]) >= x.shape[1] // 2)) * (x != 0) for x in sides]
+    return batch._replace(segments=Segments(*(half.astype(np.int32) for half in halves)))
+
+
 @cache
 def begun(settings):
     """The compiled step and the first state. Tests of the same settings share both."""
@@ -176,14 +205,15 @@ def one_step(settings, batch):
     return state, metrics.values()
 
 
-@pytest.mark.parametrize("kind", ["transformer", pytest.param("rnn", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["transformer", "packed", pytest.param("rnn", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("pieces", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 4))])
 def test_accumulation_is_the_same_mathematics(pieces, kind):
     """With every dropout on: masks are those of the whole batch. Lengths differ between pieces, so a mean of means
     would not be the global mean. 8 rows in 3 pieces are padded by an empty one."""
-    model = tiny() if kind == "transformer" else config.Rnn(embedding=8, width=8, bidirectional=True, dropout=0.3)
+    model = config.Rnn(embedding=8, width=8, bidirectional=True, dropout=0.3) if kind == "rnn" else tiny()
     settings, batch = config.Config(model=model, optimizer=config.Optimizer(epsilon=1e-3)), make_batch(8)
-    padded = Batch(*(np.pad(x, ((0, -len(x) % pieces), (0, 0))) for x in batch[:3]))
+    batch = segmented(batch) if kind == "packed" else batch
+    padded = jax.tree.map(lambda x: np.pad(x, ((0, -len(x) % pieces), (0, 0))), batch)
     state, metrics = one_step(settings, batch)
     pieced, pieced_metrics = one_step(with_training(settings, accumulate=pieces), padded)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), state, pieced)
