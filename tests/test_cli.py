@@ -338,15 +338,22 @@ def test_only_what_computes_starts_the_process_anew(trained, tmp_path, capsys):
         [],
         ["trian"],
         ["data"],
+        ["report", str(tmp_path / "none")],
+    ):
+        assert code(*arguments) == 2
+    for arguments in (
         ["translate", exists],
         ["translate", run_folder, "--output", exists],
         ["translate", run_folder, "--beam", "0"],
         ["train", "demo", "--model.width", "0"],
         ["evaluate", run_folder, "--source", "x"],
         ["align", run_folder, "--head", "9"],
-        ["report", str(tmp_path / "none")],
     ):
-        assert code(*arguments) == 2
+        # Before the options are read, so that they are read once; the new process refuses them.
+        assert code(*arguments) == "started anew"
+        with pytest.raises(SystemExit) as stop:
+            cli.main(arguments)
+        assert stop.value.code == 2
     assert "Traceback" not in capsys.readouterr().err
 
 

@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None, before_computing: Callable[[], 
 
     Args:
         arguments: those of the process by default.
-        before_computing: called once it is known that a command computes, before anything heavy is imported.
+        before_computing: called once it is known that a command computes, before its options are read. It may start
+            the process anew, and reading them twice takes tenths of a second.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = None
@@ -45,15 +46,11 @@ def main(arguments: Sequence[str] | None = None, before_computing: Callable[[], 
     try:
         files, rest = plugins.split(given)
         name = command_name(rest)
-        computes = before_computing is not None and COMMANDS[name].computes
-        if before_computing and computes and (files or "--smoke" in rest) and not set(HELP) & set(rest):
-            # It may start the process anew: a plugin may import JAX, and what --smoke sets is to be said once.
+        if before_computing and COMMANDS[name].computes and not set(HELP) & set(rest):
             before_computing()
         plugins.load(files)
         command = parse(rest)
         command.check()
-        if before_computing and computes:
-            before_computing()
         if COMMANDS[name].uses_jax:
             _set_up_jax()
         if (cluster := getattr(command, "cluster", None)) is not None:
