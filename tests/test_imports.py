@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import transformer
+from tests.conftest import untrained
 from transformer.commands.table import COMMANDS as TABLE
 
 PACKAGE = Path(transformer.__file__).parent
@@ -30,6 +31,18 @@ def test_an_import_loads_no_heavy_package(modules):
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     assert set(modules) <= set(loaded)
     assert not HEAVY & set(loaded)
+
+
+def test_translating_loads_neither_what_writes_checkpoints_nor_what_scores_or_draws(settings, tmp_path):
+    run = untrained(settings, tmp_path / "run")
+    script = (
+        "import sys; from transformer import api\n"
+        f"api.load({str(run)!r}).translate('ba'); print('modules', *sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    loaded = set(out.split("modules ")[-1].split())
+    assert {"jax", "flax", "tensorstore"} <= loaded
+    assert not {"orbax", "grain", "matplotlib", "scipy", "tensorflow_datasets", "sacrebleu"} & loaded
 
 
 def test_the_package_says_that_it_is_typed():

@@ -53,14 +53,14 @@ from transformer.errors import UsageError
 from transformer.evaluation import report
 from transformer.evaluation.measures import Counts
 from transformer.evaluation.report import Baseline, Evaluation
-from transformer.models.build import builder, create, split
+from transformer.models.build import builder, create, shapes, split
 from transformer.models.config import SequenceToSequence
 from transformer.models.ensemble import Average, Ensemble
 from transformer.models.interface import Model
 from transformer.plurals import counted
 from transformer.storage.run import Run
 from transformer.tasks.task import Extras, Prediction, Predictor, Split
-from transformer.tasks.translation import scoring, teacher_forcing
+from transformer.tasks.translation import teacher_forcing
 from transformer.tasks.translation.config import METRICS
 from transformer.training.restore import restore
 
@@ -259,6 +259,8 @@ class TrainedModel:
             metrics: some of bleu, chrf and ter.
             decoding: overrides of `config.Decoding`.
         """
+        from transformer.tasks.translation import scoring  # sacreBLEU, which translating does not need
+
         sources, references = split.lines, split.references
 
         def statistics(predictions: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
@@ -356,8 +358,8 @@ def load_predictor(run: str | Path, checkpoint: str = "auto") -> LoadedPredictor
     settings = config.read_config(folder)
     predictor = settings.task.predictor(settings, folder)
     mesh = parallel.make_mesh(config.Mesh())
-    graph, fresh = split(predictor.build_model())
-    restored = restore(Run(folder), checkpoint, fresh, settings.training, mesh)
+    graph, like = shapes(predictor.build_model)
+    restored = restore(Run(folder), checkpoint, like, settings.training, mesh)
     return LoadedPredictor(settings, predictor, restored.parameters, restored.name, builder(graph), mesh, str(folder))
 
 
@@ -379,9 +381,9 @@ def load(run: str | Path, checkpoint: str = "auto") -> TrainedModel:
         raise UsageError(f"{folder} does not translate: use `transformer predict` and `transformer evaluate`")
     tokenizers = load_tokenizers(Run(folder).tokenizer)
     mesh = parallel.make_mesh(config.Mesh())
-    model = create(settings.model, tokenizers.source.size, tokenizers.target.size, settings.seed)
-    graph, fresh = split(model)
-    restored = restore(Run(folder), checkpoint, fresh, settings.training, mesh)
+    model, sizes = settings.model, (tokenizers.source.size, tokenizers.target.size)
+    graph, like = shapes(lambda: create(model, *sizes, settings.seed))
+    restored = restore(Run(folder), checkpoint, like, settings.training, mesh)
     return _trained_model(str(folder), settings, tokenizers, restored.parameters, restored.name, builder(graph), mesh)
 
 

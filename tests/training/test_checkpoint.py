@@ -17,6 +17,7 @@ from transformer.distributed import sharding as parallel
 from transformer.errors import TransformerError
 from transformer.storage import checksums
 from transformer.training.checkpoint import Checkpoints
+from transformer.training.stored import StoredCheckpoints
 
 MESH = parallel.make_mesh(Mesh(data=1))
 TRAINING = Training(keep_last=1, keep_best=1)
@@ -164,12 +165,28 @@ def test_a_note_of_the_quality_that_is_damaged_makes_no_other_unusable(folder):
     checkpoints.save(state(5), {}, quality=0.0)
     checkpoints.close()
     assert kept(folder) == [2, 3, 4, 5], "3 may be the best"
-    checkpoints = Checkpoints(folder, TRAINING, read_only=True)
+    checkpoints = StoredCheckpoints(folder, TRAINING)
     assert checkpoints.ranked() == [2, 4, 5]
     assert checkpoints.choose("best") == 2
     like = state(0)["parameters"]
     jax.tree.map(np.testing.assert_array_equal, checkpoints.parameters(2, like, MESH), state(2)["parameters"])
-    checkpoints.close()
+
+
+def test_parameters_of_another_shape_or_that_are_missing_are_refused(folder):
+    checkpoints, like = StoredCheckpoints(folder, TRAINING), state(0)["parameters"]
+    for wrong, message in (({"w": jnp.zeros((4, 3))}, r"w is \(3, 4\), not \(4, 3\)"), ({"v": like["b"]}, "v")):
+        with pytest.raises(TransformerError, match=rf"cannot be read \(.*{message}.*; other checkpoints: 2"):
+            checkpoints.parameters(3, {**like, **wrong}, MESH)
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_parameters_that_are_cut_short_are_never_used(folder, sealed):
+    for file in (folder / "3" / "parameters").rglob("d/*"):  # the arrays
+        assert truncated(file)
+    if not sealed:
+        (folder / "checksums" / "3.json").unlink()
+    with pytest.raises(TransformerError, match="is damaged" if sealed else "cannot be read"):
+        StoredCheckpoints(folder, TRAINING).parameters(3, state(0)["parameters"], MESH)
 
 
 def test_runs_of_the_first_version_have_their_qualities(folder):
@@ -177,9 +194,8 @@ def test_runs_of_the_first_version_have_their_qualities(folder):
         (folder / str(step) / "host" / "metadata").write_text("{}")
         (folder / str(step) / "metrics").mkdir()
         (folder / str(step) / "metrics" / "metrics").write_text(f'{{"quality": {-step}.5}}')
-    checkpoints = Checkpoints(folder, TRAINING, read_only=True)
+    checkpoints = StoredCheckpoints(folder, TRAINING)
     assert checkpoints.ranked() == [2, 3]
-    checkpoints.close()
 
 
 def test_what_orbax_cannot_write_is_said_in_a_line_and_leaves_those_before(folder):

@@ -19,6 +19,7 @@ from transformer.training import loop
 from transformer.training.checkpoint import Checkpoints
 from transformer.training.loop import LoopState
 from transformer.training.restore import restore
+from transformer.training.stored import StoredCheckpoints
 
 
 @pytest.fixture
@@ -65,9 +66,9 @@ def test_a_damaged_note_of_the_average_is_said_and_the_best_is_used(settings, tr
 
 def test_a_file_in_place_of_the_checkpoints_is_named(settings, tmp_path):
     Run(tmp_path).checkpoints.touch()
-    for read_only in (False, True):
+    for opened in (Checkpoints, StoredCheckpoints):
         with pytest.raises(TransformerError, match="checkpoints is a file and not a folder of checkpoints"):
-            Checkpoints(Run(tmp_path).checkpoints, settings.training, read_only=read_only)
+            opened(Run(tmp_path).checkpoints, settings.training)
 
 
 @pytest.mark.parametrize("values", [{}, {"minutes": 1.0, "best": None, "bad": 0, "epoch": 0}])

@@ -19,8 +19,8 @@ from transformer.tasks.translation.loss import TranslationLoss
 from transformer.tasks.translation.prepared import PreparedTranslation
 from transformer.training import optimizer as optim
 from transformer.training import step as update
-from transformer.training.checkpoint import Checkpoints
 from transformer.training.run import train
+from transformer.training.stored import StoredCheckpoints
 
 MESH = parallel.make_mesh(config.Mesh(data=1))
 MODEL = tiny(encoder_layers=1, decoder_layers=1, dropout=0.0, attention_dropout=0.0, feedforward_dropout=0.0)
@@ -103,10 +103,9 @@ def test_a_run_with_an_average_resumes_exactly_and_translates_with_it(settings, 
     assert_identical(final(whole), validated[-1])
 
     parameters = final(trained)
-    checkpoints = Checkpoints(Run(whole).checkpoints, settings.training, read_only=True)
+    checkpoints = StoredCheckpoints(Run(whole).checkpoints, settings.training)
     without = jax.tree.map(np.asarray, checkpoints.parameters(12, parameters, MESH))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), without, parameters)
-    checkpoints.close()
     apart = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), parameters, final(whole))
     assert max(jax.tree.leaves(apart)) > 1e-4
     with pytest.raises(UsageError, match=r"--training\.ema=0\.8, not 0\.0"):

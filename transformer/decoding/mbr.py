@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from sacrebleu.metrics.bleu import BLEU
-from sacrebleu.metrics.chrf import CHRF
 
 
 def expected_utility(texts: Sequence[str], utility: Literal["chrf", "bleu"]) -> np.ndarray:
@@ -19,6 +17,9 @@ def expected_utility(texts: Sequence[str], utility: Literal["chrf", "bleu"]) -> 
         texts: translations of one sentence.
         utility: sentence chrF, or sentence BLEU smoothed by sacreBLEU (exp), in 0..100.
     """
+    from sacrebleu.metrics.bleu import BLEU  # few searches need it, and all would wait for it
+    from sacrebleu.metrics.chrf import CHRF
+
     metric = CHRF() if utility == "chrf" else BLEU(effective_order=True)
     counts = Counter(texts)
     means = {

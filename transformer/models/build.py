@@ -38,7 +38,12 @@ def create(
 def structure(model: SequenceToSequence, source_vocabulary: int, target_vocabulary: int, **how: Any) -> Any:
     """The structure of a model without its parameters; arguments as those of `create`. It takes the parameters of a
     model of another precision or remat."""
-    return split(nnx.eval_shape(lambda: create(model, source_vocabulary, target_vocabulary, 0, **how)))[0]
+    return shapes(lambda: create(model, source_vocabulary, target_vocabulary, 0, **how))[0]
+
+
+def shapes(build: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
+    """`split` of a model that is not built: its structure, and shape and type of each parameter."""
+    return split(nnx.eval_shape(build))
 
 
 def builder(graph: Any) -> Callable[[Any], Any]:

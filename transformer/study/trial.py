@@ -22,7 +22,7 @@ from transformer.tasks.task import Split
 from transformer.training import logger
 from transformer.training import run as training
 from transformer.training import run_directory as rundir
-from transformer.training.checkpoint import Checkpoints
+from transformer.training.stored import StoredCheckpoints
 
 TRIES = 5
 
@@ -74,10 +74,9 @@ def _result(trial: Trial, folder: Path) -> dict[str, Any]:
     speeds = {
         name: [record[name] for record in training_records if name in record] for name in _speeds(training_records)
     }
-    checkpoints = Checkpoints(run.checkpoints, trial.settings.training, read_only=True)
+    checkpoints = StoredCheckpoints(run.checkpoints, trial.settings.training)
     last = checkpoints.choose("last")
     minutes = checkpoints.host(last)["minutes"]
-    checkpoints.close()
     return {
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(model.parameters)),
         "updates": last,

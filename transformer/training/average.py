@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import orbax.checkpoint as ocp
 from jax.sharding import Mesh
 
 from transformer.distributed import processes as cluster
+from transformer.distributed.sharding import shardings_for
 from transformer.errors import TransformerError
 from transformer.storage import checksums
 from transformer.storage.files import DamagedFileError, write_json
-from transformer.training.checkpoint import abstract, first_line, read_note
+from transformer.training.stored import first_line, read_arrays, read_note
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,8 @@ def average(trees: list[Any]) -> Any:
 
 def save_average(folder: Path, parameters: Any, about: dict[str, Any]) -> None:
     """Averaged parameters, and of which steps, as `average/` of a run; an older average is replaced."""
+    import orbax.checkpoint as ocp  # takes longer than a short translation, which only reads the average
+
     unfinished = folder.with_name(folder.name + ".new")
     if cluster.is_main_process():
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -62,7 +64,6 @@ def load_average(folder: Path, like: Any, mesh: Mesh) -> Any:
         damage = checksums.find_damage(folder / "parameters", folder / "checksums.json")
         if damage is not None:
             raise TransformerError(f"the average {folder} is damaged ({damage}): --checkpoint best is another")
-        with ocp.StandardCheckpointer() as checkpointer:
-            return checkpointer.restore((folder / "parameters").absolute(), abstract(like, mesh))
-    except OSError as error:
+        return read_arrays(folder / "parameters", like, shardings_for(mesh, like, ()))
+    except (OSError, ValueError) as error:
         raise TransformerError(f"the average {folder} cannot be read ({first_line(error)})") from error

@@ -27,10 +27,10 @@ from orbax.checkpoint import multihost
 
 from transformer.distributed import processes as cluster
 from transformer.distributed.sharding import Rules, replicated, shardings_for
-from transformer.errors import TransformerError, UsageError
+from transformer.errors import TransformerError
 from transformer.storage import checksums
-from transformer.storage.files import DamagedFileError, read_object
 from transformer.training import config
+from transformer.training.stored import StoredCheckpoints, first_line, ranked
 
 log = logging.getLogger(__name__)
 
@@ -50,47 +50,26 @@ class KeepNewestAndBest(policies.PreservationPolicy):
         """Which of the checkpoints stay."""
         steps = sorted(c.step for c in checkpoints)
         qualities = {step: self.quality(step) for step in steps}
-        ranked = _ranked(qualities)
+        best = ranked(qualities)
         unknown = [step for step, quality in qualities.items() if quality is not None and math.isnan(quality)]
-        stay = {*steps[-2:], *sorted(ranked)[-self.last :], *ranked[: self.best], *unknown}
+        stay = {*steps[-2:], *sorted(best)[-self.last :], *best[: self.best], *unknown}
         return [c.step in stay for c in checkpoints]
 
 
-def _ranked(qualities: dict[int, float | None]) -> list[int]:
-    """The validated steps, best first; ties are broken in favour of the earlier."""
-    known = {step: quality for step, quality in qualities.items() if quality is not None and not math.isnan(quality)}
-    return sorted(known, key=lambda step: (-known[step], step))
+class Checkpoints(StoredCheckpoints):
+    """The checkpoints of a run in training. One saved between two validations has no quality."""
 
-
-class Checkpoints:
-    """The checkpoints of a run. One saved between two validations has no quality.
-
-    `rules` are those of the model family, see `ModelConfig.sharding`.
-    """
-
-    def __init__(self, folder: Path, training: config.Training, rules: Rules = (), *, read_only: bool = False):
-        if folder.exists() and not folder.is_dir():
-            raise TransformerError(f"{folder} is a file and not a folder of checkpoints: move it away")
-        if read_only and not folder.is_dir():
-            raise TransformerError(f"{folder.parent} holds no checkpoint yet")
-        self.folder, self.rules = folder, rules
-        self._learned = "ema" if training.ema > 0 else "parameters"
-        """The item that translates."""
-        self._qualities: dict[int, float | None] = {}
-        """Of the checkpoints saved in this session."""
+    def __init__(self, folder: Path, training: config.Training, rules: Rules = ()):
+        """Arguments and errors as `StoredCheckpoints` has them."""
+        super().__init__(folder, training, rules)
         self._sealer, self._sealing = ThreadPoolExecutor(1), Future[None]()
         self._sealing.set_result(None)
         options = ocp.CheckpointManagerOptions(
             async_options=ocp.options.AsyncOptions(barrier_sync_fn=_meet),
             preservation_policy=KeepNewestAndBest(training.keep_last, training.keep_best, self.quality),
-            enable_async_checkpointing=not read_only,
-            cleanup_tmp_directories=not read_only,
-            create=not read_only,
-            read_only=read_only,
-            save_interval_steps=0 if read_only else 1,
+            cleanup_tmp_directories=True,
         )
-        with _without_remark("Given directory is read only"):  # which is as it should be
-            self._manager = ocp.CheckpointManager(folder.absolute(), item_names=ITEMS, options=options)
+        self._manager = ocp.CheckpointManager(folder.absolute(), item_names=ITEMS, options=options)
 
     def save(self, state: dict[str, Any], host: dict[str, Any], quality: float | None) -> None:
         """Begin to save a state; `quality` (higher is better) is its validation metric, if it was validated.
@@ -138,13 +117,6 @@ class Checkpoints:
         if wait or self._sealing.done():
             self._sealing.result()
 
-    def _sealed(self) -> list[int]:
-        """The steps that have checksums."""
-        return [step for step in self.steps() if self._checksums(step).exists()]
-
-    def _checksums(self, step: int) -> Path:
-        return self.folder / "checksums" / f"{step}.json"
-
     @contextmanager
     def _writing(self, step: int) -> Iterator[None]:
         try:
@@ -191,15 +163,6 @@ class Checkpoints:
             )
         return None
 
-    def _damage(self, step: int, below: str = "") -> str | None:
-        try:
-            return checksums.find_damage(self.folder / str(step), self._checksums(step), below)
-        except OSError as error:
-            raise TransformerError(
-                f"the checkpoint {self.folder / str(step)} cannot be read ({error.strerror}: {error.filename}); "
-                "nothing was changed"
-            ) from error
-
     @property
     def _damaged(self) -> Path:
         return self.folder.with_name("damaged")
@@ -213,89 +176,21 @@ class Checkpoints:
         cluster.barrier(f"set aside {step}")
         self._manager.reload()
 
-    def host(self, step: int) -> dict[str, Any]:
-        """The host's data of a checkpoint."""
-        values: dict[str, Any] = self._read(step, host=ocp.args.JsonRestore())["host"]
-        return {name: value for name, value in values.items() if name != "quality"}
-
     def restore(self, step: int, like: dict[str, Any], mesh: Mesh) -> dict[str, Any]:
         """The state of a checkpoint; `like` is a state of the same shapes, or these alone."""
         trees = {name: tree for name, tree in abstract(like, mesh, self.rules).items() if name != "step"}
-        items = self._read(step, **{name: ocp.args.StandardRestore(tree) for name, tree in trees.items()})
-        return {
-            "step": jax.device_put(jnp.int32(step), replicated(mesh)),
-            **{name: _owned(items, name) for name in trees},
-        }
-
-    def parameters(self, step: int, like: Any, mesh: Mesh) -> Any:
-        """The parameters of a checkpoint alone, averaged (`training.ema`) where the run has an average. Raises
-        TransformerError when they are damaged or cannot be read."""
-        for item in ("_", f"{self._learned}/"):  # what names the items, and this one
-            if damage := self._damage(step, item):
-                raise TransformerError(
-                    f"the checkpoint {self.folder / str(step)} is damaged ({damage}); {self._others(step)}"
-                )
-        item = ocp.args.StandardRestore(abstract(like, mesh, self.rules))
-        return self._read(step, **{self._learned: item})[self._learned]
-
-    def _read(self, step: int, **items: Any) -> dict[str, Any]:
+        arguments = {name: ocp.args.StandardRestore(tree) for name, tree in trees.items()}
         try:
-            found = self._manager.restore(step, args=ocp.args.Composite(**items))
-            return {name: found[name] for name in items}
+            found = self._manager.restore(step, args=ocp.args.Composite(**arguments))
+            items = {name: found[name] for name in trees}
         except Exception as error:  # orbax raises a bare Exception for an array cut short
             raise TransformerError(
                 f"the checkpoint {self.folder / str(step)} cannot be read ({first_line(error)}); {self._others(step)}"
             ) from error
-
-    def _others(self, step: int) -> str:
-        """What can be taken in its place, for a person."""
-        return "other checkpoints: " + (", ".join(str(other) for other in self.steps() if other != step) or "none")
-
-    def steps(self) -> list[int]:
-        """The steps kept, oldest first. (A folder gets its name when it is whole.)"""
-        return sorted(int(path.name) for path in self.folder.glob("*") if path.name.isdecimal() and path.is_dir())
-
-    def latest(self) -> int | None:
-        """The newest step kept."""
-        return max(self.steps(), default=None)
-
-    def last_good(self) -> str:
-        """The newest step kept, for a person."""
-        latest = self.latest()
-        return "none yet" if latest is None else f"step {latest}"
-
-    def ranked(self) -> list[int]:
-        """The validated steps kept, best first; of equals the earlier."""
-        return _ranked({step: self.quality(step) for step in self.steps()})
-
-    def quality(self, step: int) -> float | None:
-        """How good a step is (higher is better); None where it was not validated, NaN where the note of it is damaged.
-
-        Raises OSError when it cannot be read.
-        """
-        if step not in self._qualities:
-            folder = self.folder / str(step)
-            try:  # the second is that of earlier versions
-                notes = [read_note(folder / "host" / "metadata"), read_note(folder / "metrics" / "metrics")]
-                self._qualities[step] = next((float(n["quality"]) for n in notes if n.get("quality") is not None), None)
-            except (DamagedFileError, ValueError, TypeError):
-                log.warning("how good step %d is cannot be read: %s is damaged", step, folder)
-                self._qualities[step] = math.nan
-        return self._qualities[step]
-
-    def choose(self, name: str) -> int:
-        """A step by name: `best`, `last`, or its number. Raises UsageError with the names that exist."""
-        steps = self.steps()
-        if not steps:
-            raise TransformerError(f"{self.folder} holds no checkpoint yet")
-        if name == "last":
-            return steps[-1]
-        if name == "best":
-            return (self.ranked() or steps[-1:])[0]
-        if name in map(str, steps):
-            return int(name)
-        found = ", ".join(map(str, steps))
-        raise UsageError(f"--checkpoint={name}: there are best, last and the steps {found}")
+        return {
+            "step": jax.device_put(jnp.int32(step), replicated(mesh)),
+            **{name: _owned(items, name) for name in trees},
+        }
 
     def close(self) -> None:
         """Wait for what is being written, and stop orbax's threads."""
@@ -307,35 +202,12 @@ class Checkpoints:
                 self._manager.close()
 
 
-@contextmanager
-def _without_remark(text: str) -> Iterator[None]:
-    """Leave a message with this text out of what orbax logs."""
-
-    def keep(record: logging.LogRecord) -> bool:
-        return text not in record.getMessage()
-
-    absl = logging.getLogger("absl")
-    absl.addFilter(keep)
-    try:
-        yield
-    finally:
-        absl.removeFilter(keep)
-
-
 def _meet(*, key: str, timeout_ms: int) -> None:
     """Wait for the other processes where orbax does, but not while an error is handled: orbax would hold the error back
     until the others arrive, and they wait elsewhere."""
     if (error := sys.exception()) is not None:
         raise error
     multihost.get_barrier_sync_fn()(key=key, timeout_ms=timeout_ms)
-
-
-def read_note(path: Path) -> dict[str, Any]:
-    """The JSON object of a file; an empty one where there is no file. Raises DamagedFileError for anything else."""
-    try:
-        return read_object(path)
-    except FileNotFoundError:
-        return {}
 
 
 def _owned(items: dict[str, Any], name: str) -> Any:
@@ -351,9 +223,3 @@ def abstract(tree: Any, mesh: Mesh, rules: Rules = ()) -> Any:
     """Shapes, types and shardings of the arrays of a tree."""
     shardings = shardings_for(mesh, tree, rules)
     return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, shardings)
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, on 1 line."""
-    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return (said.strip().splitlines() or [type(error).__name__])[0][:200]

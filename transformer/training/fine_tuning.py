@@ -6,13 +6,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax import nnx
 
 from transformer.config import Config, flatten, read_about, read_config
 from transformer.distributed import sharding as parallel
 from transformer.distributed.config import Mesh
 from transformer.errors import TransformerError, UsageError
-from transformer.models.build import split
+from transformer.models.build import shapes
 from transformer.storage.run import Run
 from transformer.tasks.task import Prepared
 from transformer.training.restore import restore
@@ -50,14 +49,12 @@ def check_shapes(prepared: Prepared, origin: Path) -> None:
     """Refuse a run whose parameters have other shapes than those of another one. Raises UsageError."""
     before = read_config(origin)
     predictor = before.task.predictor(before, origin)
-    wanted, found = (
-        flatten(split(nnx.eval_shape(build))[1]) for build in (prepared.build_model, predictor.build_model)
-    )
+    wanted, found = (flatten(shapes(build)[1]) for build in (prepared.build_model, predictor.build_model))
     for name in sorted(wanted.keys() | found.keys()):
-        shapes = [tree[name].shape if name in tree else "nothing" for tree in (wanted, found)]
-        if shapes[0] != shapes[1]:
+        here, there = [tree[name].shape if name in tree else "nothing" for tree in (wanted, found)]
+        if here != there:
             raise UsageError(
-                f"--init-from={origin}: {name} is {shapes[1]} there and {shapes[0]} in this recipe; give the same "
+                f"--init-from={origin}: {name} is {there} there and {here} in this recipe; give the same "
                 "--model settings"
             )
 

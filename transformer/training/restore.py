@@ -8,8 +8,8 @@ from jax.sharding import Mesh
 from transformer.errors import UsageError
 from transformer.storage.run import Run
 from transformer.training import average
-from transformer.training.checkpoint import Checkpoints
 from transformer.training.config import Training
+from transformer.training.stored import StoredCheckpoints
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def restore(run: Run, name: str, like: Any, training: Training, mesh: Mesh) -> R
         run: the directory.
         name: `best` or `last`, a step's number, or `average`; `auto` is the average where the run ended with one, and
             otherwise the best.
-        like: parameters of the same shapes.
+        like: parameters of the same shapes, or the shapes alone.
         training: settings of the run.
         mesh: where the parameters are to live.
 
@@ -44,19 +44,16 @@ def restore(run: Run, name: str, like: Any, training: Training, mesh: Mesh) -> R
         TransformerError: it is damaged, or there is none yet.
     """
     about = average.about_average(run.average)
-    checkpoints = Checkpoints(run.checkpoints, training, read_only=True)
-    try:
-        # An average made before the run was resumed is kept, but is no longer the first choice.
-        if name == "average" or (name == "auto" and about is not None and about["until"] == checkpoints.latest()):
-            if about is None:
-                raise UsageError(f"--checkpoint=average: {run.folder} has none (--training.average makes one)")
-            return Restored("average", False, average.load_average(run.average, like, mesh))
-        step = checkpoints.choose("best" if name == "auto" else name)
-        latest, ranked = checkpoints.latest(), checkpoints.ranked()
-        if name in ("auto", "best") and not ranked:
-            log.warning("%s has no validated checkpoint: using the last, step %d", run.folder, step)
-        elif name == "auto" and latest is not None and latest != step and latest not in ranked:
-            log.warning("using step %d, the best validated; step %d is newer: --checkpoint last", step, latest)
-        return Restored(f"step {step}", ranked[:1] == [step], checkpoints.parameters(step, like, mesh))
-    finally:
-        checkpoints.close()
+    checkpoints = StoredCheckpoints(run.checkpoints, training)
+    # An average made before the run was resumed is kept, but is no longer the first choice.
+    if name == "average" or (name == "auto" and about is not None and about["until"] == checkpoints.latest()):
+        if about is None:
+            raise UsageError(f"--checkpoint=average: {run.folder} has none (--training.average makes one)")
+        return Restored("average", False, average.load_average(run.average, like, mesh))
+    step = checkpoints.choose("best" if name == "auto" else name)
+    latest, ranked = checkpoints.latest(), checkpoints.ranked()
+    if name in ("auto", "best") and not ranked:
+        log.warning("%s has no validated checkpoint: using the last, step %d", run.folder, step)
+    elif name == "auto" and latest is not None and latest != step and latest not in ranked:
+        log.warning("using step %d, the best validated; step %d is newer: --checkpoint last", step, latest)
+    return Restored(f"step {step}", ranked[:1] == [step], checkpoints.parameters(step, like, mesh))

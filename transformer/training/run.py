@@ -15,7 +15,7 @@ from transformer.data.corpora.sources import TFDS, TfdsSplit, find_sources
 from transformer.distributed import processes as cluster
 from transformer.distributed import sharding as parallel
 from transformer.errors import TransformerError, UsageError
-from transformer.models.build import builder, split
+from transformer.models.build import builder, shapes, split
 from transformer.plurals import counted
 from transformer.storage.run import Run
 from transformer.tasks.task import Prepared
@@ -66,7 +66,7 @@ def train(
         if origin is not None and not any(path.name.isdigit() for path in run.checkpoints.glob("*")):
             parameters = take_over(parameters, origin, settings, prepared.identity)
         how = {"precision": settings.training.precision, "remat": settings.training.remat}
-        training_graph, _ = split(prepared.build_model(**how))
+        training_graph, _ = shapes(lambda: prepared.build_model(**how))
         validate = prepared.validation(builder(graph), mesh)
         fine_tunes = origin is not None
         loop.train(
