@@ -18,7 +18,8 @@ class Rnn(SequenceToSequence):
     """Order of attention and recurrence. luong: attention after the cell, on h_t, then an attentional vector. bahdanau:
     attention before the cell, on s_{t-1}; its context enters the cell, and a deep output with maxout follows."""
     cell: Literal["lstm", "gru"] = "lstm"
-    """Recurrent cell of both sides."""
+    """Recurrent cell of both sides. gru applies the reset gate before the product with the recurrent matrix (Cho 2014);
+    cuDNN's, and with it PyTorch's, applies it after."""
     encoder_layers: Annotated[int, Ge(1)] = 1
     """Number of layers of the encoder."""
     decoder_layers: Annotated[int, Ge(1)] = 1
