@@ -1,6 +1,5 @@
 """Read-outs against loops in NumPy, finite differences and sentences without the word."""
 
-import typing
 from functools import partial
 
 import jax
@@ -303,6 +302,6 @@ def test_models_without_a_read_out_say_so(models):
 
 def test_the_command_knows_every_read_out():
     """Its names are written out, so that help needs no JAX."""
-    assert typing.get_args(command.Readout) == (table.WEIGHTS, *table.READOUTS)
+    assert (table.WEIGHTS, *table.READOUTS) == command.READOUTS
     assert command.OF_PREDICTIONS == OF_PREDICTIONS
     assert set(OF_PREDICTIONS) < set(table.READOUTS)

@@ -40,7 +40,7 @@ def test_the_demo_ends_with_scores_translations_and_what_they_looked_at(settings
     assert any(entry["gold"] for entry in page["sentences"])
     about = json.loads((run / "report" / "alignment" / "about.json").read_text())
     opened = {name: "mean" if about["rule"][name] is None else str(about["rule"][name]) for name in ("layer", "head")}
-    assert page["start"] == opened
+    assert page["start"] == opened | {"kind": "cross"}
     _, last = printed.split("Open:\n")
     paths, commands = (part.splitlines() for part in last.split("\n\nTry"))
     assert all(Path(line.split()[0]).is_file() for line in paths)

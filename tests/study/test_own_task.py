@@ -168,7 +168,7 @@ def runs(folder, tmp_path, monkeypatch):
     study, runs = folder, tmp_path / "runs"
     monkeypatch.setattr(training, "train", train)
     monkeypatch.setattr(api, "load_predictor", load_predictor)
-    monkeypatch.setattr(trial, "Checkpoints", Trained)
+    monkeypatch.setattr(trial, "StoredCheckpoints", Trained)
     for one in variants.trials(variants.load(folder)):
         trial.run(one, runs)
     return runs

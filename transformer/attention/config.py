@@ -20,8 +20,8 @@ class Attention:
     """Compatibility of query and key: scaled_dot, dot, general, additive, concat, location, cosine, or the name that a
     plugin added to `transformer.attention.scores.SCORES`."""
     window: Annotated[str, NameIn("window")] = "global"
-    """Positions that a query attends to: global (all), local_m (a window that advances with the target, and stays at the
-    last source token when the target is longer) or local_p (a window around a predicted position)."""
+    """Positions that a query attends to: global (all), local_m (a window that advances with the target, and stays at
+    the last source token when the target is longer) or local_p (a window around a predicted position)."""
     half_width: Annotated[int, Ge(1)] = 10
     """Tokens on either side of the window's centre (Luong 2015's D); for local_m and local_p."""
     hidden: Annotated[int, Ge(0)] = 0

@@ -1,6 +1,7 @@
 """`transformer align`: from a run and sentence pairs to links, matrices, pictures and error rates."""
 
 import dataclasses
+import difflib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from transformer.api import TrainedModel
     from transformer.data.corpora.corpus import Corpus
 
-Readout = Literal[
+READOUTS = (
     "weights",
     "norms",
     "head-norms",
@@ -35,7 +36,8 @@ Readout = Literal[
     "log-erasure",
     "omission",
     "log-omission",
-]
+)
+"""Names of read-outs; `alignment.readouts.table` computes them, and needs JAX."""
 OF_PREDICTIONS = ("gradient", "integrated", "smoothgrad", "erasure", "log-erasure", "omission", "log-omission")
 """Read-outs that have no layers and no heads."""
 SYMMETRIZE = "grow-diag-final-and"
@@ -62,13 +64,13 @@ class Align(Command):
     """File of the translations of --source."""
     translate: bool = False
     """Align the model's own translations."""
-    by: tuple[Readout, ...] = ("weights",)
-    """Read-outs: what says how much each source word means to a target word. Links are made of the first one (with
-    --best of the best one); files, page and pictures have all. weights: of the attention. norms: of the weighted
+    by: tuple[str, ...] = ("weights",)
+    """Read-outs by name, which say how much each source word means to a target word. Links are made of the first one
+    (with --best of the best one); files, page and pictures have all. weights: of the attention. norms: of the weighted
     values, of a layer (Kobayashi 2020). head-norms: the same of a head. rollout: attention through all layers (Abnar
     and Zuidema 2020). alti: contributions of tokens through all layers (ALTI+, Ferrando 2022). gradient, integrated,
     smoothgrad: saliency (Ding 2019). erasure, omission: the fall of the word's probability when a source word's
-    embedding is zeroed, or the word is left out (Li 2019); with log-, of its logarithm."""
+    embedding is zeroed, or the word is left out (Li 2019); with log- before, of its logarithm."""
     layer: int | None = None
     """Layer of the attention, from 0; the default is the mean of all."""
     head: int | None = None
@@ -123,6 +125,11 @@ class Align(Command):
             raise UsageError(f"--shift={self.shift}: later by 0 or more tokens")
         if not self.by:
             raise UsageError("--by names no read-out: give weights, or another one")
+        for name in self.by:
+            if name not in READOUTS:
+                near = difflib.get_close_matches(name, READOUTS, 1)
+                meant = f"did you mean {near[0]}?" if near else f"give some of {' '.join(READOUTS)}"
+                raise UsageError(f"--by {name}: there is no such read-out: {meant}")
         if self.shift and set(self.by) & set(OF_PREDICTIONS):
             raise UsageError(f"--shift={self.shift} is for read-outs of the attention, not for --by "
                              + " ".join(name for name in self.by if name in OF_PREDICTIONS))  # fmt: skip
