@@ -172,3 +172,26 @@ def test_rows_without_weight_on_words_are_hatched_and_explained(pair):
             assert [patch.get_y() for patch in hatched] == [-0.5] * blank  # the first row
         said = [text for one in axes for text in legend(one)]
         assert said == ["no weight on words, only on the begin or end token, which has no column"] * blank
+
+
+def test_read_outs_side_by_side_have_captions_that_do_not_overlap(pair):
+    full = dataclasses.replace(
+        pair, readouts={"norms": pair.cross, "head-norms": pair.cross, "alti": pair.cross[:, :1]}
+    )
+    rules = [
+        Rule(),
+        Rule(by="norms", layer=1, shift=1, threshold=0.25, pieces="max", end="null"),
+        Rule(by="head-norms", layer=0, head=2, threshold=0.4, shift=1, pieces="max", end="null"),
+        Rule(by="alti"),
+    ]
+    picture = draw.side_by_side(full, rules, frozenset({(0, 0)}))
+    picture.canvas.draw()
+    *axes, bar = picture.axes
+    assert bar.get_ylabel() == "share of the row"
+    captions = [" ".join(one.get_xlabel().split()) for one in axes]
+    assert captions[::3] == ["mean of layers, mean of heads", "alti, mean of layers"]
+    renderer = picture.canvas.get_renderer()
+    boxes = [(one.get_xlabel(), one.xaxis.label.get_window_extent(renderer)) for one in axes]
+    assert not overlapping(boxes)
+    for caption, box in boxes:
+        assert not [caption for one in axes if one.get_window_extent(renderer).overlaps(box)]

@@ -1,6 +1,7 @@
 """Plots of attention: the source on the horizontal axis, the target on the vertical, as in Bahdanau 2015, Figure 3."""
 
 import io
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ CELL = 0.27
 """Inches per word of a heatmap, twice the height of a label of 9 points."""
 SMALL_CELL = 0.135
 """Inches per word of a grid, for labels of 7 points."""
+LETTER = 0.062
+"""Inches per letter of a caption of 8 points."""
 GOLD, BLANK = "#D55E00", "#888888"
 KINDS = {
     "cross": ("Attention to the source", "target word", "source word"),
@@ -86,19 +89,25 @@ def side_by_side(
     across = min(3, len(rules))
     down = -(-len(rules) // across)
     labels = 0.075 * max(map(len, columns))  # of the words above the first row
-    right, below = width + 0.2, height + 0.35
+    right = width + 0.2
+    captions = [textwrap.fill(name(rule), max(16, int(width / LETTER))) for rule in rules]
+    below = height + 0.2 + 0.15 * max(caption.count("\n") + 1 for caption in captions)
     picture = Picture(across * right + 0.4, down * below + labels)
     matrices = [align(attended, rule)[0] for rule in rules]
-    for number, (rule, weights) in enumerate(zip(rules, matrices, strict=True)):
+    for number, (caption, weights) in enumerate(zip(captions, matrices, strict=True)):
         row, column = divmod(number, across)
         axes = _axes(picture, column * right, (down - 1 - row) * below, width, height)
         image = _matrix(axes, weights, rows if column == 0 else None, columns if row == 0 else None, 7)
-        axes.set_xlabel(name(rule), fontsize=8)
+        axes.set_xlabel(caption, fontsize=8)
         _circle(axes, gold, 5)
     _, attending, attended_to = KINDS["cross"]
     title = f"Read-outs: each row ({attending}) in shares of the columns ({attended_to}s)"
     picture.axes[0].set_title(title, fontsize=10, loc="left")
-    _legend(picture.axes[(down - 1) * across], [*_ring(gold, label), *_blank_rows(np.stack(matrices))], below=0.25)
+    _legend(
+        picture.axes[(down - 1) * across],
+        [*_ring(gold, label), *_blank_rows(np.stack(matrices))],
+        below=below - height - 0.1,
+    )
     bar = picture.colorbar(image, cax=_axes(picture, across * right, (down - 1) * below, 0.1, min(height, 2.0)))
     bar.set_label("share of the row", fontsize=8)
     bar.ax.tick_params(labelsize=7)
