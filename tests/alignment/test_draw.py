@@ -184,7 +184,7 @@ def test_read_outs_side_by_side_have_captions_that_do_not_overlap(pair):
         Rule(by="head-norms", layer=0, head=2, threshold=0.4, shift=1, pieces="max", end="null"),
         Rule(by="alti"),
     ]
-    picture = draw.side_by_side(full, rules, frozenset({(0, 0)}))
+    picture: Any = draw.side_by_side(full, rules, frozenset({(0, 0)}))
     picture.canvas.draw()
     *axes, bar = picture.axes
     assert bar.get_ylabel() == "share of the row"

@@ -113,6 +113,14 @@ def _largest(weights: Float[np.ndarray, "*B N M"], words: Float[np.ndarray, "M W
 
 def align(attended: Attended, rule: Rule) -> tuple[Float[np.ndarray, "U W"], Links]:
     """The weights between the words of a pair under a rule, and the links."""
+    weights, (found,) = align_by_thresholds(attended, rule, (rule.threshold,))
+    return weights, found
+
+
+def align_by_thresholds(
+    attended: Attended, rule: Rule, thresholds: Sequence[float | None]
+) -> tuple[Float[np.ndarray, "U W"], list[Links]]:
+    """As `align`, with the links of each threshold in place of the rule's."""
     selected = select_heads(attended.matrix(rule.kind), rule.layer, rule.head)
     if rule.shift:
         last = len(selected) - 1
@@ -121,12 +129,13 @@ def align(attended: Attended, rule: Rule) -> tuple[Float[np.ndarray, "U W"], Lin
     weights = by_word(selected, target, source, rule.pieces, rule.end)
     if rule.pieces != "any":
         null = _null(selected, target, source, rule)
-        return weights, links(weights, rule.threshold, null)
+        return weights, [links(weights, threshold, null) for threshold in thresholds]
     # Each piece is a word of its own first.
     rows, columns = ([n if word >= 0 else -1 for n, word in enumerate(spans)] for spans in (target, source))
     between = by_word(selected, rows, columns, "sum", rule.end)
-    found = links(between, rule.threshold, _null(selected, rows, columns, rule))
-    return weights, frozenset((source[s], target[t]) for s, t in found)
+    null = _null(selected, rows, columns, rule)
+    found = [links(between, threshold, null) for threshold in thresholds]
+    return weights, [frozenset((source[s], target[t]) for s, t in each) for each in found]
 
 
 def _null(

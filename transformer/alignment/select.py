@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import NamedTuple, get_args
 
-from transformer.alignment.links import End, Links, Pieces, Rule, align
+from transformer.alignment.links import End, Links, Pieces, Rule, align, align_by_thresholds
 from transformer.alignment.measure import Gold, Measured, measure
 from transformer.alignment.record import Attended
 
@@ -77,12 +77,19 @@ def rank(
         choices: candidates of everything else; by default only the threshold is chosen.
     """
     choices = choices or Open()
+    thresholds = choices.thresholds
     example = next((pair for pair in attended if pair is not None), None)
     if example is None:
         return []
 
     def best(rules: Iterator[Rule]) -> Choice:
-        tried = [Choice(rule, measure(all_links(attended, rule), gold, bootstrap=0)) for rule in rules]
+        tried = []
+        for rule in rules:
+            found = [None if pair is None else align_by_thresholds(pair, rule, thresholds)[1] for pair in attended]
+            for number, threshold in enumerate(thresholds):
+                links = [None if each is None else each[number] for each in found]
+                measured = measure(links, gold, bootstrap=0)
+                tried.append(Choice(dataclasses.replace(rule, threshold=threshold), measured))
         return min(tried, key=lambda choice: choice.measured.aer)
 
     first = dataclasses.replace(base, pieces=choices.pieces[0], end=choices.end[0])
@@ -91,16 +98,12 @@ def rank(
         shifts = choices.shifts if by not in OF_PREDICTIONS else (0,)
         for layer, head in _heads(example, by):
             own = dataclasses.replace(first, by=by, layer=layer, head=head)
-            every = product(shifts, choices.thresholds)
-            ranked.append(best(dataclasses.replace(own, shift=shift, threshold=least) for shift, least in every))
+            ranked.append(best(dataclasses.replace(own, shift=shift) for shift in shifts))
     ranked.sort(key=lambda choice: choice.measured.aer)
     if len(choices.pieces) * len(choices.end) > 1:
         for place, choice in enumerate(ranked[:REFINED]):
-            rules = product(choices.pieces, choices.end, choices.thresholds)
-            ranked[place] = best(
-                dataclasses.replace(choice.rule, pieces=pieces, end=end, threshold=least)
-                for pieces, end, least in rules
-            )
+            rules = product(choices.pieces, choices.end)
+            ranked[place] = best(dataclasses.replace(choice.rule, pieces=pieces, end=end) for pieces, end in rules)
     return sorted(ranked, key=lambda choice: choice.measured.aer)
 
 

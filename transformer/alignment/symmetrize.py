@@ -35,10 +35,10 @@ def grow_diag(forward: Links, backward: Links) -> Links:
     neighbour an added one, diagonals included, and have a word without links, until none is left."""
     either, added = forward | backward, set(forward & backward)
     sources, targets = {s for s, _ in added}, {t for _, t in added}
-    before = -1
+    candidates, before = _in_order(either), -1
     while len(added) != before:
         before = len(added)
-        for s, t in _in_order(either):
+        for s, t in candidates:
             for down, right in NEIGHBOURS if (s, t) in added else ():
                 link = (s + down, t + right)
                 if link in either and link not in added and not (link[0] in sources and link[1] in targets):
