@@ -170,7 +170,7 @@ class TrainedModel:
             sources: sentences.
             targets: their translations; by default those of this model.
             first: the number of the first line, for messages.
-            by: read-outs that are computed too, such as norms or erasure; see `alignment.readouts.table`.
+            by: read-outs that are computed too, such as norms or erasure; see `alignment.readouts.names`.
             decoding: overrides of `config.Decoding`.
 
         Raises UsageError when the two are not of equal length, or the model does not have a read-out.
@@ -203,7 +203,7 @@ class TrainedModel:
             target: its translation; by default that of this model.
             layer: of the attention, from 0; the mean of all by default.
             head: of the attention, from 0; the mean of all by default.
-            by: a read-out, see `alignment.readouts.table`.
+            by: a read-out, see `alignment.readouts.names`.
             gold: links (source word, target word), from 0, that are circled.
 
         Raises:

@@ -10,10 +10,9 @@ from flax import nnx
 
 from tests.conftest import tiny
 from transformer.alignment.extract import Extractor, Pair
-from transformer.alignment.readouts import erasure, mixing, norms, saliency, table
-from transformer.alignment.readouts.table import Batch
-from transformer.alignment.select import OF_PREDICTIONS
-from transformer.commands import align as command
+from transformer.alignment.readouts import mixing, norms, saliency, table
+from transformer.alignment.readouts.names import OF_PREDICTIONS, READOUTS, WEIGHTS, WITHOUT_HEADS, check_names
+from transformer.alignment.readouts.table import Batch, Passes
 from transformer.config import Attention, Composed, Mesh, Rnn
 from transformer.data.tokenizers.tokenizer import Tokenizers
 from transformer.data.tokenizers.whole_words import WordTokenizer
@@ -58,7 +57,7 @@ def models():
 
 @pytest.fixture(scope="module")
 def traces(models):
-    return {name: jax.jit(lambda m=model: table.trace(m, BATCH))() for name, model in models.items()}
+    return {name: jax.jit(lambda m=model: Passes(m, BATCH).trace)() for name, model in models.items()}
 
 
 def logp(model, source, target_in=TARGET_IN, target_out=TARGET_OUT, embedded=None):
@@ -236,15 +235,14 @@ def test_smoothgrad_is_the_mean_over_noisy_embeddings(models, monkeypatch):
 def test_erasure_equals_sentences_one_by_one(models, name):
     """Zeroed, or left out of a sentence of its own length, without padding."""
     model = models[name]
+    zeroed, left_out = jax.jit(lambda: (Passes(model, BATCH).zeroed, Passes(model, BATCH).left_out))()
     falls = {
-        how: np.asarray(jax.jit(lambda f=function: f(model, *BATCH))())
-        for how, function in (
-            ("erasure", erasure.erasure),
-            ("log-erasure", erasure.log_erasure),
-            ("omission", erasure.omission),
-            ("log-omission", erasure.log_omission),
-        )
+        "erasure": zeroed.probability,
+        "log-erasure": zeroed.log_probability,
+        "omission": left_out.probability,
+        "log-omission": left_out.log_probability,
     }
+    falls = {how: np.asarray(fall) for how, fall in falls.items()}
     whole, embedded = logp(model, SOURCE), model.embed(SOURCE)
     for b, words in ((0, ([0], [1, 2], [3], [4])), (1, ([0], [1], [2]))):
         for word in words:
@@ -296,12 +294,34 @@ def test_models_without_a_read_out_say_so(models):
         table.compute(both, ["norms"], batch)
     with pytest.raises(UsageError, match="take --by omission"):
         table.compute(both, ["erasure"], batch)
-    with pytest.raises(UsageError, match="no read-out normes: did you mean norms"):
-        table.check_names(["normes"])
+    with pytest.raises(UsageError, match="--by normes: there is no such read-out: did you mean norms"):
+        check_names(["normes"])
 
 
-def test_the_command_knows_every_read_out():
-    """Its names are written out, so that help needs no JAX."""
-    assert (table.WEIGHTS, *table.READOUTS) == command.READOUTS
-    assert command.OF_PREDICTIONS == OF_PREDICTIONS
-    assert set(OF_PREDICTIONS) < set(table.READOUTS)
+def test_every_name_is_computed_and_knows_what_it_has(models):
+    """The names are written out, so that help needs no JAX."""
+    assert (WEIGHTS, *table.BY_PLACE, *table.OF_PREDICTIONS) == READOUTS
+    assert tuple(table.OF_PREDICTIONS) == OF_PREDICTIONS
+    found = jax.eval_shape(lambda: table.compute(models["pre"], READOUTS[1:], BATCH))
+    assert {name for name in READOUTS[1:] if found[name].shape[1:3] == (1, 1)} == set(OF_PREDICTIONS)
+    assert tuple(name for name in READOUTS[1:] if found[name].shape[1:3] == (2, 1)) == WITHOUT_HEADS
+
+
+def test_read_outs_of_one_batch_share_their_passes(models, monkeypatch):
+    """Four of a trace, and each pair of erasures: the encoder is run as often as for one of each."""
+    model, calls = models["pre"], {"trace_encoder": 0, "encode": 0}
+    for name in calls:
+        real = getattr(type(model), name)
+
+        def counting(self, *arguments, name=name, real=real, **options):
+            calls[name] += 1
+            return real(self, *arguments, **options)
+
+        monkeypatch.setattr(type(model), name, counting)
+    jax.eval_shape(lambda: table.compute(model, ["norms", "erasure", "omission"], BATCH))
+    once = dict(calls)
+    calls.update(trace_encoder=0, encode=0)
+    every = [name for name in READOUTS[1:] if name not in ("gradient", "integrated", "smoothgrad")]
+    jax.eval_shape(lambda: table.compute(model, every, BATCH))
+    assert calls == once
+    assert once["trace_encoder"] == 1

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from transformer.alignment.readouts import table
+from transformer.alignment.readouts.names import WEIGHTS, check_names
 from transformer.alignment.readouts.table import Batch
 from transformer.alignment.record import Attended, Side
 from transformer.data.tokenizers.tokenizer import Sentence, Tokenizers
@@ -51,12 +52,12 @@ class Extractor:
             parameters: of the model.
             pairs: sentences and their translations.
             first: the line number of the first pair.
-            by: names of read-outs, see `alignment.readouts.table`.
+            by: names of read-outs, see `alignment.readouts.names`.
 
         Raises UsageError for a read-out that does not exist, or that the model does not have.
         """
-        table.check_names(by)
-        names = tuple(name for name in dict.fromkeys(by) if name != table.WEIGHTS)
+        check_names(by)
+        names = tuple(name for name in dict.fromkeys(by) if name != WEIGHTS)
         attend = partial(self._attend, names)
         lengths = [max(len(pair.source.tokens), len(pair.target.tokens)) + 1 for pair in pairs]
         long = [number for number, length in enumerate(lengths, first) if length > self.max_length]

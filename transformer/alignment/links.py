@@ -30,7 +30,7 @@ class Rule:
     """Steps by which rows are shifted: 1 aligns a token by the attention of the step that reads it, one after the step
     that predicts it (Chen 2020, "Accurate Word Alignment Induction from Neural Machine Translation")."""
     by: str = "weights"
-    """The read-out: the weights of the attention to the source, or one of `alignment.readouts.table`."""
+    """The read-out: the weights of the attention to the source, or one of `alignment.readouts.names`."""
     pieces: Pieces = "sum"
     """Weight of a word with several pieces. sum: summed over the pieces of a source word, averaged over those of a
     target word. mean, max: averaged, or the largest, over both. any: words are linked where any of their pieces are;

@@ -50,7 +50,7 @@ class Attended:
     line: int = 0
     """Line number of the pair, from 1; 0: unknown."""
     readouts: Mapping[str, Float[np.ndarray, "L H T S"]] = field(default_factory=dict)
-    """Other matrices from target to source by name, see `alignment.readouts.table`; each row sums to 1 or is zero."""
+    """Other matrices from target to source by name, see `alignment.readouts.names`; each row sums to 1 or is zero."""
 
     def __repr__(self) -> str:
         kinds = [f"{kind} {list(self.matrix(kind).shape)}" for kind in self.kinds]

@@ -7,14 +7,13 @@ from typing import NamedTuple, get_args
 
 from transformer.alignment.links import End, Links, Pieces, Rule, align, align_by_thresholds
 from transformer.alignment.measure import Gold, Measured, measure
+from transformer.alignment.readouts.names import OF_PREDICTIONS, WEIGHTS, WITHOUT_HEADS
 from transformer.alignment.record import Attended
 
 THRESHOLDS = (None, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
 """Candidates for every layer and head; None: the largest weight of each word. Ties are broken by position."""
 SHIFTS = (0, 1)
 """Candidates for read-outs of attention, which have a row for each state of the decoder (Chen 2020)."""
-OF_PREDICTIONS = ("gradient", "integrated", "smoothgrad", "erasure", "log-erasure", "omission", "log-omission")
-"""Read-outs of what is predicted: no row has to be read elsewhere."""
 REFINED = 5
 """Candidates whose rules from pieces to words are chosen too."""
 
@@ -42,7 +41,7 @@ EVERYTHING = Open(shifts=SHIFTS, pieces=get_args(Pieces), end=get_args(End))
 
 def name(rule: Rule) -> str:
     """Such as "layer 2, head 0", "norms, layer 2, weights from 0.25"."""
-    readout = [] if rule.by == "weights" else [rule.by]
+    readout = [] if rule.by == WEIGHTS else [rule.by]
     parts = readout if rule.by in OF_PREDICTIONS else [*readout, *_place(rule)]
     if rule.threshold is not None:
         parts.append(f"weights from {rule.threshold:g}")
@@ -57,7 +56,7 @@ def name(rule: Rule) -> str:
 
 def _place(rule: Rule) -> list[str]:
     layer = "mean of layers" if rule.layer is None else f"layer {rule.layer}"
-    if rule.by in ("norms", "rollout", "alti"):
+    if rule.by in WITHOUT_HEADS:
         return [layer]
     return [layer, "mean of heads" if rule.head is None else f"head {rule.head}"]
 

@@ -1,12 +1,12 @@
 """`transformer align`: from a run and sentence pairs to links, matrices, pictures and error rates."""
 
 import dataclasses
-import difflib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from transformer.alignment.readouts.names import OF_PREDICTIONS, check_names
 from transformer.commands.options import Checkpoint, Command, RunFolder, read_translation
 from transformer.config import Config
 from transformer.errors import TransformerError, UsageError
@@ -23,23 +23,6 @@ if TYPE_CHECKING:
     from transformer.api import TrainedModel
     from transformer.data.corpora.corpus import Corpus
 
-READOUTS = (
-    "weights",
-    "norms",
-    "head-norms",
-    "rollout",
-    "alti",
-    "gradient",
-    "integrated",
-    "smoothgrad",
-    "erasure",
-    "log-erasure",
-    "omission",
-    "log-omission",
-)
-"""Names of read-outs; `alignment.readouts.table` computes them, and needs JAX."""
-OF_PREDICTIONS = ("gradient", "integrated", "smoothgrad", "erasure", "log-erasure", "omission", "log-omission")
-"""Read-outs that have no layers and no heads."""
 SYMMETRIZE = "grow-diag-final-and"
 """How both directions are joined by default."""
 RANKED = 5
@@ -125,11 +108,7 @@ class Align(Command):
             raise UsageError(f"--shift={self.shift}: later by 0 or more tokens")
         if not self.by:
             raise UsageError("--by names no read-out: give weights, or another one")
-        for name in self.by:
-            if name not in READOUTS:
-                near = difflib.get_close_matches(name, READOUTS, 1)
-                meant = f"did you mean {near[0]}?" if near else f"give some of {' '.join(READOUTS)}"
-                raise UsageError(f"--by {name}: there is no such read-out: {meant}")
+        check_names(self.by)
         if self.shift and set(self.by) & set(OF_PREDICTIONS):
             raise UsageError(f"--shift={self.shift} is for read-outs of the attention, not for --by "
                              + " ".join(name for name in self.by if name in OF_PREDICTIONS))  # fmt: skip

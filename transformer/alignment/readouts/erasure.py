@@ -6,8 +6,7 @@ difference). A word is erased whole, with all its pieces; its fall is shared equ
 pieces is the word's.
 """
 
-from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,20 +18,26 @@ CHUNK = 512
 """Tokens whose logits are held at once."""
 
 
+class Falls(NamedTuple):
+    """Without each source token."""
+
+    probability: Float[Array, "B T S"]
+    log_probability: Float[Array, "B T S"]
+    """In nats."""
+
+
 def erase(
     how: Literal["zero", "leave out"],
-    fall: Literal["probability", "log-probability"],
     model: Any,
     source: Int[Array, "B S"],
     units: Int[Array, "B S"],
     target_in: Int[Array, "B T"],
     target_out: Int[Array, "B T"],
-) -> Float[Array, "B T S"]:
-    """The fall for each source token.
+) -> Falls:
+    """The falls for each source token.
 
     Args:
         how: the word's embeddings become zero and its positions stay; or it is left out of the sentence.
-        fall: of the probability, or of its logarithm in nats.
         model: predicts.
         source: token ids.
         units: the number of each token's word, from 0 in order; the EOS token is a word of its own, padding has -1.
@@ -43,23 +48,23 @@ def erase(
     def predicted(source: Array, embedded: Array | None) -> Array:
         memory = model.encode(source) if embedded is None else model.encode(source, embedded=embedded)
         states = model.decode(memory, target_in)[0]
-        logp = -cross_entropy(model.output, states, target_out, chunk=CHUNK)[1]
-        return jnp.exp(logp) if fall == "probability" else logp
+        return -cross_entropy(model.output, states, target_out, chunk=CHUNK)[1]
 
     whole = predicted(source, None)
     embedded = model.embed(source) if how == "zero" else None
 
-    def without(unit: Array, falls: Array) -> Array:
+    def without(unit: Array, falls: Falls) -> Falls:
         erased = units == unit
         if embedded is not None:
             new = predicted(source, jnp.where(erased[..., None], 0, embedded))
         else:
             new = predicted(leave_out(source, erased), None)
         share = erased / jnp.maximum(erased.sum(1, keepdims=True), 1)
-        return falls + (whole - new)[:, :, None] * share[:, None]
+        of_word = Falls(jnp.exp(whole) - jnp.exp(new), whole - new)
+        return jax.tree.map(lambda every, fall: every + fall[:, :, None] * share[:, None], falls, of_word)
 
     zeros = jnp.zeros((*target_in.shape, source.shape[1]))
-    falls: Array = jax.lax.fori_loop(0, units.max() + 1, without, zeros)
+    falls: Falls = jax.lax.fori_loop(0, units.max() + 1, without, Falls(zeros, zeros))
     return falls
 
 
@@ -67,9 +72,3 @@ def leave_out(source: Int[Array, "B S"], erased: Array) -> Int[Array, "B S"]:
     """The sentences without the erased tokens; those after them move up, and padding follows."""
     order = jnp.argsort(erased | (source == 0), axis=1, stable=True)
     return jnp.take_along_axis(jnp.where(erased, 0, source), order, 1)
-
-
-erasure = partial(erase, "zero", "probability")
-log_erasure = partial(erase, "zero", "log-probability")
-omission = partial(erase, "leave out", "probability")
-log_omission = partial(erase, "leave out", "log-probability")

@@ -6,8 +6,8 @@ a fall of the probability) has its own unit; `shares` makes rows that sum to 1 o
 and pictures by the same rules.
 """
 
-import difflib
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -17,9 +17,6 @@ from transformer.alignment.readouts import erasure, mixing, norms, saliency
 from transformer.alignment.readouts.mixing import Trace
 from transformer.errors import UsageError
 from transformer.models.interface import Embeds, Traces
-
-WEIGHTS = "weights"
-"""The attention weights themselves, which need nothing more to be computed."""
 
 
 class Batch(NamedTuple):
@@ -32,30 +29,88 @@ class Batch(NamedTuple):
     target_out: Int[Array, "B T"]
 
 
-class Readout(NamedTuple):
-    """How much each source token means to each target token."""
+class Passes:
+    """The passes of a model over a batch. What several read-outs need is computed once.
 
-    label: str
-    """What pictures and pages call it."""
-    compute: Callable[[Any, Batch], Float[Array, "B L H T S"]]
-    """(model, batch) -> by layer and head; L or H is 1 where a read-out has none. Raises UsageError for a model that
-    does not have it."""
+    Raises UsageError for what the model does not have.
+    """
+
+    def __init__(self, model: Any, batch: Batch):
+        self.model, self.batch = model, batch
+
+    @cached_property
+    def trace(self) -> Trace:
+        """The attentions of a forward pass."""
+        model, batch = self.model, self.batch
+        if not isinstance(model, Traces):
+            raise UsageError(
+                "read-outs of values and of whole stacks are defined for one model that tells what its attentions add "
+                f"up, which {type(model).__name__} does not: give another --by"
+            )
+        memory, encoder = model.trace_encoder(batch.source)
+        _, own, cross = model.trace_decoder(memory, batch.target_in)
+        return Trace(encoder, own, cross)
+
+    @property
+    def whole_trace(self) -> Trace:
+        """The trace of a model that attends in encoder and decoder."""
+        if not (self.trace.encoder and self.trace.decoder):
+            raise UsageError("rollout and alti are defined for self-attention in encoder and decoder, and this model "
+                             "has a recurrent part: give another --by")  # fmt: skip
+        return self.trace
+
+    @cached_property
+    def zeroed(self) -> erasure.Falls:
+        """Falls where the embeddings of a word are zero."""
+        return erasure.erase("zero", self._embedding_model, *self.batch)
+
+    @cached_property
+    def left_out(self) -> erasure.Falls:
+        """Falls where a word is left out."""
+        return erasure.erase("leave out", self.model, *self.batch)
+
+    def saliency(self, function: Callable[[Any, Array, Array, Array], Array]) -> Float[Array, "B T S"]:
+        """One of `readouts.saliency`."""
+        return function(self._embedding_model, self.batch.source, self.batch.target_in, self.batch.target_out)
+
+    @property
+    def _embedding_model(self) -> Any:
+        if not isinstance(self.model, Embeds):
+            raise UsageError("saliency and erasure need the embeddings of the source, which "
+                             f"{type(self.model).__name__} does not give: take --by omission")  # fmt: skip
+        return self.model
 
 
-def check_names(names: Sequence[str]) -> None:
-    """Raises UsageError for a read-out that does not exist."""
-    known = [WEIGHTS, *READOUTS]
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            meant = f"did you mean {near[0]}?" if near else f"give some of {', '.join(known)}"
-            raise UsageError(f"there is no read-out {name}: {meant}")
+BY_PLACE: dict[str, Callable[[Passes], Float[Array, "B L H T S"]]] = {
+    "norms": lambda passes: norms.norms(passes.trace.cross),
+    "head-norms": lambda passes: norms.head_norms(passes.trace.cross),
+    "rollout": lambda passes: mixing.rollout(passes.whole_trace),
+    "alti": lambda passes: mixing.alti(passes.whole_trace),
+}
+"""By layer and head; H is 1 where a read-out has no heads."""
+OF_PREDICTIONS: dict[str, Callable[[Passes], Float[Array, "B T S"]]] = {
+    "gradient": lambda passes: passes.saliency(saliency.gradient_input),
+    "integrated": lambda passes: passes.saliency(saliency.integrated),
+    "smoothgrad": lambda passes: passes.saliency(saliency.smooth_gradient),
+    "erasure": lambda passes: passes.zeroed.probability,
+    "log-erasure": lambda passes: passes.zeroed.log_probability,
+    "omission": lambda passes: passes.left_out.probability,
+    "log-omission": lambda passes: passes.left_out.log_probability,
+}
 
 
 def compute(model: Any, names: Sequence[str], batch: Batch) -> dict[str, Float[Array, "B L H T S"]]:
-    """Read-outs as shares, by name."""
+    """Read-outs as shares, by name; L and H are 1 where a read-out has none.
+
+    Raises UsageError for a model that does not have one of them.
+    """
+    passes = Passes(model, batch)
     real = (batch.target_out != 0)[:, None, None, :, None] & (batch.source != 0)[:, None, None, None]
-    return {name: shares(jnp.where(real, READOUTS[name].compute(model, batch), 0)) for name in names}
+
+    def measured(name: str) -> Array:
+        return BY_PLACE[name](passes) if name in BY_PLACE else OF_PREDICTIONS[name](passes)[:, None, None]
+
+    return {name: shares(jnp.where(real, measured(name), 0)) for name in names}
 
 
 def shares(measured: Float[Array, "*B T S"]) -> Float[Array, "*B T S"]:
@@ -63,66 +118,3 @@ def shares(measured: Float[Array, "*B T S"]) -> Float[Array, "*B T S"]:
     positive = jnp.maximum(measured, 0)
     total = positive.sum(-1, keepdims=True)
     return positive / jnp.where(total > 0, total, 1)
-
-
-def trace(model: Any, batch: Batch) -> Trace:
-    """The attentions of a forward pass."""
-    if not isinstance(model, Traces):
-        raise UsageError("read-outs of values and of whole stacks are defined for one model that tells what its "
-                         f"attentions add up, which {type(model).__name__} does not: give another --by")  # fmt: skip
-    memory, encoder = model.trace_encoder(batch.source)
-    _, own, cross = model.trace_decoder(memory, batch.target_in)
-    return Trace(encoder, own, cross)
-
-
-def _norms(function: Callable[[Sequence[Any]], Array]) -> Callable[[Any, Batch], Array]:
-    return lambda model, batch: function(trace(model, batch).cross)
-
-
-def _mixing(function: Callable[[Trace], Array]) -> Callable[[Any, Batch], Array]:
-    def compute(model: Any, batch: Batch) -> Array:
-        traced = trace(model, batch)
-        if not (traced.encoder and traced.decoder):
-            raise UsageError("rollout and alti are defined for self-attention in encoder and decoder, and this model "
-                             "has a recurrent part: give another --by")  # fmt: skip
-        return function(traced)
-
-    return compute
-
-
-def _saliency(function: Callable[[Any, Array, Array, Array], Array]) -> Callable[[Any, Batch], Array]:
-    def compute(model: Any, batch: Batch) -> Array:
-        _check_embeds(model)
-        return function(model, batch.source, batch.target_in, batch.target_out)[:, None, None]
-
-    return compute
-
-
-def _erasure(function: Callable[[Any, Array, Array, Array, Array], Array]) -> Callable[[Any, Batch], Array]:
-    def compute(model: Any, batch: Batch) -> Array:
-        if function in (erasure.erasure, erasure.log_erasure):
-            _check_embeds(model)
-        return function(model, *batch)[:, None, None]
-
-    return compute
-
-
-def _check_embeds(model: Any) -> None:
-    if not isinstance(model, Embeds):
-        raise UsageError("saliency and erasure need the embeddings of the source, which "
-                         f"{type(model).__name__} does not give: take --by omission")  # fmt: skip
-
-
-READOUTS = {
-    "norms": Readout("norms of weighted values", _norms(norms.norms)),
-    "head-norms": Readout("norms of weighted values by head", _norms(norms.head_norms)),
-    "rollout": Readout("attention rollout", _mixing(mixing.rollout)),
-    "alti": Readout("contributions of tokens (ALTI+)", _mixing(mixing.alti)),
-    "gradient": Readout("gradient times input", _saliency(saliency.gradient_input)),
-    "integrated": Readout("integrated gradients", _saliency(saliency.integrated)),
-    "smoothgrad": Readout("smoothed gradient (SmoothGrad)", _saliency(saliency.smooth_gradient)),
-    "erasure": Readout("fall of the probability, word zeroed", _erasure(erasure.erasure)),
-    "log-erasure": Readout("fall of the log-probability, word zeroed", _erasure(erasure.log_erasure)),
-    "omission": Readout("fall of the probability, word left out", _erasure(erasure.omission)),
-    "log-omission": Readout("fall of the log-probability, word left out", _erasure(erasure.log_omission)),
-}

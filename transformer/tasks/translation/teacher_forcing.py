@@ -79,7 +79,7 @@ def attend(
         sources: sentences.
         targets: their translations.
         first: the number of the first line, for messages.
-        by: names of read-outs, see `alignment.readouts.table`.
+        by: names of read-outs, see `alignment.readouts.names`.
     """
     pairs = [Pair(*pair) for pair in zip(tokenizers.source.segment_all(sources), targets, strict=True)]
     return extractor.extract(parameters, pairs, first, by)
