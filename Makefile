@@ -11,13 +11,13 @@ CONSTRAINTS := constraints.txt
 $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(CONSTRAINTS) \
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(CONSTRAINTS) --compile-bytecode \
 		--build-constraint $(CONSTRAINTS) --editable '.[dev]'
 	touch $(INSTALLED)
 
 # Sphinx and what it needs are installed only for the documentation.
 $(INSTALLED_DOCS): $(INSTALLED)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(CONSTRAINTS) \
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(CONSTRAINTS) --compile-bytecode \
 		--build-constraint $(CONSTRAINTS) --editable '.[dev,docs]'
 	touch $(INSTALLED_DOCS)
 

@@ -36,6 +36,9 @@ QUICK = (
     "--xla_cpu_parallel_codegen_split_count=1"
 )
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}"
+# Processes that tests start do not compile the source of every package that they import.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(__file__).parent.parent / ".pytest_cache" / "bytecode"))
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # A cache for each of the processes that share the tests: JAX reads what another is still writing.
 CACHE = Path(__file__).parent.parent / ".pytest_cache" / "xla" / os.environ.get("PYTEST_XDIST_WORKER", "one")

@@ -84,7 +84,7 @@ def test_the_road_of_wmt_by_its_real_name(tmp_path):
     name = "wmt14_ende_base"
     invent(recipes.find(name)[1], tmp_path)
     given = (
-        "--smoke", "--data.cache", str(tmp_path / "cache"), "--tokenizer.vocabulary", "400",
+        "--smoke", "--data.cache", str(tmp_path / "cache"), "--tokenizer.vocabulary", "400", "--batching.shapes", "1",
         "--tokenizer.sampling", "0.1", "--data.filter.max-ratio", "3", "--training.ema", "0.9",
     )  # fmt: skip
     (tmp_path / "new.en").write_text("the old man sleeps .\n")

@@ -126,7 +126,11 @@ def test_lengths_smoke_and_operations_are_those_of_the_parts():
     "model",
     [
         pytest.param(Composed(encoder=rnn(bidirectional=True, max_length=32), decoder=tiny()), id="rnn-transformer"),
-        pytest.param(Composed(encoder=tiny(), decoder=rnn(attention=Attention(score="general"))), id="transformer-rnn"),
+        pytest.param(
+            Composed(encoder=tiny(), decoder=rnn(attention=Attention(score="general"))),
+            id="transformer-rnn",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_training_search_and_scores(model, settings, tmp_path):

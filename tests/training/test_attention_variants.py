@@ -43,7 +43,7 @@ MODELS = {
 }
 
 
-SLOW = "luong", "no attention", "transformer, location across"
+SLOW = "luong", "no attention", "transformer, additive within windows", "transformer, location across"
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,7 @@ def test_resume_with_drawn_pieces_and_a_mixture_is_bit_for_bit_too(settings, cor
     assert not left, "what was drawn is not left behind"
 
 
+@pytest.mark.slow
 def test_resume_with_packed_rows_is_bit_for_bit_too(settings, tmp_path, monkeypatch, caplog):
     """In its second epoch. All updates have one shape, and validation has buckets of its own."""
     settings = dataclasses.replace(
@@ -205,7 +206,9 @@ def one_step(settings, batch):
     return state, metrics.values()
 
 
-@pytest.mark.parametrize("kind", ["transformer", "packed", pytest.param("rnn", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "kind", ["transformer", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("packed", "rnn"))]
+)
 @pytest.mark.parametrize("pieces", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 4))])
 def test_accumulation_is_the_same_mathematics(pieces, kind):
     """With every dropout on: masks are those of the whole batch. Lengths differ between pieces, so a mean of means
