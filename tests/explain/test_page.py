@@ -5,6 +5,7 @@ import json
 import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -15,7 +16,7 @@ from tests.browser import Page, assert_apart, browser, data_of, four_digits, lum
 from tests.conftest import tiny
 from transformer.config import Attention
 from transformer.explain.page import write_page
-from transformer.explain.steps import decoder_steps, encoder_steps
+from transformer.explain.transformer.steps import decoder_steps, encoder_steps
 from transformer.models.build import create, split
 
 LONG = (
@@ -39,7 +40,12 @@ def make(name):
     louder = jax.tree.map(lambda p: p + 0.3 * random.normal(size=p.shape).astype(np.float32), parameters)
     model = nnx.merge(graph, louder)
     if name == "decoder":
-        return decoder_steps(model, [5, 6, 3], [2, 7, 8, 9, 4, 7], ["<s>", "x", "y", "z", "▁w", "x"], 1)
+        memory = model.encode(jnp.array([[5, 6, 3, 0]]))
+        words = ["<s>", "x", "y", "z", "▁w", "x"]
+        source = ["a", "b", "</s>", "<pad>"]
+        return decoder_steps(
+            model, memory, source, [2, 7, 8, 9, 4, 7], words, 1, lambda ids: [f"w{id_}" for id_ in ids]
+        )
     pieces = LONG.split(" ") if name == "encoder" else [*HOSTILE.split(" "), "</s>", "<pad>"]
     tokens = [*(5 + n % 7 for n in range(len(pieces) - 2)), 3, 0]
     return encoder_steps(model, tokens, pieces, int(name == "encoder"))
@@ -84,13 +90,13 @@ def says_the_row(shown, steps, focus, heads):
     assert shown.all("#tokens [aria-pressed=true]", "e.id") == [f"token-{focus}"]
     assert set(shown.all("[data-say=focus]")) == {well(steps.pieces[focus])}
     for panel, number in enumerate(heads, 1):
-        head = steps.heads[number]
+        head = steps.attention.heads[number]
         within = f"#row .card:nth-child({panel}) "
         rows = shown.all(within + "tbody tr", "[...e.children].map(cell => cell.textContent.toWellFormed())")
         assert [row[0] for row in rows] == [well(piece) for piece in steps.pieces]
-        numbers = np.array([head.scores, head.scaled] if steps.is_scaled else [head.scores])[:, focus]
+        numbers = np.array([head.scores, head.scaled] if steps.attention.is_scaled else [head.scores])[:, focus]
         assert_allclose(np.array([row[1:-2] for row in rows], float), numbers.T, atol=0.006)
-        seen = steps.mask[focus]
+        seen = steps.attention.mask[focus]
         assert [row[-2] for row in rows] == ["0" if see else "-inf" for see in seen]
         why = "padding" if steps.kind == "encoder" else "the future"
         assert [row[-1][5:] for row in rows] == ["" if see else why for see in seen]
@@ -114,15 +120,18 @@ def well(text):
 def test_the_focus_table_has_the_numbers_of_the_steps(shown, steps, name):
     found = steps[name]
     shown.open(name)
-    heads = [0, 1] if len(found.heads) > 1 else [0]
+    heads = [0, 1] if len(found.attention.heads) > 1 else [0]
     says_the_row(shown, found, len(found.pieces) // 2, heads)
     shown.one("#token-1").click()
     says_the_row(shown, found, 1, heads)
     shown.press(Keys.ARROW_RIGHT)
     says_the_row(shown, found, 2, heads)
-    assert shown.all("#row thead tr:first-child", "e.children.length") == [5 if found.is_scaled else 4] * len(heads)
-    said = " ".join(shown.all("main p", "e.innerText"))
-    assert ("does not scale" in said) != found.is_scaled
+    assert shown.all("#row thead tr:first-child", "e.children.length") == [5 if found.attention.is_scaled else 4] * len(
+        heads
+    )
+    # Of the self-attention; the decoder's attention to the source has a mask of its own.
+    said = " ".join(shown.all("main section:nth-of-type(-n + 6) p", "e.innerText"))
+    assert ("does not scale" in said) != found.attention.is_scaled
     assert ("LayerNorm" in said) == found.normed
     assert ("padding" in said) == (found.kind == "encoder")
     assert ("the future" in said) == (found.kind == "decoder")
@@ -138,20 +147,13 @@ def test_another_head_on_either_side(shown, steps):
     says_the_row(shown, steps["decoder"], 3, [3, 2])
     assert shown.is_at(focus=3, left=3, right=2)
     assert shown.all("#vectors h3, #matrices h3, #contexts h3") == ["Head 3", "Head 2"] * 3
-    assert shown.all(".joined .columns .on") == ["2", "3"]
+    assert shown.all(".joined .columns .on") == ["2", "3"] * 2
 
 
-@needs_browser
-@pytest.mark.parametrize("name", ["encoder", "decoder"])
-def test_every_heatmap_has_its_numbers_and_its_colours(shown, steps, name):
-    found = steps[name]
-    head, focus = found.heads[1], 2
-    shown.open(name, f"#focus={focus}&right=0&left=1")
+def maps_of(prefix, attention, focus):
+    """The heatmaps of an attention."""
+    head = attention.heads[1]
     maps = {
-        "embedding": found.embedding,
-        "positions": found.positions,
-        "total": found.embedding + found.positions,
-        "x": found.read,
         "left-query": head.query[[focus]],
         "left-key": head.key,
         "left-value": head.value,
@@ -161,8 +163,46 @@ def test_every_heatmap_has_its_numbers_and_its_colours(shown, steps, name):
         "left-weights": head.weights,
         "left-weighted": head.weights[focus][:, None] * head.value,
         "left-context": head.context[[focus]],
-        "joined": np.concatenate([each.context[[focus]] for each in found.heads], -1),
-        "mixed": found.output[[focus]],
+        "joined": np.concatenate([each.context[[focus]] for each in attention.heads], -1),
+        "mixed": attention.output[[focus]],
+    }
+    return {prefix + name: values for name, values in maps.items()}
+
+
+def layer_maps(found):
+    """The heatmaps of the rest of the layer, by name."""
+    forward, maps = found.feedforward, {}
+    maps |= {"inner": forward.inner, "hidden": forward.hidden, "outer": forward.output}
+    for name, residual, output in (
+        ("added", found.attention_residual, found.attention.output),
+        ("cross-added", found.cross_residual, found.cross and found.cross.output),
+        ("fed", found.feedforward_residual, forward.output),
+    ):
+        if residual is not None:
+            maps |= {f"{name}-x": residual.before, f"{name}-y": output, f"{name}-sum": residual.before + output}
+            maps |= {} if found.normed else {f"{name}-normed": residual.norm.output}
+    maps |= {} if found.cross is None else {"cross-x": found.cross.read}
+    return maps | ({} if found.final is None else {"final-norm": found.final.output})
+
+
+@needs_browser
+@pytest.mark.parametrize("name", ["encoder", "decoder"])
+def test_every_heatmap_has_its_numbers_and_its_colours(shown, steps, name):
+    found = steps[name]
+    head, focus = found.attention.heads[1], 2
+    shown.open(name, f"#focus={focus}&right=0&left=1")
+    maps = {
+        "embedding": found.embedding,
+        "positions": found.positions,
+        "total": found.embedding + found.positions,
+        "x": found.attention.read,
+        **maps_of("", found.attention, focus),
+        **(
+            {}
+            if found.cross is None
+            else maps_of("cross-", found.cross, focus) | {"cross-x": found.cross.read[[focus]]}
+        ),
+        **{name: values[[focus]] for name, values in layer_maps(found).items()},
     }
     assert set(shown.all("canvas", "e.id")) == {*maps, *(key.replace("left", "right") for key in maps)}
     ids = shown.all("[id]", "e.id")
@@ -294,7 +334,7 @@ def test_both_themes_are_readable_and_change_while_the_page_is_open(shown, steps
         shown.point("left-weights", 2, 2)
         shown.assert_readable()
         pictures.append(shown.pixels("left-key"))
-    key = np.abs(steps["decoder"].heads[0].key)
+    key = np.abs(steps["decoder"].attention.heads[0].key)
     light, dark = (picture[..., :3].mean(-1) for picture in pictures)
     assert light[key < 0.1 * key.max()].mean() > 200 > 80 > dark[key < 0.1 * key.max()].mean()
     assert light.flat[key.argmax()] < 120 < dark.flat[key.argmax()]
@@ -315,6 +355,8 @@ def same(found, steps):
         if name == "heads":
             for one, head in zip(value, expected, strict=True):
                 same(one, head)
+        elif dataclasses.is_dataclass(expected):
+            same(value, expected)
         elif isinstance(expected, np.ndarray) and expected.dtype != bool:
             numbers = np.array(value, np.float64)
             assert_array_equal(np.where(np.isnan(numbers), -np.inf, numbers), four_digits(expected))
@@ -334,7 +376,7 @@ def test_a_page_begins_with_its_focus(chromium, steps, tmp_path):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_what_cannot_be_shown_is_refused_and_no_file_left(steps, tmp_path, bad):
-    broken = dataclasses.replace(steps["dot"], output=np.full((9, 16), bad))
+    broken = dataclasses.replace(steps["dot"], embedding=np.full((9, 16), bad))
     with pytest.raises(ValueError, match="JSON"):
         write_page(tmp_path / "a.html", broken, "", {})
     assert not list(tmp_path.iterdir())

@@ -1,7 +1,7 @@
 """The steps of self-attention equal the model's, and the text prints them."""
 
 import dataclasses
-import re
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +11,20 @@ from flax import nnx
 
 from tests.conftest import tiny, untrained
 from transformer import cli
-from transformer.config import Attention, Rnn
-from transformer.explain.steps import decoder_steps, encoder_steps, middle_word
-from transformer.explain.terminal import text
+from transformer.config import Attention, Composed, Rnn
+from transformer.explain.transformer.layer import normalise
+from transformer.explain.transformer.steps import decoder_steps, encoder_steps
+from transformer.explain.transformer.terminal import text
+from transformer.explain.words import middle_word
 from transformer.models.build import create, split
 from transformer.nn.stack import unstack
 
 PIECES = ["a", "b", "c", "</s>", "<pad>"]
+SOURCE = ["a", "b", "</s>"]
+
+
+def names(ids):
+    return [f"w{id_}" for id_ in ids]
 
 
 @pytest.fixture(params=["post", "pre", "dot", "learned"])
@@ -28,10 +35,15 @@ def model(request):
         "dot": {"attention": Attention(score="dot", heads=2)},
         "learned": {"positions": "learned"},
     }[request.param]
-    graph, parameters = split(create(tiny(**changes), 13, 13, 1))
+    return louder(create(tiny(**changes), 13, 13, 1))
+
+
+def louder(model):
+    """Numbers so large that heads differ."""
+    graph, parameters = split(model)
     random = np.random.default_rng(0)
-    louder = jax.tree.map(lambda p: p + 0.2 * random.normal(size=p.shape).astype(np.float32), parameters)
-    return nnx.merge(graph, louder)
+    shift = jax.tree.map(lambda p: p + 0.2 * random.normal(size=p.shape).astype(np.float32), parameters)
+    return nnx.merge(graph, shift)
 
 
 @pytest.mark.parametrize("layer", [0, 1])
@@ -39,43 +51,99 @@ def test_encoder_steps_equal_the_models_weights_and_output(model, layer):
     tokens = [5, 6, 7, 3, 0]
     steps = encoder_steps(model, tokens, PIECES, layer)
     theirs = model.encode(jnp.array([tokens]), weights=True).attention[0, layer]
-    ours = np.stack([head.weights for head in steps.heads])
+    ours = np.stack([head.weights for head in steps.attention.heads])
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(ours.sum(-1), 1, rtol=1e-5)
     assert not ours[:, :, 4].any(), "no token attends to padding"
-    for head in steps.heads:
+    for head in steps.attention.heads:
         assert np.isinf(head.masked[:, 4]).all()
-        ratio = np.sqrt(8) if steps.is_scaled else 1
+        ratio = np.sqrt(8) if steps.attention.is_scaled else 1
         np.testing.assert_allclose(head.scores, head.scaled * ratio, rtol=1e-5)
         np.testing.assert_allclose(
             head.context[2], sum(head.weights[2, n] * head.value[n] for n in range(5)), rtol=1e-4
         )
     # The output, by the module that the model is made of.
     attention = unstack(model.encoder)[layer].attention
-    read = jnp.asarray(steps.read)[None]
+    read = jnp.asarray(steps.attention.read)[None]
     mask = jnp.array([[[[True] * 4 + [False]]]])
     expected, _ = attention(read, *attention.project(read), mask, jnp.arange(5)[None], jnp.array([4]))
-    np.testing.assert_allclose(steps.output, expected[0], rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(steps.attention.output, expected[0], rtol=1e-3, atol=1e-5)
     if layer == 0 and not steps.normed:
-        np.testing.assert_allclose(steps.embedding + steps.positions, steps.read, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(steps.embedding + steps.positions, steps.attention.read, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("layer", [0, 1])
 def test_decoder_steps_attend_to_the_past_only(model, layer):
     source, target = [5, 6, 3], [2, 7, 8, 9]
-    steps = decoder_steps(model, source, target, ["<s>", "x", "y", "z"], layer)
     memory = model.encode(jnp.array([source]))
+    steps = decoder_steps(model, memory, SOURCE, target, ["<s>", "x", "y", "z"], layer, names)
     _, attention = model.decode(memory, jnp.array([target]), weights=True)
-    ours = np.stack([head.weights for head in steps.heads])
+    ours = np.stack([head.weights for head in steps.attention.heads])
     np.testing.assert_allclose(ours, attention.decoder[0, layer], rtol=1e-4, atol=1e-5)
     assert not np.triu(ours, 1).any()
+
+
+def test_a_norm_by_hand():
+    norm = SimpleNamespace(scale=np.array([2.0, 1.0]), bias=np.array([0.0, 1.0]), epsilon=0.0)
+    found = normalise(norm, np.array([[1.0, 3.0]]))
+    assert (found.mean, found.deviation) == (2, 1)
+    np.testing.assert_allclose(found.output, [[-2, 2]])
+
+
+def test_the_whole_layer_equals_the_models(model):
+    """The last layers end where `encode` and `decode` do."""
+    tokens, target = [5, 6, 7, 3, 0], [2, 7, 8, 9]
+    memory = model.encode(jnp.array([tokens]))
+    steps = encoder_steps(model, tokens, PIECES, 1)
+    end = steps.final.output if steps.normed else steps.feedforward_residual.after
+    np.testing.assert_allclose(end, memory.states[0], rtol=1e-3, atol=1e-4)
+    assert (steps.cross, steps.prediction) == (None, None)
+    first = encoder_steps(model, tokens, PIECES, 0)
+    np.testing.assert_allclose(first.feedforward_residual.after, steps.attention_residual.before, rtol=1e-3, atol=1e-4)
+    assert (first.final is None) == (first.attention_residual.entry is None or first.layer < 1)
+
+    steps = decoder_steps(model, memory, PIECES, target, ["<s>", "x", "y", "z"], 1, names)
+    hidden, attention = model.decode(memory, jnp.array([target]), weights=True)
+    weights = np.stack([head.weights for head in steps.cross.heads])
+    np.testing.assert_allclose(weights, attention.cross[0, 1], rtol=1e-4, atol=1e-5)
+    assert not weights[:, :, 4].any(), "no token attends to padding"
+    assert np.isinf(steps.cross.heads[0].masked[:, 4]).all()
+    probabilities = np.asarray(jax.nn.softmax(model.output(hidden)[0]))
+    for n, row in enumerate(probabilities):
+        order = np.argsort(-row)[:5]
+        assert list(steps.prediction.words[n]) == names(order)
+        np.testing.assert_allclose(steps.prediction.probabilities[n], row[order], rtol=1e-3)
+    said = text(steps, 2, [0])
+    assert said.count("== Head 0 ") == 2
+    assert 'The next token after "y"' in said
+    assert f"{steps.prediction.probabilities[2, 0]:.3f}" in said
+    first = decoder_steps(model, memory, PIECES, target, ["<s>", "x", "y", "z"], 0, names)
+    assert first.prediction is None
+    assert "--layer 1" in text(first, 2, [0])
+
+
+def test_any_score_window_and_activation():
+    """Also a gated unit; the steps compare themselves with the model."""
+    attention = Attention(score="additive", window="local_p", half_width=2, heads=2, places=("encoder", "cross"))
+    model = louder(create(tiny(attention=attention, activation="swiglu"), 13, 13, 1))
+    steps = encoder_steps(model, [5, 6, 7, 3, 0], PIECES, 0)
+    for head in steps.attention.heads:
+        assert (head.masked[~head.window] == -np.inf).all()
+        assert not head.weights[~head.window].any()
+        assert (head.weights.sum(-1) < 1).all(), "a Gaussian takes weight away"
+    said = text(steps, 1, [0])
+    assert "v_a · tanh(W_a q + U_a k)" in said
+    assert "gain" in said
+    memory = model.encode(jnp.array([[5, 6, 7, 3, 0]]))
+    steps = decoder_steps(model, memory, PIECES, [2, 7], ["<s>", "x"], 1, names)
+    assert (steps.attention.score, steps.cross.score) == ("scaled_dot", "additive")
 
 
 def test_the_text_prints_the_numbers(model):
     steps = encoder_steps(model, [5, 6, 7, 3, 0], PIECES, 1)
     said = text(steps, 2, [0, 1])
     for number in (0, 1):
-        head = steps.heads[number]
+        head = steps.attention.heads[number]
         assert f"== Head {number} " in said
         for place in range(5):
             lines = said.split(f"== Head {number} ")[1].splitlines()
@@ -84,7 +152,7 @@ def test_the_text_prints_the_numbers(model):
             assert f"{head.weights[2, place]:8.3f}" in line
             assert ("-inf" in line) == (place == 4)
     assert ("LayerNorm" in said) == steps.normed
-    assert ("not scaled" in said) != steps.is_scaled
+    assert ("not scaled" in said) != steps.attention.is_scaled
 
 
 def test_the_text_explains_special_tokens_and_which_heads_it_shows(model):
@@ -95,7 +163,8 @@ def test_the_text_explains_special_tokens_and_which_heads_it_shows(model):
     assert "<s> " not in said
     assert "Shown of the 2 heads: 1; --heads chooses others" in said
     assert "Shown of" not in text(steps, 2, [0, 1])
-    steps = decoder_steps(model, [5, 6, 3], [2, 7, 8], ["<s>", "x", "y"], 0)
+    memory = model.encode(jnp.array([[5, 6, 3]]))
+    steps = decoder_steps(model, memory, SOURCE, [2, 7, 8], ["<s>", "x", "y"], 0, names)
     assert "   <s>       begins the translation\n" in text(steps, 1, [0, 1])
 
 
@@ -142,8 +211,13 @@ def test_the_command_explains_a_run_and_refuses_what_it_cannot(settings, tmp_pat
     untrained(other, tmp_path / "one")
     cli.parse(["explain", str(tmp_path / "one"), "ba de"])()
     assert "head 1" not in capsys.readouterr().out
-    other = dataclasses.replace(settings, model=tiny(attention=Attention(score="additive", heads=2)))
-    untrained(other, tmp_path / "additive")
-    assert re.search("has score=additive", run("ba", folder=tmp_path / "additive")[1])
-    untrained(dataclasses.replace(settings, model=Rnn(embedding=8, width=8, max_length=32)), tmp_path / "rnn")
-    assert "no Transformer" in run("ba", folder=tmp_path / "rnn")[1]
+    # An encoder of another family, and scores other than an inner product.
+    cross = tiny(attention=Attention(score="additive", window="local_m", heads=2, places=("cross",)))
+    mixed = Composed(encoder=Rnn(embedding=8, width=8, max_length=32), decoder=cross)
+    untrained(dataclasses.replace(settings, model=mixed), tmp_path / "mixed")
+    cli.parse(["explain", str(tmp_path / "mixed"), "ba de", "--decoder", "--layer", "1"])()
+    said = capsys.readouterr().out
+    assert "The score additive: v_a · tanh(W_a q + U_a k)" in said
+    assert "equals the model's own" in said
+    assert "the encoder of" in run("ba", folder=tmp_path / "mixed")[1]
+    assert "no Transformer" in run("ba", folder=tmp_path / "mixed")[1]

@@ -1,4 +1,4 @@
-"""`transformer explain`: the steps of self-attention in one layer, in the terminal and on a page."""
+"""`transformer explain`: the steps of one layer, in the terminal and on a page."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,20 +6,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from transformer.attention.config import SCORES, WINDOWS
 from transformer.commands.options import Checkpoint, Command, RunFolder, read_translation, refuse_existing
 from transformer.errors import UsageError
+from transformer.models.composed.config import Composed
 from transformer.models.transformer.config import Transformer
 
 if TYPE_CHECKING:
     from transformer.api import TrainedModel
-    from transformer.explain.steps import Steps
+    from transformer.explain.transformer.steps import Steps
 
 
 @dataclass(frozen=True)
 class Explain(Command):
-    """Explain self-attention step by step, on one sentence of a trained Transformer.
+    """Explain a layer of a trained Transformer step by step, on one sentence.
 
-    Embedding, position, query, key, value, scores, scaling, mask, softmax, context.
+    Embedding and position; queries, keys, values, scores, mask, softmax and context of each head; heads merged; add and
+    norm; in the decoder attention to the source; the feed-forward network; after the decoder's last layer the next
+    word. All numbers are computed in NumPy and compared with the model's own.
     """
 
     memory = "give a shorter sentence"
@@ -33,7 +37,7 @@ class Explain(Command):
     token: int | None = None
     """The token that is followed through the steps, from 0; the default is a whole word near the middle."""
     decoder: bool = False
-    """The decoder's masked self-attention over the model's own translation, instead of the encoder's."""
+    """A layer of the decoder, over the model's own translation, instead of the encoder's."""
     page: str = ""
     """A new HTML file with all of it to click through: every head, token and matrix."""
     checkpoint: Checkpoint = "auto"
@@ -44,17 +48,18 @@ class Explain(Command):
 
     def check(self) -> None:
         refuse_existing("--page", self.page)
-        model = read_translation(self.run).model
+        model = _half(read_translation(self.run).model, self.place)
         if not isinstance(model, Transformer):
             raise UsageError(
-                f"{self.run} is no Transformer, whose self-attention this command explains: try `transformer align`"
+                f"the {self.place} of {self.run} is no Transformer, whose layers this command explains: try "
+                "`transformer align`"
             )
-        other = self.place in model.attention.places and model.attention
-        if other and (other.score not in ("dot", "scaled_dot") or other.window != "global"):
-            raise UsageError(
-                f"the steps are those of dot-product attention over everything; the {self.place} of {self.run} has "
-                f"score={other.score}, window={other.window}"
-            )
+        for attention in map(model.attention_of, ("decoder", "cross") if self.decoder else ("encoder",)):
+            if attention.score not in SCORES or attention.window not in WINDOWS:
+                raise UsageError(
+                    f"the {self.place} of {self.run} has score={attention.score}, window={attention.window}, and only "
+                    f"the built-in ones are explained: {', '.join((*SCORES, *WINDOWS))}"
+                )
         layers = model.decoder_layers if self.decoder else model.encoder_layers
         if not 0 <= self.layer < layers:
             raise UsageError(f"--layer={self.layer}: the {self.place} has layers 0 to {layers - 1}")
@@ -67,15 +72,14 @@ class Explain(Command):
         """Print the steps, and write them as a page where one is asked for."""
         from transformer import api
         from transformer.explain.page import write_page
-        from transformer.explain.terminal import text
+        from transformer.explain.transformer.terminal import text
 
         model = api.load(self.run, self.checkpoint)
         steps, focus = _steps(self, model)
         focus = focus if self.token is None else self.token
         if not 0 <= focus < len(steps.pieces):
             raise UsageError(f"--token={focus}: the sentence has tokens 0 to {len(steps.pieces) - 1}: {steps.pieces}")
-        settings: Any = model.settings.model
-        heads = self.heads or tuple(range(min(4, settings.attention.heads)))
+        heads = self.heads or tuple(range(min(4, len(steps.attention.heads))))
         print(text(steps, focus, heads))
         if self.page:
             about = {"run": Path(self.run).name, "checkpoint": model.checkpoint}
@@ -83,14 +87,26 @@ class Explain(Command):
             print(f"\nas a page: {self.page}")
 
 
+def _half(model: Any, place: str) -> Any:
+    """The settings of the encoder or the decoder."""
+    while isinstance(model, Composed):
+        model = getattr(model, place)
+    return model
+
+
 def _steps(options: Explain, model: "TrainedModel") -> "tuple[Steps, int]":
     """The steps of the layer, and a whole word near the middle."""
-    from transformer.explain.steps import decoder_steps, encoder_steps, middle_word
+    import jax.numpy as jnp
+
+    from transformer.explain.transformer.steps import decoder_steps, encoder_steps
+    from transformer.explain.words import middle_word
+    from transformer.models.composed.model import Encoder as ComposedModel
     from transformer.special_tokens import BOS, EOS, PAD
 
     network: Any = model.build(model.parameters)
-    settings: Any = model.settings.model
-    tokenizers, limit = model.tokenizers, settings.max_length
+    tokenizers, limit, half = model.tokenizers, model.model.max_length, network
+    while isinstance(half, ComposedModel):
+        half = getattr(half, options.place)
     sentence = tokenizers.source.segment(options.sentence)
     source = [*sentence.tokens, EOS]
     most = limit if options.decoder else limit - 1  # the encoder's steps show one position of padding
@@ -98,12 +114,15 @@ def _steps(options: Explain, model: "TrainedModel") -> "tuple[Steps, int]":
         raise UsageError("there is no sentence to explain")
     if len(source) > most:
         raise UsageError(f"the sentence has {len(source)} tokens, and {most} can be shown: give a shorter one")
+    padded = [*source, PAD][:limit]
+    pieces = tokenizers.source.pieces(padded)
     if not options.decoder:
-        padded = [*source, PAD]
-        steps = encoder_steps(network, padded, tokenizers.source.pieces(padded), options.layer)
+        steps = encoder_steps(half, padded, pieces, options.layer)
         return steps, middle_word(steps.pieces, [*sentence.word_ids, -1, -1])
     (hypothesis,) = model.search([options.sentence])
     print(f"translation: {hypothesis.text}\n")
     target = [BOS, *hypothesis.tokens]
-    steps = decoder_steps(network, source, target, tokenizers.target.pieces(target), options.layer)
+    written = tokenizers.target.pieces(target)
+    memory = network.encode(jnp.asarray(padded, jnp.int32)[None])
+    steps = decoder_steps(half, memory, pieces, target, written, options.layer, tokenizers.target.pieces)
     return steps, middle_word(steps.pieces, [-1, *hypothesis.sentence(tokenizers.target).word_ids])

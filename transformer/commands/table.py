@@ -23,7 +23,7 @@ COMMANDS = {
     "score": Entry("score:Score", "Score given translations."),
     "evaluate": Entry("evaluate:Evaluate", "Score a run on its test set."),
     "align": Entry("align:Align", "Align words by the attention."),
-    "explain": Entry("explain:Explain", "Explain self-attention step by step."),
+    "explain": Entry("explain:Explain", "Explain a layer step by step."),
     "runs": Entry("runs:Runs", "List the runs of a folder.", False, uses_jax=False),
     "compare": Entry("compare:Compare", "Compare two runs.", computes=False),
     "study": Entry("study:Study", "Run the trials of a study that have no result yet."),

@@ -1,8 +1,7 @@
-const { steps } = data, { pieces, heads } = steps;
-const N = pieces.length, D = steps.read[0].length, K = heads[0].query[0].length;
-const limits = { focus: N, left: heads.length, right: heads.length };
-const standard = { focus: data.focus, left: 0, right: Math.min(1, heads.length - 1) }, state = { ...standard };
-const sides = heads.length > 1 ? ["left", "right"] : ["left"], cell = make("div", { id: "cell" });
+// What all pages that explain steps share: heatmaps, tables, and the choice of a token that every step follows. The
+// page's own script defines `pieces` (the tokens), `limits` and `standard` (for each part of the state the number of
+// choices and the default) and `draw()`, and calls `begin()`.
+const { steps } = data, state = {}, cell = make("div", { id: "cell" }), SHOWN = 4;
 const drawn = {}; // by the id of a canvas: its numbers, the description of one, and the position of the keyboard cursor
 
 const all = selector => [...document.querySelectorAll(selector)];
@@ -12,52 +11,82 @@ const text = value => value === null ? "-inf"
   : Math.abs(value) < 1e5 ? `${+value.toPrecision(4)}` : value.toExponential(3);
 /** Red, green, blue and opacity of a share from -1 to 1; null is clear. */
 const colour = share => share === null ? [0, 0, 0, 0] : [...blend((share + 1) / 2), 255];
-/** A figure of [rows][columns] of numbers; `say` is a line more on the number of a row and a column. */
-function heatmap(id, name, values, { kind = "", rows = pieces, columns, on = [], most = peak(values), say } = {}) {
+/** A figure of [rows][columns] of numbers; `say` is a line more on the number of a row and a column. A row chooses the
+    focus unless `picks` is false. */
+function heatmap(id, name, values,
+  { kind = "", rows = pieces, columns, on = [], most = peak(values), say, picks = true } = {}) {
   const strip = kind.startsWith("strip"), across = values[0].length, top = kind.includes("above");
-  const at = strip || rows !== pieces ? -1 : state.focus;
+  const at = strip || rows !== pieces || !picks ? -1 : state.focus, chooses = picks && !strip;
   const canvas = make("canvas", { id, width: across, height: values.length, tabIndex: 0, role: "img",
     ariaLabel: `${name}: ${values.length} by ${across} numbers up to ${text(most)}; the arrow keys read them`,
-    className: `${strip ? "" : "tokens"} ${across > 256 ? "fine" : ""}` });
+    className: `${chooses ? "tokens" : ""} ${across > 256 ? "fine" : ""}` });
   const pixels = Uint8ClampedArray.from(values.flat().flatMap(value => colour(value === null ? null : value / most)));
   canvas.getContext("2d").putImageData(new ImageData(pixels, across), 0, 0);
-  drawn[id] = { values, across, rows, columns, say, strip, at: drawn[id]?.at ?? [Math.max(at, 0), 0] };
+  drawn[id] = { values, across, rows, columns, say, strip, chooses, at: drawn[id]?.at ?? [Math.max(at, 0), 0] };
   const label = chosen => (title, n) =>
     make("span", { title, dir: "auto", lang: "", className: chosen(n) ? "on" : "" }, title);
+  const sizes = `--n: ${values.length}; --m: ${across}; --at: ${at}`;
   return make("figure", {},
     make("figcaption", {}, make("span", {}, name), make("span", { className: `legend ${top ? "above" : ""}` },
       make("span", {}, top ? "0" : text(-most)), make("span", {}, text(most)))),
     make("div", { className: "scroll" },
-      make("div", { className: `plot ${kind} ${at < 0 ? "" : "framed"}`, style: `--n: ${values.length}; --at: ${at}` },
+      make("div", { className: `plot ${kind} ${at < 0 ? "" : "framed"}`, style: sizes },
         ...(columns ? [make("div", { className: "columns" }, ...columns.map(label(n => on.includes(n))))] : []),
         make("div", { className: "rows" }, ...rows.map(label(n => n === at || rows.length === 1))),
         make("div", { className: "cells" }, canvas))));
 }
-/** Step 4 for the focus: a row for each token. */
-function table(head) {
-  const [scores, scaled, weights] = [head.scores, head.scaled, head.weights].map(matrix => matrix[state.focus]);
-  const cells = (tag, ...texts) => texts.map(each => make(tag, {}, each));
-  const why = steps.kind === "encoder" ? "padding" : "the future";
+/** A vector as a heatmap of one row, whose label is the focus. */
+function strip(id, name, values, options = {}) {
+  return heatmap(id, name, [values], { kind: "strip", rows: [pieces[state.focus]], ...options });
+}
+/** The first numbers of some vectors, to be checked by hand: a row each for [name, vector], or [name, text]. */
+function worked(rows, name = "number") {
+  const shown = rows.find(([, values]) => Array.isArray(values))[1].slice(0, SHOWN);
+  const row = ([label, values]) => make("tr", {}, make("th", { scope: "row" }, label), ...(Array.isArray(values)
+    ? values.slice(0, SHOWN).map(value => make("td", {}, Math.abs(value) < 10 ? value.toFixed(3) : text(value)))
+    : [make("td", { colSpan: shown.length }, values)]));
+  return make("div", { className: "scroll" }, make("table", { className: "worked", ariaLabel: name },
+    make("thead", {}, make("tr", {}, make("th", { scope: "col" }, name),
+      ...shown.map((_, n) => make("th", { scope: "col" }, `${n}`)))),
+    make("tbody", {}, ...rows.map(row))));
+}
+/** A row for each token: its cells, and last its share of `weights` as a bar or, where it has none, the reason. */
+function shares(name, columns, rows, { tokens, weights, reason, on = -1 }) {
   const row = (piece, n) => {
-    const seen = steps.mask[state.focus][n], bar = seen ? make("i", { style: `--share: ${100 * weights[n]}%` }) : why;
-    return make("tr", { className: seen ? "" : "masked" },
-      make("th", { scope: "row", title: piece, className: n === state.focus ? "on" : "" }, make("bdi", {}, piece)),
-      ...cells("td", scores[n].toFixed(2), ...(steps.is_scaled ? [scaled[n].toFixed(2)] : []), seen ? "0" : "-inf"),
+    const why = reason(n), bar = why || make("i", { style: `--share: ${100 * weights[n]}%` });
+    return make("tr", { className: why ? "masked" : "" },
+      make("th", { scope: "row", title: piece, className: n === on ? "on" : "" }, make("bdi", {}, piece)),
+      ...rows[n].map(each => make("td", {}, each)),
       make("td", { className: "share" }, make("div", {}, make("span", {}, weights[n].toFixed(3)), bar)));
   };
-  const names = ["token", "q · k", ...(steps.is_scaled ? [`/ √${K}`] : []), "mask", "softmax"];
-  return make("div", { className: "scroll" }, make("table", { ariaLabel: `Head ${head.number}` },
-    make("thead", {}, make("tr", {}, ...names.map(name => make("th", { scope: "col" }, name)))),
-    make("tbody", { lang: "" }, ...pieces.map(row)),
-    make("tfoot", {}, make("tr", {}, make("th", { colSpan: names.length - 1 }, "sum"),
+  return make("div", { className: "scroll" }, make("table", { ariaLabel: name },
+    make("thead", {}, make("tr", {}, ...["token", ...columns].map(each => make("th", { scope: "col" }, each)))),
+    make("tbody", { lang: "" }, ...tokens.map(row)),
+    make("tfoot", {}, make("tr", {}, make("th", { colSpan: columns.length }, "sum"),
       make("td", { className: "share" }, make("div", {}, sum(weights).toFixed(3)))))));
 }
-/** The softmax of the largest weight, with its numbers. */
-function largest({ masked, weights }) {
-  const energies = masked[state.focus], shares = weights[state.focus], n = shares.indexOf(Math.max(...shares));
-  const total = sum(energies.map(energy => energy === null ? 0 : Math.exp(energy)));
-  return make("p", { className: "largest" }, "Attends most to ", make("bdi", {}, pieces[n]),
-    `: exp(${energies[n].toFixed(2)}) / ${text(total)} = ${shares[n].toFixed(3)}`);
+/** The softmax of the largest energy of a row, with its numbers. */
+function largest(energies, tokens) {
+  const finite = energies.filter(energy => energy !== null);
+  if (!finite.length) return make("p", { className: "largest" }, "No token may be attended to.");
+  const n = energies.indexOf(Math.max(...finite)), total = sum(finite.map(Math.exp));
+  return make("p", { className: "largest" }, "Attends most to ", make("bdi", {}, tokens[n]),
+    `: exp(${energies[n].toFixed(2)}) / ${text(total)} = ${(Math.exp(energies[n]) / total).toFixed(3)}`);
+}
+/** The values of all tokens, each times its weight, and their sum. */
+function weighted(map, { weights, values, context, tokens, picks }) {
+  const products = values.map((row, n) => row.map(number => number * weights[n])), most = peak([...products, context]);
+  return [
+    map("weighted", "weight × value of each token", products, { kind: "weighted", most, picks,
+      rows: tokens.map((piece, n) => `${weights[n].toFixed(2)} × ${piece}`),
+      say: (row, column) => `${text(weights[row])} × ${text(values[row][column])}` }),
+    map("context", "their sum, the context", [context], { kind: "strip weighted", most, rows: ["sum"] })];
+}
+/** The most probable next tokens after the focus. */
+function predicted({ words, logits, total, probabilities }) {
+  const [best, log, shown] = [logits, total, probabilities].map(values => values[state.focus]);
+  return shares("The next token", ["logit", `exp(logit − ${log.toFixed(3)})`], best.map(logit => [logit.toFixed(3)]),
+    { tokens: words[state.focus], weights: shown, reason: () => "" });
 }
 
 /** Draws the requested state; invalid choices are replaced by the defaults. */
@@ -66,14 +95,6 @@ function go(changes = {}) {
     state[name] = range(limits[name]).find(n => `${n}` === `${asked}`) ?? standard[name];
   history.replaceState(null, "", "#" + new URLSearchParams(state));
   const focused = document.activeElement.id, places = all(".scroll").map(box => box.scrollLeft);
-  drawControls();
-  drawInput();
-  drawHeads();
-  drawOutput();
-  all(".scroll").forEach((box, n) => { box.scrollLeft = places[n] ?? 0; });
-  $(focused)?.focus({ preventScroll: true });
-}
-function drawControls() {
   for (const part of all("[data-say=focus]")) part.textContent = pieces[state.focus];
   for (const [n, button] of [...$("tokens").children].entries()) {
     button.ariaPressed = n === state.focus;
@@ -81,54 +102,10 @@ function drawControls() {
   }
   const box = $("tokens"), button = box.children[state.focus];
   box.scrollLeft = button.offsetLeft - (box.clientWidth - button.offsetWidth) / 2;
-  for (const side of sides) $(side).value = state[side];
+  draw();
+  all(".scroll").forEach((box, n) => { box.scrollLeft = places[n] ?? 0; });
+  $(focused)?.focus({ preventScroll: true });
 }
-function drawInput() {
-  const { embedding, positions, read } = steps, operator = sign => make("b", {}, sign);
-  const say = (row, column) => `${text(embedding[row][column])} + ${text(positions[row][column])}`;
-  $("sum").replaceChildren(heatmap("embedding", "embedding × √D", embedding), operator("+"),
-    heatmap("positions", "positional encoding", positions), operator("="),
-    heatmap("total", "sum", added(embedding, positions), { say }));
-  $("read").replaceChildren(heatmap("x", `X, input of layer ${steps.layer}`, read));
-}
-/** Both heads side by side, in each step that differs by head. */
-function drawHeads() {
-  const { focus } = state, rows = [pieces[focus]];
-  const panels = (place, draw) => $(place).replaceChildren(...sides.map(side => {
-    const head = heads[state[side]], map = (name, ...rest) => heatmap(`${side}-${name}`, ...rest);
-    return make("div", { className: "card stack" }, make("h3", {}, `Head ${head.number}`), ...draw(head, map));
-  }));
-  panels("vectors", ({ query, key, value }, map) => [make("div", { className: "vectors" },
-    map("query", "query", [query[focus]], { kind: "strip", rows }),
-    map("key", "keys", key, { say: (row, column) =>
-      `× the query's ${text(query[focus][column])} = ${text(query[focus][column] * key[row][column])}` }),
-    map("value", "values", value))]);
-  panels("row", head => [largest(head), table(head)]);
-  panels("matrices", (head, map) => [make("div", { className: "squares" },
-    map("scores", "scores Q Kᵀ", head.scores, { kind: "square", columns: pieces }),
-    ...(steps.is_scaled ? [map("scaled", `divided by √${K}`, head.scaled, { kind: "square", columns: pieces,
-      say: (row, column) => `${text(head.scores[row][column])} / √${K}` })] : []),
-    map("masked", "with the mask", head.masked, { kind: "square", columns: pieces }),
-    map("weights", "weights: softmax of each row", head.weights, { kind: "square above", columns: pieces }))]);
-  panels("contexts", ({ weights, value, context }, map) => {
-    const weighted = value.map((row, n) => row.map(number => number * weights[focus][n]));
-    const most = peak([...weighted, context[focus]]);
-    return [
-      map("weighted", "weight × value of each token", weighted, { kind: "weighted", most,
-        rows: pieces.map((piece, n) => `${weights[focus][n].toFixed(2)} × ${piece}`),
-        say: (row, column) => `${text(weights[focus][row])} × ${text(value[row][column])}` }),
-      map("context", "their sum, the context", [context[focus]], { kind: "strip weighted", most, rows: ["sum"] })];
-  });
-}
-function drawOutput() {
-  const rows = [pieces[state.focus]], joined = heads.flatMap(head => head.context[state.focus]);
-  $("output").replaceChildren(
-    heatmap("joined", "contexts of all heads, concatenated", [joined], { kind: "strip joined", rows,
-      columns: heads.map(head => `${head.number}`), on: sides.map(side => state[side]),
-      say: (_, column) => `head ${Math.floor(column / K)}` }),
-    heatmap("mixed", "output", [steps.output[state.focus]], { kind: "strip", rows }));
-}
-
 /** The number of a cell, next to it and within the page; hidden without a cell. */
 function tip(canvas, row, column) {
   $("tip").hidden = cell.hidden = !canvas;
@@ -147,7 +124,7 @@ function onPoint({ target, clientX, clientY, type }) {
   const { left, top, width, height } = target.getBoundingClientRect();
   const cellAt = (share, count) => within(Math.floor(share * count), count);
   shown.at = [cellAt((clientY - top) / height, shown.values.length), cellAt((clientX - left) / width, shown.across)];
-  if (type === "click" && !shown.strip) go({ focus: shown.at[0] });
+  if (type === "click" && shown.chooses) go({ focus: shown.at[0] });
   tip($(target.id), ...shown.at);
 }
 /** The arrow keys move through the focused heatmap, and elsewhere from token to token. */
@@ -160,9 +137,9 @@ function onKey(event) {
     shown.at = [within(shown.at[0] + down, shown.values.length), within(shown.at[1] + across, shown.across)];
     tip(target, ...shown.at);
     cell.scrollIntoView({ block: "nearest", inline: "nearest" });
-  } else if (shown && !shown.strip && ["Enter", " "].includes(key)) go({ focus: shown.at[0] });
+  } else if (shown?.chooses && ["Enter", " "].includes(key)) go({ focus: shown.at[0] });
   else if (!shown && across) {
-    go({ focus: within(state.focus + across, N) });
+    go({ focus: within(state.focus + across, pieces.length) });
     if (target.closest("#tokens")) $("tokens").children[state.focus].focus({ preventScroll: true });
   } else return;
   event.preventDefault();
@@ -172,31 +149,29 @@ function onFocus({ target }) {
 }
 function onHash() {
   const asked = new URLSearchParams(location.hash.slice(1));
-  go(Object.fromEntries(Object.keys(state).map(name => [name, asked.get(name)])));
+  go(Object.fromEntries(Object.keys(standard).map(name => [name, asked.get(name)])));
 }
 
-const said = { ...steps, sentence: data.sentence, N, D, K, H: heads.length, last: heads.length - 1 };
-const holds = { [steps.kind]: true, scaled: steps.is_scaled, unscaled: !steps.is_scaled, normed: steps.normed,
-  first: steps.layer === 0, later: steps.layer > 0, several: heads.length > 1,
-  pieces: pieces.some(piece => piece.includes("▁")),
-  padded: steps.kind === "encoder" && steps.mask[0].includes(false) };
-for (const part of all("[data-say]")) part.textContent = said[part.dataset.say];
-for (const part of all("[data-if]")) part.hidden = !holds[part.dataset.if];
-for (const pair of all(".pair")) pair.classList.toggle("alone", sides.length === 1);
-document.body.style.setProperty("--label", `min(${2 + Math.max(...pieces.map(piece => piece.length))}ch, 84px)`);
-$("tokens").append(...pieces.map((piece, n) =>
-  make("button", { type: "button", id: `token-${n}`, dir: "auto", onclick: () => go({ focus: n }) }, piece)));
-for (const side of ["left", "right"]) {
-  $(side).append(...heads.map(({ number }) => make("option", { value: number }, `${number}`)));
-  $(side).onchange = ({ target }) => go({ [side]: target.value });
+/** Fills in the page and draws it: `said` are its words and numbers, `holds` which of its parts apply, `labels` all
+    tokens that label rows. */
+function begin(said, holds, labels) {
+  for (const part of all("section[data-if]")) if (!holds[part.dataset.if]) part.remove();
+  for (const part of all("[data-say]")) part.textContent = said[part.dataset.say];
+  for (const part of all("[data-if]")) part.hidden = !holds[part.dataset.if];
+  for (const [n, number] of all("h2 > b").entries()) number.textContent = n + 1;
+  document.body.style.setProperty("--label", `min(${2 + Math.max(...labels.map(piece => piece.length))}ch, 84px)`);
+  $("tokens").append(...pieces.map((piece, n) =>
+    make("button", { type: "button", id: `token-${n}`, dir: "auto", onclick: () => go({ focus: n }) }, piece)));
+  document.addEventListener("mousemove", onPoint);
+  document.addEventListener("click", onPoint);
+  document.addEventListener("keydown", onKey);
+  document.addEventListener("focusin", onFocus);
+  document.addEventListener("focusout", () => tip());
+  document.addEventListener("scroll", ({ target }) => {
+    if (target !== document && target.contains(cell)) tip();
+  }, true);
+  addEventListener("hashchange", onHash);
+  dark.addEventListener("change", () => { readScale(); go(); });
+  readScale();
+  onHash();
 }
-document.addEventListener("mousemove", onPoint);
-document.addEventListener("click", onPoint);
-document.addEventListener("keydown", onKey);
-document.addEventListener("focusin", onFocus);
-document.addEventListener("focusout", () => tip());
-document.addEventListener("scroll", ({ target }) => { if (target !== document && target.contains(cell)) tip(); }, true);
-addEventListener("hashchange", onHash);
-dark.addEventListener("change", () => { readScale(); go(); });
-readScale();
-onHash();

@@ -1,4 +1,4 @@
-"""The data of the HTML page that explains self-attention step by step."""
+"""The data of the HTML pages that explain a layer, or a recurrent decoder, step by step."""
 
 import dataclasses
 from pathlib import Path
@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from transformer.explain.steps import Steps
 from transformer.html import page
 
 
-def write_page(path: Path, steps: Steps, sentence: str, about: dict[str, Any], focus: int | None = None) -> None:
+def write_page(path: Path, steps: Any, sentence: str, about: dict[str, Any], focus: int | None = None) -> None:
     """Write a self-contained page that explains the steps for one sentence; it needs no network.
 
     Args:
         path: the file to write, UTF-8.
-        steps: written with four digits; a megabyte for 30 tokens and a model of 8 heads.
+        steps: those of a Transformer's layer or of a recurrent decoder, whose folder has the page; written with four
+            digits; a few megabytes for 30 tokens and a model of 8 heads.
         sentence: the input, shown at the top.
         about: JSON values that describe the origin of the numbers, shown unchanged.
         focus: the token that the page begins with; the one in the middle by default.
@@ -25,7 +25,7 @@ def write_page(path: Path, steps: Steps, sentence: str, about: dict[str, Any], f
     """
     focus = len(steps.pieces) // 2 if focus is None else focus
     data = {"sentence": sentence, "about": about, "focus": focus, "steps": _plain(steps)}
-    page.write(path, "transformer.explain", data)
+    page.write(path, type(steps).__module__.rpartition(".")[0], data, shared=["transformer.explain"])
 
 
 def _plain(value: Any) -> Any:
