@@ -4,10 +4,15 @@ import json
 import sys
 from typing import Any
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
+from flax import nnx
 
 from tests.test_cli import run
 from transformer import cli, plugins
+from transformer.attention.config import Attention
+from transformer.attention.mechanism import Mechanism
 from transformer.attention.scores import SCORES
 from transformer.errors import UsageError
 from transformer.models.families import FAMILIES
@@ -26,6 +31,23 @@ def nearness(query, keys, weights):
 
 
 SCORES["nearness"] = Score(nearness, equal_widths=True)
+'''
+
+NORMALIZER = '''
+"""Shares of the positive energies."""
+
+import jax
+import jax.numpy as jnp
+
+from transformer.attention.normalizers import NORMALIZERS, Normalizer
+
+
+def relu(energies, mask, alpha, weights):
+    positive = jnp.where(mask, jax.nn.relu(energies + weights["shift_bias"]), 0)
+    return positive / jnp.maximum(positive.sum(-1, keepdims=True), 1e-9)
+
+
+NORMALIZERS["relu"] = Normalizer(relu, lambda sizes: {"shift_bias": lambda key: jnp.zeros(())}, can_be_guided=False)
 '''
 
 STUDY = """
@@ -110,6 +132,28 @@ def test_a_plugin_that_has_changed_is_warned_of(trained, file, tmp_path, caplog)
     forget(other)
     assert f"was made with the plugin {file}" in caplog.text
     assert plugins._sha256(other)[:12] in caplog.text
+
+
+def test_an_own_normalizer_is_a_function_and_an_entry(tmp_path):
+    """It is found by name, has parameters of its own for each head, and is recorded as what the settings need."""
+    file = tmp_path / "relu.py"
+    file.write_text(NORMALIZER)
+    attention = Attention(score="dot", normalizer="relu", alpha=1.2)
+    with pytest.raises(UsageError, match="normalizer=relu is unknown"):
+        attention.check()
+    plugins.load([file])
+    try:
+        attention.check()
+        assert [record["registers"] for record in plugins.needed(attention)] == [["normalizer relu"]]
+        mechanism = Mechanism(attention, 1, 1, 2, rngs=nnx.Rngs(1))
+        mechanism.normalizer_weights["shift_bias"][...] = jnp.array([0.0, 1.0])
+        query, keys = jnp.ones((1, 2, 1, 1)), jnp.tile(jnp.array([1.0, -0.5, 3.0, 9.0])[:, None], (1, 2, 1, 1))
+        mask = jnp.array([[[[True, True, True, False]]]])
+        _, weights = mechanism(query, keys, keys, mask, jnp.zeros((1, 1), jnp.int32), jnp.array([3]))
+        np.testing.assert_allclose(weights[0, 0, 0], [0.25, 0, 0.75, 0], rtol=1e-6)
+        np.testing.assert_allclose(weights[0, 1, 0], np.array([2, 0.5, 4, 0]) / 6.5, rtol=1e-6)
+    finally:
+        forget(file)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ log = logging.getLogger("transformer")
 HELP, VERSION = ("-h", "--help"), "--version"
 
 PLUGIN_HELP = """\
---plugin FILE (repeatable): a Python file with scores, windows, model families or tasks of your own."""
+--plugin FILE (repeatable): a Python file with scores, windows, normalizers, model families or tasks of your own."""
 
 
 def main(arguments: Sequence[str] | None = None, before_computing: Callable[[], None] | None = None) -> None:
@@ -137,7 +137,7 @@ def usage(names: Sequence[str]) -> str:
             "",
             "options of every command:",
             "  --help         Show the options of the command.",
-            "  --plugin FILE  A Python file with scores, windows, model families or tasks of your own; repeatable.",
+            "  --plugin FILE  A Python file with scores, windows, normalizers, model families or tasks; repeatable.",
             "",
             "`transformer --version` prints the version. A trained run is a directory; every command after train needs",
             "only that.",

@@ -1,9 +1,10 @@
-"""Parts of one's own from outside the package: scores, windows, model families and tasks in a Python file.
+"""Parts of one's own from outside the package: scores, windows, normalizers, families and tasks in a Python file.
 
 A plugin is a file that adds entries to the tables of the package (`attention.scores.SCORES`,
-`attention.windows.WINDOWS`, `models.families.FAMILIES`, `tasks.table.TASKS`). It is executed because the command line
-names it (`--plugin FILE`) or because a recipe or study imports it, and never because a run directory says so. A run
-records the files that registered what its settings use; later commands need the same files.
+`attention.windows.WINDOWS`, `attention.normalizers.NORMALIZERS`, `models.families.FAMILIES`, `tasks.table.TASKS`). It
+is executed because the command line names it (`--plugin FILE`) or because a recipe or study imports it, and never
+because a run directory says so. A run records the files that registered what its settings use; later commands need the
+same files.
 """
 
 import dataclasses

@@ -38,6 +38,7 @@ def generate(docs: Path) -> None:
         "recipes.md": reference.recipes_page(),
         "scores.md": reference.scores(),
         "windows.md": reference.windows(),
+        "normalizers.md": reference.normalizers(),
         "families.md": reference.families(),
         "architecture.svg": architecture.drawing(root / "pyproject.toml"),
         "training.svg": drawings.training(),

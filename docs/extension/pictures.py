@@ -1,4 +1,4 @@
-"""Pictures of attention, drawn from the package's own functions: scores, windows, masks."""
+"""Pictures of attention, drawn from the package's own functions: scores, windows, normalizers, masks."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformer.attention import masks
-from transformer.attention.attend import masked_softmax
+from transformer.attention.attend import weigh
+from transformer.attention.normalizers import NORMALIZERS
 from transformer.attention.scores import SCORES, Sizes
 from transformer.attention.windows import WINDOWS
 
@@ -17,12 +18,13 @@ QUERY = (1.2, 0.7)
 KEYS = ((1.5, 1.3), (0.4, 1.6), (-1.4, 0.9), (-1.1, -1.2), (0.6, -1.5), (1.9, -0.3))
 REACH = 2.2
 """The plane of keys is drawn from -REACH to REACH."""
+ENERGIES = (2.0, 1.5, 0.5, 0.0, -0.5, -2.0)
 TOKENS = 12
 HALF_WIDTH = 3
 
 
 def draw_all(folder: Path) -> None:
-    """A picture for every built-in score and window, and for the masks."""
+    """A picture for every built-in score, window and normalizer, and for the masks."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in SCORES:
         if SCORES.file_of(name) is None:
@@ -30,6 +32,9 @@ def draw_all(folder: Path) -> None:
     for name in WINDOWS:
         if WINDOWS.file_of(name) is None:
             _save(window(name), folder / f"window-{name}.svg")
+    for name in NORMALIZERS:
+        if NORMALIZERS.file_of(name) is None:
+            _save(normalizer(name), folder / f"normalizer-{name}.svg")
     _save(mask_pictures(), folder / "masks.svg")
 
 
@@ -53,7 +58,7 @@ def attention(name: str) -> np.ndarray:
     entry = SCORES[name]
     weights = weights_of(entry.weights(Sizes(2, 2, 8, len(KEYS))))
     scored = entry.energies(jnp.asarray([QUERY]), entry.project(jnp.asarray(KEYS), weights), weights)
-    return np.asarray(masked_softmax(scored, jnp.ones((1, 1), bool)))[0]
+    return np.asarray(weigh(scored, jnp.ones((1, 1), bool)))[0]
 
 
 def score(name: str) -> Any:
@@ -96,6 +101,41 @@ def window(name: str) -> Any:
     figure.colorbar(image, ax=axes, label="factor of the weight")
     axes.set(xlabel="source position", ylabel="target position", xticks=range(0, TOKENS, 3), yticks=range(0, TOKENS, 3))
     return figure
+
+
+def normalizer(name: str) -> Any:
+    """Left: the weights of six energies. Right: the weight of an energy beside another one that is 0."""
+    figure, (left, right) = _figure(6.6, 2.5, 2)
+    rising = np.linspace(-4, 4, 201)
+    pairs, six = np.stack([rising, np.zeros_like(rising)], -1), np.array([ENERGIES])
+    variants = _variants(name)
+    shown = list(variants.values())[len(variants) // 2]
+    left.bar(range(1, 7), _normalized(name, six, *shown)[0], color="#0072B2")
+    left.set(
+        ylim=(0, 1), xticks=range(1, 7), xticklabels=[f"{e:g}" for e in ENERGIES], xlabel="energy", ylabel="weight"
+    )
+    right.plot(rising, _normalized("softmax", pairs, 1.5, {})[:, 0], "--", color="0.6", lw=1, label="softmax")
+    for color, (label, variant) in zip(("#D55E00", "#0072B2", "#009E73"), variants.items(), strict=False):
+        if name != "softmax":
+            right.plot(rising, _normalized(name, pairs, *variant)[:, 0], color=color, label=label)
+    right.set(ylim=(-0.03, 1.03), xlabel="energy, beside another of 0", ylabel="weight")
+    right.legend(fontsize=7, frameon=False)
+    return figure
+
+
+def _variants(name: str) -> dict[str, tuple[float, dict[str, Any]]]:
+    """Alpha and parameters that are drawn, by label; the middle one is that of the bars."""
+    parameters = list(weights_of(NORMALIZERS[name].weights(Sizes(2, 2, 8, TOKENS))))
+    if name == "entmax":
+        return {f"alpha = {alpha}": (alpha, {}) for alpha in (1.1, 1.5, 2.0)}
+    if parameters:
+        return {f"{key} = {value:g}": (1.5, {key: jnp.float32(value)}) for key in parameters for value in (-2, 0, 2)}
+    return {name: (1.5, {})}
+
+
+def _normalized(name: str, energies: np.ndarray, alpha: float, weights: dict[str, Any]) -> np.ndarray:
+    mask = jnp.ones(energies.shape, bool)
+    return np.asarray(NORMALIZERS[name].normalize(jnp.asarray(energies, jnp.float32), mask, alpha, weights))
 
 
 def mask_pictures() -> Any:

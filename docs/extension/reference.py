@@ -186,6 +186,22 @@ def windows() -> str:
     return "\n".join(["| window | parameters | needs the sentence's length |", "|---|---|---|", *rows]) + "\n"
 
 
+def normalizers() -> str:
+    """A table of the registered normalizers."""
+    from transformer.attention.normalizers import NORMALIZERS
+    from transformer.attention.scores import Sizes
+
+    rows = []
+    for name, entry in NORMALIZERS.items():
+        if NORMALIZERS.file_of(name) is not None:
+            continue
+        shown = ", ".join(entry.weights(Sizes(query=3, memory=5, hidden=7, positions=11))) or "none"
+        guided = "yes" if entry.can_be_guided else "no"
+        rows.append(f"| [`{name}`](#normalizer-{name.replace('_', '-')}) | {shown} | {guided} |")
+    head = "| normalizer | parameters of each head | can be guided (`--task.guided.weight`) |"
+    return "\n".join([head, "|---|---|---|", *rows]) + "\n"
+
+
 def families() -> str:
     """A table of the model families."""
     rows = [f"| [`{name}`](../reference/settings.md#settings-model-{name}) | {_doc(cls).splitlines()[0]} |"

@@ -36,6 +36,7 @@ class Export:
         if not (
             isinstance(settings, Transformer)
             and settings.attention.score == "scaled_dot"
+            and settings.attention.normalizer == "softmax"
             and settings.positions == "sinusoidal"
             and settings.activation != "swiglu"
         ):

@@ -72,6 +72,9 @@ def test_a_pair_by_hand():
     np.testing.assert_allclose(weights, expected, rtol=1e-5)
     assert found == {(0, 0), (2, 1), (1, 2)}
     assert align(by_hand(), Rule(layer=0, threshold=0.29))[1] == {(0, 0), (1, 1), (2, 1), (1, 2), (2, 2)}
+    any_weight = Rule(layer=0, threshold=0.0)
+    assert align(by_hand(), any_weight)[1] == {(0, 0), (1, 0), (1, 1), (2, 1), (0, 2), (1, 2), (2, 2)}
+    assert any_weight.describe()["links"] == "every weight above zero"
     assert align(by_hand(), Rule(layer=1))[1] == {(2, 0), (2, 1), (2, 2)}
     mean, _ = align(by_hand(), Rule())
     np.testing.assert_allclose(mean[1], np.array([0, 0.15, 0.8]) / 0.95, rtol=1e-5)

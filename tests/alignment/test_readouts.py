@@ -20,6 +20,7 @@ from transformer.distributed import sharding as parallel
 from transformer.errors import UsageError
 from transformer.models.build import builder, create, split
 from transformer.models.ensemble import Ensemble
+from transformer.models.interface import Summands
 
 # Two sentences, the second with padding; the word of tokens 5 and 6 has two pieces.
 SOURCE = jnp.array([[4, 5, 6, 7, 3], [8, 9, 3, 0, 0]], jnp.int32)
@@ -186,6 +187,17 @@ def test_shares_of_source_and_prefix_sum_to_one(traces):
             np.testing.assert_allclose(attended[0].sum(-1) + residual[0], 1, rtol=1e-5)
         attended, residual = shares(traces["post"].cross[0], False)
         np.testing.assert_allclose(attended[0].sum(-1) + residual[0], 1, rtol=1e-5)
+
+
+def test_halves_of_weights_that_do_not_sum_to_one():
+    """Weights of 0.6 and 0.9 beside the residual connection's 1 (from a sigmoid); none at all."""
+    layer = Summands(jnp.array([[[[0.6, 0.9], [0.0, 0.0]]]]), jnp.zeros((1, 1, 2, 3)))
+    attended, residual = mixing.halves(layer, False)
+    np.testing.assert_allclose(attended[0], [[0.24, 0.36], [0, 0]], rtol=1e-6)
+    np.testing.assert_allclose(residual[0], [0.4, 1], rtol=1e-6)
+    attended, residual = mixing.halves(layer, True)
+    np.testing.assert_allclose(attended[0], [[0.64, 0.36], [0, 1]], rtol=1e-6)
+    assert not residual.any()
 
 
 @pytest.mark.parametrize("name", ["pre", "luong", "bahdanau"])

@@ -184,7 +184,7 @@ def test_what_the_model_itself_writes_is_aligned(backward, tmp_path):
     ("arguments", "complaint"),
     [
         (["--layer", "2"], "--layer=2: the attention of .* to the source has layers 0 to 1"),
-        (["--threshold", "5"], "--threshold=5.0: a weight is above 0 and at most 1"),
+        (["--threshold", "5"], "--threshold=5.0: give a weight from 0 to 1"),
         (["--threshold", "nan"], "--threshold=nan"),
         (["--shift", "-1"], "--shift=-1"),
         (["--show", "0"], "need at least one pair"),

@@ -1,6 +1,7 @@
 """The names that settings accept without JAX are those of the tables, with the same properties."""
 
 from transformer.attention import config
+from transformer.attention.normalizers import NORMALIZERS
 from transformer.attention.scores import SCORES
 from transformer.attention.windows import WINDOWS
 
@@ -12,3 +13,7 @@ def test_scores_agree_with_their_table():
 
 def test_windows_agree_with_their_table():
     assert {name: window.needs_lengths for name, window in WINDOWS.items()} == config.WINDOWS
+
+
+def test_normalizers_agree_with_their_table():
+    assert {name: normalizer.can_be_guided for name, normalizer in NORMALIZERS.items()} == config.NORMALIZERS

@@ -39,10 +39,13 @@ SETTINGS = {
     "bahdanau": recurrent("additive", decoder="bahdanau", cell="gru", bidirectional=True),
     "no attention, reversed": recurrent("none", encoder_layers=2, decoder_layers=2, reverse=True),
 }
-MODELS = {name: split(create(model, V, V, 1)) for name, model in SETTINGS.items()}
+NORMALIZED = {
+    "transformer, learned entmax": tiny(width=8, attention=Attention(heads=2, normalizer="learned_entmax")),
+}
+MODELS = {name: split(create(model, V, V, 1)) for name, model in (SETTINGS | NORMALIZED).items()}
 every_model = pytest.mark.parametrize("name", SETTINGS)
 # Every penalty and beam on one family, and every family on one of each: a search knows no model.
-PENALTIES = [("transformer", alpha) for alpha in (0.0, 0.6, 1.0)] + [(name, 0.6) for name in list(SETTINGS)[1:]]
+PENALTIES = [("transformer", alpha) for alpha in (0.0, 0.6, 1.0)] + [(name, 0.6) for name in list(MODELS)[1:]]
 BEAMS = [("transformer", beam, alpha) for beam in (1, 2, 3) for alpha in (0.0, 1.0)]
 BEAMS += [(name, 2, 1.0) for name in list(SETTINGS)[1:]]
 

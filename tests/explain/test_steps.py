@@ -221,3 +221,7 @@ def test_the_command_explains_a_run_and_refuses_what_it_cannot(settings, tmp_pat
     assert "equals the model's own" in said
     assert "the encoder of" in run("ba", folder=tmp_path / "mixed")[1]
     assert "no Transformer" in run("ba", folder=tmp_path / "mixed")[1]
+    sparse = tiny(attention=Attention(normalizer="sparsemax", heads=2, places=("cross",)))
+    untrained(dataclasses.replace(settings, model=sparse), tmp_path / "sparse")
+    said = run("ba", "--decoder", folder=tmp_path / "sparse")[1]
+    assert "has normalizer=sparsemax" in said

@@ -5,13 +5,35 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.conftest import tiny
 from tests.models import test_composed, test_rnn, test_transformer
 from tests.models.conftest import SOURCE, TARGET, Variant, init_cache
+from transformer.attention.normalizers import NORMALIZERS
+from transformer.config import Attention, Rnn
 
 VARIANTS = test_rnn.VARIANTS | test_transformer.VARIANTS | test_composed.VARIANTS
 
 
-@pytest.fixture(params=VARIANTS, ids=str, scope="module")
+def normalized(family, name):
+    """A model with a normalizer, within windows where there is no other mask than padding."""
+    if family == "transformer":
+        return tiny(attention=Attention(heads=2, normalizer=name, alpha=1.2 if name == "entmax" else 1.5))
+    attention = Attention(score="general", window="local_p", half_width=2, normalizer=name)
+    return Rnn(embedding=6, width=8, attention=attention, decoder=family, max_length=32)
+
+
+OTHERS = [name for name in NORMALIZERS if name != "softmax"]
+FAMILIES = ("transformer", "luong", "bahdanau")
+NORMALIZED = {f"{family}, {name}": normalized(family, name) for family in FAMILIES for name in OTHERS}
+FAST = "transformer, learned_entmax", "luong, sparsemax"
+VARIANTS |= NORMALIZED
+
+
+@pytest.fixture(
+    params=[pytest.param(n, marks=pytest.mark.slow) if n in NORMALIZED and n not in FAST else n for n in VARIANTS],
+    ids=str,
+    scope="module",
+)
 def variant(request):
     return Variant.of(VARIANTS[request.param])
 

@@ -34,8 +34,8 @@ MODELS = {
     "luong": rnn(),
     "bahdanau": rnn("additive", decoder="bahdanau", cell="gru", bidirectional=True),
     "no attention": rnn("none", reverse=True),
-    "transformer, additive within windows": tiny(
-        attention=Attention(score="additive", window="local_m", heads=2, half_width=3)
+    "transformer, additive within windows, learned entmax": tiny(
+        attention=Attention(score="additive", window="local_m", normalizer="learned_entmax", heads=2, half_width=3)
     ),
     "transformer, location across": tiny(
         attention=Attention(score="location", window="local_p", heads=2, places=("cross",), positions=16)
@@ -141,6 +141,16 @@ def test_a_guided_run_on_the_grammar_and_its_resume(settings, tmp_path):
         ({"model": rnn("none")}, Guided(weight=1.0), "has none"),
         ({"model": rnn()}, Guided(weight=1.0, layer=1), r"--task.guided.layer=1: .* 1 layer"),
         ({}, Guided(weight=1.0, heads=(0, 2)), "--task.guided.heads 0 2: give some of 0 to 1"),
+        (
+            {"model": rnn(attention=Attention("general", normalizer="sparsemax"))},
+            Guided(weight=1.0),
+            r"normalizer=sparsemax has others: give softmax or learned_null",
+        ),
+        (
+            {"model": tiny(attention=Attention(heads=2, normalizer="sigmoid", places=("encoder",)))},
+            Guided(weight=1.0),
+            "--data.alignments",
+        ),
         ({"model": rnn("dott")}, Guided(), "did you mean dot"),
         ({"model": rnn(attention=Attention(window="local"))}, Guided(), "did you mean local_"),
         ({"model": rnn("dot", bidirectional=True)}, Guided(), "compares vectors of one width"),

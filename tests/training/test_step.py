@@ -124,6 +124,10 @@ def test_a_run_with_an_average_resumes_exactly_and_translates_with_it(settings, 
         ({"optimizer": {"epsilon_root": 0.0}}, "--optimizer.epsilon-root must be"),
         ({"attention": {"fused": "always"}}, "--model.attention.fused=always .*--model.attention-dropout=0, not 0.1"),
         ({"attention": {"fused": "always", "score": "dot"}}, "--model.attention.fused=always .*score=dot"),
+        (
+            {"attention": {"fused": "always", "normalizer": "sparsemax"}},
+            "--model.attention.fused=always .*normalizer=sparsemax nothing would be fused; give .*fused=auto",
+        ),
         ({"model": config.Rnn(attention=config.Attention("general", fused="always"))}, "always needs a Transformer"),
     ],
 )

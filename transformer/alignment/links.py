@@ -25,7 +25,8 @@ class Rule:
     head: int | None = None
     """Head of the attention, from 0; None: the mean over heads."""
     threshold: float | None = None
-    """Each target word is linked to all source words with at least this weight; None: to the one with the largest."""
+    """Each target word is linked to all source words with at least this weight, 0 being any weight above zero; None: to
+    the one with the largest."""
     shift: int = 0
     """Steps by which rows are shifted: 1 aligns a token by the attention of the step that reads it, one after the step
     that predicts it (Chen 2020, "Accurate Word Alignment Induction from Neural Machine Translation")."""
@@ -50,6 +51,8 @@ class Rule:
             "links": "largest weight, ties broken by position"
             if self.threshold is None
             else "weight at or above the threshold"
+            if self.threshold
+            else "every weight above zero"
         }
 
 
@@ -153,12 +156,14 @@ def links(
     threshold: float | None = None,
     null: Float[np.ndarray, " U"] | None = None,
 ) -> Links:
-    """Links of each target word to the source word with the largest weight, or to all at or above a threshold.
+    """Links of each target word to the source word with the largest weight, or to all at or above a threshold (of 0:
+    to all with any weight, which says something where low energies have a weight of exactly zero).
 
     A target word without any weight has no link, and without a threshold none where `null` is larger than every
     weight. Ties are broken by position.
     """
     if threshold is not None:
-        return frozenset((int(s), int(t)) for t, s in zip(*np.nonzero(weights >= threshold), strict=True))
+        kept = (weights >= threshold) & (weights > 0)
+        return frozenset((int(s), int(t)) for t, s in zip(*np.nonzero(kept), strict=True))
     least = np.zeros(len(weights)) if null is None else null
     return frozenset((int(row.argmax()), t) for t, row in enumerate(weights) if row.any() and row.max() >= least[t])

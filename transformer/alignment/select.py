@@ -44,7 +44,7 @@ def name(rule: Rule) -> str:
     readout = [] if rule.by == WEIGHTS else [rule.by]
     parts = readout if rule.by in OF_PREDICTIONS else [*readout, *_place(rule)]
     if rule.threshold is not None:
-        parts.append(f"weights from {rule.threshold:g}")
+        parts.append(f"weights from {rule.threshold:g}" if rule.threshold else "all weights above zero")
     if rule.shift:
         parts.append(f"{rule.shift} later")
     if rule.pieces != "sum":

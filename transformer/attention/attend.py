@@ -1,4 +1,7 @@
-"""From energies to the context: mask, softmax, weighted sum."""
+"""From energies to the context: mask, weights, weighted sum."""
+
+from collections.abc import Callable
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -6,16 +9,26 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from transformer.nn.dropout import dropout
 
+Normalize: TypeAlias = Callable[[Array, Array], Array]
+"""(energies [*B T S] in float32, mask [*B T S]) -> weights [*B T S]."""
+
 
 def masked_softmax(energies: Float[Array, "*B T S"], mask: Bool[Array, "*#B #T S"]) -> Float[Array, "*B T S"]:
-    """Softmax over the positions that the mask allows, in float32; a row that allows none is all zeros, never NaN.
+    """Softmax over the positions that the mask allows; a row that allows none is all zeros, never NaN."""
+    lowest = jnp.finfo(energies.dtype).min
+    return jnp.where(mask, jax.nn.softmax(jnp.where(mask, energies, lowest)), 0)
+
+
+def weigh(
+    energies: Float[Array, "*B T S"], mask: Bool[Array, "*#B #T S"], normalize: Normalize = masked_softmax
+) -> Float[Array, "*B T S"]:
+    """Weights in float32.
 
     A position whose energy is the lowest number of its type is not allowed either: a score marks so the positions that
     it cannot score.
     """
-    mask, energies = mask & (energies > jnp.finfo(energies.dtype).min), energies.astype(jnp.float32)
-    lowest = jnp.finfo(energies.dtype).min
-    return jnp.where(mask, jax.nn.softmax(jnp.where(mask, energies, lowest)), 0)
+    scored = energies > jnp.finfo(energies.dtype).min
+    return normalize(energies.astype(jnp.float32), mask & scored)
 
 
 def attend(
@@ -23,6 +36,7 @@ def attend(
     values: Float[Array, "*B S K"],
     mask: Bool[Array, "*#B #T S"],
     *,
+    normalize: Normalize = masked_softmax,
     bias: Float[Array, "*#B #T S"] | None = None,
     gain: Float[Array, "*#B T S"] | None = None,
     rate: float = 0.0,
@@ -34,14 +48,15 @@ def attend(
         energies: scores of each query with each key.
         values: what is summed.
         mask: positions that may be attended to.
-        bias: added to the energies before the softmax, as relative positions are (Raffel 2020, section 2.1).
-        gain: multiplies the weights after the softmax (Luong 2015, equation 10); they then need not sum to one.
+        normalize: makes weights of energies, see `attention.normalizers`.
+        bias: added to the energies, as relative positions are (Raffel 2020, section 2.1).
+        gain: multiplies the weights (Luong 2015, equation 10); they then need not sum to one.
         rate: dropout on the weights that make the context; the weights are returned without it.
         key: no key, no dropout.
     """
     if bias is not None:
         energies = energies + bias
-    weights = masked_softmax(energies, mask)
+    weights = weigh(energies, mask, normalize)
     if gain is not None:
         weights = weights * gain
     kept = dropout(weights, rate, key).astype(values.dtype)

@@ -1,4 +1,4 @@
-"""Settings of an attention, and the valid names of scores and windows without importing JAX."""
+"""Settings of an attention, and the valid names of scores, windows and normalizers without importing JAX."""
 
 import difflib
 import sys
@@ -6,10 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Interval
 
 from transformer.errors import UsageError
 from transformer.plugins import NameIn
+
+ALPHA = 1.5
+"""That of entmax by default: exact by sorting."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,14 @@ class Attention:
     the last source token when the target is longer) or local_p (a window around a predicted position)."""
     half_width: Annotated[int, Ge(1)] = 10
     """Tokens on either side of the window's centre (Luong 2015's D); for local_m and local_p."""
+    normalizer: Annotated[str, NameIn("normalizer")] = "softmax"
+    """How energies become weights: softmax, sparsemax (low energies have a weight of exactly zero; Martins 2016),
+    entmax (between the two, see alpha; Peters 2019), learned_entmax (alpha is learned for each head; Correia 2019),
+    sigmoid (each weight by itself; Ramapuram 2024), null (softmax beside a key of energy zero that takes weight away;
+    Miller 2023), learned_null (its energy is learned for each head; Chen 2021), or the name that a plugin added to
+    `transformer.attention.normalizers.NORMALIZERS`."""
+    alpha: Annotated[float, Interval(ge=1.01, le=2)] = ALPHA
+    """Of entmax: near 1 weights are those of softmax, at 2 those of sparsemax."""
     hidden: Annotated[int, Ge(0)] = 0
     """Width of the hidden layer of additive, concat and local_p; 0: that of the query."""
     positions: Annotated[int, Ge(1)] = 128
@@ -31,12 +42,13 @@ class Attention:
     heads: Annotated[int, Ge(1)] = 4
     """Number of parallel attentions in each layer of a Transformer."""
     fused: Literal["auto", "never", "always"] = "auto"
-    """Fused kernel of a Transformer for scaled_dot with the window global and no dropout on weights, used where the
+    """Fused kernel of a Transformer for scaled_dot with global, softmax and no dropout on weights, used where the
     weights are not returned. auto: cuDNN's kernel where it supports the arrays (bfloat16 on NVIDIA GPUs, certain
     lengths and head widths), otherwise the computation of every other score. always: JAX's fused function everywhere.
     never: the computation of every other score."""
     places: tuple[Literal["encoder", "decoder", "cross"], ...] = ("encoder", "decoder", "cross")
-    """Attentions of a Transformer that have this score and window; the others have scaled_dot and global."""
+    """Attentions of a Transformer that have this score, window and normalizer; the others have scaled_dot, global and
+    softmax."""
 
     @property
     def reach(self) -> int | None:
@@ -44,9 +56,16 @@ class Attention:
         return self.positions if self.score == "location" else None
 
     def check(self, *none: str) -> None:
-        """Check the names of score and window, `none` being further valid scores. Raises UsageError."""
+        """Check the names of score, window and normalizer, `none` being further valid scores. Raises UsageError."""
         known("score", self.score, [*SCORES, *registered("scores", "SCORES"), *none])
         known("window", self.window, [*WINDOWS, *registered("windows", "WINDOWS")])
+        known("normalizer", self.normalizer, [*NORMALIZERS, *registered("normalizers", "NORMALIZERS")])
+        if self.alpha != ALPHA and self.normalizer in NORMALIZERS and self.normalizer != "entmax":
+            learned = " (learned_entmax learns it)" if self.normalizer == "learned_entmax" else ""
+            raise UsageError(
+                f"--model.attention.alpha={self.alpha:g} is of entmax, and --model.attention.normalizer="
+                f"{self.normalizer} has none{learned}: give --model.attention.normalizer=entmax, or no alpha"
+            )
 
 
 SCORES = {
@@ -65,6 +84,18 @@ POSITIONAL = ("location",)
 
 WINDOWS = {"global": False, "local_m": False, "local_p": True}
 """The windows of `attention.windows`, and whether they need the length of the sentence."""
+
+
+NORMALIZERS = {
+    "softmax": True,
+    "sparsemax": False,
+    "entmax": False,
+    "learned_entmax": False,
+    "sigmoid": False,
+    "null": True,
+    "learned_null": True,
+}
+"""The normalizers of `attention.normalizers`, and whether cross-entropy can pull their weights to alignments."""
 
 
 def registered(module: str, table: str) -> dict[str, Any]:
@@ -100,3 +131,9 @@ def needs_lengths(window: str) -> bool:
     """Whether a window depends on the length of the sentence."""
     own = registered("windows", "WINDOWS").get(window)
     return WINDOWS[window] if own is None else bool(own.needs_lengths)
+
+
+def can_be_guided(normalizer: str) -> bool:
+    """Whether cross-entropy can pull the weights to given alignments."""
+    own = registered("normalizers", "NORMALIZERS").get(normalizer)
+    return NORMALIZERS[normalizer] if own is None else bool(own.can_be_guided)

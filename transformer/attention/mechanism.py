@@ -1,4 +1,4 @@
-"""A score with a window, and the parameters of both."""
+"""A score with a window and a normalizer, and the parameters of all three."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,16 +9,17 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from transformer.attention import config
-from transformer.attention.attend import attend, cudnn_serves, fused, masked_softmax
+from transformer.attention.attend import attend, cudnn_serves, fused, weigh
+from transformer.attention.normalizers import NORMALIZERS
 from transformer.attention.scores import SCORES, Sizes, Start
 from transformer.attention.windows import WINDOWS
 
 
 class Mechanism(nnx.Module):
-    """Attention without projections of its own: any score, any window, with or without heads.
+    """Attention without projections of its own: any score, any window, any normalizer, with or without heads.
 
-    With heads, query, keys and values have an axis of heads before their last two axes, and score and window have
-    parameters for each head.
+    With heads, query, keys and values have an axis of heads before their last two axes, and score, window and
+    normalizer have parameters for each head.
     """
 
     def __init__(
@@ -26,9 +27,11 @@ class Mechanism(nnx.Module):
     ):
         sizes = Sizes(query, memory, settings.hidden or query, settings.positions)
         self.score, self.window, self.half_width = settings.score, settings.window, settings.half_width
+        self.normalizer, self.alpha = settings.normalizer, settings.alpha
         self.heads, self.fused = heads, settings.fused
         self.score_weights = _fresh(SCORES[self.score].weights(sizes), heads, rngs)
         self.window_weights = _fresh(WINDOWS[self.window].weights(sizes), heads, rngs)
+        self.normalizer_weights = _fresh(NORMALIZERS[self.normalizer].weights(sizes), heads, rngs)
 
     def project(self, memory: Float[Array, "*B S M"]) -> Float[Array, "*B S P"]:
         """The keys that the score compares queries with, computed once for each sentence."""
@@ -68,11 +71,11 @@ class Mechanism(nnx.Module):
         energies = self._by_head(SCORES[self.score].energies, self.score_weights, query, keys)
         visible, gain = self._window(query, position, lengths, keys.shape[-2])
         mask = mask if visible is None else mask & visible
-        return attend(energies, values, mask, bias=bias, gain=gain, rate=rate, key=key)
+        return attend(energies, values, mask, normalize=self._normalize, bias=bias, gain=gain, rate=rate, key=key)
 
     def _fuses(self, query: Array, keys: Array) -> bool:
         """Whether the settings ask for a fused kernel and it supports these arrays."""
-        if self.heads is None or (self.score, self.window) != ("scaled_dot", "global"):
+        if self.heads is None or (self.score, self.window, self.normalizer) != ("scaled_dot", "global", "softmax"):
             return False
         return self.fused == "always" or (self.fused == "auto" and cudnn_serves(query, keys))
 
@@ -105,7 +108,7 @@ class Mechanism(nnx.Module):
             own = own + bias
         visible, gain = self._window(query, position, None, keys.shape[-2])
         mask = (jnp.arange(keys.shape[-2])[None, None] <= position[..., None])[:, None]
-        weights = masked_softmax(own, mask if visible is None else mask & visible)
+        weights = weigh(own, mask if visible is None else mask & visible, self._normalize)
         if gain is not None:
             weights = weights * gain
         if path is None:
@@ -145,6 +148,15 @@ class Mechanism(nnx.Module):
         if self.heads is not None and not self.window_weights:
             return jax.tree.map(lambda x: x[:, None], mask_and_gain)
         return mask_and_gain
+
+    def _normalize(self, energies: Array, mask: Array) -> Array:
+        """Weights of energies in float32 and a mask of the same shape."""
+
+        def normalize(energies: Array, mask: Array, weights: Any) -> Array:
+            return NORMALIZERS[self.normalizer].normalize(energies, mask, self.alpha, weights)
+
+        weights: Array = self._by_head(normalize, self.normalizer_weights, energies, mask)
+        return weights
 
     def _by_head(
         self,

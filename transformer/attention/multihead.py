@@ -1,4 +1,4 @@
-"""Multi-head attention over any score and window (Vaswani 2017, section 3.2.2)."""
+"""Multi-head attention over any score, window and normalizer (Vaswani 2017, section 3.2.2)."""
 
 import jax.numpy as jnp
 from flax import nnx

@@ -68,7 +68,8 @@ class Align(Command):
     """Align a token by the attention this many steps after it was predicted (Chen 2020: 1); the default is 0, or what
     --best chooses of 0 and 1."""
     threshold: float | None = None
-    """Link all words with at least this weight; the default is the word with the most, or what --best chooses."""
+    """Link all words with at least this weight; 0: all with any weight, for runs whose --model.attention.normalizer
+    makes exact zeros. The default is the word with the most, or what --best chooses."""
     pieces: Literal["sum", "mean", "max", "any"] | None = None
     """Weight of a word with several pieces: summed over the pieces of a source word and averaged over those of a target
     word (sum, the default); averaged (mean) or the largest (max) over both; or words are linked where any of their
@@ -102,8 +103,8 @@ class Align(Command):
         if (bool(self.source) != bool(self.target)) if not self.translate else bool(self.target):
             raise UsageError("--source goes with --target, or with --translate alone")
         threshold = self.threshold
-        if threshold is not None and not 0 < threshold <= 1:
-            raise UsageError(f"--threshold={threshold}: a weight is above 0 and at most 1")
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise UsageError(f"--threshold={threshold}: give a weight from 0 to 1")
         if self.shift is not None and self.shift < 0:
             raise UsageError(f"--shift={self.shift}: later by 0 or more tokens")
         if not self.by:

@@ -60,6 +60,11 @@ class Explain(Command):
                     f"the {self.place} of {self.run} has score={attention.score}, window={attention.window}, and only "
                     f"the built-in ones are explained: {', '.join((*SCORES, *WINDOWS))}"
                 )
+            if attention.normalizer != "softmax":
+                raise UsageError(
+                    f"the {self.place} of {self.run} has normalizer={attention.normalizer}, and only a softmax is "
+                    "explained: try `transformer align`"
+                )
         layers = model.decoder_layers if self.decoder else model.encoder_layers
         if not 0 <= self.layer < layers:
             raise UsageError(f"--layer={self.layer}: the {self.place} has layers 0 to {layers - 1}")

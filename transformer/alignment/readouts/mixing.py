@@ -15,7 +15,8 @@ Translation: Source and Target Interpretations of the Transformer"):
     C_l = r_l M_l C_(l-1) + A_l R        P_l = r_l M_l P_(l-1)
 
 The rows of C and P together sum to 1. Rollout takes half of the mean attention of the heads and half of the residual
-connection: M = W/2 + I/2, A = W/2, r = 1/2. ALTI+ measures the shares: see `contributions`.
+connection: M = W/2 + I/2, A = W/2, r = 1/2. (Where the weights of a row sum to w, not to 1, the shares are w and 1
+out of w + 1.) ALTI+ measures the shares: see `contributions`.
 """
 
 from collections.abc import Callable
@@ -56,17 +57,17 @@ def alti(trace: Trace) -> Float[Array, "B L 1 T S"]:
 
 
 def halves(layer: Summands, own: bool) -> Shares:
-    """One half for the mean of the heads' weights, one for the residual connection.
+    """The mean of the heads' weights beside a 1 for the residual connection: a half for each if the weights sum to 1.
 
     Args:
         layer: an attention.
         own: a self-attention, whose residual connection is the position itself.
     """
     weights = layer.weights.mean(1)
-    half = jnp.full(weights.shape[:2], 0.5)
+    kept = 1 / (weights.sum(-1) + 1)
     if own:
-        return Shares(weights / 2 + jnp.eye(weights.shape[-1])[None] / 2, jnp.zeros_like(half))
-    return Shares(weights / 2, half)
+        return Shares((weights + jnp.eye(weights.shape[-1])[None]) * kept[..., None], jnp.zeros_like(kept))
+    return Shares(weights * kept[..., None], kept)
 
 
 def contributions(layer: Summands, own: bool) -> Shares:

@@ -111,11 +111,12 @@ class Transformer(SequenceToSequence):
                 f"--model.width={self.width} does not divide into --model.attention.heads={attention.heads} heads"
             )
         if attention.fused == "always":
-            fits = (attention.score, attention.window) == ("scaled_dot", "global")
-            if not fits and len(set(attention.places)) == 3:
+            found = (attention.score, attention.window, attention.normalizer)
+            if found != ("scaled_dot", "global", "softmax") and len(set(attention.places)) == 3:
                 raise UsageError(
-                    f"--model.attention.fused=always needs scaled_dot and global: with --model.attention.score="
-                    f"{attention.score} and --model.attention.window={attention.window} nothing would be fused"
+                    "--model.attention.fused=always needs scaled_dot, global and softmax: with --model.attention.score="
+                    f"{attention.score}, --model.attention.window={attention.window} and --model.attention.normalizer="
+                    f"{attention.normalizer} nothing would be fused; give --model.attention.fused=auto"
                 )
             if self.attention_dropout > 0:
                 raise UsageError(

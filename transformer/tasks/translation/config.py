@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args
 
 from annotated_types import Ge, Interval
 
+from transformer.attention.config import can_be_guided
 from transformer.errors import UsageError
 from transformer.models.config import SequenceToSequence
 from transformer.plurals import counted
@@ -73,6 +74,11 @@ class Translation(Task):
         guided = self.guided
         if model.attention.score == "none":
             raise UsageError("--task.guided.weight pulls attention, and --model.attention.score=none has none")
+        if "cross" in model.attention.places and not can_be_guided(model.attention.normalizer):
+            raise UsageError(
+                "--task.guided.weight pulls attention by cross-entropy, for weights above zero that share a sum, and "
+                f"--model.attention.normalizer={model.attention.normalizer} has others: give softmax or learned_null"
+            )
         layers, heads = model.cross
         if not -layers <= guided.layer < layers:
             have = counted(layers, "layer")

@@ -1,0 +1,127 @@
+"""How energies become weights.
+
+Each function has energies [*B T S] in float32 and a mask of the same shape, and returns weights in float32, which are
+zero where the mask is false. A row without an allowed position is all zeros, never NaN.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from transformer.attention import entmax as between
+from transformer.attention.attend import masked_softmax
+from transformer.attention.scores import Sizes, Start, Weights, none
+from transformer.plugins import Table
+
+
+@dataclass(frozen=True)
+class Normalizer:
+    """A function from energies to weights; an entry of `NORMALIZERS`."""
+
+    normalize: Callable[[Array, Array, float, Weights], Array]
+    """(energies [*B T S], mask [*B T S], alpha, weights) -> [*B T S]; `alpha` is the setting, `weights` are its own
+    parameters."""
+    weights: Callable[[Sizes], dict[str, Start]] = none
+    """Its parameters and how they are drawn; one set for each head. Those whose names end in "bias" do not decay."""
+    can_be_guided: bool = False
+    """Whether cross-entropy can pull the weights to given alignments: all are above zero and share a sum of at most
+    one."""
+
+
+def softmax(
+    energies: Float[Array, "*B T S"], mask: Bool[Array, "*B T S"], alpha: float, weights: Weights
+) -> Float[Array, "*B T S"]:
+    """exp(e_s) / sum_r exp(e_r) (Bahdanau 2015, equation 6)."""
+    return masked_softmax(energies, mask)
+
+
+def sparsemax(
+    energies: Float[Array, "*B T S"], mask: Bool[Array, "*B T S"], alpha: float, weights: Weights
+) -> Float[Array, "*B T S"]:
+    """[e_s - tau]_+, the point of the simplex that is nearest to the energies (Martins and Astudillo 2016, equation 2).
+
+    Low energies have a weight of exactly zero.
+    """
+    return between.entmax(energies, mask, 2.0)
+
+
+def entmax(
+    energies: Float[Array, "*B T S"], mask: Bool[Array, "*B T S"], alpha: float, weights: Weights
+) -> Float[Array, "*B T S"]:
+    """[(alpha - 1) e_s - tau]_+^(1 / (alpha - 1)) (Peters 2019): softmax at 1, sparsemax at 2."""
+    return between.entmax(energies, mask, float(alpha))
+
+
+def learned_entmax_weights(sizes: Sizes) -> dict[str, Start]:
+    """a []. It starts at 0, which is an alpha of 1.5."""
+    return {"alpha_bias": _zero}
+
+
+def learned_entmax(
+    energies: Float[Array, "*B T S"], mask: Bool[Array, "*B T S"], alpha: float, weights: Weights
+) -> Float[Array, "*B T S"]:
+    """Entmax whose alpha is learned, 1 + sigmoid(a) (Correia 2019), and at least 1.001."""
+    return between.entmax(energies, mask, 1.001 + 0.999 * jax.nn.sigmoid(weights["alpha_bias"]))
+
+
+def sigmoid(
+    energies: Float[Array, "*B T S"], mask: Bool[Array, "*B T S"], alpha: float, weights: Weights
+) -> Float[Array, "*B T S"]:
+    """sigmoid(e_s - log n), n the number of allowed positions (Ramapuram 2024, section 2).
+
+    Each weight is between 0 and 1 by itself. With the bias, the weights of energies near 0 sum to about one. In the
+    paper n is the length of the sequence; here a row counts what it may attend to, which a search knows too.
+    """
+    n = jnp.maximum(mask.sum(-1, keepdims=True), 1).astype(energies.dtype)
+    return jnp.where(mask, jax.nn.sigmoid(energies - jnp.log(n)), 0)
+
+
+def null(
+    energies: Float[Array, "*B T S"], mask: Bool[Array, "*B T S"], alpha: float, weights: Weights
+) -> Float[Array, "*B T S"]:
+    """exp(e_s) / (1 + sum_r exp(e_r)): softmax beside a null key, whose energy and value are zero.
+
+    What the null key takes is missing from the sum. Known as softmax1 (Miller 2023, "Attention Is Off By One").
+    """
+    return _beside_null(energies, mask, jnp.float32(0))
+
+
+def learned_null_weights(sizes: Sizes) -> dict[str, Start]:
+    """e_0 []. It starts at 0."""
+    return {"null_bias": _zero}
+
+
+def learned_null(
+    energies: Float[Array, "*B T S"], mask: Bool[Array, "*B T S"], alpha: float, weights: Weights
+) -> Float[Array, "*B T S"]:
+    """exp(e_s) / (exp(e_0) + sum_r exp(e_r)): the energy e_0 of the null key is learned.
+
+    The leaky attention of Mask-Align (Chen 2021, "Mask-Align: Self-Supervised Neural Word Alignment") has a
+    learned null key and value; here e_0 is the same for all queries, and the value is zero.
+    """
+    return _beside_null(energies, mask, weights["null_bias"])
+
+
+def _beside_null(energies: Array, mask: Array, null: Array) -> Array:
+    lowest = jnp.finfo(energies.dtype).min
+    every = jax.nn.logsumexp(jnp.where(mask, energies, lowest), -1, keepdims=True)
+    return masked_softmax(energies, mask) * jax.nn.sigmoid(every - null)
+
+
+def _zero(key: Array) -> Array:
+    return jnp.zeros(())
+
+
+NORMALIZERS: Table[Normalizer] = Table("normalizer", {
+    "softmax": Normalizer(softmax, can_be_guided=True),
+    "sparsemax": Normalizer(sparsemax),
+    "entmax": Normalizer(entmax),
+    "learned_entmax": Normalizer(learned_entmax, learned_entmax_weights),
+    "sigmoid": Normalizer(sigmoid),
+    "null": Normalizer(null, can_be_guided=True),
+    "learned_null": Normalizer(learned_null, learned_null_weights, can_be_guided=True),
+})  # fmt: skip
+"""Every normalizer by name; a plugin adds its own here."""
