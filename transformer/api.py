@@ -44,7 +44,7 @@ from transformer.alignment.extract import Extractor
 from transformer.alignment.links import Links, Rule
 from transformer.alignment.record import Attended
 from transformer.data.tokenizers.files import fingerprint, load_tokenizers
-from transformer.data.tokenizers.tokenizer import Tokenizers
+from transformer.data.tokenizers.tokenizer import Sentence, Tokenizers
 from transformer.decoding.engine import Engine
 from transformer.decoding.scoring import Scorer, SentenceScores
 from transformer.decoding.translator import Hypothesis, Translator
@@ -175,16 +175,55 @@ class TrainedModel:
 
         Raises UsageError when the two are not of equal length, or the model does not have a read-out.
         """
+        written = self._written(sources, targets, first, decoding)
+        return teacher_forcing.attend(self._extractor, self.parameters, self.tokenizers, sources, written, first, by)
+
+    def links(
+        self,
+        sources: Sequence[str],
+        targets: Sequence[str] | None = None,
+        rule: Rule | None = None,
+        first: int = 1,
+        **decoding: Any,
+    ) -> list[Links | None]:
+        """Links (source word, target word) of each pair, from 0, as `transformer align` writes them.
+
+        As `attend`, but no matrices are kept, so that there may be any number of pairs.
+
+        Args:
+            sources: sentences.
+            targets: their translations; by default those of this model.
+            rule: which read-out, layer and head, and how weights become links; `default_rule` by default.
+            first: the number of the first line, for messages.
+            decoding: overrides of `config.Decoding`.
+        """
+        written = self._written(sources, targets, first, decoding)
+        chosen = rule or self.default_rule()
+        return teacher_forcing.links(self._extractor, self.parameters, self.tokenizers, sources, written, chosen, first)
+
+    def default_rule(self, by: str | None = None) -> Rule:
+        """The guided head of a run with guided alignment, and otherwise the mean of all weights.
+
+        Args:
+            by: a read-out, whose mean of all layers and heads it is unless they are guided.
+        """
+        task, (layers, _) = self.settings.task, self.model.cross
+        assert isinstance(task, config.Translation)
+        by = by or task.guided.by
+        return Rule(*task.guided.place(by, layers), by=by)
+
+    def _written(
+        self, sources: Sequence[str], targets: Sequence[str] | None, first: int, decoding: dict[str, Any]
+    ) -> list[Sentence]:
+        """The given targets, or the model's own."""
         if isinstance(sources, str) or isinstance(targets, str):
-            raise UsageError("attend takes lists of lines, not strings: give [line]")
+            raise UsageError("give lists of lines, not strings: [line]")
         if targets is None:
             hypotheses = self.search(sources, first, **decoding)
-            written = [hypothesis.sentence(self.tokenizers.target) for hypothesis in hypotheses]
-        elif len(sources) != len(targets):
+            return [hypothesis.sentence(self.tokenizers.target) for hypothesis in hypotheses]
+        if len(sources) != len(targets):
             raise UsageError(f"{counted(len(sources), 'source')} but {counted(len(targets), 'target')}")
-        else:
-            written = self.tokenizers.target.segment_all(targets)
-        return teacher_forcing.attend(self._extractor, self.parameters, self.tokenizers, sources, written, first, by)
+        return self.tokenizers.target.segment_all(targets)
 
     def heatmap(
         self,
@@ -193,7 +232,7 @@ class TrainedModel:
         *,
         layer: int | None = None,
         head: int | None = None,
-        by: str = "weights",
+        by: str | None = None,
         gold: Links | None = None,
     ) -> "Picture":
         """A picture of the attention to the source of a sentence, which a notebook shows; `.save(path)` writes it.
@@ -201,9 +240,10 @@ class TrainedModel:
         Args:
             source: a sentence.
             target: its translation; by default that of this model.
-            layer: of the attention, from 0; the mean of all by default.
-            head: of the attention, from 0; the mean of all by default.
-            by: a read-out, see `alignment.readouts.names`.
+            layer: of the attention, from 0; the mean of all by default. With neither layer nor head, the guided head
+                of a run that has one.
+            head: likewise.
+            by: a read-out, see `alignment.readouts.names`; that of `default_rule` by default.
             gold: links (source word, target word), from 0, that are circled.
 
         Raises:
@@ -211,12 +251,15 @@ class TrainedModel:
         """
         from transformer.alignment.draw import heatmap  # imports matplotlib
 
-        if self.model.attention.score == "none" and by == "weights":
+        rule = self.default_rule(by)
+        if layer is not None or head is not None:
+            rule = dataclasses.replace(rule, layer=layer, head=head)
+        if self.model.attention.score == "none" and rule.by == "weights":
             raise UsageError(f"{self.run} has no attention (--model.attention.score=none)")
-        (attended,) = self.attend([source], None if target is None else [target], by=[by])
+        (attended,) = self.attend([source], None if target is None else [target], by=[rule.by])
         if attended is None:
             raise UsageError(f"the sentence or its translation is empty, or longer than {self.model.max_length} tokens")
-        return heatmap(attended, Rule(layer, head, by=by), gold)
+        return heatmap(attended, rule, gold)
 
     def score(self, sources: Sequence[str], targets: Sequence[str]) -> SentenceScores:
         """Log-probability of given translations, pair by pair, in nats; `.loss` is the mean over tokens.
@@ -414,10 +457,13 @@ def ensemble(members: Sequence[TrainedModel], average: Average = "probability") 
     every = [member.model for member in members]
     looking = [model for model in every if model.attention.score != "none"]
     seen = min(looking or every, key=lambda model: model.attention.reach or math.inf)
+    task = first.settings.task
+    assert isinstance(task, config.Translation)
     together = seen.with_max_length(min(model.max_length for model in every))
     return _trained_model(
         " + ".join(member.run for member in members),
-        dataclasses.replace(first.settings, model=together),
+        # The mean over the members has no guided head.
+        dataclasses.replace(first.settings, model=together, task=dataclasses.replace(task, guided=config.Guided())),
         first.tokenizers,
         [member.parameters for member in members],
         " + ".join(member.checkpoint for member in members),

@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from tqdm import tqdm
+
 from transformer.alignment import formats
 from transformer.alignment.formats import WRITERS
 from transformer.alignment.gold import Reference
@@ -15,15 +17,18 @@ from transformer.alignment.measure import Measured
 from transformer.alignment.page import write_page
 from transformer.alignment.record import Attended
 from transformer.alignment.select import all_links
-from transformer.alignment.symmetrize import transpose
+from transformer.alignment.symmetrize import symmetrize, transpose
 from transformer.data.corpora.corpus import Corpus
+from transformer.decoding.remarks import Remarks, collected
 from transformer.plurals import counted
 from transformer.storage.files import write_json
 
 log = logging.getLogger(__name__)
 
 CHUNK = 500
-"""Pairs held at a time."""
+"""Pairs whose matrices are held at a time."""
+LINKED = 4000
+"""Pairs that are linked at a time, of which no matrices are held."""
 
 
 class Attends(Protocol):
@@ -35,6 +40,11 @@ class Attends(Protocol):
         """All attention weights of each pair, or of each sentence and its translation by the model, and read-outs `by`
         name; `first` is the number of the first line, for messages."""
 
+    def links(
+        self, sources: Sequence[str], targets: Sequence[str] | None = None, rule: Rule | None = None, first: int = 1
+    ) -> list[Links | None]:
+        """The links of each pair under a rule, without any matrices."""
+
 
 class Aligner(NamedTuple):
     """A model and the rule by which its attention becomes links."""
@@ -43,11 +53,23 @@ class Aligner(NamedTuple):
     rule: Rule
 
 
-class Aligned(NamedTuple):
-    """Links of every pair, and the first pairs with all their weights; None for a pair that cannot be aligned."""
+class Reverse(NamedTuple):
+    """The other direction, and the method of `symmetrize.SYMMETRIZATIONS` that joins both."""
 
+    by: Aligner
+    how: str
+
+
+class Aligned(NamedTuple):
+    """What is left of aligned pairs: of a large corpus little more than its files."""
+
+    pairs: int
+    left_out: int
+    """Pairs that cannot be aligned."""
     links: list[Links | None]
+    """Of every pair, None for one that cannot be aligned; empty unless they are asked for."""
     shown: list[Attended | None]
+    """The first pairs with all their weights."""
 
 
 def align(
@@ -59,38 +81,85 @@ def align(
     show: int,
     readouts: Sequence[str] = (),
     *,
-    own: bool,
+    own: bool = False,
+    reverse: Reverse | None = None,
+    keep: bool = True,
 ) -> Aligned:
-    """Align every pair; full matrices are written meanwhile.
+    """Align every pair. Links and full matrices are written meanwhile, so that the corpus may be of any size, and
+    matrices are computed only where they are written or shown.
 
     Args:
         by: what aligns.
         part: the pairs.
-        folder: for the matrices.
+        folder: for links and matrices.
         about: what the files say of themselves.
-        wanted: names of `formats.WRITERS`; others are ignored.
+        wanted: pharaoh, and names of `formats.WRITERS`; others are ignored.
         show: number of pairs that are returned with their weights.
         readouts: computed, written and returned besides the weights and the rule's own.
         own: align the model's own translations instead of the given ones.
+        reverse: joined with the links of `by`.
+        keep: return the links of all pairs.
     """
-    aligned = Aligned([], [])
+    aligned, left_out, other, remarks = Aligned(0, 0, [], []), 0, _exchanged(part), (Remarks(), Remarks())
     with ExitStack() as stack:
         writers = {form: WRITERS[form] for form in wanted if form in WRITERS}
         adders = [stack.enter_context(writer(folder / f"attention.{form}", about)) for form, writer in writers.items()]
-        for chunk in _attended(by, part, readouts, own=own):
-            aligned.links.extend(all_links(chunk, by.rule))
-            aligned.shown.extend(chunk[: max(0, show - len(aligned.shown))])
+        lines = None
+        if "pharaoh" in wanted:
+            lines = stack.enter_context((folder / "links.pharaoh").open("w", encoding="utf-8", newline="\n"))
+        count = len(part.sources)
+        bar = stack.enter_context(tqdm(total=count, desc="align", unit="pair", delay=2, leave=False, disable=None))
+        for chunk in _chunks(count, count if adders else show):
+            with collected(remarks[0]):
+                pairs, links = _forward(by, part, chunk, readouts, own=own, matrices=bool(adders) or chunk.start < show)
+            if reverse is not None:
+                with collected(remarks[1]):
+                    links = symmetrize(reverse.how, links, _backward(reverse.by, other, chunk))
+            aligned.shown.extend(pairs[: max(0, show - len(aligned.shown))])
+            left_out += sum(each is None for each in links)
+            if keep:
+                aligned.links.extend(links)
+            if lines is not None:
+                lines.writelines(formats.pharaoh(each or frozenset()) + "\n" for each in links)
             for add in adders:
-                for pair in chunk:
+                for pair in pairs:
                     if pair is not None:
                         add(pair)
-    return aligned
+            bar.update(len(links))
+    for remark in remarks:
+        remark.report()
+    return aligned._replace(pairs=count, left_out=left_out)
 
 
-def backward(by: Aligner, part: Corpus) -> list[Links | None]:
-    """Links by a model of the other direction, with source and target exchanged."""
-    other = Corpus(part.targets, part.sources, None, part.name)
-    return transpose(links for chunk in _attended(by, other, own=False) for links in all_links(chunk, by.rule))
+def _chunks(count: int, matrices: int) -> Iterator[range]:
+    """Numbers of pairs: the first `matrices` of them in small chunks, all others in large ones."""
+    begin = 0
+    while begin < count:
+        end = min(begin + CHUNK, matrices) if begin < matrices else begin + LINKED
+        yield range(begin, min(end, count))
+        begin = end
+
+
+def _forward(
+    by: Aligner, part: Corpus, chunk: range, readouts: Sequence[str], *, own: bool, matrices: bool
+) -> tuple[list[Attended | None], list[Links | None]]:
+    """The pairs of a chunk with their matrices, if they are wanted, and their links."""
+    place = slice(chunk.start, chunk.stop)
+    sources, targets = part.sources[place], None if own else part.targets[place]
+    if not matrices:
+        return [], by.model.links(sources, targets, by.rule, chunk.start + 1)
+    pairs = by.model.attend(sources, targets, chunk.start + 1, by=(*readouts, by.rule.by))
+    return pairs, all_links(pairs, by.rule)
+
+
+def _exchanged(part: Corpus) -> Corpus:
+    return Corpus(part.targets, part.sources, None, part.name)
+
+
+def _backward(by: Aligner, other: Corpus, chunk: range) -> list[Links | None]:
+    """Links of a chunk by a model of the other direction, with source and target exchanged."""
+    place = slice(chunk.start, chunk.stop)
+    return transpose(by.model.links(other.sources[place], other.targets[place], by.rule, chunk.start + 1))
 
 
 def write(
@@ -102,21 +171,18 @@ def write(
     wanted: Sequence[str],
     pictures: int | None = None,
 ) -> None:
-    """Write links, pictures, the page, and what all of it is made from.
+    """Write pictures, the page, and what all of it is made from.
 
     Args:
         folder: to write into.
         about: what the files say of themselves.
-        aligned: links of every pair, and the pairs that are shown.
+        aligned: with the pairs that are shown.
         rule: by which weights became links.
         reference: links that are circled.
-        wanted: pharaoh, page, png.
+        wanted: page, png.
         pictures: of how many of the pairs that are shown; all by default.
     """
     write_json(folder / "about.json", about)
-    if "pharaoh" in wanted:
-        lines = "".join(formats.pharaoh(links or frozenset()) + "\n" for links in aligned.links)
-        (folder / "links.pharaoh").write_text(lines, encoding="utf-8")
     examples = [pair for pair in aligned.shown if pair is not None]
     linked = None if reference is None else reference.links[: len(aligned.shown)]
     circled = [frozenset() if links is None else links.possible for links in linked or [None] * len(aligned.shown)]
@@ -151,12 +217,6 @@ def _pairs(measured: Measured) -> str:
     if not measured.left_out:
         return counted(measured.sentences, "pair")
     return f"{measured.sentences:,} of {counted(measured.sentences + measured.left_out, 'pair')}"
-
-
-def _attended(by: Aligner, part: Corpus, readouts: Sequence[str] = (), *, own: bool) -> Iterator[list[Attended | None]]:
-    for begin in range(0, len(part.sources), CHUNK):
-        targets = None if own else part.targets[begin : begin + CHUNK]
-        yield by.model.attend(part.sources[begin : begin + CHUNK], targets, begin + 1, by=(*readouts, by.rule.by))
 
 
 def _rules(pair: Attended, rule: Rule) -> list[Rule]:

@@ -1,7 +1,6 @@
 """Attention weights and read-outs of given pairs by teacher forcing; the weights equal those of the search."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,10 +9,11 @@ import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
+from transformer.alignment.links import Links, Rule, align
 from transformer.alignment.readouts import table
 from transformer.alignment.readouts.names import WEIGHTS, check_names
 from transformer.alignment.readouts.table import Batch
-from transformer.alignment.record import Attended, Side
+from transformer.alignment.record import KINDS, Attended, Side
 from transformer.data.tokenizers.tokenizer import Sentence, Tokenizers
 from transformer.decoding.remarks import remark
 from transformer.decoding.shapes import padded_length
@@ -38,7 +38,7 @@ class Extractor:
 
     def __init__(self, build: Callable[[Any], Model], tokenizers: Tokenizers, mesh: Mesh, *, max_length: int):
         self.build, self.tokenizers, self.max_length, self.mesh = build, tokenizers, max_length, mesh
-        self._attend = jax.jit(self._attend_batch, static_argnums=0)
+        self._attend = jax.jit(self._attend_batch, static_argnums=(0, 1))
 
     def extract(
         self, parameters: Any, pairs: Sequence[Pair], first: int = 1, by: Sequence[str] = ()
@@ -58,7 +58,42 @@ class Extractor:
         """
         check_names(by)
         names = tuple(name for name in dict.fromkeys(by) if name != WEIGHTS)
-        attend = partial(self._attend, names)
+        attended: list[Attended | None] = [None] * len(pairs)
+        for numbers, weights in self._batches(parameters, pairs, first, names, KINDS):
+            for row, number in enumerate(numbers):
+                cut = self._cut(pairs[number], row, weights)
+                matrices = {kind: values.copy() for kind, values in cut.items()}
+                attended[number] = Attended(
+                    Side.of(pairs[number].source, self.tokenizers.source),
+                    Side.of(pairs[number].target, self.tokenizers.target),
+                    *(matrices.pop(kind, None) for kind in KINDS),
+                    first + number,
+                    {name: matrices[name] for name in names},
+                )
+        return attended
+
+    def links(self, parameters: Any, pairs: Sequence[Pair], rule: Rule, first: int = 1) -> list[Links | None]:
+        """The links of each pair under a rule, in order. Only the matrices of the rule's own read-out are computed, and
+        none is kept, so that a corpus of any size can be aligned.
+
+        None for the pairs that `extract` leaves out. Raises UsageError as it does, and for a layer or a head that the
+        read-out does not have.
+        """
+        check_names([rule.by])
+        names, kinds = ((), ("cross",)) if rule.by == WEIGHTS else ((rule.by,), ())
+        found: list[Links | None] = [None] * len(pairs)
+        for numbers, weights in self._batches(parameters, pairs, first, names, kinds):
+            for row, number in enumerate(numbers):
+                matrices = self._cut(pairs[number], row, weights)
+                sides = (Side((), (), (*side.word_ids, -1)) for side in pairs[number])
+                record = Attended(*sides, matrices.pop("cross", None), readouts=matrices)
+                found[number] = align(record, rule)[1]
+        return found
+
+    def _batches(
+        self, parameters: Any, pairs: Sequence[Pair], first: int, by: tuple[str, ...], kinds: tuple[str, ...]
+    ) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
+        """The numbers of the pairs of each batch, and its matrices [B, L, H, T, S] by name."""
         lengths = [max(len(pair.source.tokens), len(pair.target.tokens)) + 1 for pair in pairs]
         long = [number for number, length in enumerate(lengths, first) if length > self.max_length]
         remark(f"omitted pairs longer than {counted(self.max_length, 'token')}", long)
@@ -71,44 +106,36 @@ class Extractor:
         ]
         order = sorted(usable, key=lambda number: lengths[number])
         rows = parallel.padded_rows(self.mesh, ROWS)
-        attended: list[Attended | None] = [None] * len(pairs)
         starts = range(0, len(order), rows)
         # Weights alone are fast; a read-out may take a backward pass for each target token.
-        silent = None if names else True
+        silent = None if by else True
         for start in tqdm(starts, "read-outs", unit="batch", delay=2, leave=False, dynamic_ncols=True, disable=silent):
             numbers = order[start : start + rows]
-            longest = lengths[numbers[-1]]
             # Both sides are padded to the same length, so that few shapes are compiled.
-            width = padded_length(longest, self.max_length)
+            width = padded_length(lengths[numbers[-1]], self.max_length)
             batch = _batch([pairs[number] for number in numbers], rows, width)
-            weights = jax.tree.map(np.asarray, attend(parameters, parallel.put_batch(self.mesh, batch)))
-            for row, number in enumerate(numbers):
-                attended[number] = self._record(pairs[number], row, weights, names, first + number)
-        return attended
+            matrices = self._attend(by, kinds, parameters, parallel.put_batch(self.mesh, batch))
+            yield numbers, jax.tree.map(np.asarray, matrices)
 
-    def _record(self, pair: Pair, row: int, weights: dict[str, np.ndarray], by: Sequence[str], line: int) -> Attended:
-        """The record of one pair: its row of the batch without padding."""
+    def _cut(self, pair: Pair, row: int, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The matrices of one pair without padding: views of its row of the batch."""
         S, T = len(pair.source.tokens) + 1, len(pair.target.tokens) + 1
+        sizes = {"encoder": (S, S), "decoder": (T, T)}
+        cut = {}
+        for kind, values in weights.items():
+            height, width = sizes.get(kind, (T, S))
+            cut[kind] = values[row, :, :, :height, :width]
+        return cut
 
-        def cut(kind: str, rows: int, columns: int) -> np.ndarray | None:
-            return weights[kind][row, :, :, :rows, :columns].copy() if kind in weights else None
-
-        return Attended(
-            Side.of(pair.source, self.tokenizers.source),
-            Side.of(pair.target, self.tokenizers.target),
-            cut("cross", T, S),
-            cut("encoder", S, S),
-            cut("decoder", T, T),
-            line,
-            {name: weights[name][row, :, :, :T, :S].copy() for name in by},
-        )
-
-    def _attend_batch(self, by: tuple[str, ...], parameters: Any, batch: Batch) -> dict[str, jax.Array]:
-        model = self.build(parameters)
-        memory = model.encode(batch.source, weights=True)
-        _, attention = model.decode(memory, batch.target_in, weights=True)
-        every = {} if attention is None else attention._asdict()
-        every = {kind: values for kind, values in every.items() if values is not None}
+    def _attend_batch(
+        self, by: tuple[str, ...], kinds: tuple[str, ...], parameters: Any, batch: Batch
+    ) -> dict[str, jax.Array]:
+        model, every = self.build(parameters), {}
+        if kinds:
+            memory = model.encode(batch.source, weights="encoder" in kinds)
+            _, attention = model.decode(memory, batch.target_in, weights=True)
+            if attention is not None:
+                every = {kind: getattr(attention, kind) for kind in kinds if getattr(attention, kind) is not None}
         return jax.tree.map(lambda values: values.astype(jnp.float32), every | table.compute(model, by, batch))
 
 

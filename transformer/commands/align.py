@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from transformer.alignment.readouts.names import OF_PREDICTIONS, check_names
 from transformer.commands.options import Checkpoint, Command, RunFolder, read_translation
-from transformer.config import Config
+from transformer.config import Config, Translation
 from transformer.errors import TransformerError, UsageError
 from transformer.plurals import counted
 from transformer.storage.files import write_json
 from transformer.storage.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from transformer.alignment.export import Aligner
+    from transformer.alignment.export import Aligned, Aligner, Reverse
     from transformer.alignment.gold import Reference
-    from transformer.alignment.links import Links, Rule
+    from transformer.alignment.links import Rule
     from transformer.api import TrainedModel
     from transformer.data.corpora.corpus import Corpus
 
@@ -47,17 +45,20 @@ class Align(Command):
     """File of the translations of --source."""
     translate: bool = False
     """Align the model's own translations."""
-    by: tuple[str, ...] = ("weights",)
+    by: tuple[str, ...] | None = None
     """Read-outs by name, which say how much each source word means to a target word. Links are made of the first one
-    (with --best of the best one); files, page and pictures have all. weights: of the attention. norms: of the weighted
+    (with --best of the best one); files, page and pictures have all. The default is weights, or full-context in a run
+    that was guided with it. weights: of the attention. full-context: the same in a pass that knows the whole target
+    (Garg 2019; for runs with --task.guided.context=full). norms: of the weighted
     values, of a layer (Kobayashi 2020). head-norms: the same of a head. rollout: attention through all layers (Abnar
     and Zuidema 2020). alti: contributions of tokens through all layers (ALTI+, Ferrando 2022). gradient, integrated,
     smoothgrad: saliency (Ding 2019). erasure, omission: the fall of the word's probability when a source word's
     embedding is zeroed, or the word is left out (Li 2019); with log- before, of its logarithm."""
-    layer: int | None = None
-    """Layer of the attention, from 0; the default is the mean of all."""
-    head: int | None = None
-    """Head of the attention, from 0; the default is the mean of all."""
+    layer: int | Literal["mean"] | None = None
+    """Layer of the attention, from 0, or the mean of all. With neither --layer nor --head, a run with guided alignment
+    (--task.guided) is read at its guided head, and any other by the mean of all."""
+    head: int | Literal["mean"] | None = None
+    """Head of the attention, from 0, or the mean of all; the default is that of --layer."""
     best: bool = False
     """Take the read-out of --by, the layer, the head, and (where they are not given) the threshold, --shift, --pieces
     and --end with the lowest error rate on the run's validation set, which must have links: the grammar's, or those of
@@ -107,12 +108,13 @@ class Align(Command):
             raise UsageError(f"--threshold={threshold}: give a weight from 0 to 1")
         if self.shift is not None and self.shift < 0:
             raise UsageError(f"--shift={self.shift}: later by 0 or more tokens")
-        if not self.by:
+        by = self.by or ()
+        if self.by is not None and not by:
             raise UsageError("--by names no read-out: give weights, or another one")
-        check_names(self.by)
-        if self.shift and set(self.by) & set(OF_PREDICTIONS):
+        check_names(by)
+        if self.shift and set(by) & set(OF_PREDICTIONS):
             raise UsageError(f"--shift={self.shift} is for read-outs of the attention, not for --by "
-                             + " ".join(name for name in self.by if name in OF_PREDICTIONS))  # fmt: skip
+                             + " ".join(name for name in by if name in OF_PREDICTIONS))  # fmt: skip
         if not self.formats:
             raise UsageError("--formats names nothing to write")
         if self.show < 1 and {"page", "png"} & set(self.formats):
@@ -136,33 +138,38 @@ class Align(Command):
 
     def _check_run(self, run: str) -> None:
         """Refuse a run without the attention that is asked for."""
-        model: Any = read_translation(run).model
-        predictions = set(self.by) <= set(OF_PREDICTIONS)
+        settings = read_translation(run)
+        model: Any = settings.model
+        by = self.readouts(settings)
+        predictions = set(by) <= set(OF_PREDICTIONS)
         if model.attention.score == "none" and not predictions:
             raise UsageError(f"{run} has no attention (--model.attention.score=none): give --by {OF_PREDICTIONS[0]} or "
                              "another read-out of the predictions")  # fmt: skip
         if predictions and (self.layer is not None or self.head is not None):
-            raise UsageError(f"--by {' '.join(self.by)} has neither layers nor heads: leave out --layer and --head")
+            raise UsageError(f"--by {' '.join(by)} has neither layers nor heads: leave out --layer and --head")
+        if "full-context" in by:
+            model.check_full_context("--by full-context")
         layers, heads = model.cross
         for flag, value, count in (("layer", self.layer, layers), ("head", self.head, heads)):
-            if value is not None and not 0 <= value < count:
+            if isinstance(value, int) and not 0 <= value < count:
                 raise UsageError(f"--{flag}={value}: the attention of {run} to the source has {flag}s 0 to {count - 1}")
 
-    @property
-    def rule(self) -> "Rule":
-        """By which weights become links, unless --best chooses another one."""
+    def readouts(self, settings: Config) -> tuple[str, ...]:
+        """Those of --by, or that of a run."""
+        assert isinstance(settings.task, Translation)
+        return self.by or (settings.task.guided.by,)
+
+    def rule(self, settings: Config) -> "Rule":
+        """By which weights of a run become links, unless --best chooses another one."""
         from transformer.alignment.links import Rule
 
-        first = self.by[0]
-        return Rule(
-            self.layer,
-            self.head,
-            self.threshold,
-            self.shift or 0,
-            first,
-            self.pieces or "sum",
-            self.end or "dropped",
-        )
+        model: Any = settings.model
+        task, first = settings.task, self.readouts(settings)[0]
+        assert isinstance(task, Translation)
+        layer, head = (None if given == "mean" else given for given in (self.layer, self.head))
+        if self.layer is None and self.head is None and not self.best:
+            layer, head = task.guided.place(first, model.cross[0])
+        return Rule(layer, head, self.threshold, self.shift or 0, first, self.pieces or "sum", self.end or "dropped")
 
     def execute(self) -> None:
         """Align, write the requested files, and print the agreement with gold links, where there are any.
@@ -173,8 +180,6 @@ class Align(Command):
         from transformer.alignment import export
         from transformer.alignment.measure import measure
         from transformer.alignment.select import name
-        from transformer.alignment.symmetrize import symmetrize
-        from transformer.decoding.remarks import collected
 
         model = api.load(self.run, self.checkpoint)
         part = _pairs(self, model.settings)
@@ -182,24 +187,28 @@ class Align(Command):
         folder = Path(self.output) if self.output else Run(Path(self.run)).report / f"align-{part.name}"
         _check_folder(folder, given=bool(self.output))
         reverse = _reverse(self, model.settings)
-        forward = export.Aligner(model, _best(self, self.run, model) if self.best else self.rule)
+        rule = _best(self, self.run, model) if self.best else self.rule(model.settings)
+        forward = export.Aligner(model, rule)
         about = _about(self, forward, reverse, part)
 
         unfinished = folder.with_name(folder.name + ".part")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
-        with collected() as remarks:
-            aligned = export.align(
-                forward, part, unfinished, about, self.formats, self.show, self.by, own=self.translate
-            )
-        remarks.report()
-        if reverse is not None:
-            with collected() as remarks:
-                back = export.backward(reverse, part)
-            remarks.report()
-            aligned = aligned._replace(links=symmetrize(about["symmetrized"]["how"], aligned.links, back))
-        export.write(unfinished, about, aligned, forward.rule, reference, self.formats, self.pictures)
-        lines = [f"{_count(aligned.links)}, {name(forward.rule)}" + _with_reverse(about)]
+        show = self.show if {"page", "png"} & set(self.formats) else 0
+        aligned = export.align(
+            forward,
+            part,
+            unfinished,
+            about,
+            self.formats,
+            show,
+            self.readouts(model.settings),
+            own=self.translate,
+            reverse=reverse,
+            keep=reference is not None,
+        )
+        export.write(unfinished, about, aligned, rule, reference, self.formats, self.pictures)
+        lines = [f"{_count(aligned)}, {name(rule)}" + _with_reverse(about)]
         if reference is not None:
             measured = measure(aligned.links, reference.links)
             against = {"about": about, "against": reference.origin}
@@ -235,10 +244,10 @@ def _reference(options: Align, part: "Corpus", model: "TrainedModel") -> "Refere
     return gold.of_data(Run(Path(options.run)).data, part, model.settings.data, model.tokenizers)
 
 
-def _count(links: "Sequence[Links | None]") -> str:
+def _count(aligned: "Aligned") -> str:
     """How many pairs were aligned, and how many were not."""
-    left_out = sum(each is None for each in links)
-    return counted(len(links), "pair") + f" ({left_out:,} left out: empty, or too long)" * bool(left_out)
+    left_out = f" ({aligned.left_out:,} left out: empty, or too long)" * bool(aligned.left_out)
+    return counted(aligned.pairs, "pair") + left_out
 
 
 def _check_folder(folder: Path, *, given: bool) -> None:
@@ -257,9 +266,10 @@ def _best(options: Align, run: str, model: "TrainedModel", *, reverse: bool = Fa
     development, (links, origin) = _development(options, run, model, reverse=reverse)
     given = {"thresholds": options.threshold, "shifts": options.shift, "pieces": options.pieces, "end": options.end}
     fixed: dict[str, Any] = {field: (value,) for field, value in given.items() if value is not None}
-    choices = EVERYTHING._replace(by=options.by, **fixed)
-    attended = model.attend(development.sources, development.targets, by=options.by)
-    ranked = rank(attended, links, options.rule, choices)
+    by = options.readouts(model.settings)
+    choices = EVERYTHING._replace(by=by, **fixed)
+    attended = model.attend(development.sources, development.targets, by=by)
+    ranked = rank(attended, links, options.rule(model.settings), choices)
     if not ranked:
         raise TransformerError(f"--best: no pair of {development.name} can be aligned: give --layer and --head")
     count = counted(ranked[0].measured.sentences, f"{development.name} pair")
@@ -294,10 +304,10 @@ def _development(options: Align, run: str, model: "TrainedModel", *, reverse: bo
     return Corpus(part.targets, part.sources, None, part.name), gold.reverse(reference)
 
 
-def _reverse(options: Align, settings: Config) -> "Aligner | None":
+def _reverse(options: Align, settings: Config) -> "Reverse | None":
     """The run of the other direction."""
     from transformer import api
-    from transformer.alignment.export import Aligner
+    from transformer.alignment.export import Aligner, Reverse
 
     if not options.reverse:
         return None
@@ -309,10 +319,11 @@ def _reverse(options: Align, settings: Config) -> "Aligner | None":
             f"--reverse={options.reverse} translates {back[0]} to {back[1]}, and the other direction is {ahead[1]} to "
             f"{ahead[0]}"
         )
-    return Aligner(model, _best(options, options.reverse, model, reverse=True) if options.best else options.rule)
+    rule = _best(options, options.reverse, model, reverse=True) if options.best else options.rule(model.settings)
+    return Reverse(Aligner(model, rule), options.symmetrize or SYMMETRIZE)
 
 
-def _about(options: Align, by: "Aligner", reverse: "Aligner | None", part: "Corpus") -> dict[str, Any]:
+def _about(options: Align, by: "Aligner", reverse: "Reverse | None", part: "Corpus") -> dict[str, Any]:
     """What the files say of themselves."""
     from transformer.alignment.select import name
 
@@ -321,7 +332,7 @@ def _about(options: Align, by: "Aligner", reverse: "Aligner | None", part: "Corp
     about = {
         "model": type(settings).__name__.lower(),
         "attention": dataclasses.asdict(settings.attention),
-        "readouts": list(options.by),
+        "readouts": list(options.readouts(model.settings)),
         "run": Path(options.run).name,
         "checkpoint": model.checkpoint,
         "pairs": part.name,
@@ -330,12 +341,12 @@ def _about(options: Align, by: "Aligner", reverse: "Aligner | None", part: "Corp
         "rule": by.rule.describe(),
     }
     if reverse is not None:
-        other: Any = reverse.model
+        other: Any = reverse.by.model
         about["symmetrized"] = {
-            "how": options.symmetrize or SYMMETRIZE,
+            "how": reverse.how,
             "run": Path(options.reverse).name,
             "checkpoint": other.checkpoint,
-            "chosen": name(reverse.rule),
+            "chosen": name(reverse.by.rule),
         }
     return about
 

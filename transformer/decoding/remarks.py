@@ -42,9 +42,9 @@ def remark(what: str, lines: Sequence[int]) -> None:
 
 
 @contextmanager
-def collected() -> Iterator[Remarks]:
-    """Collect the remarks that are made inside; the caller reports them."""
-    remarks = Remarks()
+def collected(remarks: Remarks | None = None) -> Iterator[Remarks]:
+    """Collect the remarks that are made inside, together with those of `remarks`; the caller reports them."""
+    remarks = remarks or Remarks()
     token = _collecting.set(remarks)
     try:
         yield remarks

@@ -65,6 +65,17 @@ class SequenceToSequence(ModelConfig):
         """Width of the encoder's states, and of the memory that the decoder attends to."""
         raise NotImplementedError
 
+    def check_full_context(self, flag: str) -> None:
+        """Refuse an option that needs a `models.interface.FullContext`. Raises UsageError.
+
+        Args:
+            flag: the option with its value.
+        """
+        raise UsageError(
+            f"{flag} needs a decoder that can read the whole target at once, as a Transformer's can; one of the family "
+            f"{type(self).__name__} reads it from left to right: give --task.guided.context=past, and --by weights"
+        )
+
     def build(self, source_vocabulary: int, target_vocabulary: int, **how: Any) -> Any:
         """A model with newly drawn parameters, a `models.interface.Model`.
 

@@ -150,6 +150,34 @@ class Decoder(Protocol):
 
 
 @runtime_checkable
+class FullContext(Protocol):
+    """A decoder that can also read a given target as a whole, not only from left to right: for aligning, not for
+    translating (Garg et al. 2019, "Jointly Learning to Align and Translate with Transformer Models", section 4.3)."""
+
+    def attend_in_full_context(
+        self,
+        memory: Memory,
+        target_in: Int[Array, "B T"],
+        key: PRNGKeyArray | None = None,
+        *,
+        segments: Int[Array, "B T"] | None = None,
+    ) -> Float[Array, "B L H T S"]:
+        """The weights of the attention to the source in a pass without the causal mask.
+
+        The input is that of `decode`: position t of it is the token before y_t, and y_t itself is at position t + 1,
+        which row t sees too. Row t belongs to y_t, as in `decode`. Padding is not attended to.
+
+        Args:
+            memory: the encoded source.
+            target_in: the BOS token and the target without its EOS token, padded with 0.
+            key: of the dropout.
+            segments: of packed rows, see `PackedModel`; a sentence sees itself only.
+
+        Raises UsageError for a decoder that reads from left to right only.
+        """
+
+
+@runtime_checkable
 class Model(Encoder, Decoder, Protocol):
     """A sequence-to-sequence model: an encoder and a decoder."""
 

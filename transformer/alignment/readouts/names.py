@@ -11,7 +11,9 @@ WITHOUT_HEADS = ("norms", "rollout", "alti")
 """Read-outs that have layers and no heads."""
 OF_PREDICTIONS = ("gradient", "integrated", "smoothgrad", "erasure", "log-erasure", "omission", "log-omission")
 """Read-outs of what is predicted: they have neither layers nor heads, and no row has to be read elsewhere."""
-READOUTS = (WEIGHTS, "norms", "head-norms", "rollout", "alti", *OF_PREDICTIONS)
+FULL_CONTEXT = "full-context"
+"""The weights in a pass that knows the whole target."""
+READOUTS = (WEIGHTS, FULL_CONTEXT, "norms", "head-norms", "rollout", "alti", *OF_PREDICTIONS)
 
 
 def check_names(names: Iterable[str], flag: str = "--by") -> None:

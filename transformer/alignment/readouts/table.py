@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 from transformer.alignment.readouts import erasure, mixing, norms, saliency
 from transformer.alignment.readouts.mixing import Trace
 from transformer.errors import UsageError
-from transformer.models.interface import Embeds, Traces
+from transformer.models.interface import Embeds, FullContext, Traces
 
 
 class Batch(NamedTuple):
@@ -69,6 +69,15 @@ class Passes:
         """Falls where a word is left out."""
         return erasure.erase("leave out", self.model, *self.batch)
 
+    @property
+    def full_context(self) -> Float[Array, "B L H T S"]:
+        """Attention weights that know the whole target."""
+        model, batch = self.model, self.batch
+        if not isinstance(model, FullContext):
+            raise UsageError("full-context is defined for one Transformer decoder, which can read the whole target at "
+                             f"once, and not for {type(model).__name__}: give --by weights")  # fmt: skip
+        return model.attend_in_full_context(model.encode(batch.source), batch.target_in)
+
     def saliency(self, function: Callable[[Any, Array, Array, Array], Array]) -> Float[Array, "B T S"]:
         """One of `readouts.saliency`."""
         return function(self._embedding_model, self.batch.source, self.batch.target_in, self.batch.target_out)
@@ -82,6 +91,7 @@ class Passes:
 
 
 BY_PLACE: dict[str, Callable[[Passes], Float[Array, "B L H T S"]]] = {
+    "full-context": lambda passes: passes.full_context,
     "norms": lambda passes: norms.norms(passes.trace.cross),
     "head-norms": lambda passes: norms.head_norms(passes.trace.cross),
     "rollout": lambda passes: mixing.rollout(passes.whole_trace),

@@ -92,6 +92,10 @@ class Composed(SequenceToSequence):
         _with_flags("encoder", self.encoder.check_packing)
         _with_flags("decoder", self.decoder.check_packing)
 
+    def check_full_context(self, flag: str) -> None:
+        """See `SequenceToSequence.check_full_context`."""
+        self.decoder.check_full_context(flag)
+
     def smoke(self) -> "Composed":
         """See `ModelConfig.smoke`."""
         return replace(self, encoder=self.encoder.smoke(), decoder=self.decoder.smoke())

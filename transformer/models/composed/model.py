@@ -5,8 +5,9 @@ from typing import Any
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from transformer.errors import UsageError
 from transformer.models.composed import config
-from transformer.models.interface import Attentions, Cache, CrossCache, Memory, Summands
+from transformer.models.interface import Attentions, Cache, CrossCache, FullContext, Memory, Summands
 from transformer.nn.precision import Precision
 from transformer.nn.remat import Remat
 
@@ -95,6 +96,21 @@ class Composed(Encoder):
             memory, target_in, key, weights=weights, **_given(segments)
         )
         return decoded
+
+    def attend_in_full_context(
+        self,
+        memory: Memory,
+        target_in: Int[Array, "B T"],
+        key: PRNGKeyArray | None = None,
+        *,
+        segments: Int[Array, "B T"] | None = None,
+    ) -> Float[Array, "B L H T S"]:
+        """See `models.interface.FullContext`."""
+        if not isinstance(self.decoder, FullContext):
+            raise UsageError(
+                "this decoder reads the target from left to right only: full context needs a Transformer's"
+            )
+        return self.decoder.attend_in_full_context(memory, target_in, key, **_given(segments))
 
     def trace_decoder(
         self, memory: Memory, target_in: Int[Array, "B T"]

@@ -129,6 +129,9 @@ class Transformer(SequenceToSequence):
                 "the decoder's self-attention: give --model.attention.places encoder cross"
             )
 
+    def check_full_context(self, flag: str) -> None:
+        """See `SequenceToSequence.check_full_context`: every decoder of the family does."""
+
     def check_packing(self) -> None:
         """See `ModelConfig.check_packing`: whatever counts the positions of a row would count across its sentences."""
         attention = self.attention

@@ -45,7 +45,7 @@ class Cache(NamedTuple):
 
 
 class DecoderLayer(nnx.Module):
-    """Masked self-attention, attention to the memory and a feed-forward layer, each with a residual connection."""
+    """Self-attention, attention to the memory and a feed-forward layer, each with a residual connection."""
 
     def __init__(self, model: config.Transformer, *, rngs: nnx.Rngs):
         self.attention = MultiHead(model.attention_of("decoder"), model.width, model.attention_dropout, rngs=rngs)
@@ -60,7 +60,7 @@ class DecoderLayer(nnx.Module):
         x: Float[Array, "B T D"],
         memory: Float[Array, "B S D"],
         mask: Bool[Array, "B 1 #T S"],
-        future: Bool[Array, "#B 1 T T"],
+        own_mask: Bool[Array, "#B 1 #T T"],
         key: PRNGKeyArray | None,
         *,
         weights: bool = True,
@@ -69,7 +69,9 @@ class DecoderLayer(nnx.Module):
         # Positions and lengths are for windows, which packed rows do not have.
         keys, position, lengths = split_key(key, 6), jnp.arange(x.shape[1])[None], mask[:, 0, 0].sum(-1)
         y = self.attention_residual.enter(x)
-        y, own_weights = self.attention(y, *self.attention.project(y), future, position, None, keys[0], weights=weights)
+        y, own_weights = self.attention(
+            y, *self.attention.project(y), own_mask, position, None, keys[0], weights=weights
+        )
         x = self.attention_residual.add(x, y, keys[2])
         y, cross_weights = self.cross(
             self.cross_residual.enter(x), *self.cross.project(memory), mask, position, lengths, keys[1], weights=weights
@@ -135,17 +137,46 @@ class Decoder(nnx.Module):
     ) -> tuple[Float[Array, "B T D"], Attentions | None]:
         """Hidden states [B, T, D] that predict the token after each one of `target_in`, and the attention weights; see
         `models.interface.PackedModel.decode`."""
+        return self._read(memory, target_in, key, weights=weights, segments=segments, causal=True)
+
+    def attend_in_full_context(
+        self,
+        memory: Memory,
+        target_in: Int[Array, "B T"],
+        key: PRNGKeyArray | None = None,
+        *,
+        segments: Int[Array, "B T"] | None = None,
+    ) -> Float[Array, "B L H T S"]:
+        """See `models.interface.FullContext`."""
+        _, attention = self._read(memory, target_in, key, weights=True, segments=segments, causal=False)
+        assert attention is not None
+        assert attention.cross is not None
+        return attention.cross
+
+    def _read(
+        self,
+        memory: Memory,
+        target_in: Int[Array, "B T"],
+        key: PRNGKeyArray | None,
+        *,
+        weights: bool,
+        segments: Int[Array, "B T"] | None,
+        causal: bool,
+    ) -> tuple[Float[Array, "B T D"], Attentions | None]:
+        """All positions at once; without `causal`, self-attention sees the tokens to the right too."""
         embedding_key, layers_key = split_key(key, 2)
         positions = None if segments is None else masks.positions(segments)
         x = dropout(self.target_positions(self.embed_target(target_in), positions), self.rate, embedding_key)
-        mask, future = memory.mask[:, None, None], masks.future(target_in.shape[1])
+        mask = memory.mask[:, None, None]
+        # Padding is to the right of every token, so that the causal mask hides it.
+        own_mask = masks.future(target_in.shape[1]) if causal else masks.padding(target_in)
         if segments is not None:
             assert memory.segments is not None
             mask = masks.same_segment(segments, memory.segments)
-            future = future & masks.same_segment(segments, segments)
+            own_mask = own_mask & masks.same_segment(segments, segments)
 
         def body(layer: DecoderLayer, x: Array, key: PRNGKeyArray | None, _: None) -> tuple[Array, Any]:
-            x, attention = layer(x, memory.states, mask, future, key, weights=weights)
+            x, attention = layer(x, memory.states, mask, own_mask, key, weights=weights)
             return x, attention if weights else None
 
         x, attention = run(self.decoder, body, x, layers_key, unroll=self.unroll, how=self.remat)

@@ -14,12 +14,13 @@ from transformer.tasks.task import Extras
 ARGMAX = Open(thresholds=(None,))
 """For the error rates each target word is linked with the source word that it attends to most."""
 Attend: TypeAlias = Callable[[Sequence[str], Sequence[str]], list[Attended | None]]
-"""All attention weights of sentence pairs, by teacher forcing."""
+"""All attention weights of sentence pairs, by teacher forcing, and the read-out that is measured."""
 
 
-def best_rule(attend: Attend, dev: Corpus, reference: Reference) -> Rule | None:
-    """The layer and head with the lowest error rate on a validation set; None where no pair can be aligned."""
-    ranked = rank(attend(dev.sources, dev.targets), reference.links, Rule(), ARGMAX)
+def best_rule(attend: Attend, dev: Corpus, reference: Reference, by: str = "weights") -> Rule | None:
+    """The layer and head of a read-out with the lowest error rate on a validation set; None where no pair can be
+    aligned."""
+    ranked = rank(attend(dev.sources, dev.targets), reference.links, Rule(by=by), ARGMAX._replace(by=(by,)))
     return ranked[0].rule if ranked else None
 
 
@@ -28,9 +29,9 @@ def error_rates(attend: Attend, part: Corpus, reference: Reference, rule: Rule) 
     attended = attend(part.sources, part.targets)
 
     def rate(layer: int | None, head: int | None) -> float:
-        return measure(all_links(attended, Rule(layer, head)), reference.links, bootstrap=0).aer
+        return measure(all_links(attended, Rule(layer, head, by=rule.by)), reference.links, bootstrap=0).aer
 
-    layers, heads = _sizes(attended)
+    layers, heads = _sizes(attended, rule.kind)
     links = all_links(attended, rule)
     report: dict[str, Any] = {
         **measure(links, reference.links)._asdict(),
@@ -43,8 +44,8 @@ def error_rates(attend: Attend, part: Corpus, reference: Reference, rule: Rule) 
     return Extras({"AER": link_counts(links, reference.links)}, {"alignment": report})
 
 
-def _sizes(attended: Sequence[Attended | None]) -> tuple[int, int]:
+def _sizes(attended: Sequence[Attended | None], kind: str) -> tuple[int, int]:
     """Number of layers and of heads."""
     known = next((each for each in attended if each is not None), None)
-    shape = (0, 0) if known is None else known.matrix("cross").shape
+    shape = (0, 0) if known is None else known.matrix(kind).shape
     return int(shape[0]), int(shape[1])

@@ -35,6 +35,20 @@ class Guided:
     """Decoder layer whose attention to the source is pulled, counted from 0; -1 is the last."""
     heads: tuple[int, ...] = (0,)
     """Its heads that are pulled, each by itself."""
+    context: Literal["past", "full"] = "past"
+    """Target words that the pulled heads know. past: those before the word, as in translation. full: all of them (Garg
+    2019, section 4.3), for Transformer decoders: a second pass of the decoder without the causal mask has the pulled
+    heads, and the translation loss is that of the first pass. `transformer align` then reads the second pass."""
+
+    @property
+    def by(self) -> str:
+        """The read-out whose heads are pulled; of all models without guidance the weights."""
+        return "full-context" if self.weight > 0 and self.context == "full" else "weights"
+
+    def place(self, by: str, layers: int) -> tuple[int | None, int | None]:
+        """Layer and head of a read-out of so many layers that links are made of by default: the first head that is
+        pulled, and (None, None), which is the mean of all, where none of it is."""
+        return (self.layer % layers, self.heads[0]) if self.weight > 0 and by == self.by else (None, None)
 
 
 @dataclass(frozen=True)
@@ -83,6 +97,8 @@ class Translation(Task):
         if not -layers <= guided.layer < layers:
             have = counted(layers, "layer")
             raise UsageError(f"--task.guided.layer={guided.layer}: the attention to the source has {have}")
+        if guided.context == "full":
+            model.check_full_context("--task.guided.context=full")
         if not guided.heads or not all(0 <= head < heads for head in guided.heads):
             wrong = " ".join(map(str, guided.heads)) or "nothing"
             raise UsageError(f"--task.guided.heads {wrong}: give some of 0 to {heads - 1}")

@@ -43,13 +43,21 @@ class TranslationLoss:
         packed = {} if batch.segments is None else batch.segments._asdict()
         source, target = ({"segments": packed[side]} if packed else {} for side in ("source", "target"))
         memory = model.encode(batch.source, encoder_key, **source)
-        hidden, attention = model.decode(memory, batch.target_in, decoder_key, weights=guided.weight > 0, **target)
+        full = guided.weight > 0 and guided.context == "full"
+        hidden, attention = model.decode(
+            memory, batch.target_in, decoder_key, weights=guided.weight > 0 and not full, **target
+        )
         total, nll = cross_entropy(
             model.output, hidden, batch.target_out, smoothing=self.task.label_smoothing, chunk=self.chunk
         )
         sums = {"nll": nll.sum()}
         if guided.weight > 0:
-            heads = attention.cross[:, guided.layer, jnp.array(guided.heads)]
+            if full:
+                second_key = jax.random.fold_in(decoder_key, 1)
+                cross = model.attend_in_full_context(memory, batch.target_in, second_key, **target)
+            else:
+                cross = attention.cross
+            heads = cross[:, guided.layer, jnp.array(guided.heads)]
             sums["guiding"] = guiding(heads, batch.alignment, batch.target_out)
             total += guided.weight * sums["guiding"]
         return total / counts[self.task.mean_over], {"tokens": sums | {"loss": total}}

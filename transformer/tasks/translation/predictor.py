@@ -23,6 +23,7 @@ from transformer.models.config import SequenceToSequence
 from transformer.storage.run import Run
 from transformer.tasks.task import Extras, Prediction, Split
 from transformer.tasks.translation.attention import best_rule, error_rates
+from transformer.tasks.translation.config import Translation
 from transformer.tasks.translation.scoring import MEASURES, SCORES, details, statistics
 from transformer.tasks.translation.teacher_forcing import attend, score
 
@@ -109,10 +110,13 @@ class TranslationPredictor:
         """See `Predictor.extras`: the alignment error rate of the attention, on test sets with links."""
         if self.model.attention.score == "none":
             return Extras({}, {})
+        assert isinstance(self.config.task, Translation)
+        by = self.config.task.guided.by
         extractor = Extractor(build, self.tokenizers, mesh, max_length=self.model.max_length)
 
         def attend_to(sources: Sequence[str], targets: Sequence[str]) -> list[Attended | None]:
-            return attend(extractor, parameters, self.tokenizers, sources, self.tokenizers.target.segment_all(targets))
+            written = self.tokenizers.target.segment_all(targets)
+            return attend(extractor, parameters, self.tokenizers, sources, written, by=(by,))
 
         def read(name: str) -> tuple[Corpus, Reference] | None:
             return read_own(self.run.data, name, self.config.data, self.tokenizers)
@@ -122,6 +126,6 @@ class TranslationPredictor:
             return Extras({}, {})
         if self._rule is None or self._rule[0] is not parameters:
             dev = read("validation")
-            self._rule = parameters, None if dev is None else best_rule(attend_to, *dev)
+            self._rule = parameters, None if dev is None else best_rule(attend_to, *dev, by)
         rule = self._rule[1]
         return Extras({}, {}) if rule is None else error_rates(attend_to, *found, rule)

@@ -99,8 +99,11 @@ class PreparedTranslation:
             source, target = (batch.source != 0).sum(1), (batch.target_out != 0).sum(1)
         else:
             source, target = map(segment_lengths, batch.segments)
+        multiplications = self.model.multiplications(source, target, self.tokenizers.target.size)
+        if self.task.guided.by == "full-context":
+            multiplications += self.model.decoder_multiplications(source, target, 0)
         # Forward 2 operations for each multiplication, backward 4.
-        return 6.0 * float(self.model.multiplications(source, target, self.tokenizers.target.size))
+        return 6.0 * float(multiplications)
 
     def validation(self, build: Callable[[Any], Any], mesh: Any) -> Callable[[Any], dict[str, float]]:
         """Validation loss, and BLEU of greedy translations of the first sentences."""

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from transformer.alignment.extract import Extractor, Pair
+from transformer.alignment.links import Links, Rule
 from transformer.alignment.record import Attended
 from transformer.data.batching.batches import each_once
 from transformer.data.batching.buckets import choose_buckets, within
@@ -81,5 +82,21 @@ def attend(
         first: the number of the first line, for messages.
         by: names of read-outs, see `alignment.readouts.names`.
     """
-    pairs = [Pair(*pair) for pair in zip(tokenizers.source.segment_all(sources), targets, strict=True)]
-    return extractor.extract(parameters, pairs, first, by)
+    return extractor.extract(parameters, _pairs(tokenizers, sources, targets), first, by)
+
+
+def links(
+    extractor: Extractor,
+    parameters: Any,
+    tokenizers: Tokenizers,
+    sources: Sequence[str],
+    targets: Sequence[Sentence],
+    rule: Rule,
+    first: int = 1,
+) -> list[Links | None]:
+    """The links of each pair under a rule; the arguments and None are those of `attend`."""
+    return extractor.links(parameters, _pairs(tokenizers, sources, targets), rule, first)
+
+
+def _pairs(tokenizers: Tokenizers, sources: Sequence[str], targets: Sequence[Sentence]) -> list[Pair]:
+    return [Pair(*pair) for pair in zip(tokenizers.source.segment_all(sources), targets, strict=True)]
