@@ -11,12 +11,17 @@ from flax import nnx
 from tests.conftest import tiny
 from transformer import api
 from transformer.alignment.extract import Extractor, Pair
+from transformer.alignment.links import Rule
+from transformer.alignment.readouts import table
+from transformer.alignment.select import all_links
 from transformer.config import Attention, Mesh, Rnn
 from transformer.data.tokenizers.tokenizer import Tokenizers
 from transformer.data.tokenizers.whole_words import WordTokenizer
 from transformer.distributed import sharding as parallel
 from transformer.errors import UsageError
 from transformer.models.build import builder, create, split
+from transformer.models.ensemble import Ensemble
+from transformer.models.interface import FullContext
 from transformer.special_tokens import BOS, EOS
 from transformer.training.run import train
 
@@ -77,6 +82,28 @@ def test_every_weight_is_the_models_at_that_step(extractor, caplog):
             np.testing.assert_allclose(one.encoder.sum(-1), 1, rtol=1e-5)
             np.testing.assert_allclose(one.decoder.sum(-1), 1, rtol=1e-5)
             np.testing.assert_allclose(one.cross.sum(-1), 1, rtol=1e-5)
+
+
+def test_links_without_matrices_are_those_of_the_matrices(extractor):
+    extract, graph, parameters = extractor
+    pairs = [Pair(*map(segment, pair)) for pair in PAIRS]
+    attended = extract.extract(parameters, pairs, by=["norms"])
+    for rule in (Rule(), Rule(layer=0, head=0, threshold=0.2, shift=1), Rule(layer=0, by="norms", end="null")):
+        assert extract.links(parameters, pairs, rule) == all_links(attended, rule)
+    with pytest.raises(UsageError, match="layer 2: the attention has layers 0 to"):
+        extract.links(parameters, pairs, Rule(layer=2))
+    if isinstance(nnx.merge(graph, parameters), FullContext):
+        (pair,) = extract.extract(parameters, pairs[:1], by=["full-context"])
+        model = nnx.merge(graph, parameters)
+        target_in = jnp.array([[BOS, *encode(PAIRS[0][1])]])
+        expected = model.attend_in_full_context(model.encode(jnp.array([[*encode(PAIRS[0][0]), EOS]])), target_in)
+        np.testing.assert_allclose(pair.matrix("full-context"), expected[0], rtol=1e-5, atol=1e-6)
+        assert not np.allclose(pair.matrix("full-context"), pair.cross, atol=1e-3)
+        with pytest.raises(UsageError, match="not for Ensemble: give --by weights"):
+            _ = table.Passes(Ensemble([model], "probability"), None).full_context
+    else:
+        with pytest.raises(UsageError, match="full-context is defined for one Transformer decoder"):
+            extract.links(parameters, pairs, Rule(by="full-context"))
 
 
 def test_a_trained_run_attends_to_pairs_and_to_its_own_translations(settings, tmp_path):

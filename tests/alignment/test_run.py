@@ -10,12 +10,12 @@ import pytest
 
 from tests.conftest import tiny, untrained
 from transformer import api, cli
-from transformer.alignment import formats
+from transformer.alignment import export, formats
 from transformer.alignment.links import Rule, align
 from transformer.alignment.measure import Gold, measure
 from transformer.alignment.select import THRESHOLDS
 from transformer.alignment.symmetrize import grow_diag_final_and
-from transformer.config import Attention, Rnn
+from transformer.config import Attention, Guided, Rnn
 from transformer.data.corpora import corpus
 from transformer.errors import TransformerError, UsageError
 
@@ -155,6 +155,59 @@ def test_two_directions_are_made_into_one(forward, backward, tmp_path):
     ):
         turned = frozenset((s, t) for t, s in align(back, Rule())[1])
         assert line == formats.pharaoh(grow_diag_final_and(align(ahead, Rule())[1], turned))
+
+
+def test_a_corpus_of_any_size_is_aligned_piece_by_piece(forward, backward, tmp_path, monkeypatch):
+    """Pieces of several sizes, with matrices or without, in one direction and in both: the links are the same."""
+    both = ("--reverse", backward, "--symmetrize", "union")
+    run(forward, *both, "--formats", "pharaoh", "--output", tmp_path / "whole")
+    run(forward, *both, "--formats", "pharaoh", "npz", "--output", tmp_path / "matrices")
+    expected = (tmp_path / "whole" / "links.pharaoh").read_text()
+    assert len(expected.splitlines()) == 5
+    assert (tmp_path / "matrices" / "links.pharaoh").read_text() == expected
+    monkeypatch.setattr(export, "LINKED", 2)
+    monkeypatch.setattr(export, "CHUNK", 1)
+    attended = []
+    attend = api.TrainedModel.attend
+    monkeypatch.setattr(
+        api.TrainedModel, "attend", lambda *a, **k: [attended.extend(pairs := attend(*a, **k)), pairs][1]
+    )
+    run(forward, *both, "--formats", "pharaoh", "page", "--show", 2, "--output", tmp_path / "pieces")
+    assert (tmp_path / "pieces" / "links.pharaoh").read_text() == expected
+    assert [pair.line for pair in attended] == [1, 2], "only what is shown has matrices"
+
+
+def test_a_guided_run_is_read_at_its_guided_head(settings, backward, tmp_path):
+    guided = Guided(weight=0.5, heads=(1, 0), context="full")
+    settings = dataclasses.replace(settings, task=dataclasses.replace(settings.task, guided=guided))
+    folder = _run_of(tmp_path / "guided", settings, tiny(max_length=64), ("en", "de"))
+    part, model = corpus.read(folder / "data", "test", ("en", "de")), api.load(folder)
+    attended = model.attend(part.sources, part.targets, by=["full-context"])
+    for number, (flags, back, rule) in enumerate(
+        [
+            ((), (), Rule(1, 1, by="full-context")),
+            (("--by", "weights"), (), Rule()),
+            (("--layer", 0), ("--symmetrize", "union", "--reverse", backward), Rule(0, by="full-context")),
+            (("--head", "mean"), (), Rule(by="full-context")),
+        ]
+    ):
+        if back:  # the other run is not guided, and cannot read the whole target
+            with pytest.raises(UsageError, match="--by full-context needs a decoder"):
+                run(folder, *back, "--by", "full-context", "--output", tmp_path / "no")
+        run(folder, *flags, "--formats", "pharaoh", "--output", tmp_path / str(number))
+        lines = (tmp_path / str(number) / "links.pharaoh").read_text().splitlines()
+        assert lines == [formats.pharaoh(align(pair, rule)[1]) for pair in attended]
+        about = json.loads((tmp_path / str(number) / "about.json").read_text())
+        assert about["rule"] == rule.describe()
+    assert model.default_rule() == Rule(1, 1, by="full-context")
+    assert model.default_rule("norms") == Rule(by="norms")
+    assert model.links(part.sources, part.targets) == [align(pair, model.default_rule())[1] for pair in attended]
+    assert "layer 1, head 1" in model.heatmap(part.sources[0], part.targets[0]).axes[0].get_title(loc="left")
+    run(folder, "--reverse", backward, "--formats", "pharaoh", "--output", tmp_path / "both")
+    about = json.loads((tmp_path / "both" / "about.json").read_text())
+    assert about["chosen"] == "full-context, layer 1, head 1"
+    assert about["symmetrized"]["chosen"] == "mean of layers, mean of heads"
+    assert api.ensemble([model, model]).default_rule() == Rule()
 
 
 def test_files_with_gold_links_of_ones_own(backward, tmp_path, capsys):

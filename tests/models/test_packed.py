@@ -58,7 +58,9 @@ def examples():
 def both(request):
     """(loss, what is logged, gradients, counts) of the packed batch and of the same pairs in rows of their own."""
     made = Variant.of(VARIANTS[request.param])
-    guided = Guided(weight=0.5, heads=(0, 1)) if request.param == "post-norm" else Guided()
+    contexts = {"post-norm": "past", "pre-norm, learned positions": "full", "composed": "full"}
+    context = contexts.get(request.param, "")
+    guided = Guided(weight=0.5, heads=(0, 1), context=context) if context else Guided()
     loss = TranslationLoss(Translation(guided=guided), 16)
 
     @jax.jit
@@ -78,7 +80,7 @@ def both(request):
 
 
 def test_losses_and_gradients_are_those_of_rows_of_their_own(both):
-    """With the guiding loss in one of them."""
+    """With the guiding loss in three of them, two of which have the whole target."""
     (loss, logged, gradients, counts), (expected, logged_too, wanted, counts_too) = both
     assert counts == counts_too == {"tokens": 17, "sentences": 5}
     np.testing.assert_allclose(loss, expected, rtol=1e-6)

@@ -80,8 +80,9 @@ class Numpy:
             return self.norm(x + f(x), p["norm"])
         return x + f(self.norm(x, p["norm"]))
 
-    def __call__(self, source, target):
-        """Logits [T, V] and cross-attention of the last layer [H, T, S], without padding."""
+    def __call__(self, source, target, full=False):
+        """Logits [T, V] and cross-attention of the last layer [H, T, S], without padding; `full`: no causal
+        mask."""
         x = self.embed("source", source)
         see_all = np.ones((max(len(source), len(target)), len(source)), bool)
         for i in range(self.settings.encoder_layers):
@@ -92,7 +93,7 @@ class Numpy:
             x = self.residual(x, lambda y, p=p: self.feedforward(y, p["feedforward"]), p["feedforward_residual"])
         memory = self.norm(x, self.p["encoder_norm"]) if self.settings.norm == "pre" else x
         x = self.embed("target", target)
-        past = np.arange(len(target))[None] <= np.arange(len(target))[:, None]
+        past = (np.arange(len(target))[None] <= np.arange(len(target))[:, None]) | full
         for i in range(self.settings.decoder_layers):
             p = jax.tree.map(lambda a, i=i: a[i], self.p["decoder"])
             x = self.residual(x, lambda y, p=p: self.attention(y, y, p["attention"], past)[0], p["attention_residual"])
@@ -123,6 +124,34 @@ def test_forward_pass_equals_numpy(variant):
         found = attention.cross[row, -1, :, : len(target)]
         np.testing.assert_allclose(found[:, :, : len(source)], cross, atol=1e-5)
         assert not found[:, :, len(source) :].any(), "padding gets no weight"
+
+
+@pytest.mark.parametrize("name", ["post-norm, sinusoids, all tied", "pre-norm, swiglu"])
+def test_full_context_equals_numpy(name):
+    """With padding, which has no influence, against one sentence at a time without padding."""
+    settings, graph, parameters = Variant.of(VARIANTS[name])
+    model, reference = nnx.merge(graph, parameters), Numpy(settings, jax.tree.map(np.asarray, parameters))
+    found = model.attend_in_full_context(model.encode(SOURCE), TARGET)
+    for row in range(len(SOURCE)):
+        source, target = (np.asarray(tokens[row][tokens[row] != 0]) for tokens in (SOURCE, TARGET))
+        _, cross = reference(source, target, full=True)
+        np.testing.assert_allclose(found[row, -1, :, : len(target), : len(source)], cross, atol=1e-5)
+        assert not found[row, :, :, : len(target), len(source) :].any()
+
+
+def test_the_last_row_of_each_prefix_in_full_context_is_the_causal_one():
+    """In one layer, whose other positions are embeddings alone; earlier rows see what comes later."""
+    settings = tiny(decoder_layers=1)
+    _, graph, parameters = Variant.of(settings)
+    model = nnx.merge(graph, parameters)
+    target, source = TARGET[1], jnp.broadcast_to(SOURCE[1], (5, 6))
+    prefixes = jnp.where(jnp.arange(5)[None] <= jnp.arange(5)[:, None], target[None], 0)
+    full = model.attend_in_full_context(model.encode(source), prefixes)
+    _, causal = model.decode(model.encode(source[:1]), target[None], weights=True)
+    for t in range(5):
+        np.testing.assert_allclose(full[t, :, :, t], causal.cross[0, :, :, t], atol=1e-6)
+    assert not np.allclose(full[4, :, :, 0], full[3, :, :, 0], atol=1e-4)
+    np.testing.assert_array_equal(causal.decoder[0, 0, :, 0, 1:], 0)
 
 
 def test_unrolled_equals_scanned():

@@ -7,11 +7,14 @@ import pytest
 
 from tests.conftest import tiny, toy, untrained
 from tests.training.test_loop import final, with_training
-from transformer.config import Schedule, Tokenizer
+from transformer.alignment.links import Rule
+from transformer.api import load
+from transformer.config import Guided, Schedule, Tokenizer
 from transformer.errors import TransformerError, UsageError
 from transformer.models.build import split
 from transformer.storage.run import Run
 from transformer.tasks.translation.prepare import prepare
+from transformer.training import logger as logbook
 from transformer.training.fine_tuning import check_settings, check_shapes, take_over
 from transformer.training.run import train
 
@@ -99,3 +102,27 @@ def test_a_short_fine_tuning_with_a_long_warm_up_is_not_called_untrained(setting
     assert said in caplog.text
     assert f"starting from the parameters of {trained}: step " in caplog.text
     assert final(tmp_path / "tuned")
+
+
+def test_a_run_is_guided_from_there_on_by_its_own_links(corpora, both, tmp_path):
+    """Links in, a head guided, links out. A pair without links guides nothing, and is no error."""
+    settings, parent = both[True]
+    pairs = len((corpora / "train.xx").read_text().splitlines())
+    for name, lines in (("links", ["0-0"] * (pairs - 1) + [""]), ("short", ["0-0"] * 4)):
+        (tmp_path / name).write_text("".join(line + "\n" for line in lines))
+    guided = dataclasses.replace(settings.task, guided=Guided(weight=0.5, context="full"))
+
+    def begin(links, run):
+        data = dataclasses.replace(settings.data, alignments=str(tmp_path / links))
+        training = dataclasses.replace(settings.training, steps=2, validate_every=2)
+        new = dataclasses.replace(settings, data=data, task=guided, training=training)
+        train(new, tmp_path / run, "toy", init_from=parent)
+
+    begin("links", "run")
+    (record,) = (r for r in logbook.read(Run(tmp_path / "run").metrics) if r["kind"] == "train")
+    assert record["guiding"] > 0
+    model = load(tmp_path / "run")
+    assert model.default_rule() == Rule(1, 0, by="full-context")
+    assert model.links(["ba de"], ["DE BA"])[0] is not None
+    with pytest.raises(TransformerError, match=f"short has 4 lines for .*|{pairs} lines but .*short has 4"):
+        begin("short", "other")

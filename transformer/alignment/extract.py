@@ -63,10 +63,13 @@ class Extractor:
             for row, number in enumerate(numbers):
                 cut = self._cut(pairs[number], row, weights)
                 matrices = {kind: values.copy() for kind, values in cut.items()}
+                cross, encoder, decoder = (matrices.pop(kind, None) for kind in KINDS)
                 attended[number] = Attended(
                     Side.of(pairs[number].source, self.tokenizers.source),
                     Side.of(pairs[number].target, self.tokenizers.target),
-                    *(matrices.pop(kind, None) for kind in KINDS),
+                    cross,
+                    encoder,
+                    decoder,
                     first + number,
                     {name: matrices[name] for name in names},
                 )
@@ -85,8 +88,8 @@ class Extractor:
         for numbers, weights in self._batches(parameters, pairs, first, names, kinds):
             for row, number in enumerate(numbers):
                 matrices = self._cut(pairs[number], row, weights)
-                sides = (Side((), (), (*side.word_ids, -1)) for side in pairs[number])
-                record = Attended(*sides, matrices.pop("cross", None), readouts=matrices)
+                source, target = (Side((), (), (*side.word_ids, -1)) for side in pairs[number])
+                record = Attended(source, target, matrices.pop("cross", None), readouts=matrices)
                 found[number] = align(record, rule)[1]
         return found
 

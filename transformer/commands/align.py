@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from transformer.alignment.readouts.names import OF_PREDICTIONS, check_names
+from transformer.alignment.readouts.names import FULL_CONTEXT, OF_PREDICTIONS, check_names
 from transformer.commands.options import Checkpoint, Command, RunFolder, read_translation
 from transformer.config import Config, Translation
 from transformer.errors import TransformerError, UsageError
@@ -147,7 +147,7 @@ class Align(Command):
                              "another read-out of the predictions")  # fmt: skip
         if predictions and (self.layer is not None or self.head is not None):
             raise UsageError(f"--by {' '.join(by)} has neither layers nor heads: leave out --layer and --head")
-        if "full-context" in by:
+        if FULL_CONTEXT in by:
             model.check_full_context("--by full-context")
         layers, heads = model.cross
         for flag, value, count in (("layer", self.layer, layers), ("head", self.head, heads)):

@@ -73,10 +73,10 @@ class Passes:
     def full_context(self) -> Float[Array, "B L H T S"]:
         """Attention weights that know the whole target."""
         model, batch = self.model, self.batch
-        if not isinstance(model, FullContext):
+        if not isinstance(self.model, FullContext):
             raise UsageError("full-context is defined for one Transformer decoder, which can read the whole target at "
                              f"once, and not for {type(model).__name__}: give --by weights")  # fmt: skip
-        return model.attend_in_full_context(model.encode(batch.source), batch.target_in)
+        return self.model.attend_in_full_context(model.encode(batch.source), batch.target_in)
 
     def saliency(self, function: Callable[[Any, Array, Array, Array], Array]) -> Float[Array, "B T S"]:
         """One of `readouts.saliency`."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args
 
 from annotated_types import Ge, Interval
 
+from transformer.alignment.readouts.names import FULL_CONTEXT, WEIGHTS
 from transformer.attention.config import can_be_guided
 from transformer.errors import UsageError
 from transformer.models.config import SequenceToSequence
@@ -43,7 +44,7 @@ class Guided:
     @property
     def by(self) -> str:
         """The read-out whose heads are pulled; of all models without guidance the weights."""
-        return "full-context" if self.weight > 0 and self.context == "full" else "weights"
+        return FULL_CONTEXT if self.weight > 0 and self.context == "full" else WEIGHTS
 
     def place(self, by: str, layers: int) -> tuple[int | None, int | None]:
         """Layer and head of a read-out of so many layers that links are made of by default: the first head that is

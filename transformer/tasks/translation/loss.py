@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from transformer.alignment.readouts.names import FULL_CONTEXT
 from transformer.config import Config
 from transformer.data.batching.pairs import Batch
 from transformer.nn.losses import cross_entropy, guiding
@@ -43,7 +44,7 @@ class TranslationLoss:
         packed = {} if batch.segments is None else batch.segments._asdict()
         source, target = ({"segments": packed[side]} if packed else {} for side in ("source", "target"))
         memory = model.encode(batch.source, encoder_key, **source)
-        full = guided.weight > 0 and guided.context == "full"
+        full = guided.by == FULL_CONTEXT
         hidden, attention = model.decode(
             memory, batch.target_in, decoder_key, weights=guided.weight > 0 and not full, **target
         )

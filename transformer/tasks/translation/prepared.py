@@ -9,6 +9,7 @@ from typing import Any
 
 from jaxtyping import Array
 
+from transformer.alignment.readouts.names import FULL_CONTEXT
 from transformer.config import Config
 from transformer.data.batching.batches import each_once
 from transformer.data.batching.buckets import Bucket, choose_buckets, within
@@ -100,7 +101,7 @@ class PreparedTranslation:
         else:
             source, target = map(segment_lengths, batch.segments)
         multiplications = self.model.multiplications(source, target, self.tokenizers.target.size)
-        if self.task.guided.by == "full-context":
+        if self.task.guided.by == FULL_CONTEXT:
             multiplications += self.model.decoder_multiplications(source, target, 0)
         # Forward 2 operations for each multiplication, backward 4.
         return 6.0 * float(multiplications)
