@@ -17,7 +17,8 @@ LENGTHS = (7, 4, 1, 0)
 MASK = np.arange(7)[None] < np.array(LENGTHS)[:, None]
 PARAMETERS = {"learned_entmax": {"alpha_bias": 0.7}, "learned_null": {"null_bias": -0.6}}
 ALPHAS = {"entmax": (1.01, 1.2, 1.5, 1.8, 2.0)}
-CASES = [(name, alpha) for name in NORMALIZERS for alpha in ALPHAS.get(name, (1.5,))]
+SMOOTH = [name for name in NORMALIZERS if name != "hard"]
+CASES = [(name, alpha) for name in SMOOTH for alpha in ALPHAS.get(name, (1.5,))]
 
 
 def tsallis(energies, alpha):
@@ -51,6 +52,8 @@ def reference(name, energies, alpha, parameters):
         return tsallis(energies, 1.001 + 0.999 / (1 + np.exp(-parameters["alpha_bias"])))
     if name == "sigmoid":
         return 1 / (1 + np.exp(-energies + np.log(len(energies))))
+    if name == "hard":
+        return np.where(np.arange(len(energies)) == energies.argmax(), 1.0, 0.0)
     assert name in ("null", "learned_null")
     return exponentials / (np.exp(parameters.get("null_bias", 0)) + exponentials.sum())
 
@@ -174,6 +177,39 @@ def test_an_alpha_near_one_is_almost_softmax():
     np.testing.assert_allclose(weights[0], exact, atol=1e-5)
     by_bias = by_alpha(bias)["alpha_bias"][0]
     np.testing.assert_allclose(by_bias / (0.999 * share * (1 - share)), (more - less) / 2e-4, atol=1e-3)
+
+
+def test_hard_weights_are_those_of_the_largest_energy_with_the_gradient_of_softmax():
+    energies, _, cotangent = inputs("hard")
+    hard, soft = (
+        jax.vjp(lambda e, name=name: NORMALIZERS[name].normalize(e, jnp.asarray(MASK), 1.5, {}), jnp.float32(energies))
+        for name in ("hard", "softmax")
+    )
+    np.testing.assert_array_equal(hard[0], rows("hard", energies, 1.5, {}))
+    np.testing.assert_allclose(hard[1](jnp.float32(cotangent))[0], soft[1](jnp.float32(cotangent))[0], atol=1e-6)
+
+
+def test_hard_attention_is_a_sample_of_softmax_in_training():
+    """With a key: 20,000 queries that are equal choose each key as often as its softmax says; without: the largest."""
+    mechanism, draws = Mechanism(Attention(score="dot", normalizer="hard"), 1, 1, rngs=nnx.Rngs(1)), 10_000
+    keys = jnp.array([[[0.3], [-0.5], [1.1], [5.0]]] * 2)
+    arguments = (
+        jnp.ones((2, draws, 1)),
+        keys,
+        keys,
+        jnp.array([[[True, True, True, False]]]),
+        jnp.zeros((1, draws), int),
+    )
+    attend = jax.jit(lambda key: mechanism(*arguments, None, key=key)[1])
+    one, other = (np.asarray(attend(jax.random.key(seed))) for seed in (1, 2))
+    expected = np.exp([0.3, -0.5, 1.1]) / np.exp([0.3, -0.5, 1.1]).sum()
+    np.testing.assert_array_equal(one.sum(-1), 1)
+    np.testing.assert_allclose(one.mean((0, 1)), [*expected, 0], atol=4 * 0.5 / np.sqrt(2 * draws))
+    for same in ((one[0], one[1]), (one, other)):  # independent: both choose the same as often as chance says
+        agreed = (same[0] * same[1]).sum(-1).mean()
+        assert agreed == pytest.approx((expected**2).sum(), abs=4 * 0.5 / np.sqrt(draws))
+    np.testing.assert_array_equal(one, attend(jax.random.key(1)))
+    assert set(np.asarray(mechanism(*arguments, None)[1]).argmax(-1).ravel()) == {2}
 
 
 @pytest.mark.parametrize("name", ["learned_entmax", "learned_null"])

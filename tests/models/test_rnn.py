@@ -165,6 +165,31 @@ def test_forward_pass_equals_numpy(variant):
         assert not found[:, len(source) :].any(), "padding gets no weight"
 
 
+@pytest.mark.parametrize("decoder", ["luong", "luong, no input feeding", "bahdanau"])
+def test_hard_attention_draws_a_position_for_each_token_in_training(decoder):
+    """Without dropout, so that the key is for nothing else; sentences draw independently of each other."""
+    changes = {"input_feeding": False} if "no input feeding" in decoder else {"decoder": decoder}
+    attention = Attention(score="general", normalizer="hard")
+    variant = Variant.of(rnn(attention=attention, dropout=0.0, **changes))
+    source, target = jnp.tile(SOURCE[1:2], (40, 1)), jnp.tile(TARGET[1:2], (40, 1))
+
+    @jax.jit
+    def draw(parameters, key):
+        net = nnx.merge(variant.graph, parameters)
+        return net.decode(net.encode(source), target, key, weights=True)[1].cross[:, 0, 0]
+
+    one, other = (np.asarray(draw(variant.parameters, jax.random.key(seed))) for seed in (1, 2))
+    largest = np.asarray(variant.decode(source, target)[2].cross[:, 0, 0])
+    assert set(np.unique(one)) == set(np.unique(largest)) == {0.0, 1.0}
+    np.testing.assert_array_equal(one.sum(-1), 1)
+    np.testing.assert_array_equal(largest, np.broadcast_to(largest[:1], largest.shape))
+    places, others = one.argmax(-1), other.argmax(-1)
+    assert (places != others).any(0).all()
+    for t in range(places.shape[1]):
+        assert len(set(places[:, t])) > 1
+        assert t == 0 or (places[:, t] != places[:, t - 1]).any()
+
+
 def test_dropout_needs_a_key_and_every_parameter_has_a_gradient(variant):
     """Nothing is built and then forgotten; the gradients are finite, short sentences and padding included."""
 

@@ -31,7 +31,8 @@ class Attention:
     """How energies become weights: softmax, sparsemax (low energies have a weight of exactly zero; Martins 2016),
     entmax (between the two, see alpha; Peters 2019), learned_entmax (alpha is learned for each head; Correia 2019),
     sigmoid (each weight by itself; Ramapuram 2024), null (softmax beside a key of energy zero that takes weight away;
-    Miller 2023), learned_null (its energy is learned for each head; Chen 2021), or the name that a plugin added to
+    Miller 2023), learned_null (its energy is learned for each head; Chen 2021), hard (a single position: in training a
+    sample of the softmax, otherwise the largest energy; Jang 2017), or the name that a plugin added to
     `transformer.attention.normalizers.NORMALIZERS`."""
     alpha: Annotated[float, Interval(ge=1.01, le=2)] = ALPHA
     """Of entmax: near 1 weights are those of softmax, at 2 those of sparsemax."""
@@ -94,6 +95,7 @@ NORMALIZERS = {
     "sigmoid": False,
     "null": True,
     "learned_null": True,
+    "hard": False,
 }
 """The normalizers of `attention.normalizers`, and whether cross-entropy can pull their weights to alignments."""
 

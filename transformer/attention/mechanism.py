@@ -10,9 +10,12 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from transformer.attention import config
 from transformer.attention.attend import attend, cudnn_serves, fused, weigh
-from transformer.attention.normalizers import NORMALIZERS
+from transformer.attention.normalizers import NORMALIZERS, gumbel
 from transformer.attention.scores import SCORES, Sizes, Start
 from transformer.attention.windows import WINDOWS
+
+NOISE = 2**20
+"""Folded into a key whose first splits are those of dropouts."""
 
 
 class Mechanism(nnx.Module):
@@ -62,13 +65,15 @@ class Mechanism(nnx.Module):
             lengths: tokens of each memory, for windows; None while the memory is still growing.
             bias: added to the energies, with an axis of heads only where there are heads; None: nothing is added.
             rate: dropout on the weights that make the context.
-            key: no key, no dropout.
+            key: of the training; no key, no dropout, and nothing is drawn.
             weights: whether the weights are needed. If not, a fused kernel may compute the context, and returns None.
         """
         needs_weights = weights or (rate > 0 and key is not None) or bias is not None
         if not needs_weights and self._fuses(query, keys):
             return fused(query, keys, values, mask), None
         energies = self._by_head(SCORES[self.score].energies, self.score_weights, query, keys)
+        if key is not None and NORMALIZERS[self.normalizer].draws:
+            energies = energies + gumbel(jax.random.fold_in(key, NOISE), energies.shape)
         visible, gain = self._window(query, position, lengths, keys.shape[-2])
         mask = mask if visible is None else mask & visible
         return attend(energies, values, mask, normalize=self._normalize, bias=bias, gain=gain, rate=rate, key=key)

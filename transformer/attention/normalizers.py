@@ -6,14 +6,16 @@ zero where the mask is false. A row without an allowed position is all zeros, ne
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from transformer.attention import entmax as between
 from transformer.attention.attend import masked_softmax
 from transformer.attention.scores import Sizes, Start, Weights, none
+from transformer.nn.dropout import random_bits
 from transformer.plugins import Table
 
 
@@ -26,6 +28,9 @@ class Normalizer:
     parameters."""
     weights: Callable[[Sizes], dict[str, Start]] = none
     """Its parameters and how they are drawn; one set for each head. Those whose names end in "bias" do not decay."""
+    draws: bool = False
+    """Whether Gumbel noise is added to the energies in training. The largest of a row is then a sample of the softmax
+    of its energies."""
     can_be_guided: bool = False
     """Whether cross-entropy can pull the weights to given alignments: all are above zero and share a sum of at most
     one."""
@@ -105,6 +110,37 @@ def learned_null(
     return _beside_null(energies, mask, weights["null_bias"])
 
 
+def hard(
+    energies: Float[Array, "*B T S"], mask: Bool[Array, "*B T S"], alpha: float, weights: Weights
+) -> Float[Array, "*B T S"]:
+    """1 for the largest energy and 0 for the others, ties broken by position, with the gradient of softmax.
+
+    In training the energies have Gumbel noise, so that the position is a sample: hard attention (Xu 2015, section 4.1)
+    by the straight-through Gumbel estimator (Jang 2017, section 2.2) at temperature 1. The gradient is biased.
+    """
+    return _largest(energies, mask)
+
+
+@jax.custom_jvp
+def _largest(energies: Array, mask: Array) -> Array:
+    lowest = jnp.finfo(energies.dtype).min
+    place = jnp.where(mask, energies, lowest).argmax(-1)
+    return jnp.where(mask, jax.nn.one_hot(place, energies.shape[-1], dtype=energies.dtype), 0)
+
+
+@_largest.defjvp
+def _straight_through(primals: tuple[Array, Array], tangents: tuple[Array, Any]) -> tuple[Array, Array]:
+    soft = masked_softmax(*primals)
+    change = soft * tangents[0]
+    return _largest(*primals), change - soft * change.sum(-1, keepdims=True)
+
+
+def gumbel(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "*D"]:
+    """Noise of the standard Gumbel distribution (Jang 2017, equation 1), the same for every sharding of the array."""
+    uniform = ((random_bits(key, shape) >> 8).astype(jnp.float32) + 0.5) * 2**-24
+    return -jnp.log(-jnp.log(uniform))
+
+
 def _beside_null(energies: Array, mask: Array, null: Array) -> Array:
     lowest = jnp.finfo(energies.dtype).min
     every = jax.nn.logsumexp(jnp.where(mask, energies, lowest), -1, keepdims=True)
@@ -123,5 +159,6 @@ NORMALIZERS: Table[Normalizer] = Table("normalizer", {
     "sigmoid": Normalizer(sigmoid),
     "null": Normalizer(null, can_be_guided=True),
     "learned_null": Normalizer(learned_null, learned_null_weights, can_be_guided=True),
+    "hard": Normalizer(hard, draws=True),
 })  # fmt: skip
 """Every normalizer by name; a plugin adds its own here."""

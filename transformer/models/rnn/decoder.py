@@ -61,7 +61,7 @@ class Decoder(nnx.Module):
         source, carry = self._begin(memory)
         position = jnp.broadcast_to(jnp.arange(T)[None], (B, T))
         _, outputs = self.decoder.unroll(embedded, carry, source, position, decoder_key)
-        hidden, cross = self.decoder.readout(embedded, outputs, source, position)
+        hidden, cross = self.decoder.readout(embedded, outputs, source, position, decoder_key)
         record = _record(cross)._replace(encoder=memory.attention) if weights else None
         return dropout(hidden, self.rate, readout_key), record
 
@@ -95,7 +95,7 @@ class Decoder(nnx.Module):
         carry = jax.tree.map(lambda leaf: leaf.reshape(R, *leaf.shape[2:]), cache.carry)
         carry, outputs = self.decoder.unroll(embedded, carry, cross_cache, position, None)
         carry = jax.tree.map(lambda leaf: leaf.reshape(B, R // B, *leaf.shape[1:]), carry)
-        hidden, cross = self.decoder.readout(embedded, outputs, cross_cache, position)
+        hidden, cross = self.decoder.readout(embedded, outputs, cross_cache, position, None)
         record = _record(cross) if weights else None
         if record is not None and record.cross is not None:
             record = record._replace(cross=record.cross[:, :, :, 0])

@@ -37,7 +37,11 @@ def mechanism(model: config.Rnn, memory: int, *, rngs: nnx.Rngs) -> Mechanism | 
 
 
 def attend(
-    attention: Mechanism, query: Float[Array, "R T H"], source: CrossCache, position: Int[Array, "R T"]
+    attention: Mechanism,
+    query: Float[Array, "R T H"],
+    source: CrossCache,
+    position: Int[Array, "R T"],
+    key: PRNGKeyArray | None,
 ) -> tuple[Float[Array, "R T M"], Float[Array, "R T S"]]:
     """Context and weights. All hypotheses of a sentence are queries of one attention: the memory is not copied."""
     R, T, H = query.shape
@@ -49,6 +53,7 @@ def attend(
         source.mask[:, None],
         position.reshape(B, R // B * T),
         source.mask.sum(-1),
+        key=key,
     )
     assert weights is not None
     return context.reshape(R, T, -1), weights.reshape(R, T, -1)
@@ -120,18 +125,23 @@ class Luong(nnx.Module):
             top = states[-1][0].astype(projected.dtype)
             if not self.feeding:
                 return (states, None), top
-            vector, weights = self._attend(top[:, None], source, position[:, None])
+            vector, weights = self._attend(top[:, None], source, position[:, None], key)
             return (states, vector[:, 0].astype(feed.dtype)), (vector[:, 0], weights[:, 0])
 
         return _over_time(step, source, carry, self.stack.cells[0].project(embedded), position, key, self.remat)
 
     def readout(
-        self, embedded: Float[Array, "R T X"], outputs: Any, source: CrossCache, position: Int[Array, "R T"]
+        self,
+        embedded: Float[Array, "R T X"],
+        outputs: Any,
+        source: CrossCache,
+        position: Int[Array, "R T"],
+        key: PRNGKeyArray | None,
     ) -> tuple[Float[Array, "R T D"], Float[Array, "R T S"] | None]:
         """The output layer's input, and the attention weights."""
         if self.feeding:
             return outputs
-        return (outputs, None) if self.mechanism is None else self._attend(outputs, source, position)
+        return (outputs, None) if self.mechanism is None else self._attend(outputs, source, position, key)
 
     def project_context(self, context: Float[Array, "B S M"]) -> Float[Array, "B S D"]:
         """What a context adds to h~_t before its tanh (equation 5)."""
@@ -139,11 +149,11 @@ class Luong(nnx.Module):
         return context @ self.combine[...][: context.shape[-1]].astype(context.dtype)
 
     def _attend(
-        self, top: Float[Array, "R T H"], source: CrossCache, position: Int[Array, "R T"]
+        self, top: Float[Array, "R T H"], source: CrossCache, position: Int[Array, "R T"], key: PRNGKeyArray | None
     ) -> tuple[Float[Array, "R T D"], Float[Array, "R T S"]]:
         assert self.mechanism is not None
         assert self.combine is not None
-        context, weights = attend(self.mechanism, top, source, position)
+        context, weights = attend(self.mechanism, top, source, position, key)
         return jnp.tanh(jnp.concatenate([context, top], -1) @ self.combine[...].astype(top.dtype)), weights
 
 
@@ -183,14 +193,19 @@ class Bahdanau(nnx.Module):
                 context, weights = source.summary, None
             else:
                 context, weights = jax.tree.map(
-                    lambda x: x[:, 0], attend(self.mechanism, before[:, None], source, position[:, None])
+                    lambda x: x[:, 0], attend(self.mechanism, before[:, None], source, position[:, None], key)
                 )
             return self.stack(projected, context, states, key), (before, context, weights)
 
         return _over_time(step, source, carry, self.stack.cells[0].project(embedded), position, key, self.remat)
 
     def readout(
-        self, embedded: Float[Array, "R T X"], outputs: Any, source: CrossCache, position: Int[Array, "R T"]
+        self,
+        embedded: Float[Array, "R T X"],
+        outputs: Any,
+        source: CrossCache,
+        position: Int[Array, "R T"],
+        key: PRNGKeyArray | None,
     ) -> tuple[Float[Array, "R T D"], Float[Array, "R T S"] | None]:
         """The output layer's input, t_i = max of the pairs of t~_i, and the attention weights."""
         before, context, weights = outputs
