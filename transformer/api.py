@@ -41,6 +41,7 @@ from jax.sharding import Mesh
 
 from transformer import check, config
 from transformer.alignment.extract import Extractor
+from transformer.alignment.faithfulness.probe import Prober, Wanted
 from transformer.alignment.links import Links, Rule
 from transformer.alignment.record import Attended
 from transformer.data.tokenizers.files import fingerprint, load_tokenizers
@@ -51,6 +52,7 @@ from transformer.decoding.translator import Hypothesis, Translator
 from transformer.distributed import sharding as parallel
 from transformer.errors import UsageError
 from transformer.evaluation import report
+from transformer.evaluation.faithfulness import Faithfulness, summarize
 from transformer.evaluation.measures import Counts
 from transformer.evaluation.report import Baseline, Evaluation
 from transformer.models.build import builder, create, shapes, split
@@ -211,6 +213,35 @@ class TrainedModel:
         assert isinstance(task, config.Translation)
         by = by or task.guided.by
         return Rule(*task.guided.place(by, layers), by=by)
+
+    def probe(
+        self,
+        sources: Sequence[str],
+        targets: Sequence[str] | None = None,
+        rules: Sequence[Rule] = (),
+        wanted: Wanted | None = None,
+        first: int = 1,
+        **decoding: Any,
+    ) -> Faithfulness:
+        """How faithful read-outs are to this model, with random ranks as the last row; see `transformer probe`.
+
+        Args:
+            sources: sentences.
+            targets: their translations; by default those of this model.
+            rules: read-outs, and how they are read: `Rule(by="norms", layer=2)`; `default_rule` by default.
+            wanted: what is tested, and how; everything by default.
+            first: the number of the first line, for messages and random numbers.
+            decoding: overrides of `config.Decoding`.
+
+        Raises UsageError as `attend` does, and for a model without attention that could be changed.
+        """
+        rules, wanted = rules or [self.default_rule()], wanted or Wanted()
+        if self.model.attention.score == "none" and set(wanted.which) != {"removal"}:
+            raise UsageError(f"{self.run} has no attention to change: give wanted=Wanted(['removal'])")
+        written = self._written(sources, targets, first, decoding)
+        pairs = teacher_forcing.pairs(self.tokenizers, sources, written)
+        prober = Prober(self.build, self.mesh, self._extractor)
+        return summarize(prober.probe(self.parameters, pairs, rules, wanted, first), rules, wanted)
 
     def _written(
         self, sources: Sequence[str], targets: Sequence[str] | None, first: int, decoding: dict[str, Any]

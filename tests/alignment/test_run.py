@@ -255,6 +255,7 @@ def test_what_the_model_itself_writes_is_aligned(backward, tmp_path):
         (["--output", "{run}"], "is not empty"),
         (["--by", "omission", "--shift", "1"], "--shift=1 is for read-outs of the attention"),
         (["--by", "omission", "--layer", "1"], "has neither layers nor heads"),
+        (["--by", "norms", "--head", "0"], "--by norms has no heads: leave out --head"),
         (["--by", "normes"], "--by normes: there is no such read-out: did you mean norms"),
         (["--choose-on", "a", "b", "c", "--first-word", "1"], "give --best too"),
         (["--source", "{run}/config.json", "--target", "{run}/data/test.en"], r"has \d+ lines but .* has"),

@@ -107,18 +107,9 @@ class Extractor:
             for number, pair in enumerate(pairs)
             if lengths[number] <= self.max_length and pair.source.tokens and pair.target.tokens
         ]
-        order = sorted(usable, key=lambda number: lengths[number])
-        rows = parallel.padded_rows(self.mesh, ROWS)
-        starts = range(0, len(order), rows)
         # Weights alone are fast; a read-out may take a backward pass for each target token.
-        silent = None if by else True
-        for start in tqdm(starts, "read-outs", unit="batch", delay=2, leave=False, dynamic_ncols=True, disable=silent):
-            numbers = order[start : start + rows]
-            # Both sides are padded to the same length, so that few shapes are compiled.
-            width = padded_length(lengths[numbers[-1]], self.max_length)
-            batch = _batch([pairs[number] for number in numbers], rows, width)
-            matrices = self._attend(by, kinds, parameters, parallel.put_batch(self.mesh, batch))
-            yield numbers, jax.tree.map(np.asarray, matrices)
+        for numbers, batch in batches(pairs, usable, self.mesh, self.max_length, "read-outs" if by else ""):
+            yield numbers, jax.tree.map(np.asarray, self._attend(by, kinds, parameters, batch))
 
     def _cut(self, pair: Pair, row: int, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The matrices of one pair without padding: views of its row of the batch."""
@@ -142,6 +133,28 @@ class Extractor:
         return jax.tree.map(lambda values: values.astype(jnp.float32), every | table.compute(model, by, batch))
 
 
+def batches(
+    pairs: Sequence[Pair], numbers: Sequence[int], mesh: Mesh, max_length: int, what: str = ""
+) -> Iterator[tuple[list[int], Batch]]:
+    """Batches of pairs by length, on the devices, each with the numbers of its pairs.
+
+    Args:
+        pairs: sentences and their translations.
+        numbers: which of them.
+        mesh: of devices, over which the rows are divided.
+        max_length: of the model in tokens, which no pair exceeds.
+        what: is said by a progress bar; no bar without it.
+    """
+    lengths = {n: max(len(pairs[n].source.tokens), len(pairs[n].target.tokens)) + 1 for n in numbers}
+    order, rows = sorted(numbers, key=lengths.__getitem__), parallel.padded_rows(mesh, ROWS)
+    starts, silent = range(0, len(order), rows), None if what else True
+    for start in tqdm(starts, what, unit="batch", delay=2, leave=False, dynamic_ncols=True, disable=silent):
+        own = order[start : start + rows]
+        # Both sides are padded to the same length, so that few shapes are compiled.
+        width = padded_length(lengths[own[-1]], max_length)
+        yield own, parallel.put_batch(mesh, _batch([pairs[number] for number in own], rows, width))
+
+
 def _batch(pairs: Sequence[Pair], rows: int, width: int) -> Batch:
     """Pairs as arrays of so many rows."""
     arrays: Any = np.zeros((4, rows, width), np.int32)
@@ -150,7 +163,7 @@ def _batch(pairs: Sequence[Pair], rows: int, width: int) -> Batch:
     for row, pair in enumerate(pairs):
         S, T = len(pair.source.tokens) + 1, len(pair.target.tokens) + 1
         source[row, :S] = [*pair.source.tokens, EOS]
-        units[row, :S] = [*pair.source.word_ids, max(pair.source.word_ids) + 1]
+        units[row, :S] = [*pair.source.word_ids, max(pair.source.word_ids, default=-1) + 1]
         target_in[row, :T] = [BOS, *pair.target.tokens]
         target_out[row, :T] = [*pair.target.tokens, EOS]
     return Batch(source, units, target_in, target_out)

@@ -72,6 +72,13 @@ def select_heads(
     return heads.mean((0, 1))
 
 
+def select(attended: Attended, rule: Rule) -> Float[np.ndarray, "T S"]:
+    """The weights between the tokens of a pair that a rule reads, with its shift."""
+    selected = select_heads(attended.matrix(rule.kind), rule.layer, rule.head)
+    last = len(selected) - 1
+    return selected[np.clip(np.arange(len(selected)) + rule.shift, 0, last)] if rule.shift else selected
+
+
 def by_word(
     weights: Float[np.ndarray, "*B T S"],
     target: Sequence[int],
@@ -124,10 +131,7 @@ def align_by_thresholds(
     attended: Attended, rule: Rule, thresholds: Sequence[float | None]
 ) -> tuple[Float[np.ndarray, "U W"], list[Links]]:
     """As `align`, with the links of each threshold in place of the rule's."""
-    selected = select_heads(attended.matrix(rule.kind), rule.layer, rule.head)
-    if rule.shift:
-        last = len(selected) - 1
-        selected = selected[np.clip(np.arange(len(selected)) + rule.shift, 0, last)]
+    selected = select(attended, rule)
     target, source = attended.target.spans, attended.source.spans
     weights = by_word(selected, target, source, rule.pieces, rule.end)
     if rule.pieces != "any":

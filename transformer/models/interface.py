@@ -4,6 +4,7 @@ Letters: B batch, T target length, S source length, D width, H heads, K head wid
 R = B x beam rows of a search.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
@@ -96,6 +97,15 @@ class Traces(Protocol):
     ) -> tuple[Float[Array, "B T D"], list[Summands], list[Summands]]:
         """As `decode`, with the self-attentions and the attentions to the source; in each layer the self-attention
         comes first."""
+
+
+@runtime_checkable
+class Changes(Protocol):
+    """A model whose attention to the source can be changed: what tests of the weights' meaning need."""
+
+    def change_attention(self, change: Callable[[Float[Array, "B *N S"]], Float[Array, "B *N S"]]) -> None:
+        """From now on `step` attends to the source, in each layer and head, with `change(weights)` instead of the
+        weights [B, ..., S]. For a fresh model whose attention was not changed yet, and that attends."""
 
 
 @runtime_checkable

@@ -1,5 +1,6 @@
 """An encoder of one family under a decoder of another."""
 
+from collections.abc import Callable
 from typing import Any
 
 from flax import nnx
@@ -129,6 +130,10 @@ class Composed(Encoder):
     def prepare_for_decoding(self) -> None:
         """See `Decoder.prepare_for_decoding` of `models.interface`."""
         self.decoder.prepare_for_decoding()
+
+    def change_attention(self, change: Callable[[Array], Array]) -> None:
+        """See `models.interface.Changes`."""
+        self.decoder.change_attention(change)
 
     def step(
         self, tokens: Int[Array, "R"], cross_cache: CrossCache, cache: Cache, *, weights: bool = False

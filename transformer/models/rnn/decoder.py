@@ -1,5 +1,6 @@
 """Bridge, one of the two recurrent decoders, and the output layer, for training and for search."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from transformer.attention.changed import Changed
 from transformer.models.interface import Attentions, Memory, Summands
 from transformer.models.rnn import config
 from transformer.models.rnn.bridge import Bridge, MeanBridge
@@ -85,6 +87,11 @@ class Decoder(nnx.Module):
 
     def prepare_for_decoding(self) -> None:
         """See `Decoder.prepare_for_decoding` of `models.interface`: steps share no computation on parameters."""
+
+    def change_attention(self, change: Callable[[Array], Array]) -> None:
+        """See `models.interface.Changes`."""
+        assert self.decoder.mechanism is not None
+        self.decoder.mechanism = Changed(self.decoder.mechanism, change)
 
     def step(
         self, tokens: Int[Array, "R"], cross_cache: CrossCache, cache: Cache, *, weights: bool = False

@@ -1,5 +1,6 @@
 """The Transformer's decoder (Vaswani et al. 2017, section 3.1), for training and for search."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from transformer.attention import masks
+from transformer.attention.changed import Changed
 from transformer.attention.multihead import MultiHead
 from transformer.models.interface import Attentions, Memory, Summands
 from transformer.models.transformer import config
@@ -224,6 +226,12 @@ class Decoder(nnx.Module):
         """See `Decoder.prepare_for_decoding` of `models.interface`: unstacks the layers, which a loop would otherwise
         slice at every step."""
         self.layer = nnx.data(unstack(self.decoder))
+
+    def change_attention(self, change: Callable[[Array], Array]) -> None:
+        """See `models.interface.Changes`."""
+        self.prepare_for_decoding()
+        for layer in self.layer:
+            layer.cross.mechanism = Changed(layer.cross.mechanism, change)
 
     def step(
         self, tokens: Int[Array, "R"], cross_cache: CrossCache, cache: Cache, *, weights: bool = False

@@ -82,7 +82,7 @@ def attend(
         first: the number of the first line, for messages.
         by: names of read-outs, see `alignment.readouts.names`.
     """
-    return extractor.extract(parameters, _pairs(tokenizers, sources, targets), first, by)
+    return extractor.extract(parameters, pairs(tokenizers, sources, targets), first, by)
 
 
 def links(
@@ -95,8 +95,9 @@ def links(
     first: int = 1,
 ) -> list[Links | None]:
     """The links of each pair under a rule; the arguments and None are those of `attend`."""
-    return extractor.links(parameters, _pairs(tokenizers, sources, targets), rule, first)
+    return extractor.links(parameters, pairs(tokenizers, sources, targets), rule, first)
 
 
-def _pairs(tokenizers: Tokenizers, sources: Sequence[str], targets: Sequence[Sentence]) -> list[Pair]:
+def pairs(tokenizers: Tokenizers, sources: Sequence[str], targets: Sequence[Sentence]) -> list[Pair]:
+    """Sentences and their translations as tokens."""
     return [Pair(*pair) for pair in zip(tokenizers.source.segment_all(sources), targets, strict=True)]
