@@ -151,7 +151,7 @@ def test_a_guided_run_on_the_grammar_and_its_resume(settings, tmp_path):
             Guided(weight=1.0),
             "--data.alignments",
         ),
-        ({"model": rnn()}, Guided(weight=1.0, context="full"), "=full needs a decoder .* family Rnn .* context=past"),
+        ({"model": rnn()}, Guided(weight=1.0, context="full"), "=full needs a decoder .* family Rnn .*context=past"),
         ({"model": rnn("dott")}, Guided(), "did you mean dot"),
         ({"model": rnn(attention=Attention(window="local"))}, Guided(), "did you mean local_"),
         ({"model": rnn("dot", bidirectional=True)}, Guided(), "compares vectors of one width"),
