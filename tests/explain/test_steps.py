@@ -11,6 +11,7 @@ from flax import nnx
 
 from tests.conftest import tiny, untrained
 from transformer import cli
+from transformer.commands import explain
 from transformer.config import Attention, Composed, Rnn
 from transformer.explain.transformer.layer import normalise
 from transformer.explain.transformer.steps import decoder_steps, encoder_steps
@@ -132,7 +133,7 @@ def test_any_score_window_and_activation():
         assert not head.weights[~head.window].any()
         assert (head.weights.sum(-1) < 1).all(), "a Gaussian takes weight away"
     said = text(steps, 1, [0])
-    assert "v_a · tanh(W_a q + U_a k)" in said
+    assert "v_a · tanh(q' + k')" in said
     assert "gain" in said
     memory = model.encode(jnp.array([[5, 6, 7, 3, 0]]))
     steps = decoder_steps(model, memory, PIECES, [2, 7], ["<s>", "x"], 1, names)
@@ -211,17 +212,39 @@ def test_the_command_explains_a_run_and_refuses_what_it_cannot(settings, tmp_pat
     untrained(other, tmp_path / "one")
     cli.parse(["explain", str(tmp_path / "one"), "ba de"])()
     assert "head 1" not in capsys.readouterr().out
-    # An encoder of another family, and scores other than an inner product.
-    cross = tiny(attention=Attention(score="additive", window="local_m", heads=2, places=("cross",)))
-    mixed = Composed(encoder=Rnn(embedding=8, width=8, max_length=32), decoder=cross)
+    # Halves of two families; what the model has decides what is explained.
+    recurrent = Rnn(embedding=8, width=8, max_length=32)
+    mixed = Composed(encoder=tiny(attention=Attention(score="additive", heads=2)), decoder=recurrent)
     untrained(dataclasses.replace(settings, model=mixed), tmp_path / "mixed")
-    cli.parse(["explain", str(tmp_path / "mixed"), "ba de", "--decoder", "--layer", "1"])()
+    page = tmp_path / "recurrent.html"
+    arguments = ["explain", str(tmp_path / "mixed"), "ba de"]
+    cli.parse([*arguments, "--layer", "1"])()
     said = capsys.readouterr().out
-    assert "The score additive: v_a · tanh(W_a q + U_a k)" in said
+    assert "The score additive: v_a · tanh(q' + k')" in said
     assert "equals the model's own" in said
-    assert "the encoder of" in run("ba", folder=tmp_path / "mixed")[1]
-    assert "no Transformer" in run("ba", folder=tmp_path / "mixed")[1]
+    cli.parse([*arguments, "--decoder", "--token", "1", "--page", str(page)])()
+    assert "step 1 of 0 to" in capsys.readouterr().out
+    assert "A recurrent decoder, step by step" in page.read_text()
+    for arguments, complaint in (
+        (["--decoder", "--layer", "1"], "--layer=1: a recurrent decoder"),
+        (["--decoder", "--heads", "0"], "--heads: the attention of a recurrent decoder"),
+        (["--layer", "2"], "--layer=2: the encoder has layers 0 to 1"),
+    ):
+        code, complained = run("ba", *arguments, folder=tmp_path / "mixed")
+        assert code == 2
+        assert complaint in complained
     sparse = tiny(attention=Attention(normalizer="sparsemax", heads=2, places=("cross",)))
     untrained(dataclasses.replace(settings, model=sparse), tmp_path / "sparse")
     said = run("ba", "--decoder", folder=tmp_path / "sparse")[1]
     assert "has normalizer=sparsemax" in said
+
+
+@pytest.mark.parametrize(("model", "decoder", "expected"), [
+    (Rnn(), False, "decoder"),
+    (tiny(), False, "encoder"),
+    (tiny(), True, "decoder"),
+    (Composed(encoder=Rnn(), decoder=tiny()), False, "decoder"),
+    (Composed(encoder=tiny(), decoder=Rnn()), False, "encoder"),
+])  # fmt: skip
+def test_a_recurrent_encoder_has_nothing_to_explain(model, decoder, expected):
+    assert explain.side(model, decoder=decoder) == expected

@@ -24,7 +24,7 @@ COMMANDS = {
     "evaluate": Entry("evaluate:Evaluate", "Score a run on its test set."),
     "align": Entry("align:Align", "Align words by the attention."),
     "probe": Entry("probe:Probe", "Test whether attention and other read-outs are faithful."),
-    "explain": Entry("explain:Explain", "Explain a layer step by step."),
+    "explain": Entry("explain:Explain", "Explain a layer or a recurrent decoder step by step."),
     "runs": Entry("runs:Runs", "List the runs of a folder.", False, uses_jax=False),
     "compare": Entry("compare:Compare", "Compare two runs.", computes=False),
     "study": Entry("study:Study", "Run the trials of a study that have no result yet."),

@@ -15,13 +15,13 @@ from transformer.explain.numbers import sigmoid
 FORMULAS = {
     "scaled_dot": "q · k / sqrt(K)",
     "dot": "q · k",
-    "general": "q · (W_a k)",
-    "additive": "v_a · tanh(W_a q + U_a k)",
-    "concat": "v_a · tanh(W_a [q; k])",
-    "location": "q · (column j of W_a)",
-    "cosine": "beta q/|q| · k/|k|",
+    "general": "q · k', k' = W_a k",
+    "additive": "v_a · tanh(q' + k'), q' = W_a q, k' = U_a k",
+    "concat": "v_a · tanh(W_a [q; k]) = v_a · tanh(q' + k'), q' and k' being the products with W_a's parts",
+    "location": "q · k', k' = column j of W_a for source position j",
+    "cosine": "beta q' · k', q' = q / |q|, k' = k / |k|, beta = softplus(w · q + b)",
 }
-"""The scores that can be explained."""
+"""The scores that can be explained. q' is `Comparison.left` and k' is `Comparison.right`."""
 WINDOWS = ("global", "local_m", "local_p")
 """The windows that can be explained."""
 

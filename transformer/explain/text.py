@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from transformer.explain.scores import Comparison
 from transformer.explain.words import Prediction
 from transformer.special_tokens import BOS, EOS, PAD, SPECIAL_TOKENS
 
@@ -57,6 +58,53 @@ def bar(weight: float) -> str:
 def shades(row: np.ndarray) -> str:
     """A row of weights, two characters for each; darker is larger."""
     return "".join(SHADES[min(len(SHADES) - 1, int(np.ceil(weight * (len(SHADES) - 1) - 0.1)))] * 2 for weight in row)
+
+
+def compared(score: str, formula: str, comparison: Comparison, n: int) -> list[str]:
+    """What a score makes of query n."""
+    left = [named("q'", comparison.left[n])] if "q'" in formula else []
+    right = [] if comparison.vector is None else [named("v_a", comparison.vector)]
+    return [f"   The score {score}: {formula}", *left, *right]
+
+
+def terms(formula: str, comparison: Comparison, n: int) -> tuple[str, np.ndarray]:
+    """The vectors whose product with the query's, or with v_a, is the score; and their name."""
+    if comparison.vector is None:
+        return "k'" if "k'" in formula else "k", comparison.right
+    return "tanh(q' + k')", np.tanh(comparison.left[n] + comparison.right)
+
+
+def energies(
+    pieces: Sequence[str],
+    vectors: tuple[str, np.ndarray],
+    products: tuple[str, np.ndarray],
+    scaled: tuple[str, np.ndarray],
+    masked: np.ndarray,
+    gain: np.ndarray | None,
+    weights: np.ndarray,
+) -> list[str]:
+    """A table of one query with a line for each token that may be attended to: from vectors to weights.
+
+    Args:
+        pieces: the tokens.
+        vectors: what the query is multiplied by, and its name.
+        products: with each token, and their name.
+        scaled: the products times a factor, and the factor's name.
+        masked: -inf where the mask or the window forbids attention.
+        gain: what multiplies the softmax; None: nothing.
+        weights: the result.
+    """
+    width, last = max(map(len, pieces)), "softmax" if gain is None else f"{'gain':>8} {'weight':>8}"
+    head = f"   {'':{width}}  {vectors[0]:{WIDTH}} {products[0]:>8} {scaled[0]:>10} {'mask':>8} {last:>8}"
+    lines = []
+    for n, piece in enumerate(pieces):
+        mask = "" if np.isfinite(masked[n]) else "-inf"
+        factor = "" if gain is None else f"{gain[n]:8.3f} "
+        lines.append(
+            f"   {piece:{width}}  {vector(vectors[1][n]):{WIDTH}} {products[1][n]:8.2f} {scaled[1][n]:10.2f} "
+            f"{mask:>8} {factor}{weights[n]:8.3f} {bar(float(weights[n]))}"
+        )
+    return [head, *lines, f"   {largest(pieces, masked)}"]
 
 
 def largest(pieces: Sequence[str], energies: np.ndarray) -> str:

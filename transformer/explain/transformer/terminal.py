@@ -6,14 +6,14 @@ import numpy as np
 
 from transformer.explain.text import (
     SHOWN,
-    WIDTH,
     Numbered,
-    bar,
-    largest,
+    compared,
+    energies,
     named,
     predicted,
     shades,
     special,
+    terms,
     vector,
     weighted,
 )
@@ -104,39 +104,31 @@ def _head(page: Numbered, pieces: Sequence[str], attention: Attention, head: Hea
     K = head.query.shape[-1]
     first, last = head.number * K, (head.number + 1) * K - 1
     page.add(f"Its query q = x W_Q, numbers {first} to {last} of all heads'   {vector(head.query[focus])}")
-    compared = head.comparison
-    right = head.key if compared is None else compared.right
-    if compared is not None:
-        page.lines.append(f"   The score {attention.score}: {attention.formula}")
-        page.lines.append(named("query's", compared.left[focus]))
-        page.lines += [] if compared.vector is None else [named("v_a", compared.vector)]
-    product = "q·k" if compared is None else "product"
+    comparison, gain = head.comparison, head.gain
+    vectors, product = ("key", head.key), "q·k"
     factor = f"/ sqrt({K})" if attention.is_scaled else "not scaled"
-    if compared is not None and compared.factor is not None:
-        factor = f"* {compared.factor[focus]:.2f}"
-    gain = head.gain is not None
+    if comparison is not None:
+        page.lines += compared(attention.score, attention.formula, comparison, focus)
+        vectors, product = terms(attention.formula, comparison, focus), "product"
+        factor = factor if comparison.factor is None else f"* {comparison.factor[focus]:.2f}"
     page.add(
         "Each token's key k = x W_K, the score q·k, scaled, the mask, and the softmax of the row"
-        + (", times the window's Gaussian" if gain else ""),
+        + ("" if gain is None else ", times the window's Gaussian"),
+        *energies(
+            attention.pieces,
+            vectors,
+            (product, head.scores[focus]),
+            (factor, head.scaled[focus]),
+            head.masked[focus],
+            None if gain is None else gain[focus],
+            head.weights[focus],
+        ),
     )
-    width = max(len(piece) for piece in attention.pieces)
-    page.lines.append(
-        f"   {'':{width}}  {'key':{WIDTH}} {product:>8} {factor:>10} {'mask':>8} "
-        + (f"{'gain':>8} {'weight':>8}" if gain else f"{'softmax':>8}")
-    )
-    for n, piece in enumerate(attention.pieces):
-        allowed = attention.mask[focus, n] and (head.window is None or head.window[focus, n])
-        page.lines.append(
-            f"   {piece:{width}}  {vector(right[n]):{WIDTH}} {head.scores[focus, n]:8.2f} "
-            f"{head.scaled[focus, n]:10.2f} {'' if allowed else '-inf':>8} "
-            + (f"{head.gain[focus, n]:8.3f} " if head.gain is not None else "")
-            + f"{head.weights[focus, n]:8.3f} {bar(float(head.weights[focus, n]))}"
-        )
-    page.lines.append(f"   {largest(attention.pieces, head.masked[focus])}")
     page.add(
         "Context: the sum of the values v = x W_V, each times its weight",
         *weighted(attention.pieces, head.weights[focus], head.value, head.context[focus]),
     )
+    width = max(map(len, pieces))
     page.add(
         "The whole matrix: each row holds the weights of one token; darker is larger",
         *(f"   {piece:>{width}} {shades(row)}" for piece, row in zip(pieces, head.weights, strict=True)),
