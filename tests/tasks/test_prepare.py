@@ -253,6 +253,7 @@ def test_links_number_the_words_that_spaces_separate(settings, tmp_path):
 @pytest.mark.parametrize(("unusable", "refused"), [(1, False), (2, False), (3, True)])
 def test_links_that_guide_nothing_are_counted_and_most_of_them_refused(unusable, refused, caplog):
     """Two examples have links, one has none in the file, and so many have unusable ones."""
+    caplog.set_level(logging.INFO)
     offsets = np.cumsum([0, 1, 3, 0] + [0] * unusable)
     links = Links(np.zeros((4, 2), np.uint16), offsets, unusable)
     examples = Examples({}, links=links)
@@ -262,6 +263,9 @@ def test_links_that_guide_nothing_are_counted_and_most_of_them_refused(unusable,
     else:
         prepare._report_links(examples, "f")
         assert f"pairs that guide nothing, as their alignment names words that do not exist: {unusable}" in caplog.text
+        assert "pairs without links, which guide nothing: 1" in caplog.text
+    with pytest.raises(TransformerError, match="f: no training pair has links, so nothing would be guided"):
+        prepare._report_links(Examples({}, links=Links(np.zeros((0, 2), np.uint16), np.zeros(4, np.int64), 0)), "f")
 
 
 def test_packed_rows_report_real_tokens_and_count_every_pair(settings):

@@ -169,15 +169,19 @@ def _epochs(
 
 
 def _report_links(train: Examples, path: str) -> None:
-    """Count the pairs whose links are unusable. Raises TransformerError where these are most of the aligned pairs."""
+    """Count the pairs without links, and those with unusable ones. Raises TransformerError where these are most of the
+    aligned pairs, or no pair has links."""
     assert train.links is not None
     unusable = train.links.unusable
     aligned = unusable + int(np.count_nonzero(np.diff(train.links.offsets)))
+    if not aligned:
+        raise TransformerError(f"{path}: no training pair has links, so nothing would be guided")
     if 2 * unusable > aligned:
         raise TransformerError(
             f"{path}: links name words beyond their sentence in {unusable:,} of {counted(aligned, 'training pair')}, "
             "so they guide nothing: do words count from 1 (--data.first-word 1), or are they another tokenization's?"
         )
+    log.info("pairs without links, which guide nothing: %d", len(train.links.offsets) - 1 - aligned)
     if unusable:
         log.warning("pairs that guide nothing, as their alignment names words that do not exist: %d", unusable)
 
