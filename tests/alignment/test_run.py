@@ -18,6 +18,7 @@ from transformer.alignment.symmetrize import grow_diag_final_and
 from transformer.config import Attention, Guided, Rnn
 from transformer.data.corpora import corpus
 from transformer.errors import TransformerError, UsageError
+from transformer.tasks.task import Split
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +209,12 @@ def test_a_guided_run_is_read_at_its_guided_head(settings, backward, tmp_path):
     assert about["chosen"] == "full-context, layer 1, head 1"
     assert about["symmetrized"]["chosen"] == "mean of layers, mean of heads"
     assert api.ensemble([model, model]).default_rule() == Rule()
+    # `evaluate` measures the same read-out.
+    report = api.load_predictor(folder).extras(Split("test", part.sources, part.targets)).report["alignment"]
+    assert report["rule"].startswith("full-context, ")
+    gold = [Gold(frozenset(links), frozenset(links)) for links in part.alignments]
+    links = [align(pair, Rule(1, 1, by="full-context"))[1] for pair in attended]
+    assert report["heads"][1][1] == measure(links, gold, bootstrap=0).aer
 
 
 def test_files_with_gold_links_of_ones_own(backward, tmp_path, capsys):
