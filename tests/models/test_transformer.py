@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from tests.attention import test_positions
 from tests.conftest import tiny
 from tests.models.conftest import SOURCE, TARGET, Variant
 from transformer.config import Attention
@@ -14,10 +15,10 @@ from transformer.nn import layers
 
 VARIANTS = {
     "post-norm, sinusoids, all tied": tiny(),
-    "pre-norm, swiglu": tiny(norm="pre", activation="swiglu"),
+    "pre-norm, swiglu, rotary positions": tiny(norm="pre", activation="swiglu", positions="rotary"),
     "learned positions, gelu, target tied": tiny(positions="learned", activation="gelu", tie="target"),
-    "nothing tied, dot": tiny(tie="none", attention=Attention(heads=4, score="dot")),
-    "uneven depth": tiny(encoder_layers=1, decoder_layers=3),
+    "nothing tied, dot, T5's positions": tiny(tie="none", positions="t5", attention=Attention(heads=4, score="dot")),
+    "uneven depth, Shaw's positions": tiny(encoder_layers=1, decoder_layers=3, positions="shaw"),
 }
 
 
@@ -39,6 +40,8 @@ class Numpy:
             for i in range(D):
                 angle = t / 10000 ** (2 * (i // 2) / D)
                 position = np.sin(angle) if i % 2 == 0 else np.cos(angle)
+                if self.settings.positions not in ("sinusoidal", "learned"):
+                    position = 0
                 if self.settings.positions == "learned":
                     position = self.p[f"{side}_positions"]["learned"][t, i]
                 out[t, i] = self.p[name]["table"][token, i] * np.sqrt(D) + position
@@ -51,7 +54,7 @@ class Numpy:
             out[t] = (row - row.mean()) / np.sqrt(row.var() + 1e-6) * p["scale"] + p["bias"]
         return out
 
-    def attention(self, queries, memory, p, allowed):
+    def attention(self, queries, memory, p, allowed, causal=False):
         out, H = np.zeros((len(queries), self.settings.width)), self.settings.attention.heads
         K = self.settings.width // H
         weights = np.zeros((H, len(queries), len(memory)))
@@ -59,6 +62,9 @@ class Numpy:
             q, k, v = queries @ p["query"][:, h], memory @ p["key"][:, h], memory @ p["value"][:, h]
             for t in range(len(queries)):
                 energies = k @ q[t] / (np.sqrt(K) if self.settings.attention.score == "scaled_dot" else 1)
+                if "relative" in p:
+                    scheme, own = self.settings.positions, p["relative"].get("weights", {})
+                    energies = test_positions.energies(scheme, q[t], k, t, energies, own, h, H, causal)
                 energies[~allowed[t]] = -np.inf
                 weights[h, t] = np.exp(energies - energies.max()) / np.exp(energies - energies.max()).sum()
                 out[t] += weights[h, t] @ v @ p["output"][h]
@@ -96,7 +102,9 @@ class Numpy:
         past = (np.arange(len(target))[None] <= np.arange(len(target))[:, None]) | full
         for i in range(self.settings.decoder_layers):
             p = jax.tree.map(lambda a, i=i: a[i], self.p["decoder"])
-            x = self.residual(x, lambda y, p=p: self.attention(y, y, p["attention"], past)[0], p["attention_residual"])
+            x = self.residual(
+                x, lambda y, p=p: self.attention(y, y, p["attention"], past, True)[0], p["attention_residual"]
+            )
             cross = None
 
             def attend(y, p=p):

@@ -80,6 +80,12 @@ SCORES = {
 }
 """The scores of `attention.scores`, and whether they need a query and a memory of equal width."""
 
+POSITIONS = ("rotary", "shaw", "t5", "alibi")
+"""The relative positions of `attention.positions`."""
+
+PRODUCTS = ("dot", "scaled_dot", "cosine")
+"""Scores that are products of query and key, which depend on the distance alone if both are turned."""
+
 POSITIONAL = ("location",)
 """Those whose energies depend on the positions of query or key, and not on the two vectors alone."""
 
@@ -107,13 +113,34 @@ def registered(module: str, table: str) -> dict[str, Any]:
     return {} if loaded is None else getattr(loaded, table)
 
 
-def known(flag: str, name: str, names: Iterable[str]) -> None:
+def known(flag: str, name: str, names: Iterable[str], prefix: str = "--model.attention") -> None:
     """Raises UsageError with the nearest valid name if `name` is not among `names`."""
     valid = list(dict.fromkeys(names))
     if name not in valid:
         near = difflib.get_close_matches(name, valid, n=1, cutoff=0.0)[0]
+        raise UsageError(f"{prefix}.{flag}={name} is unknown: did you mean {near}? Valid names: {', '.join(valid)}")
+
+
+def check_positions(name: str, attention: Attention, width: int) -> None:
+    """Check the positions of a self-attention with heads of this width. Raises UsageError."""
+    relative = [*POSITIONS, *registered("positions", "POSITIONS")]
+    known("positions", name, ["sinusoidal", "learned", "none", *relative], prefix="--model")
+    own = {"encoder", "decoder"} & set(attention.places)
+    if name == "rotary" and own and attention.score not in PRODUCTS:
         raise UsageError(
-            f"--model.attention.{flag}={name} is unknown: did you mean {near}? Valid names: {', '.join(valid)}"
+            f"--model.positions=rotary turns queries and keys, whose products then depend on their distance; "
+            f"--model.attention.score={attention.score} is no product: give --model.positions=alibi, or "
+            "--model.attention.places cross"
+        )
+    if name == "rotary" and width % 2:
+        raise UsageError(
+            f"--model.positions=rotary turns pairs, and a head is {width} wide: give --model.attention.heads that "
+            "divide --model.width to an even number"
+        )
+    if name in ("shaw", "t5", "alibi") and attention.fused == "always":
+        raise UsageError(
+            f"--model.positions={name} adds to the energies, which --model.attention.fused=always does not: give "
+            "--model.positions=rotary, or --model.attention.fused=auto"
         )
 
 

@@ -70,6 +70,11 @@ class Explain(Command):
     def _check_transformer(self, model: Transformer, place: str) -> None:
         for attention in map(model.attention_of, ("decoder", "cross") if place == "decoder" else ("encoder",)):
             _check_built_in(self.run, place, attention)
+        if model.positions not in ("sinusoidal", "learned", "none"):
+            raise UsageError(
+                f"the {place} of {self.run} has positions={model.positions}, and only those that are added to the "
+                "embeddings are explained: try `transformer align`"
+            )
         layers = model.decoder_layers if place == "decoder" else model.encoder_layers
         if not 0 <= self.layer < layers:
             raise UsageError(f"--layer={self.layer}: the {place} has layers 0 to {layers - 1}")

@@ -61,16 +61,18 @@ class Output(nnx.Module):
 
 
 class Positions(nnx.Module):
-    """Adds a vector for each position: `kind` sinusoidal (constant), or learned."""
+    """Adds a vector for each position: `kind` sinusoidal (constant), or learned. Other kinds add nothing here."""
 
     def __init__(self, kind: str, length: int, width: int, *, rngs: nnx.Rngs):
-        self.length, self.width = length, width
+        self.kind, self.length, self.width = kind, length, width
         self.learned = (
             nnx.Param(jax.random.normal(rngs.params(), (length, width)) * 0.02) if kind == "learned" else None
         )
 
     def __call__(self, x: Float[Array, "B T D"], position: Int[Array, "B T"] | None = None) -> Float[Array, "B T D"]:
         """Tokens of x stand at positions 0..T-1 of their row; or each at its own `position`."""
+        if self.kind not in ("sinusoidal", "learned"):
+            return x
         table = sinusoids(self.length, self.width) if self.learned is None else self.learned[...]
         if position is None:
             return (x + table[None, : x.shape[1]]).astype(x.dtype)

@@ -5,9 +5,15 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Interval
 
-from transformer.attention.config import Attention, is_pointwise, needs_lengths
+from transformer.attention.config import (
+    Attention,
+    check_positions,
+    is_pointwise,
+    needs_lengths,
+)
 from transformer.errors import UsageError
 from transformer.models.config import SequenceToSequence
+from transformer.plugins import NameIn
 
 
 @dataclass(frozen=True)
@@ -28,8 +34,11 @@ class Transformer(SequenceToSequence):
     norm: Literal["post", "pre"] = "post"
     """Place of the normalisation. post: LayerNorm(x + f(x)), as in the paper. pre: x + f(LayerNorm(x)), and a final
     norm after each stack."""
-    positions: Literal["sinusoidal", "learned"] = "sinusoidal"
-    """Positional encodings: the sinusoids of the paper, or learned vectors."""
+    positions: Annotated[str, NameIn("positions")] = "sinusoidal"
+    """Positional encodings. Added to the embeddings: sinusoidal, as in the paper, or learned. Of distances, in every
+    self-attention: rotary (queries and keys are turned), shaw (a vector for each distance), t5 (a number for each
+    bucket of distances), alibi (a slope for each head), or the name that a plugin added to
+    `transformer.attention.positions.POSITIONS`. none: the encoder knows no order."""
     max_length: Annotated[int, Ge(2)] = 256
     """Longest sequence: the number of learned positions, and the limit of every translation, in tokens."""
     tie: Literal["all", "target", "none"] = "all"
@@ -123,6 +132,7 @@ class Transformer(SequenceToSequence):
                     f"--model.attention.fused=always supports no dropout on weights: give --model.attention-dropout=0, "
                     f"not {self.attention_dropout}"
                 )
+        check_positions(self.positions, attention, self.width // attention.heads)
         if needs_lengths(attention.window) and "decoder" in attention.places:
             raise UsageError(
                 f"--model.attention.window={attention.window} needs the length of the sentence, which is unknown to "

@@ -50,8 +50,10 @@ class DecoderLayer(nnx.Module):
     """Self-attention, attention to the memory and a feed-forward layer, each with a residual connection."""
 
     def __init__(self, model: config.Transformer, *, rngs: nnx.Rngs):
-        self.attention = MultiHead(model.attention_of("decoder"), model.width, model.attention_dropout, rngs=rngs)
-        self.cross = MultiHead(model.attention_of("cross"), model.width, model.attention_dropout, rngs=rngs)
+        rate = model.attention_dropout
+        own, cross = model.attention_of("decoder"), model.attention_of("cross")
+        self.attention = MultiHead(own, model.width, rate, positions=model.positions, causal=True, rngs=rngs)
+        self.cross = MultiHead(cross, model.width, rate, rngs=rngs)
         self.feedforward = feedforward(model, rngs)
         self.attention_residual = residual(model, rngs)
         self.cross_residual = residual(model, rngs)
@@ -71,9 +73,8 @@ class DecoderLayer(nnx.Module):
         # Positions and lengths are for windows, which packed rows do not have.
         keys, position, lengths = split_key(key, 6), jnp.arange(x.shape[1])[None], mask[:, 0, 0].sum(-1)
         y = self.attention_residual.enter(x)
-        y, own_weights = self.attention(
-            y, *self.attention.project(y), own_mask, position, None, keys[0], weights=weights
-        )
+        own = self.attention.project(y, position)
+        y, own_weights = self.attention(y, *own, own_mask, position, None, keys[0], weights=weights)
         x = self.attention_residual.add(x, y, keys[2])
         y, cross_weights = self.cross(
             self.cross_residual.enter(x), *self.cross.project(memory), mask, position, lengths, keys[1], weights=weights
@@ -96,7 +97,7 @@ class DecoderLayer(nnx.Module):
         B, N, _ = x.shape
         sentence, positions = jnp.arange(B), jnp.broadcast_to(position[:, None], (B, N))
         y = self.attention_residual.enter(x)
-        new = self.attention.project(y)
+        new = self.attention.project(y, positions)
         keys, values = (c.at[sentence, :, :, position].set(n) for c, n in zip(cache, new, strict=True))
         y, own_weights = self.attention.attend_along_beam(y, keys, values, path, positions)
         x = self.attention_residual.add(x, y, None)
@@ -216,7 +217,7 @@ class Decoder(nnx.Module):
         cross_cache, cache = [], []
         for layer in unstack(self.decoder):
             cross_cache.append(layer.cross.project(memory.states))
-            own = jax.eval_shape(layer.attention.project, tokens)
+            own = jax.eval_shape(layer.attention.project, tokens, jnp.arange(length)[None])
             cache.append([jnp.zeros((B, of.shape[1], beam, *of.shape[2:]), of.dtype) for of in own])
         (keys, values), (own_keys, own_values) = (tuple(zip(*pairs, strict=True)) for pairs in (cross_cache, cache))
         writer = None if independent else jnp.zeros((B, beam, length), jnp.int32)

@@ -23,7 +23,8 @@ class EncoderLayer(nnx.Module):
     """Self-attention and a feed-forward layer, each with a residual connection."""
 
     def __init__(self, model: config.Transformer, *, rngs: nnx.Rngs):
-        self.attention = MultiHead(model.attention_of("encoder"), model.width, model.attention_dropout, rngs=rngs)
+        settings, rate = model.attention_of("encoder"), model.attention_dropout
+        self.attention = MultiHead(settings, model.width, rate, positions=model.positions, rngs=rngs)
         self.feedforward = feedforward(model, rngs)
         self.attention_residual = residual(model, rngs)
         self.feedforward_residual = residual(model, rngs)
@@ -35,7 +36,8 @@ class EncoderLayer(nnx.Module):
         # Positions and lengths are for windows, which packed rows do not have.
         keys, position, lengths = split_key(key, 4), jnp.arange(x.shape[1])[None], mask[:, 0, 0].sum(-1)
         y = self.attention_residual.enter(x)
-        y, attended = self.attention(y, *self.attention.project(y), mask, position, lengths, keys[0], weights=weights)
+        own = self.attention.project(y, position)
+        y, attended = self.attention(y, *own, mask, position, lengths, keys[0], weights=weights)
         x = self.attention_residual.add(x, y, keys[1])
         y = self.feedforward(self.feedforward_residual.enter(x), keys[2])
         return self.feedforward_residual.add(x, y, keys[3]), attended

@@ -2,21 +2,27 @@
 
 import numpy as np
 
+from transformer.attention.positions import CLIP
 from transformer.models.transformer.config import Transformer
 
 
 def encoder(model: Transformer, source: np.ndarray) -> int:
     """Of the encoder on sources of these lengths ([B] tokens)."""
     D, L = model.width, model.encoder_layers
-    return int(source.sum() * L * (4 * D * D + _feedforward(model)) + 2 * D * L * (source**2).sum())
+    return int(source.sum() * L * (4 * D * D + _feedforward(model) + _distances(model)) + 2 * D * L * (source**2).sum())
 
 
 def decoder(model: Transformer, source: np.ndarray, target: np.ndarray, vocabulary: int) -> int:
     """Of the decoder and the output layer on sentence pairs of these lengths ([B] tokens each)."""
     D, L = model.width, model.decoder_layers
     memory = source.sum() * L * 2 * D * D
-    tokens = target.sum() * (L * (6 * D * D + _feedforward(model)) + D * vocabulary)
+    tokens = target.sum() * (L * (6 * D * D + _feedforward(model) + _distances(model)) + D * vocabulary)
     return int(memory + tokens + 2 * D * L * (target**2 + target * source).sum())
+
+
+def _distances(model: Transformer) -> int:
+    """Of a query with the vectors of all distances."""
+    return (2 * CLIP + 1) * model.width if model.positions == "shaw" else 0
 
 
 def _feedforward(model: Transformer) -> int:

@@ -19,7 +19,7 @@ def trace(
 ) -> tuple[Float[Array, "B T D"], Summands]:
     """The output of the residual connection, and what was added up. Without a memory x attends to itself."""
     y = residual.enter(x)
-    keys, values = attention.project(y if memory is None else memory)
+    keys, values = attention.project(y, position) if memory is None else attention.project(memory)
     attended, weights = attention(y, keys, values, mask, position, lengths)
     assert weights is not None
     projected = jnp.einsum("bhsk,hkd->bhsd", values, attention.output[...].astype(values.dtype))
