@@ -12,7 +12,7 @@ import pytest
 from tests.documentation import KEYWORDS, ROOT, Block, blocks, commands, pages
 from tests.test_plugins import forget
 from transformer import cli, recipes
-from transformer.attention.config import NORMALIZERS, SCORES, WINDOWS
+from transformer.attention.config import NORMALIZERS, POSITIONS, SCORES, WINDOWS
 from transformer.config import to_json
 from transformer.models.families import FAMILIES
 from transformer.study import variants
@@ -114,12 +114,13 @@ def test_readme_is_short_and_its_links_lead_somewhere():
         assert (ROOT / target).exists(), target
 
 
-def test_the_catalogue_has_every_score_window_normalizer_and_family():
+def test_the_catalogue_has_every_entry_and_family():
     folder = ROOT / "docs" / "attention"
     for file, kind, names in (
         ("scores", "score", [*SCORES, "none"]),
         ("windows", "window", WINDOWS),
         ("normalizers", "normalizer", NORMALIZERS),
+        ("positions", "positions", ["sinusoidal", "learned", "none", *POSITIONS]),
     ):
         text = (folder / f"{file}.md").read_text()
         for name in names:

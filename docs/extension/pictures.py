@@ -1,4 +1,4 @@
-"""Pictures of attention, drawn from the package's own functions: scores, windows, normalizers, masks."""
+"""Pictures of attention, drawn from the package's own functions: scores, windows, normalizers, positions, masks."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +11,10 @@ import numpy as np
 from transformer.attention import masks
 from transformer.attention.attend import weigh
 from transformer.attention.normalizers import NORMALIZERS
+from transformer.attention.positions import POSITIONS, Scheme
 from transformer.attention.scores import SCORES, Sizes
 from transformer.attention.windows import WINDOWS
+from transformer.nn.layers import sinusoids
 
 QUERY = (1.2, 0.7)
 KEYS = ((1.5, 1.3), (0.4, 1.6), (-1.4, 0.9), (-1.1, -1.2), (0.6, -1.5), (1.9, -0.3))
@@ -20,11 +22,12 @@ REACH = 2.2
 """The plane of keys is drawn from -REACH to REACH."""
 ENERGIES = (2.0, 1.5, 0.5, 0.0, -0.5, -2.0)
 TOKENS = 12
+POSITIONS_SHOWN, WIDTH_SHOWN = 50, 128
 HALF_WIDTH = 3
 
 
 def draw_all(folder: Path) -> None:
-    """A picture for every built-in score, window and normalizer, and for the masks."""
+    """A picture for every built-in score, window, normalizer and kind of positions, and for the masks."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in SCORES:
         if SCORES.file_of(name) is None:
@@ -35,6 +38,10 @@ def draw_all(folder: Path) -> None:
     for name in NORMALIZERS:
         if NORMALIZERS.file_of(name) is None:
             _save(normalizer(name), folder / f"normalizer-{name}.svg")
+    _save(added_positions(), folder / "positions-sinusoidal.svg")
+    for name, scheme in POSITIONS.items():
+        if POSITIONS.file_of(name) is None:
+            _save(relative_positions(scheme), folder / f"positions-{name}.svg")
     _save(mask_pictures(), folder / "masks.svg")
 
 
@@ -136,6 +143,51 @@ def _variants(name: str) -> dict[str, tuple[float, dict[str, Any]]]:
 def _normalized(name: str, energies: np.ndarray, alpha: float, weights: dict[str, Any]) -> np.ndarray:
     mask = jnp.ones(energies.shape, bool)
     return np.asarray(NORMALIZERS[name].normalize(jnp.asarray(energies, jnp.float32), mask, alpha, weights))
+
+
+def added_positions() -> Any:
+    """Left: the sinusoids. Middle: four of their dimensions. Right: inner products of two positions."""
+    table = sinusoids(POSITIONS_SHOWN, WIDTH_SHOWN)
+    figure, (left, middle, right) = _figure(9.6, 2.9, 3, width_ratios=(1.5, 1.1, 1.1))
+    figure.colorbar(left.imshow(table, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto"), ax=left)
+    left.set(xlabel="dimension", ylabel="position")
+    left.set_title("sinusoids", fontsize=9)
+    for color, dimension in zip(("#0072B2", "#D55E00", "#009E73", "#CC79A7"), (4, 5, 24, 60), strict=True):
+        middle.plot(table[:, dimension], color=color, lw=1, label=dimension)
+    middle.set(xlabel="position", ylim=(-1.1, 1.9))
+    middle.legend(title="dimension", fontsize=7, title_fontsize=7, frameon=False, ncols=4, loc="upper center")
+    middle.set_title("along the sentence", fontsize=9)
+    figure.colorbar(right.imshow(table @ table.T, cmap="viridis"), ax=right)
+    right.set(xlabel="position", ylabel="position")
+    right.set_title("inner products", fontsize=9)
+    return figure
+
+
+def relative_positions(scheme: Scheme) -> Any:
+    """What a scheme does to the energy of a query and a key of ones, by distance; left with the future, right without.
+
+    Parameters are as they are drawn at the start of training.
+    """
+    H, K = 4, 16
+    weights = weights_of(scheme.weights(H, K))
+    ones, here = jnp.ones((1, H, 1, K)), jnp.zeros((1, 1), jnp.int32)
+    figure, every = _figure(6.6, 2.5, 2)
+    for axes, (causal, distances) in zip(every, ((False, np.arange(-30, 31)), (True, np.arange(-60, 1))), strict=True):
+        places = jnp.asarray(distances)[None]
+        if scheme.turn is not None:
+            keys = scheme.turn(jnp.broadcast_to(ones, (1, H, len(distances), K)), places)
+            found = jnp.einsum("bhtk,bhsk->bhts", scheme.turn(ones, here), keys) / K**0.5
+        else:
+            assert scheme.bias is not None
+            found = scheme.bias(ones, places[:, None], weights, causal)
+        rows = np.asarray(found)[0, :, 0]
+        differ = not np.allclose(rows, rows[:1])
+        for head, row in enumerate(rows if differ else rows[:1]):
+            axes.plot(distances, row, lw=1, label=f"head {head}" if differ else "every head")
+        axes.set(xlabel="distance from query to key", ylabel="" if causal else "energy")
+        axes.set_title("only the past is seen" if causal else "all is seen", fontsize=9)
+    every[0].legend(fontsize=7, frameon=False)
+    return figure
 
 
 def mask_pictures() -> Any:

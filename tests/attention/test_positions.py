@@ -98,7 +98,10 @@ def test_slopes_by_hand():
         ({"positions": "rotery"}, "--model.positions=rotery is unknown: did you mean rotary"),
         ({"positions": "rotary", "attention": Attention(heads=2, score="additive")}, "is no product: .*=alibi"),
         ({"positions": "rotary", "width": 6}, "a head is 3 wide"),
-        ({"positions": "t5", "attention": Attention(heads=2, fused="always"), "attention_dropout": 0.0}, "--model.positions=rotary"),
+        (
+            {"positions": "t5", "attention": Attention(heads=2, fused="always"), "attention_dropout": 0.0},
+            "--model.positions=rotary",
+        ),
     ],
 )
 def test_what_does_not_go_together(changes, message):
