@@ -9,6 +9,7 @@ from flax import nnx
 from tests.attention import test_positions
 from tests.conftest import tiny
 from tests.models.conftest import SOURCE, TARGET, Variant
+from transformer.attention.config import POSITIONS
 from transformer.config import Attention
 from transformer.models.build import create, split
 from transformer.nn import layers
@@ -54,7 +55,7 @@ class Numpy:
             out[t] = (row - row.mean()) / np.sqrt(row.var() + 1e-6) * p["scale"] + p["bias"]
         return out
 
-    def attention(self, queries, memory, p, allowed, causal=False):
+    def attention(self, queries, memory, p, allowed, causal=None):
         out, H = np.zeros((len(queries), self.settings.width)), self.settings.attention.heads
         K = self.settings.width // H
         weights = np.zeros((H, len(queries), len(memory)))
@@ -62,8 +63,8 @@ class Numpy:
             q, k, v = queries @ p["query"][:, h], memory @ p["key"][:, h], memory @ p["value"][:, h]
             for t in range(len(queries)):
                 energies = k @ q[t] / (np.sqrt(K) if self.settings.attention.score == "scaled_dot" else 1)
-                if "relative" in p:
-                    scheme, own = self.settings.positions, p["relative"].get("weights", {})
+                scheme, own = self.settings.positions, p.get("relative", {}).get("weights", {})
+                if causal is not None and scheme in POSITIONS:
                     energies = test_positions.energies(scheme, q[t], k, t, energies, own, h, H, causal)
                 energies[~allowed[t]] = -np.inf
                 weights[h, t] = np.exp(energies - energies.max()) / np.exp(energies - energies.max()).sum()
@@ -94,7 +95,7 @@ class Numpy:
         for i in range(self.settings.encoder_layers):
             p = jax.tree.map(lambda a, i=i: a[i], self.p["encoder"])
             x = self.residual(
-                x, lambda y, p=p: self.attention(y, y, p["attention"], see_all)[0], p["attention_residual"]
+                x, lambda y, p=p: self.attention(y, y, p["attention"], see_all, False)[0], p["attention_residual"]
             )
             x = self.residual(x, lambda y, p=p: self.feedforward(y, p["feedforward"]), p["feedforward_residual"])
         memory = self.norm(x, self.p["encoder_norm"]) if self.settings.norm == "pre" else x
