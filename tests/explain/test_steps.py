@@ -237,6 +237,8 @@ def test_the_command_explains_a_run_and_refuses_what_it_cannot(settings, tmp_pat
     untrained(dataclasses.replace(settings, model=sparse), tmp_path / "sparse")
     said = run("ba", "--decoder", folder=tmp_path / "sparse")[1]
     assert "has normalizer=sparsemax" in said
+    untrained(dataclasses.replace(settings, model=tiny(positions="rotary")), tmp_path / "rotary")
+    assert "has positions=rotary" in run("ba", folder=tmp_path / "rotary")[1]
 
 
 @pytest.mark.parametrize(("model", "decoder", "expected"), [

@@ -135,7 +135,7 @@ def test_forward_pass_equals_numpy(variant):
         assert not found[:, :, len(source) :].any(), "padding gets no weight"
 
 
-@pytest.mark.parametrize("name", ["post-norm, sinusoids, all tied", "pre-norm, swiglu"])
+@pytest.mark.parametrize("name", ["post-norm, sinusoids, all tied", "pre-norm, swiglu, rotary positions"])
 def test_full_context_equals_numpy(name):
     """With padding, which has no influence, against one sentence at a time without padding."""
     settings, graph, parameters = Variant.of(VARIANTS[name])
