@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from transformer.alignment.readouts.shares import shares
 from transformer.nn.losses import cross_entropy
 
 STEPS = 16
@@ -25,13 +26,11 @@ NOISE = 0.15
 CHUNK = 512
 """Tokens whose logits are held at once."""
 
-Saliency = Callable[[Array], Array]
-
 
 def gradient_input(model: Any, source: Array, target_in: Array, target_out: Array) -> Float[Array, "B T S"]:
     """Gradient times input, at the embeddings as they are."""
-    saliency = _saliency(model, source, target_in, target_out)
-    return saliency(model.embed(source))
+    saliency, embedded = _saliency(model, source, target_in, target_out), model.embed(source)
+    return saliency(embedded, embedded)
 
 
 def integrated(model: Any, source: Array, target_in: Array, target_out: Array) -> Float[Array, "B T S"]:
@@ -43,14 +42,17 @@ def integrated(model: Any, source: Array, target_in: Array, target_out: Array) -
     embedded = model.embed(source)
 
     def add(step: Array, total: Array) -> Array:
-        scale = (step + 0.5) / STEPS
-        return total + saliency(scale * embedded) / scale
+        return total + saliency((step + 0.5) / STEPS * embedded, embedded)
 
     return jax.lax.fori_loop(0, STEPS, add, _zeros(source, target_in)) / STEPS
 
 
 def smooth_gradient(model: Any, source: Array, target_in: Array, target_out: Array) -> Float[Array, "B T S"]:
-    """SmoothGrad (Smilkov et al. 2017): the mean saliency under normal noise on the embeddings."""
+    """SmoothGrad (Smilkov et al. 2017): the mean saliency under normal noise on the embeddings.
+
+    The gradient is that at the noisy embeddings; its factor is the embedding without noise, since noise times gradient
+    would hide the rest. Each sample's rows become shares before they are averaged, as in the code of Ding et al. 2019.
+    """
     saliency = _saliency(model, source, target_in, target_out)
     embedded, real = model.embed(source), (source != 0)[..., None]
     high = jnp.where(real, embedded, -jnp.inf).max((1, 2), keepdims=True)
@@ -60,7 +62,8 @@ def smooth_gradient(model: Any, source: Array, target_in: Array, target_out: Arr
         key = jax.random.fold_in(jax.random.key(0), sample)
         # The same noise for every sentence: a read-out does not depend on the sentence's place in a batch.
         noise = jax.random.normal(key, embedded.shape[1:])[None] * NOISE * (high - low)
-        return total + saliency(embedded + noise.astype(embedded.dtype))
+        found = saliency(embedded + noise.astype(embedded.dtype), embedded)
+        return total + shares(jnp.where(source[:, None] != 0, found, 0))
 
     return jax.lax.fori_loop(0, SAMPLES, add, _zeros(source, target_in)) / SAMPLES
 
@@ -69,8 +72,8 @@ def _zeros(source: Int[Array, "B S"], target_in: Int[Array, "B T"]) -> Float[Arr
     return jnp.zeros((*target_in.shape, source.shape[1]))
 
 
-def _saliency(model: Any, source: Array, target_in: Array, target_out: Array) -> Callable[[Array], Array]:
-    """A function from embeddings [B, S, X] to the saliency [B, T, S] at them."""
+def _saliency(model: Any, source: Array, target_in: Array, target_out: Array) -> Callable[[Array, Array], Array]:
+    """A function from embeddings [B, S, X], and the factors of the gradient at them, to the saliency [B, T, S]."""
 
     def hidden(embedded: Array) -> Array:
         states: Array = model.decode(model.encode(source, embedded=embedded), target_in)[0]
@@ -79,7 +82,7 @@ def _saliency(model: Any, source: Array, target_in: Array, target_out: Array) ->
     def loss(states: Array) -> Array:
         return cross_entropy(model.output, states, target_out, chunk=CHUNK)[0]
 
-    def saliency(embedded: Array) -> Array:
+    def saliency(embedded: Array, factors: Array) -> Array:
         states, pull = jax.vjp(hidden, embedded)
         # The loss of a token depends on its own state only: one gradient serves all rows.
         by_state = -jax.grad(loss)(states)
@@ -87,7 +90,7 @@ def _saliency(model: Any, source: Array, target_in: Array, target_out: Array) ->
         def row(t: Array) -> Array:
             here = jnp.arange(states.shape[1]) == t
             (by_embedding,) = pull(jnp.where(here[None, :, None], by_state, 0))
-            return (by_embedding * embedded).sum(-1).astype(jnp.float32)
+            return (by_embedding * factors).sum(-1).astype(jnp.float32)
 
         return jax.lax.map(row, jnp.arange(states.shape[1])).swapaxes(0, 1)
 

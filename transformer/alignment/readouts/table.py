@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from transformer.alignment.readouts import erasure, mixing, norms, saliency
 from transformer.alignment.readouts.mixing import Trace
+from transformer.alignment.readouts.shares import shares
 from transformer.errors import UsageError
 from transformer.models.interface import Embeds, FullContext, Traces
 
@@ -121,10 +122,3 @@ def compute(model: Any, names: Sequence[str], batch: Batch) -> dict[str, Float[A
         return BY_PLACE[name](passes) if name in BY_PLACE else OF_PREDICTIONS[name](passes)[:, None, None]
 
     return {name: shares(jnp.where(real, measured(name), 0)) for name in names}
-
-
-def shares(measured: Float[Array, "*B T S"]) -> Float[Array, "*B T S"]:
-    """Rows that sum to 1, without negative values; a row without positive values is zero."""
-    positive = jnp.maximum(measured, 0)
-    total = positive.sum(-1, keepdims=True)
-    return positive / jnp.where(total > 0, total, 1)

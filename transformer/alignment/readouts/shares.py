@@ -1,0 +1,11 @@
+"""What a read-out measured, as shares: all read-outs become links and pictures by the same rules."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def shares(measured: Float[Array, "*B T S"]) -> Float[Array, "*B T S"]:
+    """Rows that sum to 1, without negative values; a row without positive values is zero."""
+    positive = jnp.maximum(measured, 0)
+    total = positive.sum(-1, keepdims=True)
+    return positive / jnp.where(total > 0, total, 1)
