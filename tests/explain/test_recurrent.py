@@ -12,8 +12,11 @@ from numpy.testing import assert_allclose
 
 from tests.browser import Page, browser, data_of, needs_browser
 from transformer.config import Attention, Rnn
+from transformer.errors import TransformerError
+from transformer.explain.numbers import array, sigmoid
 from transformer.explain.page import write_page
-from transformer.explain.recurrent.cells import step
+from transformer.explain.recurrent import cells
+from transformer.explain.recurrent.cells import Part, step
 from transformer.explain.recurrent.steps import decoder_steps
 from transformer.explain.recurrent.terminal import text
 from transformer.models.build import create, split
@@ -100,6 +103,22 @@ def test_a_gru_by_hand():
     assert_allclose(state, 0.5 * 4 + 0.5 * np.tanh(7))
 
 
+def test_a_gru_that_resets_after_the_product_is_not_the_models(monkeypatch):
+    """The comparison sees what is computed otherwise: here as cuDNN does."""
+
+    def after(cell, x, state):
+        (h,) = state
+        z, r, a = np.split(x @ array(cell.input) + array(cell.bias), 3)
+        u_z, u_r, u = np.split(h @ array(cell.recurrent), 3)
+        z, r = sigmoid(z + u_z), sigmoid(r + u_r)
+        return ((1 - z) * h + z * np.tanh(a + r * u),), (Part("h'", "", h),)
+
+    model, memory, _ = make("bahdanau")
+    monkeypatch.setattr(cells, "_gru", after)
+    with pytest.raises(TransformerError, match="state of layer 0 after token 0: the computed numbers differ"):
+        decoder_steps(model, memory, FROM, TARGET, INTO, names)
+
+
 def test_the_text_has_the_steps_in_the_decoders_order():
     _, _, steps = make("bahdanau")
     said = text(steps, 2)
@@ -164,4 +183,6 @@ def test_the_page_shows_each_step(name, chromium, tmp_path):
         assert page.is_at(focus=3), "a row of the source is no step"
         page.point("source-weights", 0, 1, click=True)
         assert page.is_at(focus=0)
+    page.theme("dark")
+    page.assert_readable()
     page.assert_quiet()
