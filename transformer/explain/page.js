@@ -65,12 +65,13 @@ function shares(name, columns, rows, { tokens, weights, reason, on = -1 }) {
     make("tfoot", {}, make("tr", {}, make("th", { colSpan: columns.length }, "sum"),
       make("td", { className: "share" }, make("div", {}, sum(weights).toFixed(3)))))));
 }
-/** The softmax of the largest energy of a row, with its numbers. */
-function largest(energies, tokens) {
+/** The softmax of the largest energy of a row, with its numbers; a `gain` may make another weight the largest. */
+function largest(energies, tokens, gain) {
   const finite = energies.filter(energy => energy !== null);
   if (!finite.length) return make("p", { className: "largest" }, "No token may be attended to.");
   const n = energies.indexOf(Math.max(...finite)), total = sum(finite.map(Math.exp));
-  return make("p", { className: "largest" }, "Attends most to ", make("bdi", {}, tokens[n]),
+  const most = gain ? "Largest before the gain: " : "Attends most to ";
+  return make("p", { className: "largest" }, most, make("bdi", {}, tokens[n]),
     `: exp(${energies[n].toFixed(2)}) / ${text(total)} = ${(Math.exp(energies[n]) / total).toFixed(3)}`);
 }
 /** The values of all tokens, each times its weight, and their sum. */

@@ -35,7 +35,7 @@ function drawAttention() {
   const number = value => value === null ? "-inf" : value.toFixed(2);
   const rows = source.map((_, n) => [number(products[focus][n]), ...(factor ? [number(energies[focus][n])] : []),
     masked[focus][n] === null ? "-inf" : "0", ...(gain ? [softmax[focus][n].toFixed(3), gain[focus][n].toFixed(3)] : [])]);
-  $("row").replaceChildren(largest(masked[focus], source),
+  $("row").replaceChildren(largest(masked[focus], source, gain),
     shares("Attention", columns, rows, { tokens: source, weights: weights[focus], reason }));
   if (window) $("centre").textContent = number(window.centre[focus]);
   const square = { kind: "square", columns: source };

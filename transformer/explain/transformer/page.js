@@ -41,14 +41,14 @@ function drawAttention(prefix, attention) {
       `× the query's ${text(query[focus][column])} = ${text(query[focus][column] * key[row][column])}` }),
     map("value", "values", value, { rows: tokens, picks })),
     ...(comparison ? compared(comparison, attention, map) : [])]);
-  panels("row", head => [largest(head.masked[focus], tokens), table(attention, head)]);
+  panels("row", head => [largest(head.masked[focus], tokens, head.gain), table(attention, head)]);
   const square = { kind: "square", columns: tokens };
   panels("matrices", (head, map) => [make("div", { className: "squares" },
     map("scores", head.comparison ? "products" : "scores Q Kᵀ", head.scores, square),
     ...(attention.is_scaled ? [map("scaled", `divided by √${K}`, head.scaled, { ...square,
       say: (row, column) => `${text(head.scores[row][column])} / √${K}` })] : []),
     map("masked", "with the mask", head.masked, square),
-    map("weights", "weights: softmax of each row", head.weights, { ...square, kind: "square above" }))]);
+    map("weights", head.gain ? "weights: softmax × gain" : "weights: softmax of each row", head.weights, { ...square, kind: "square above" }))]);
   panels("contexts", ({ weights, value, context }, map) =>
     weighted(map, { weights: weights[focus], values: value, context: context[focus], tokens, picks }));
   $(`${prefix}output`).replaceChildren(
@@ -129,6 +129,7 @@ begin(
     prediction: steps.prediction, earlier: cross && !steps.prediction, gated: steps.feedforward.gate,
     ungated: !steps.feedforward.gate, inner: ["dot", "scaled_dot"].includes(attention.score),
     cross_scaled: cross?.is_scaled, cross_other: cross && !["dot", "scaled_dot"].includes(cross.score),
+    window: heads[0].window, gain: heads[0].gain, cross_window: cross?.heads[0].window, cross_gain: cross?.heads[0].gain,
     cross_inner: cross && ["dot", "scaled_dot"].includes(cross.score),
     other: !["dot", "scaled_dot"].includes(attention.score) },
   [...pieces, ...(cross?.pieces ?? [])]);

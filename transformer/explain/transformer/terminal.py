@@ -111,8 +111,9 @@ def _head(page: Numbered, pieces: Sequence[str], attention: Attention, head: Hea
         page.lines += compared(attention.score, attention.formula, comparison, focus)
         vectors, product = terms(attention.formula, comparison, focus), "product"
         factor = factor if comparison.factor is None else f"* {comparison.factor[focus]:.2f}"
+    score = "q·k" if comparison is None else attention.score
     page.add(
-        "Each token's key k = x W_K, the score q·k, scaled, the mask, and the softmax of the row"
+        f"Each token's key k = x W_K, the score {score}, scaled, the mask, and the softmax of the row"
         + ("" if gain is None else ", times the window's Gaussian"),
         *energies(
             attention.pieces,
