@@ -18,8 +18,12 @@ VARIANTS = {
     "post-norm, sinusoids, all tied": tiny(),
     "pre-norm, swiglu, rotary positions": tiny(norm="pre", activation="swiglu", positions="rotary"),
     "learned positions, gelu, target tied": tiny(positions="learned", activation="gelu", tie="target"),
-    "nothing tied, dot, T5's positions": tiny(tie="none", positions="t5", attention=Attention(heads=4, score="dot")),
-    "uneven depth, Shaw's positions": tiny(encoder_layers=1, decoder_layers=3, positions="shaw"),
+    "nothing tied, dot, shared keys, T5's positions": tiny(
+        tie="none", positions="t5", attention=Attention(heads=4, score="dot", key_value_heads=2)
+    ),
+    "uneven depth, normalised keys, Shaw's positions": tiny(
+        encoder_layers=1, decoder_layers=3, positions="shaw", attention=Attention(heads=2, query_key_norm=True)
+    ),
 }
 
 
@@ -60,7 +64,13 @@ class Numpy:
         K = self.settings.width // H
         weights = np.zeros((H, len(queries), len(memory)))
         for h in range(H):
-            q, k, v = queries @ p["query"][:, h], memory @ p["key"][:, h], memory @ p["value"][:, h]
+            g = h * p["key"].shape[1] // H
+            q, k, v = queries @ p["query"][:, h], memory @ p["key"][:, g], memory @ p["value"][:, g]
+            if self.settings.attention.query_key_norm:
+                q, k = (
+                    x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-6) * p[f"{side}_norm"]["scale"]
+                    for side, x in (("query", q), ("key", k))
+                )
             for t in range(len(queries)):
                 energies = k @ q[t] / (np.sqrt(K) if self.settings.attention.score == "scaled_dot" else 1)
                 scheme, own = self.settings.positions, p.get("relative", {}).get("weights", {})

@@ -42,14 +42,20 @@ class Attention:
     """Number of source tokens that the score location reaches; later tokens get no weight."""
     heads: Annotated[int, Ge(1)] = 4
     """Number of parallel attentions in each layer of a Transformer."""
+    key_value_heads: Annotated[int, Ge(0)] = 0
+    """Heads of keys and values in a Transformer, each shared by a group of query heads: 1 is multi-query attention
+    (Shazeer 2019), another divisor of heads grouped-query attention (Ainslie 2023). 0: as many as heads."""
+    query_key_norm: bool = False
+    """Normalise the queries and keys of each head of a Transformer, by RMSNorm with a learned scale, before they are
+    compared (Henry 2020; Dehghani 2023)."""
     fused: Literal["auto", "never", "always"] = "auto"
     """Fused kernel of a Transformer for scaled_dot with global, softmax and no dropout on weights, used where the
     weights are not returned. auto: cuDNN's kernel where it supports the arrays (bfloat16 on NVIDIA GPUs, certain
     lengths and head widths), otherwise the computation of every other score. always: JAX's fused function everywhere.
     never: the computation of every other score."""
     places: tuple[Literal["encoder", "decoder", "cross"], ...] = ("encoder", "decoder", "cross")
-    """Attentions of a Transformer that have this score, window and normalizer; the others have scaled_dot, global and
-    softmax."""
+    """Attentions of a Transformer that have this score, window, normalizer and norm; the others have scaled_dot,
+    global, softmax and none."""
 
     @property
     def reach(self) -> int | None:
@@ -119,6 +125,21 @@ def known(flag: str, name: str, names: Iterable[str], prefix: str = "--model.att
     if name not in valid:
         near = difflib.get_close_matches(name, valid, n=1, cutoff=0.0)[0]
         raise UsageError(f"{prefix}.{flag}={name} is unknown: did you mean {near}? Valid names: {', '.join(valid)}")
+
+
+def check_heads(attention: Attention) -> None:
+    """Check the heads of a Transformer. Raises UsageError."""
+    groups = attention.key_value_heads
+    if groups and attention.heads % groups:
+        raise UsageError(
+            f"--model.attention.heads={attention.heads} cannot share --model.attention.key-value-heads={groups}: give "
+            "a divisor"
+        )
+    if 0 < groups < attention.heads and attention.score not in PRODUCTS:
+        raise UsageError(
+            f"--model.attention.score={attention.score} has parameters of each head for its keys, which "
+            f"--model.attention.key-value-heads={groups} shares: give one of {', '.join(PRODUCTS)}"
+        )
 
 
 def check_positions(name: str, attention: Attention, width: int) -> None:

@@ -1,4 +1,7 @@
-"""Multi-head attention over any score, window and normalizer (Vaswani 2017, section 3.2.2)."""
+"""Multi-head attention over any score, window and normalizer (Vaswani 2017, section 3.2.2).
+
+Letters: G heads of keys and values, each shared by H / G heads of queries.
+"""
 
 import jax.numpy as jnp
 from flax import nnx
@@ -14,7 +17,7 @@ _join_heads = nnx.initializers.variance_scaling(1.0, "fan_avg", "uniform", in_ax
 
 
 class MultiHead(nnx.Module):
-    """H attentions of width K = D / H, each on its own projection of query, key and value."""
+    """H attentions of width K = D / H, each on its own projection of the query, and of key and value where G = H."""
 
     def __init__(
         self,
@@ -37,29 +40,38 @@ class MultiHead(nnx.Module):
         """
         H, K = settings.heads, width // settings.heads
         self.query = nnx.Param(_split_heads(rngs.params(), (width, H, K)))
-        self.key = nnx.Param(_split_heads(rngs.params(), (width, H, K)))
-        self.value = nnx.Param(_split_heads(rngs.params(), (width, H, K)))
+        G = settings.key_value_heads or H
+        self.key = nnx.Param(_split_heads(rngs.params(), (width, G, K)))
+        self.value = nnx.Param(_split_heads(rngs.params(), (width, G, K)))
         self.output = nnx.Param(_join_heads(rngs.params(), (H, K, width)))
         self.mechanism = Mechanism(settings, K, K, H, rngs=rngs)
         self.rate = rate
+        self.query_norm = nnx.RMSNorm(K, rngs=rngs) if settings.query_key_norm else None
+        self.key_norm = nnx.RMSNorm(K, rngs=rngs) if settings.query_key_norm else None
         self.relative = Relative(positions, H, K, causal=causal, rngs=rngs) if positions in POSITIONS else None
 
     def project(
         self, memory: Float[Array, "B S D"], position: Int[Array, "#B S"] | None = None
-    ) -> tuple[Float[Array, "B H S P"], Float[Array, "B H S K"]]:
+    ) -> tuple[Float[Array, "B G S P"], Float[Array, "B G S K"]]:
         """Keys and values of a memory, computed once for any number of queries; in a self-attention at positions."""
         keys = jnp.einsum("bsd,dhk->bhsk", memory, self.key[...].astype(memory.dtype))
+        if self.key_norm is not None:
+            keys = self.key_norm(keys).astype(keys.dtype)
         if self.relative is not None:
             assert position is not None
             keys = self.relative.turn(keys, position)
         keys = self.mechanism.project(keys)
         return keys, jnp.einsum("bsd,dhk->bhsk", memory, self.value[...].astype(memory.dtype))
 
+    def for_queries(self, shared: Float[Array, "B G *S K"]) -> Float[Array, "B H *S K"]:
+        """Keys or values, for each head of the queries."""
+        return jnp.repeat(shared, self.query.shape[1] // shared.shape[1], axis=1)
+
     def __call__(
         self,
         x: Float[Array, "B T D"],
-        keys: Float[Array, "B H S P"],
-        values: Float[Array, "B H S K"],
+        keys: Float[Array, "B G S P"],
+        values: Float[Array, "B G S K"],
         mask: Bool[Array, "#B 1 #T S"],
         position: Int[Array, "#B T"],
         lengths: Int[Array, "B"] | None,
@@ -70,8 +82,8 @@ class MultiHead(nnx.Module):
     ) -> tuple[Float[Array, "B T D"], Float[Array, "B H T S"] | None]:
         """The attended values, projected back to the model's width, and the weights; see `Mechanism`."""
         query = jnp.einsum("btd,dhk->bhtk", x, self.query[...].astype(x.dtype))
-        if self.relative is not None:
-            query, bias = self._at(query, position, keys.shape[-2], bias)
+        query, bias = self._at(query, position, keys.shape[-2], bias)
+        keys, values = self.for_queries(keys), self.for_queries(values)
         context, used = self.mechanism(
             query, keys, values, mask, position, lengths, bias=bias, rate=self.rate, key=key, weights=weights
         )
@@ -80,8 +92,8 @@ class MultiHead(nnx.Module):
     def attend_along_beam(
         self,
         x: Float[Array, "B N D"],
-        keys: Float[Array, "B H N T P"],
-        values: Float[Array, "B H N T K"],
+        keys: Float[Array, "B G N T P"],
+        values: Float[Array, "B G N T K"],
         path: Bool[Array, "B N N T"] | None,
         position: Int[Array, "B N"],
         *,
@@ -89,14 +101,17 @@ class MultiHead(nnx.Module):
     ) -> tuple[Float[Array, "B N D"], Float[Array, "B H N T"]]:
         """The newest token of each of N hypotheses that share their histories; see `Mechanism.attend_along_beam`."""
         query = jnp.einsum("bnd,dhk->bhnk", x, self.query[...])
-        if self.relative is not None:
-            query, bias = self._at(query, position, keys.shape[-2], bias)
+        query, bias = self._at(query, position, keys.shape[-2], bias)
+        keys, values = self.for_queries(keys), self.for_queries(values)
         context, weights = self.mechanism.attend_along_beam(query, keys, values, path, position, bias=bias)
         return jnp.einsum("bhnk,hkd->bnd", context, self.output[...]), weights
 
     def _at(self, query: Array, position: Array, keys: int, bias: Array | None) -> tuple[Array, Array | None]:
-        """Queries at their positions, and what is added to their energies."""
-        assert self.relative is not None
+        """Queries, normalised and at their positions where they are, and what is added to their energies."""
+        if self.query_norm is not None:
+            query = self.query_norm(query).astype(query.dtype)
+        if self.relative is None:
+            return query, bias
         query = self.relative.turn(query, position)
         own = self.relative.bias(query, position, keys)
         return query, bias if own is None else own if bias is None else own + bias

@@ -75,6 +75,11 @@ class Explain(Command):
                 f"the {place} of {self.run} has positions={model.positions}, and only those that are added to the "
                 "embeddings are explained: try `transformer align`"
             )
+        if model.attention.key_value_heads or model.attention.query_key_norm:
+            raise UsageError(
+                f"the {place} of {self.run} shares keys or normalises them (--model.attention.key-value-heads, "
+                "--model.attention.query-key-norm), which is not explained: try `transformer align`"
+            )
         layers = model.decoder_layers if place == "decoder" else model.encoder_layers
         if not 0 <= self.layer < layers:
             raise UsageError(f"--layer={self.layer}: the {place} has layers 0 to {layers - 1}")

@@ -102,6 +102,11 @@ class Rnn(SequenceToSequence):
             raise UsageError(
                 "--model.attention.fused=always needs a Transformer: a recurrent decoder attends token by token"
             )
+        if attention.key_value_heads or attention.query_key_norm:
+            flag = "key-value-heads" if attention.key_value_heads else "query-key-norm"
+            raise UsageError(
+                f"--model.attention.{flag} is of a Transformer's heads, and a recurrent decoder has none: leave it out"
+            )
         attention.check("none")
         equal = attention.score != "none" and needs_equal_widths(attention.score)
         if equal and self.memory_width != self.width:

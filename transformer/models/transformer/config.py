@@ -7,6 +7,7 @@ from annotated_types import Ge, Interval
 
 from transformer.attention.config import (
     Attention,
+    check_heads,
     check_positions,
     is_pointwise,
     needs_lengths,
@@ -67,7 +68,8 @@ class Transformer(SequenceToSequence):
         """The settings of one of the three attentions: encoder, decoder or cross."""
         if place in self.attention.places:
             return self.attention
-        return Attention(heads=self.attention.heads, fused=self.attention.fused)
+        own = self.attention
+        return Attention(heads=own.heads, key_value_heads=own.key_value_heads, fused=own.fused)
 
     def build(self, source_vocabulary: int, target_vocabulary: int, **how: Any) -> Any:
         """See `SequenceToSequence.build`."""
@@ -132,6 +134,7 @@ class Transformer(SequenceToSequence):
                     f"--model.attention.fused=always supports no dropout on weights: give --model.attention-dropout=0, "
                     f"not {self.attention_dropout}"
                 )
+        check_heads(attention)
         check_positions(self.positions, attention, self.width // attention.heads)
         if needs_lengths(attention.window) and "decoder" in attention.places:
             raise UsageError(

@@ -24,10 +24,10 @@ from transformer.nn.stack import run, stack, unstack
 
 
 class CrossCache(NamedTuple):
-    """Keys and values of the memory, one pair for each layer."""
+    """Keys and values of the memory, one pair for each layer; G heads of keys and values, see `attention.multihead`."""
 
-    keys: tuple[Float[Array, "B H S P"], ...]
-    values: tuple[Float[Array, "B H S K"], ...]
+    keys: tuple[Float[Array, "B G S P"], ...]
+    values: tuple[Float[Array, "B G S K"], ...]
     mask: Bool[Array, "B S"]
 
 
@@ -38,8 +38,8 @@ class Cache(NamedTuple):
     them wrote each token of its own history.
     """
 
-    keys: tuple[Float[Array, "B H N T O"], ...]
-    values: tuple[Float[Array, "B H N T K"], ...]
+    keys: tuple[Float[Array, "B G N T O"], ...]
+    values: tuple[Float[Array, "B G N T K"], ...]
     writer: Int[Array, "B N T"] | None
     """Which hypothesis wrote token t of hypothesis n; None: always n itself."""
     position: Int[Array, "B"]
@@ -86,9 +86,9 @@ class DecoderLayer(nnx.Module):
     def step(
         self,
         x: Float[Array, "B N D"],
-        memory: tuple[Float[Array, "B H S P"], Float[Array, "B H S K"]],
+        memory: tuple[Float[Array, "B G S P"], Float[Array, "B G S K"]],
         mask: Bool[Array, "B 1 1 S"],
-        cache: tuple[Float[Array, "B H N T O"], Float[Array, "B H N T K"]],
+        cache: tuple[Float[Array, "B G N T O"], Float[Array, "B G N T K"]],
         path: Bool[Array, "B N N T"] | None,
         position: Int[Array, "B"],
     ) -> tuple[Float[Array, "B N D"], Any, tuple[Float[Array, "B N H T"], Float[Array, "B N H S"]]]:

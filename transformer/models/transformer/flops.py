@@ -9,15 +9,25 @@ from transformer.models.transformer.config import Transformer
 def encoder(model: Transformer, source: np.ndarray) -> int:
     """Of the encoder on sources of these lengths ([B] tokens)."""
     D, L = model.width, model.encoder_layers
-    return int(source.sum() * L * (4 * D * D + _feedforward(model) + _distances(model)) + 2 * D * L * (source**2).sum())
+    return int(
+        source.sum() * L * (2 * D * D + 2 * D * _keys(model) + _feedforward(model) + _distances(model))
+        + 2 * D * L * (source**2).sum()
+    )
 
 
 def decoder(model: Transformer, source: np.ndarray, target: np.ndarray, vocabulary: int) -> int:
     """Of the decoder and the output layer on sentence pairs of these lengths ([B] tokens each)."""
     D, L = model.width, model.decoder_layers
-    memory = source.sum() * L * 2 * D * D
-    tokens = target.sum() * (L * (6 * D * D + _feedforward(model) + _distances(model)) + D * vocabulary)
+    memory = source.sum() * L * 2 * D * _keys(model)
+    tokens = target.sum() * (
+        L * (4 * D * D + 2 * D * _keys(model) + _feedforward(model) + _distances(model)) + D * vocabulary
+    )
     return int(memory + tokens + 2 * D * L * (target**2 + target * source).sum())
+
+
+def _keys(model: Transformer) -> int:
+    """Width of the keys of all heads."""
+    return model.width // model.attention.heads * (model.attention.key_value_heads or model.attention.heads)
 
 
 def _distances(model: Transformer) -> int:

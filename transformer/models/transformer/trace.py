@@ -22,7 +22,7 @@ def trace(
     keys, values = attention.project(y, position) if memory is None else attention.project(memory)
     attended, weights = attention(y, keys, values, mask, position, lengths)
     assert weights is not None
-    projected = jnp.einsum("bhsk,hkd->bhsd", values, attention.output[...].astype(values.dtype))
+    projected = jnp.einsum("bhsk,hkd->bhsd", attention.for_queries(values), attention.output[...].astype(values.dtype))
     scale = residual.norm.scale
     gain = None if residual.pre or scale is None else scale[...]
     return residual.add(x, attended, None), Summands(weights, projected, x, gain)
