@@ -322,7 +322,7 @@ def test_every_name_is_computed_and_knows_what_it_has(models):
 
 
 def test_read_outs_of_one_batch_share_their_passes(models, monkeypatch):
-    """Four of a trace, and each pair of erasures: the encoder is run as often as for one of each."""
+    """Four of a trace, and each pair of erasures: the encoder is run as often as for one of each kind."""
     model, calls = models["pre"], {"trace_encoder": 0, "encode": 0}
     for name in calls:
         real = getattr(type(model), name)
@@ -332,7 +332,7 @@ def test_read_outs_of_one_batch_share_their_passes(models, monkeypatch):
             return real(self, *arguments, **options)
 
         monkeypatch.setattr(type(model), name, counting)
-    jax.eval_shape(lambda: table.compute(model, ["norms", "erasure", "omission"], BATCH))
+    jax.eval_shape(lambda: table.compute(model, ["full-context", "norms", "erasure", "omission"], BATCH))
     once = dict(calls)
     calls.update(trace_encoder=0, encode=0)
     every = [name for name in READOUTS[1:] if name not in ("gradient", "integrated", "smoothgrad")]
