@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from experiments.hansards import readouts
+from transformer.alignment.measure import Gold
+
 TEXT = Path(__file__).parent.parent.parent / "experiments" / "hansards" / "text.py"
 ours = runpy.run_path(str(TEXT))
 
@@ -33,3 +36,18 @@ def test_each_pair_is_kept_once_and_none_that_is_known():
 
 def test_french_loses_its_accents():
     assert ours["plain"]("À l’Été, ÇA") == "a l'ete, ca"
+
+
+def test_error_rates_of_both_directions_and_lengths():
+    """Two pairs of one and of eleven words; the second is aligned in one direction only."""
+    long = " ".join("abcdefghijk")
+    gold = [Gold(frozenset({(0, 0)}), frozenset({(0, 0)})), Gold(frozenset({(1, 1)}), frozenset({(1, 1)}))]
+    pairs = readouts.Pairs(["a", long], ["a", long], gold)
+    there, back = [frozenset({(0, 0)}), frozenset({(1, 1)})], [frozenset({(0, 0)}), frozenset({(2, 1)})]
+    found = readouts.rows({"model": "m", "by": "b", "chosen": ["x", "y"]}, there, back, pairs)
+    rates = {each["direction"]: each for each in found}
+    assert rates["en-fr"]["aer"] == 0
+    assert rates["fr-en"]["aer"] == pytest.approx(0.5)
+    assert {name: part["aer"] for name, part in rates["fr-en"]["by_length"].items()} == {"1-10": 0, "11-20": 1}
+    assert rates["intersection"]["aer"] == pytest.approx(1 / 3)
+    assert "| m | b | 0.000 | 0.500 |" in readouts.table(found)
