@@ -80,7 +80,7 @@ def test_energies_equal_a_loop(scheme, causal):
 
 
 def test_buckets_of_t5():
-    """Numbers that T5's own function gives."""
+    """Numbers of `T5Attention._relative_position_bucket` in transformers 5.24."""
     at = lambda causal, *distances: [int(_buckets(causal)[d + 128]) for d in distances]  # noqa: E731
     assert at(False, 0, -1, -7, -8, -12, -16, -32, -64, -127, 1, 8, 127) == [0, 1, 7, 8, 9, 10, 12, 14, 15, 17, 24, 31]
     assert at(True, 0, -1, -15, -16, -20, -128, 1, 100) == [0, 1, 15, 16, 17, 31, 0, 0]
