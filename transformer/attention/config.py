@@ -86,11 +86,12 @@ SCORES = {
 }
 """The scores of `attention.scores`, and whether they need a query and a memory of equal width."""
 
-POSITIONS = ("rotary", "shaw", "t5", "alibi")
-"""The relative positions of `attention.positions`."""
+POSITIONS = {"rotary": False, "shaw": True, "t5": True, "alibi": True}
+"""The relative positions of `attention.positions`, and whether they add to the energies."""
 
 PRODUCTS = ("dot", "scaled_dot", "cosine")
-"""Scores that are products of query and key, which depend on the distance alone if both are turned."""
+"""Scores that are products of query and key without parameters: they depend on the distance alone if both are turned,
+and keys may be shared by several heads."""
 
 POSITIONAL = ("location",)
 """Those whose energies depend on the positions of query or key, and not on the two vectors alone."""
@@ -158,7 +159,7 @@ def check_positions(name: str, attention: Attention, width: int) -> None:
             f"--model.positions=rotary turns pairs, and a head is {width} wide: give --model.attention.heads that "
             "divide --model.width to an even number"
         )
-    if name in ("shaw", "t5", "alibi") and attention.fused == "always":
+    if attention.fused == "always" and name in relative and adds_to_energies(name):
         raise UsageError(
             f"--model.positions={name} adds to the energies, which --model.attention.fused=always does not: give "
             "--model.positions=rotary, or --model.attention.fused=auto"
@@ -181,6 +182,12 @@ def needs_lengths(window: str) -> bool:
     """Whether a window depends on the length of the sentence."""
     own = registered("windows", "WINDOWS").get(window)
     return WINDOWS[window] if own is None else bool(own.needs_lengths)
+
+
+def adds_to_energies(positions: str) -> bool:
+    """Whether relative positions add to the energies."""
+    own = registered("positions", "POSITIONS").get(positions)
+    return POSITIONS[positions] if own is None else own.bias is not None
 
 
 def can_be_guided(normalizer: str) -> bool:

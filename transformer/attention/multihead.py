@@ -65,7 +65,8 @@ class MultiHead(nnx.Module):
 
     def for_queries(self, shared: Float[Array, "B G *S K"]) -> Float[Array, "B H *S K"]:
         """Keys or values, for each head of the queries."""
-        return jnp.repeat(shared, self.query.shape[1] // shared.shape[1], axis=1)
+        group = self.query.shape[1] // shared.shape[1]
+        return shared if group == 1 else jnp.repeat(shared, group, axis=1)
 
     def __call__(
         self,

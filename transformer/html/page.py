@@ -12,8 +12,9 @@ def write(path: Path, package: str, data: Any, shared: Sequence[str] = ()) -> No
     """Write page.html of a package with its style, its script and the data; the page needs no network and no other
     file.
 
-    `{{style}}`, `{{script}}` and `{{data}}` in page.html are replaced. The style and the script that all pages share,
-    in this folder, come first, and then those that the pages of some packages share; the package's own are last.
+    `{{head}}`, `{{style}}`, `{{script}}` and `{{data}}` in page.html are replaced. The head, style and script that all
+    pages share, in this folder, come first; then the style and script that the pages of some packages share; the
+    package's own are last.
 
     Args:
         path: the file to write, UTF-8.
@@ -27,6 +28,7 @@ def write(path: Path, package: str, data: Any, shared: Sequence[str] = ()) -> No
     content = json.dumps(data, allow_nan=False, separators=(",", ":"))
     packages = ("transformer.html", *shared, package)
     parts = {
+        "head": _text("head.html", "transformer.html"),
         "style": _text("page.css", *packages),
         "script": _text("page.js", *packages),
         # Without "<" no text can end the script element or open a comment in it.
