@@ -145,6 +145,8 @@ def test_a_heatmap_says_what_it_shows(pair):
     assert legend(axes) == ["gold link"]
     assert [list(line.get_xydata()[0]) for line in axes.lines] == [[0, 0]]
     assert legend(draw.heatmap(pair).axes[0]) == []
+    signed = draw.heatmap(dataclasses.replace(pair, cross=pair.cross - 0.3))
+    assert signed.axes[1].get_ylabel() == "attention weight, negative as 0"
     picture.canvas.draw()  # places the labels
     renderer = picture.canvas.get_renderer()
     parts = [axes.title, axes.xaxis.label, axes.yaxis.label, axes.get_legend(), axes._left_title]

@@ -173,3 +173,13 @@ def test_sides_of_real_tokenizers():
     assert side.spans == (0, 1, 2, 3, 4, 5, 6, -1)
     assert side.pieces[2] == "<unk>"
     assert side.words[2] == "sold"
+
+
+def test_negative_weights_count_as_zero_between_words():
+    """As differential attention and talking heads have; by hand. The second word has nothing else, and no link."""
+    weights = np.array([[[[0.5, -0.2, 0.3], [-0.1, -0.4, 0.0]]]], np.float32)
+    pair = Attended(Side(tuple("abc"), tuple("abc"), (0, 1, 2)), Side(tuple("xy"), tuple("xy"), (0, 1)), weights)
+    found, linked = align(pair, Rule(threshold=0))
+    np.testing.assert_allclose(found, [[0.5, 0, 0.3], [0, 0, 0]], atol=1e-7)
+    assert linked == {(0, 0), (2, 0)}
+    assert align(pair, Rule())[1] == {(0, 0)}

@@ -25,12 +25,14 @@ def normalized(family, name):
 OTHERS = [name for name in NORMALIZERS if name != "softmax"]
 FAMILIES = ("transformer", "luong", "bahdanau")
 NORMALIZED = {f"{family}, {name}": normalized(family, name) for family in FAMILIES for name in OTHERS}
+MECHANISMS = {name: tiny(attention=Attention(heads=2, mechanism=name)) for name in ("talking",)}
 FAST = "transformer, learned_entmax", "luong, sparsemax"
-VARIANTS |= NORMALIZED
+SLOW = MECHANISMS | NORMALIZED
+VARIANTS |= SLOW
 
 
 @pytest.fixture(
-    params=[pytest.param(n, marks=pytest.mark.slow) if n in NORMALIZED and n not in FAST else n for n in VARIANTS],
+    params=[pytest.param(n, marks=pytest.mark.slow) if n in SLOW and n not in FAST else n for n in VARIANTS],
     ids=str,
     scope="module",
 )

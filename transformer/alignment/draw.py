@@ -76,7 +76,7 @@ def heatmap(
     _circle(axes, gold, 9)
     _legend(axes, [*_ring(gold, label), *_blank_rows(weights)])
     bar = picture.colorbar(image, cax=_axes(picture, width + 0.15, 0, 0.12, min(height, 2.0)))
-    bar.set_label(_unit(rule), fontsize=8)
+    bar.set_label(_unit(rule) + _negative(attended.matrix(rule.kind)), fontsize=8)
     return picture
 
 
@@ -141,7 +141,7 @@ def grid(attended: Attended, kind: str = "cross") -> Picture:
     bar = picture.colorbar(
         image, cax=_axes(picture, H * right, L * down - 0.35 - min(height, 2.0), 0.1, min(height, 2.0))
     )
-    bar.set_label("attention weight", fontsize=8)
+    bar.set_label("attention weight" + _negative(weights), fontsize=8)
     bar.ax.tick_params(labelsize=7)
     return picture
 
@@ -158,6 +158,11 @@ def _ring(links: Links | None, label: str) -> list[Any]:
 
 def _unit(rule: Rule) -> str:
     return "attention weight" if rule.by == "weights" else f"{rule.by}, share of the row"
+
+
+def _negative(weights: Float[np.ndarray, "L H T S"]) -> str:
+    """What a label says of negative weights."""
+    return ", negative as 0" if weights.min() < 0 else ""
 
 
 def _axes(figure: Any, left: float, bottom: float, width: float, height: float) -> Any:

@@ -88,7 +88,8 @@ def by_word(
 ) -> Float[np.ndarray, "*B U W"]:
     """Weights between words.
 
-    Rows of special tokens are dropped. A row with weight on special tokens only is zero.
+    Rows of special tokens are dropped. A row with weight on special tokens only is zero. Negative weights, which
+    `--model.attention.mechanism` can make, count as zero.
 
     Args:
         weights: between tokens, of any number of layers and heads.
@@ -97,6 +98,7 @@ def by_word(
         pieces: see `Rule`.
         end: see `Rule`; null leaves out the column of the special tokens, as sink does.
     """
+    weights = np.maximum(weights, 0)
     rows, columns = (_membership(spans) for spans in (target, source))
     if end == "dropped":
         total, kept = weights.sum(-1, keepdims=True), (weights @ (columns.sum(1, keepdims=True)))

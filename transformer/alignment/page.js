@@ -19,8 +19,10 @@ function selectHeads(weights, layer, head) {
   const chosen = layers.flatMap(heads => head === "mean" ? heads : [heads[head]]);
   return chosen[0].map((row, t) => row.map((_, s) => sum(chosen.map(one => one[t][s])) / chosen.length));
 }
-/** Summed over the pieces of a column's word, averaged over a row's; without special tokens, rows keep their sum. */
-function byWord(weights, rows, columns) {
+/** Summed over the pieces of a column's word, averaged over a row's; without special tokens, rows keep their sum.
+ * Negative weights count as zero. */
+function byWord(signed, rows, columns) {
+  const weights = signed.map(row => row.map(weight => Math.max(weight, 0)));
   const words = range(count(rows)).map(() => range(count(columns)).fill(0));
   weights.forEach((row, t) => {
     const kept = sum(row.filter((_, s) => columns[s] >= 0)), pieces = rows.filter(word => word === rows[t]).length;
@@ -32,7 +34,7 @@ function byWord(weights, rows, columns) {
 }
 
 /** Red, green and blue of a share of the largest weight. */
-const colour = share => blend(Math.min(share, 1));
+const colour = share => blend(Math.min(Math.max(share, 0), 1));
 /** The style of what holds text: black or white on the colour, whichever contrasts more. */
 function shade(weight) {
   const rgb = colour(weight / shown.most), light = sum(rgb.map((c, i) => [.2126, .7152, .0722][i] * (c / 255) ** 2.2));

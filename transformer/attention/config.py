@@ -48,14 +48,17 @@ class Attention:
     query_key_norm: bool = False
     """Normalise the queries and keys of each head of a Transformer, by RMSNorm with a learned scale, before they are
     compared (Henry 2020; Dehghani 2023)."""
+    mechanism: Literal["standard", "talking"] = "standard"
+    """What the heads of a Transformer do with each other. talking: energies are mixed over the heads before the
+    normalizer, and weights after it, by learned matrices (Shazeer 2020); weights may be negative. standard: nothing."""
     fused: Literal["auto", "never", "always"] = "auto"
     """Fused kernel of a Transformer for scaled_dot with global, softmax and no dropout on weights, used where the
     weights are not returned. auto: cuDNN's kernel where it supports the arrays (bfloat16 on NVIDIA GPUs, certain
     lengths and head widths), otherwise the computation of every other score. always: JAX's fused function everywhere.
     never: the computation of every other score."""
     places: tuple[Literal["encoder", "decoder", "cross"], ...] = ("encoder", "decoder", "cross")
-    """Attentions of a Transformer that have this score, window, normalizer and norm; the others have scaled_dot,
-    global, softmax and none."""
+    """Attentions of a Transformer that have this score, window, normalizer, mechanism and norm; the others have
+    scaled_dot, global, softmax, standard and none."""
 
     @property
     def reach(self) -> int | None:
@@ -113,6 +116,10 @@ NORMALIZERS = {
 """The normalizers of `attention.normalizers`, and whether cross-entropy can pull their weights to alignments."""
 
 
+SIGNED = ("talking",)
+"""The mechanisms whose weights may be negative."""
+
+
 def registered(module: str, table: str) -> dict[str, Any]:
     """The table of a module of this folder, with a plugin's entries; empty if the module is not imported, and then no
     plugin has added any."""
@@ -141,6 +148,23 @@ def check_heads(attention: Attention) -> None:
             f"--model.attention.score={attention.score} has parameters of each head for its keys, which "
             f"--model.attention.key-value-heads={groups} shares: give one of {', '.join(PRODUCTS)}"
         )
+
+
+def check_mechanism(attention: Attention) -> None:
+    """Check the mechanism of a Transformer. Raises UsageError."""
+    name = attention.mechanism
+    flag = f"--model.attention.mechanism={name}"
+    if name == "standard":
+        return
+    if attention.normalizer == "hard":
+        raise UsageError(
+            f"{flag} would make several positions of the one that --model.attention.normalizer=hard samples: give "
+            "--model.attention.normalizer=sparsemax"
+        )
+    if name == "talking" and attention.heads == 1:
+        raise UsageError(f"{flag} mixes heads, and --model.attention.heads=1: give at least 2")
+    if attention.fused == "always":
+        raise UsageError(f"{flag} has no fused kernel: give --model.attention.fused=auto")
 
 
 def check_positions(name: str, attention: Attention, width: int) -> None:

@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from transformer.attention import config
-from transformer.attention.mechanism import Mechanism
+from transformer.attention.mechanisms import MECHANISMS
 from transformer.attention.positions import POSITIONS, Relative
 
 # Fan-in and fan-out as of the matrices [D, H*K] and [H*K, D].
@@ -44,7 +44,7 @@ class MultiHead(nnx.Module):
         self.key = nnx.Param(_split_heads(rngs.params(), (width, G, K)))
         self.value = nnx.Param(_split_heads(rngs.params(), (width, G, K)))
         self.output = nnx.Param(_join_heads(rngs.params(), (H, K, width)))
-        self.mechanism = Mechanism(settings, K, K, H, rngs=rngs)
+        self.mechanism = MECHANISMS[settings.mechanism](settings, K, K, H, rngs=rngs)
         self.rate = rate
         self.query_norm = nnx.RMSNorm(K, rngs=rngs) if settings.query_key_norm else None
         self.key_norm = nnx.RMSNorm(K, rngs=rngs) if settings.query_key_norm else None

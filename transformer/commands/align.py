@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from transformer.alignment.readouts.names import OF_PREDICTIONS
+from transformer.attention.config import SIGNED
 from transformer.commands.options import Checkpoint, read_translation
 from transformer.commands.readouts import ReadOuts, complete, output_folder
 from transformer.config import Config
@@ -41,7 +42,7 @@ class Align(ReadOuts):
     --data.alignments. With --choose-on, on that set."""
     threshold: float | None = None
     """Link all words with at least this weight; 0: all with any weight, for runs whose --model.attention.normalizer
-    makes exact zeros. The default is the word with the most, or what --best chooses."""
+    makes exact zeros. Negative weights count as zero. The default is the word with the most, or what --best chooses."""
     reverse: str = ""
     """A run of the other direction, whose links are combined with these."""
     symmetrize: Literal["intersection", "union", "grow-diag", "grow-diag-final-and"] | None = None
@@ -113,7 +114,7 @@ class Align(ReadOuts):
                 keep=reference is not None,
             )
             export.write(unfinished, about, aligned, rule, reference, self.formats, self.pictures)
-            lines = [f"{_count(aligned)}, {name(rule)}" + _with_reverse(about)]
+            lines = [f"{_count(aligned)}, {name(rule)}" + _with_reverse(about), *_negative(about)]
             if reference is not None:
                 measured = measure(aligned.links, reference.links)
                 against = {"about": about, "against": reference.origin}
@@ -179,6 +180,11 @@ def _about(options: Align, by: "Aligner", reverse: "Reverse | None", part: "Corp
         "chosen": name(by.rule),
         "rule": by.rule.describe(),
     }
+    if settings.attention.mechanism in SIGNED:
+        about["negative"] = (
+            f"weights of --model.attention.mechanism={settings.attention.mechanism} may be negative, and count as zero "
+            "between words"
+        )
     if reverse is not None:
         other: Any = reverse.by.model
         about["symmetrized"] = {
@@ -188,6 +194,10 @@ def _about(options: Align, by: "Aligner", reverse: "Reverse | None", part: "Corp
             "chosen": name(reverse.by.rule),
         }
     return about
+
+
+def _negative(about: dict[str, Any]) -> list[str]:
+    return [about["negative"]] if "negative" in about else []
 
 
 def _with_reverse(about: dict[str, Any]) -> str:

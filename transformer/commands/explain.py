@@ -129,6 +129,11 @@ def _check_built_in(run: str, place: str, attention: Attention, *none: str) -> N
             f"the {place} of {run} has score={attention.score}, window={attention.window}, and only the built-in ones "
             f"are explained: {', '.join((*SCORES, *WINDOWS))}"
         )
+    if attention.mechanism != "standard":
+        raise UsageError(
+            f"the {place} of {run} has mechanism={attention.mechanism}, and only standard is explained: try "
+            "`transformer align`"
+        )
     if attention.normalizer != "softmax":
         raise UsageError(
             f"the {place} of {run} has normalizer={attention.normalizer}, and only a softmax is explained: try "

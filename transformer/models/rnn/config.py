@@ -102,8 +102,12 @@ class Rnn(SequenceToSequence):
             raise UsageError(
                 "--model.attention.fused=always needs a Transformer: a recurrent decoder attends token by token"
             )
-        if attention.key_value_heads or attention.query_key_norm:
-            flag = "key-value-heads" if attention.key_value_heads else "query-key-norm"
+        of_heads = {
+            "key-value-heads": attention.key_value_heads,
+            "query-key-norm": attention.query_key_norm,
+            "mechanism": attention.mechanism != "standard",
+        }
+        for flag in (flag for flag, given in of_heads.items() if given):
             raise UsageError(
                 f"--model.attention.{flag} is of a Transformer's heads, and a recurrent decoder has none: leave it out"
             )

@@ -8,6 +8,7 @@ from annotated_types import Ge, Interval
 from transformer.attention.config import (
     Attention,
     check_heads,
+    check_mechanism,
     check_positions,
     is_pointwise,
     needs_lengths,
@@ -135,6 +136,7 @@ class Transformer(SequenceToSequence):
                     f"not {self.attention_dropout}"
                 )
         check_heads(attention)
+        check_mechanism(attention)
         check_positions(self.positions, attention, self.width // attention.heads)
         if needs_lengths(attention.window) and "decoder" in attention.places:
             raise UsageError(

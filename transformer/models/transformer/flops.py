@@ -11,7 +11,7 @@ def encoder(model: Transformer, source: np.ndarray) -> int:
     D, L = model.width, model.encoder_layers
     return int(
         source.sum() * L * (2 * D * D + 2 * D * _keys(model) + _feedforward(model) + _distances(model))
-        + 2 * D * L * (source**2).sum()
+        + L * _pair(model, "encoder") * (source**2).sum()
     )
 
 
@@ -22,12 +22,19 @@ def decoder(model: Transformer, source: np.ndarray, target: np.ndarray, vocabula
     tokens = target.sum() * (
         L * (4 * D * D + 2 * D * _keys(model) + _feedforward(model) + _distances(model)) + D * vocabulary
     )
-    return int(memory + tokens + 2 * D * L * (target**2 + target * source).sum())
+    pairs = _pair(model, "decoder") * (target**2).sum() + _pair(model, "cross") * (target * source).sum()
+    return int(memory + tokens + L * pairs)
 
 
 def _keys(model: Transformer) -> int:
     """Width of the keys of all heads."""
     return model.width // model.attention.heads * (model.attention.key_value_heads or model.attention.heads)
+
+
+def _pair(model: Transformer, place: str) -> int:
+    """Of a query with a key and a value, all heads together, and where heads talk the mixes of energies and weights."""
+    talking = model.attention_of(place).mechanism == "talking"
+    return 2 * model.width + (2 * model.attention.heads**2 if talking else 0)
 
 
 def _distances(model: Transformer) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args
 from annotated_types import Ge, Interval
 
 from transformer.alignment.readouts.names import FULL_CONTEXT, WEIGHTS
-from transformer.attention.config import can_be_guided
+from transformer.attention.config import SIGNED, can_be_guided
 from transformer.errors import UsageError
 from transformer.models.config import SequenceToSequence
 from transformer.plurals import counted
@@ -93,6 +93,12 @@ class Translation(Task):
             raise UsageError(
                 "--task.guided.weight pulls attention by cross-entropy, for weights above zero that share a sum, and "
                 f"--model.attention.normalizer={model.attention.normalizer} has others: give softmax or learned_null"
+            )
+        if "cross" in model.attention.places and model.attention.mechanism in SIGNED:
+            raise UsageError(
+                "--task.guided.weight pulls attention by cross-entropy, for weights above zero, and those of "
+                f"--model.attention.mechanism={model.attention.mechanism} may be negative: give standard, or "
+                "--model.attention.places encoder decoder"
             )
         layers, heads = model.cross
         if not -layers <= guided.layer < layers:

@@ -1,0 +1,124 @@
+"""Every mechanism against loops over sentences, heads and positions, from the papers and not from the code."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from tests.conftest import tiny
+from transformer.attention import masks
+from transformer.attention.multihead import MultiHead
+from transformer.config import Attention, Rnn
+from transformer.errors import UsageError
+
+B, H, T, S, D = 3, 4, 5, 6, 16
+LENGTHS = (6, 3, 1)
+MASK = np.arange(S)[None] < np.array(LENGTHS)[:, None]
+
+
+def softmax(energies):
+    exponentials = np.exp(energies - energies.max())
+    return exponentials / exponentials.sum()
+
+
+def loud(attention):
+    """Fresh matrices of mixes and norms are identities, which would hide a missing one."""
+    graph, parameters = nnx.split(attention)
+    random = np.random.default_rng(7)
+    return nnx.merge(
+        graph, jax.tree.map(lambda p: p + 0.2 * random.normal(size=p.shape).astype(np.float32), parameters)
+    )
+
+
+def arrays(attention):
+    return jax.tree.map(lambda p: np.asarray(p, float), nnx.to_pure_dict(nnx.state(attention)))
+
+
+def talking(p, x, memory, length):
+    """Shazeer 2020, section 3, over one sentence without padding: weights [H, T, S], and the output [T, D]."""
+    K, energies = D // H, np.zeros((H, len(x), length))
+    for h in range(H):
+        for t in range(len(x)):
+            for s in range(length):
+                energies[h, t, s] = (x[t] @ p["query"][:, h]) @ (memory[s] @ p["key"][:, h]) / np.sqrt(K)
+    weights = np.zeros_like(energies)
+    for t in range(len(x)):
+        normalized = [
+            softmax(sum(energies[h, t] * p["mechanism"]["mix_energies"][h, g] for h in range(H))) for g in range(H)
+        ]
+        for g in range(H):
+            weights[g, t] = sum(normalized[h] * p["mechanism"]["mix_weights"][h, g] for h in range(H))
+    output = sum(weights[h] @ (memory[:length] @ p["value"][:, h]) @ p["output"][h] for h in range(H))
+    return weights, output
+
+
+LOOPS = {"talking": talking}
+
+
+def inputs():
+    random = np.random.default_rng(1)
+    return (jnp.asarray(random.normal(size=(B, n, D)), jnp.float32) for n in (T, S))
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_weights_and_output_equal_a_loop(name):
+    """With padding and several lengths in the batch."""
+    attention = loud(MultiHead(Attention(heads=H, mechanism=name), D, 0.0, rngs=nnx.Rngs(1)))
+    x, memory = inputs()
+    output, weights = attention(
+        x, *attention.project(memory), jnp.asarray(MASK)[:, None, None], jnp.arange(T)[None], jnp.array(LENGTHS)
+    )
+    parameters = arrays(attention)
+    for row, length in enumerate(LENGTHS):
+        expected, context = LOOPS[name](parameters, np.asarray(x[row], float), np.asarray(memory[row], float), length)
+        np.testing.assert_allclose(weights[row, :, :, :length], expected, atol=1e-5)
+        np.testing.assert_allclose(output[row], context, atol=1e-5)
+        assert not weights[row, :, :, length:].any(), "padding gets no weight"
+
+
+@pytest.mark.parametrize("shared", [0, 2])
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_search_computes_the_same(name, shared):
+    """One hypothesis a sentence, token by token, equals all positions at once; also with shared keys and positions."""
+    settings = Attention(heads=H, mechanism=name, key_value_heads=shared)
+    attention = loud(MultiHead(settings, D, 0.0, positions="t5", causal=True, rngs=nnx.Rngs(1)))
+    x, _ = inputs()
+    keys, values = attention.project(x, jnp.arange(T)[None])
+    whole, weights = attention(x, keys, values, masks.future(T), jnp.arange(T)[None], None)
+    path = jnp.ones((B, 1, 1, T), bool)
+    step = jax.jit(
+        lambda x, t: attention.attend_along_beam(x, keys[:, :, None], values[:, :, None], path, jnp.full((B, 1), t))
+    )
+    for t in range(T):
+        output, used = step(x[:, t : t + 1], t)
+        np.testing.assert_allclose(output[:, 0], whole[:, t], atol=1e-5)
+        np.testing.assert_allclose(used[:, :, 0], weights[:, :, t], atol=1e-5)
+
+
+def test_talking_heads_start_as_attention_without_them():
+    x, memory = inputs()
+    found = []
+    for name in ("standard", "talking"):
+        attention = MultiHead(Attention(heads=H, mechanism=name), D, 0.0, rngs=nnx.Rngs(1))
+        projected = attention.project(memory)
+        found.append(attention(x, *projected, jnp.asarray(MASK)[:, None, None], jnp.arange(T)[None], None)[0])
+    np.testing.assert_allclose(*found, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"heads": 2, "mechanism": "talking", "normalizer": "hard"}, r"several positions .*: give .*=sparsemax"),
+        ({"heads": 1, "mechanism": "talking"}, r"mixes heads, and .*heads=1: give at least 2"),
+        ({"heads": 2, "mechanism": "talking", "fused": "always"}, r"has no fused kernel: give .*fused=auto"),
+    ],
+)
+def test_what_does_not_go_together(changes, message):
+    with pytest.raises(UsageError, match=message):
+        tiny(attention=Attention(**changes), attention_dropout=0.0).check()
+
+
+def test_recurrent_decoders_have_no_mechanism():
+    with pytest.raises(UsageError, match=r"--model.attention.mechanism is of a Transformer's heads"):
+        Rnn(attention=Attention("general", mechanism="talking")).check()

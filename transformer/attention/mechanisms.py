@@ -1,0 +1,6 @@
+"""Mechanisms by the name that `--model.attention.mechanism` has."""
+
+from transformer.attention.mechanism import Mechanism
+from transformer.attention.talking import Talking
+
+MECHANISMS: dict[str, type[Mechanism]] = {"standard": Mechanism, "talking": Talking}
