@@ -8,6 +8,7 @@ from flax import nnx
 
 from tests.conftest import tiny
 from transformer.attention import masks
+from transformer.attention.changed import Changed
 from transformer.attention.multihead import MultiHead
 from transformer.config import Attention, Rnn
 from transformer.errors import UsageError
@@ -53,7 +54,26 @@ def talking(p, x, memory, length):
     return weights, output
 
 
-LOOPS = {"talking": talking}
+def differential(p, x, memory, length):
+    """Ye 2024, equations 1 to 3, likewise; head h has the queries, keys and values h and H + h."""
+    V, own = D // H // 2, p["mechanism"]
+    first, second, third, fourth = own["vectors"]
+    share = np.exp(first @ second) - np.exp(third @ fourth) + 0.8
+    weights, output = np.zeros((H, len(x), length)), np.zeros((len(x), D))
+    for h in range(H):
+        for t in range(len(x)):
+            one, two = (
+                softmax(np.array([(x[t] @ p["query"][:, n]) @ (m @ p["key"][:, n]) for m in memory[:length]]) / V**0.5)
+                for n in (h, H + h)
+            )
+            weights[h, t] = one - share * two
+            context = np.concatenate([weights[h, t] @ memory[:length] @ p["value"][:, n] for n in (h, H + h)])
+            context = 0.2 * context / np.sqrt((context**2).mean() + 1e-5) * own["scale"].reshape(-1)
+            output[t] += context @ np.concatenate([p["output"][h], p["output"][H + h]])
+    return weights, output
+
+
+LOOPS = {"talking": talking, "differential": differential}
 
 
 def inputs():
@@ -111,6 +131,8 @@ def test_talking_heads_start_as_attention_without_them():
     [
         ({"heads": 2, "mechanism": "talking", "normalizer": "hard"}, r"several positions .*: give .*=sparsemax"),
         ({"heads": 1, "mechanism": "talking"}, r"mixes heads, and .*heads=1: give at least 2"),
+        ({"heads": 16, "mechanism": "differential"}, r"a head is 1 wide: give .*heads that divide"),
+        ({"heads": 2, "mechanism": "differential", "window": "local_p"}, r"predict a window .*=local_m"),
         ({"heads": 2, "mechanism": "talking", "fused": "always"}, r"has no fused kernel: give .*fused=auto"),
     ],
 )
@@ -122,3 +144,22 @@ def test_what_does_not_go_together(changes, message):
 def test_recurrent_decoders_have_no_mechanism():
     with pytest.raises(UsageError, match=r"--model.attention.mechanism is of a Transformer's heads"):
         Rnn(attention=Attention("general", mechanism="talking")).check()
+
+
+def test_rotary_positions_turn_pairs_of_half_a_head():
+    with pytest.raises(UsageError, match="half of a head is 1 wide"):
+        tiny(attention=Attention(heads=8, mechanism="differential"), positions="rotary").check()
+    tiny(attention=Attention(heads=8, mechanism="differential", places=("cross",)), positions="rotary").check()
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_summands_add_up_and_changed_weights_are_used_as_the_own_ones(name):
+    attention = loud(MultiHead(Attention(heads=H, mechanism=name), D, 0.0, rngs=nnx.Rngs(1)))
+    x, memory = inputs()
+    keys, values = attention.project(memory)
+    arguments = x, keys, values, jnp.asarray(MASK)[:, None, None], jnp.arange(T)[None], jnp.array(LENGTHS)
+    output, weights = attention(*arguments)
+    factors, vectors = attention.mechanism.summands(weights, values, attention.output[...])
+    np.testing.assert_allclose(jnp.einsum("bhts,bhsd->btd", factors, vectors), output, atol=1e-5)
+    attention.mechanism = Changed(attention.mechanism, lambda weights: weights)
+    np.testing.assert_allclose(attention(*arguments)[0], output, atol=1e-5)

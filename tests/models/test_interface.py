@@ -25,7 +25,7 @@ def normalized(family, name):
 OTHERS = [name for name in NORMALIZERS if name != "softmax"]
 FAMILIES = ("transformer", "luong", "bahdanau")
 NORMALIZED = {f"{family}, {name}": normalized(family, name) for family in FAMILIES for name in OTHERS}
-MECHANISMS = {name: tiny(attention=Attention(heads=2, mechanism=name)) for name in ("talking",)}
+MECHANISMS = {name: tiny(attention=Attention(heads=2, mechanism=name)) for name in ("talking", "differential")}
 FAST = "transformer, learned_entmax", "luong, sparsemax"
 SLOW = MECHANISMS | NORMALIZED
 VARIANTS |= SLOW

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from transformer.attention.mechanism import Mechanism
@@ -26,4 +25,4 @@ class Changed(Mechanism):
         _, weights = self.mechanism(query, keys, values, *arguments, **(options | {"weights": True}))
         assert weights is not None
         changed = self.change(weights)
-        return jnp.einsum("...ts,...sk->...tk", changed.astype(values.dtype), values), changed
+        return self.mechanism.combine(changed, values), changed

@@ -48,9 +48,11 @@ class Attention:
     query_key_norm: bool = False
     """Normalise the queries and keys of each head of a Transformer, by RMSNorm with a learned scale, before they are
     compared (Henry 2020; Dehghani 2023)."""
-    mechanism: Literal["standard", "talking"] = "standard"
-    """What the heads of a Transformer do with each other. talking: energies are mixed over the heads before the
-    normalizer, and weights after it, by learned matrices (Shazeer 2020); weights may be negative. standard: nothing."""
+    mechanism: Literal["standard", "talking", "differential"] = "standard"
+    """How the heads of a Transformer attend. standard: each by itself. talking: energies are mixed over the heads
+    before the normalizer, and weights after it, by learned matrices (Shazeer 2020). differential: the difference of two
+    normalizers of half the width, the second times a learned number, and a norm of each head (Ye 2024). Weights of the
+    last two may be negative."""
     fused: Literal["auto", "never", "always"] = "auto"
     """Fused kernel of a Transformer for scaled_dot with global, softmax and no dropout on weights, used where the
     weights are not returned. auto: cuDNN's kernel where it supports the arrays (bfloat16 on NVIDIA GPUs, certain
@@ -116,7 +118,7 @@ NORMALIZERS = {
 """The normalizers of `attention.normalizers`, and whether cross-entropy can pull their weights to alignments."""
 
 
-SIGNED = ("talking",)
+SIGNED = ("talking", "differential")
 """The mechanisms whose weights may be negative."""
 
 
@@ -150,8 +152,8 @@ def check_heads(attention: Attention) -> None:
         )
 
 
-def check_mechanism(attention: Attention) -> None:
-    """Check the mechanism of a Transformer. Raises UsageError."""
+def check_mechanism(attention: Attention, width: int) -> None:
+    """Check the mechanism of a Transformer with heads of this width. Raises UsageError."""
     name = attention.mechanism
     flag = f"--model.attention.mechanism={name}"
     if name == "standard":
@@ -163,6 +165,16 @@ def check_mechanism(attention: Attention) -> None:
         )
     if name == "talking" and attention.heads == 1:
         raise UsageError(f"{flag} mixes heads, and --model.attention.heads=1: give at least 2")
+    if name == "differential" and width % 2:
+        raise UsageError(
+            f"{flag} halves the heads, and a head is {width} wide: give --model.attention.heads that divide "
+            "--model.width to an even number"
+        )
+    if name == "differential" and attention.window not in ("global", "local_m"):
+        raise UsageError(
+            f"{flag} has two queries for each head, and --model.attention.window={attention.window} would predict a "
+            "window from each: give --model.attention.window=local_m"
+        )
     if attention.fused == "always":
         raise UsageError(f"{flag} has no fused kernel: give --model.attention.fused=auto")
 
@@ -178,9 +190,11 @@ def check_positions(name: str, attention: Attention, width: int) -> None:
             f"--model.attention.score={attention.score} is no product: give --model.positions=alibi, or "
             "--model.attention.places cross"
         )
+    turned = "half of a head" if attention.mechanism == "differential" and own else "head"
+    width = width if turned == "head" else width // 2
     if name == "rotary" and width % 2:
         raise UsageError(
-            f"--model.positions=rotary turns pairs, and a head is {width} wide: give --model.attention.heads that "
+            f"--model.positions=rotary turns pairs, and a {turned} is {width} wide: give --model.attention.heads that "
             "divide --model.width to an even number"
         )
     if attention.fused == "always" and name in relative and adds_to_energies(name):

@@ -36,6 +36,11 @@ class Mechanism(nnx.Module):
         self.window_weights = _fresh(WINDOWS[self.window].weights(sizes), heads, rngs)
         self.normalizer_weights = _fresh(NORMALIZERS[self.normalizer].weights(sizes), heads, rngs)
 
+    @staticmethod
+    def split(heads: int, width: int) -> tuple[int, int]:
+        """Number and width of the queries, keys and values of a Transformer's heads: one of each for a head."""
+        return heads, width
+
     def project(self, memory: Float[Array, "*B S M"]) -> Float[Array, "*B S P"]:
         """The keys that the score compares queries with, computed once for each sentence."""
         return self._by_head(SCORES[self.score].project, self.score_weights, memory)
@@ -120,6 +125,17 @@ class Mechanism(nnx.Module):
             return jnp.einsum("bhnt,bhntw->bhnw", weights, values), weights
         spread = jnp.where(path[:, None], weights[..., None, :], 0)
         return jnp.einsum("bhqnt,bhntw->bhqw", spread, values), weights
+
+    def combine(self, weights: Float[Array, "*B T S"], values: Float[Array, "*B S W"]) -> Float[Array, "*B T W"]:
+        """The context of weights that are given."""
+        return jnp.einsum("...ts,...sw->...tw", weights.astype(values.dtype), values)
+
+    def summands(
+        self, weights: Float[Array, "B H T S"], values: Float[Array, "B H S K"], output: Float[Array, "H K D"]
+    ) -> tuple[Float[Array, "B H T S"], Float[Array, "B H S D"]]:
+        """Of each head factors and vectors, whose products, summed over heads and positions, are the attention's output
+        after the projection `output`."""
+        return weights, jnp.einsum("bhsk,hkd->bhsd", values, output)
 
     def _own_energies(
         self, query: Float[Array, "B H N Q"], keys: Float[Array, "B H N T P"], path: Bool[Array, "B N N T"] | None

@@ -38,13 +38,14 @@ class MultiHead(nnx.Module):
             causal: whether only the past is seen.
             rngs: of the parameters.
         """
-        H, K = settings.heads, width // settings.heads
+        mechanism = MECHANISMS[settings.mechanism]
+        H, K = mechanism.split(settings.heads, width // settings.heads)
         self.query = nnx.Param(_split_heads(rngs.params(), (width, H, K)))
-        G = settings.key_value_heads or H
+        G = H * (settings.key_value_heads or settings.heads) // settings.heads
         self.key = nnx.Param(_split_heads(rngs.params(), (width, G, K)))
         self.value = nnx.Param(_split_heads(rngs.params(), (width, G, K)))
         self.output = nnx.Param(_join_heads(rngs.params(), (H, K, width)))
-        self.mechanism = MECHANISMS[settings.mechanism](settings, K, K, H, rngs=rngs)
+        self.mechanism = mechanism(settings, K, K, H, rngs=rngs)
         self.rate = rate
         self.query_norm = nnx.RMSNorm(K, rngs=rngs) if settings.query_key_norm else None
         self.key_norm = nnx.RMSNorm(K, rngs=rngs) if settings.query_key_norm else None

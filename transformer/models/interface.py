@@ -44,6 +44,7 @@ class Summands(NamedTuple):
     """
 
     weights: Float[Array, "B H T N"]
+    """Of differential attention divided by the norm of the head's context too."""
     values: Float[Array, "B H N D"]
     """After value and output projection."""
     residual: Float[Array, "B T D"] | None = None

@@ -136,7 +136,7 @@ class Transformer(SequenceToSequence):
                     f"not {self.attention_dropout}"
                 )
         check_heads(attention)
-        check_mechanism(attention)
+        check_mechanism(attention, self.width // attention.heads)
         check_positions(self.positions, attention, self.width // attention.heads)
         if needs_lengths(attention.window) and "decoder" in attention.places:
             raise UsageError(

@@ -1,6 +1,5 @@
 """One attention of the Transformer with its residual connection, taken apart for read-outs."""
 
-import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from transformer.attention.multihead import MultiHead
@@ -22,7 +21,8 @@ def trace(
     keys, values = attention.project(y, position) if memory is None else attention.project(memory)
     attended, weights = attention(y, keys, values, mask, position, lengths)
     assert weights is not None
-    projected = jnp.einsum("bhsk,hkd->bhsd", attention.for_queries(values), attention.output[...].astype(values.dtype))
+    output = attention.output[...].astype(values.dtype)
+    factors, projected = attention.mechanism.summands(weights, attention.for_queries(values), output)
     scale = residual.norm.scale
     gain = None if residual.pre or scale is None else scale[...]
-    return residual.add(x, attended, None), Summands(weights, projected, x, gain)
+    return residual.add(x, attended, None), Summands(factors, projected, x, gain)
