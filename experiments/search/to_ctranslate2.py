@@ -62,6 +62,8 @@ def convert(network: Any, settings: Transformer) -> Any:
     """Every parameter in its place."""
     activation = {"relu": specs.Activation.RELU, "gelu": specs.Activation.GELUTanh}[settings.activation]
     depth = settings.encoder_layers, settings.decoder_layers
+    if settings.norm_kind != "layer" or settings.attention.mechanism != "standard":
+        raise SystemExit("CTranslate2 has LayerNorm and standard heads")
     heads, pre = settings.attention.heads, settings.norm == "pre"
     spec = specs.TransformerSpec.from_config(depth, heads, pre_norm=pre, activation=activation)
     positions = sinusoids(settings.max_length, settings.width)

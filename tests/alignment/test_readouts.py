@@ -14,6 +14,7 @@ from transformer.alignment.readouts import mixing, norms, saliency, table
 from transformer.alignment.readouts.names import OF_PREDICTIONS, READOUTS, WEIGHTS, WITHOUT_HEADS, check_names
 from transformer.alignment.readouts.shares import shares
 from transformer.alignment.readouts.table import Batch, Passes
+from transformer.attention.multihead import MultiHead
 from transformer.config import Attention, Composed, Mesh, Rnn
 from transformer.data.tokenizers.tokenizer import Tokenizers
 from transformer.data.tokenizers.whole_words import WordTokenizer
@@ -22,6 +23,8 @@ from transformer.errors import UsageError
 from transformer.models.build import builder, create, split
 from transformer.models.ensemble import Ensemble
 from transformer.models.interface import Summands
+from transformer.models.transformer.trace import trace
+from transformer.nn.layers import Residual
 
 # Two sentences, the second with padding; the word of tokens 5 and 6 has two pieces.
 SOURCE = jnp.array([[4, 5, 6, 7, 3], [8, 9, 3, 0, 0]], jnp.int32)
@@ -162,15 +165,20 @@ def contributions_by_hand(layer, b, t, own):
         gain, spread = np.asarray(layer.gain, np.float64), total.std()
         vectors = [gain * (vector - vector.mean()) / spread for vector in vectors]
         total = gain * (total - total.mean()) / spread
+    if layer.rms_gain is not None:
+        gain, size = np.asarray(layer.rms_gain, np.float64), np.sqrt((total**2).mean())
+        vectors, total = [gain * vector / size for vector in vectors], gain * total / size
     near = [max(0.0, np.abs(total).sum() - np.abs(total - vector).sum()) for vector in vectors]
     return np.array(near) / sum(near)
 
 
-@pytest.mark.parametrize("name", ["pre", "post"])
+@pytest.mark.parametrize("name", ["pre", "post", "rms"])
 def test_contributions_equal_loops(traces, name):
-    trace = traces[name]
-    assert (trace.cross[0].gain is None) == (name == "pre")
+    trace = traces["pre" if name == "rms" else name]
+    assert (trace.cross[0].gain is None) == (name != "post")
     for layer, own in ((trace.encoder[1], True), (trace.decoder[0], True), (trace.cross[1], False)):
+        if name == "rms":
+            layer = layer._replace(rms_gain=jnp.linspace(-1, 2, layer.values.shape[-1]))
         found = mixing.contributions(layer, own)
         for b in range(2):
             for t in range(T[b]):
@@ -178,6 +186,18 @@ def test_contributions_equal_loops(traces, name):
                 mine = np.asarray(found.attended[b, t])
                 mine = mine if own else [*mine, float(found.residual[b, t])]
                 np.testing.assert_allclose(mine, expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "pre"), [("layer", True), ("layer", False), ("rms", True), ("rms", False)])
+def test_a_trace_tells_the_norm_that_follows(kind, pre):
+    rngs, x = nnx.Rngs(1), jnp.ones((1, 2, 8))
+    residual = Residual(8, pre=pre, rate=0.0, kind=kind, rngs=rngs)
+    attention = MultiHead(Attention(heads=2), 8, 0.0, rngs=rngs)
+    _, found = trace(residual, attention, x, None, jnp.ones((1, 1, 1, 2), bool), jnp.arange(2)[None], None)
+    assert (found.gain is not None, found.rms_gain is not None) == (
+        (kind == "layer" and not pre),
+        (kind == "rms" and not pre),
+    )
 
 
 def test_shares_of_source_and_prefix_sum_to_one(traces):

@@ -13,6 +13,7 @@ from tests.conftest import tiny, untrained
 from transformer import cli
 from transformer.commands import explain
 from transformer.config import Attention, Composed, Rnn
+from transformer.errors import UsageError
 from transformer.explain.transformer.layer import normalise
 from transformer.explain.transformer.steps import decoder_steps, encoder_steps
 from transformer.explain.transformer.terminal import text
@@ -250,3 +251,15 @@ def test_the_command_explains_a_run_and_refuses_what_it_cannot(settings, tmp_pat
 ])  # fmt: skip
 def test_a_recurrent_encoder_has_nothing_to_explain(model, decoder, expected):
     assert explain.side(model, decoder=decoder) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"norm_kind": "rms"}, "has norm-kind=rms, and only LayerNorm is explained"),
+        ({"attention": Attention(heads=2, mechanism="talking")}, "has mechanism=talking, and only standard"),
+    ],
+)
+def test_what_is_not_explained_is_refused(changes, said):
+    with pytest.raises(UsageError, match=said):
+        explain.Explain("run", "ba")._check_transformer(tiny(**changes), "encoder")

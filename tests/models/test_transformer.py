@@ -16,7 +16,9 @@ from transformer.nn import layers
 
 VARIANTS = {
     "post-norm, sinusoids, all tied": tiny(),
-    "pre-norm, swiglu, rotary positions": tiny(norm="pre", activation="swiglu", positions="rotary"),
+    "pre-norm, RMSNorm, swiglu, rotary positions": tiny(
+        norm="pre", norm_kind="rms", activation="swiglu", positions="rotary"
+    ),
     "learned positions, gelu, target tied": tiny(positions="learned", activation="gelu", tie="target"),
     "nothing tied, dot, shared keys, T5's positions": tiny(
         tie="none", positions="t5", attention=Attention(heads=4, score="dot", key_value_heads=2)
@@ -56,6 +58,9 @@ class Numpy:
     def norm(x, p):
         out = np.zeros_like(x)
         for t, row in enumerate(x):
+            if "bias" not in p:
+                out[t] = row / np.sqrt((row**2).mean() + 1e-6) * p["scale"]
+                continue
             out[t] = (row - row.mean()) / np.sqrt(row.var() + 1e-6) * p["scale"] + p["bias"]
         return out
 
@@ -145,7 +150,7 @@ def test_forward_pass_equals_numpy(variant):
         assert not found[:, :, len(source) :].any(), "padding gets no weight"
 
 
-@pytest.mark.parametrize("name", ["post-norm, sinusoids, all tied", "pre-norm, swiglu, rotary positions"])
+@pytest.mark.parametrize("name", ["post-norm, sinusoids, all tied", "pre-norm, RMSNorm, swiglu, rotary positions"])
 def test_full_context_equals_numpy(name):
     """With padding, which has no influence, against one sentence at a time without padding."""
     settings, graph, parameters = Variant.of(VARIANTS[name])

@@ -80,6 +80,11 @@ class Explain(Command):
                 f"the {place} of {self.run} shares keys or normalises them (--model.attention.key-value-heads, "
                 "--model.attention.query-key-norm), which is not explained: try `transformer align`"
             )
+        if model.norm_kind != "layer":
+            raise UsageError(
+                f"the {place} of {self.run} has norm-kind={model.norm_kind}, and only LayerNorm is explained: try "
+                "`transformer align`"
+            )
         layers = model.decoder_layers if place == "decoder" else model.encoder_layers
         if not 0 <= self.layer < layers:
             raise UsageError(f"--layer={self.layer}: the {place} has layers 0 to {layers - 1}")

@@ -51,6 +51,8 @@ class Summands(NamedTuple):
     """The input of the residual connection; None: there is none."""
     gain: Float[Array, "D"] | None = None
     """Scale of the LayerNorm that follows (post-norm); None: none follows."""
+    rms_gain: Float[Array, "D"] | None = None
+    """Scale of the RMSNorm that follows instead; None: none follows."""
 
 
 @runtime_checkable

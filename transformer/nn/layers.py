@@ -23,6 +23,9 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 """Elementwise activations. gelu is the tanh approximation (Hendrycks and Gimpel 2016, section 2), gelu_exact the
 normal distribution function itself; silu is x sigmoid(x)."""
 
+NORMS: dict[str, type[nnx.LayerNorm] | type[nnx.RMSNorm]] = {"layer": nnx.LayerNorm, "rms": nnx.RMSNorm}
+"""LayerNorm (Ba 2016), and RMSNorm, which neither centres nor shifts (Zhang and Sennrich 2019)."""
+
 GATED = {"swiglu": jax.nn.silu}
 """Gated units act(x W) * (x V), by the activation of the gate (Shazeer 2020, equation 6)."""
 
@@ -110,22 +113,25 @@ class FeedForward(nnx.Module):
 
 
 class Residual(nnx.Module):
-    """A residual connection around a sub-layer f, its LayerNorm computed in float32.
+    """A residual connection around a sub-layer f, its norm computed in float32.
 
     post-norm, the paper's: LayerNorm(x + dropout(f(x))); pre-norm: x + dropout(f(LayerNorm(x))). The caller writes
     `y = f(residual.enter(x))` and `x = residual.add(x, y, key)`.
     """
 
-    def __init__(self, width: int, *, pre: bool, rate: float, epsilon: float = 1e-6, rngs: nnx.Rngs):
+    def __init__(
+        self, width: int, *, pre: bool, rate: float, kind: str = "layer", epsilon: float = 1e-6, rngs: nnx.Rngs
+    ):
         """
         Args:
             width: of x, D.
             pre: pre-norm instead of post-norm.
             rate: dropout on the sub-layer's output.
-            epsilon: added to the variance by the LayerNorm.
+            kind: an entry of `NORMS`.
+            epsilon: added to the variance, or to the mean square, by the norm.
             rngs: of the parameters.
         """
-        self.norm = nnx.LayerNorm(width, epsilon=epsilon, rngs=rngs)
+        self.norm = NORMS[kind](width, epsilon=epsilon, rngs=rngs)
         self.pre, self.rate = pre, rate
 
     def enter(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
@@ -138,6 +144,6 @@ class Residual(nnx.Module):
         return x if self.pre else self.norm(x).astype(x.dtype)
 
 
-def final_norm(width: int, *, epsilon: float = 1e-6) -> nnx.LayerNorm:
-    """The last LayerNorm of a pre-norm stack. It starts from ones and zeros and draws nothing at random."""
-    return nnx.LayerNorm(width, epsilon=epsilon, rngs=nnx.Rngs(0))
+def final_norm(width: int, kind: str = "layer", *, epsilon: float = 1e-6) -> nnx.LayerNorm | nnx.RMSNorm:
+    """The last norm of a pre-norm stack. It starts from ones and zeros and draws nothing at random."""
+    return NORMS[kind](width, epsilon=epsilon, rngs=nnx.Rngs(0))

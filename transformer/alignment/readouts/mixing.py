@@ -75,14 +75,14 @@ def contributions(layer: Summands, own: bool) -> Shares:
     Information in the Transformer").
 
     The share of a summand z of the output y is max(0, |y|_1 - |y - z|_1), divided by the sum of this over all summands.
-    Where a LayerNorm follows, y and z are taken after it: with the standard deviation of the whole it is linear. Its
-    bias is left out, as it belongs to no summand.
+    Where a norm follows, y and z are taken after it: with the standard deviation, or the root mean square, of the whole
+    it is linear. Its bias is left out, as it belongs to no summand.
 
     Args:
         layer: an attention.
         own: a self-attention, whose residual connection is added to the summand of the position itself.
     """
-    gain = layer.gain
+    gain, rms_gain = layer.gain, layer.rms_gain
 
     def of_sentence(layer: Summands) -> Shares:
         parts, residual = jnp.einsum("htn,hnd->tnd", layer.weights, layer.values), layer.residual
@@ -94,6 +94,10 @@ def contributions(layer: Summands, own: bool) -> Shares:
             scale = gain[None] / jnp.maximum((parts.sum(1) + residual).std(-1, keepdims=True), 1e-6)
             parts = (parts - parts.mean(-1, keepdims=True)) * scale[:, None]
             residual = (residual - residual.mean(-1, keepdims=True)) * scale
+        if rms_gain is not None:
+            size = jnp.sqrt(((parts.sum(1) + residual) ** 2).mean(-1, keepdims=True))
+            scale = rms_gain[None] / jnp.maximum(size, 1e-6)
+            parts, residual = parts * scale[:, None], residual * scale
         total = parts.sum(1) + residual
         size = jnp.abs(total).sum(-1)
         near = jnp.maximum(0, size[:, None] - jnp.abs(total[:, None] - parts).sum(-1))
@@ -102,7 +106,7 @@ def contributions(layer: Summands, own: bool) -> Shares:
         return Shares(near / every[:, None], kept / every)
 
     # Sentence by sentence: each needs an array [T, N, D].
-    shares: Shares = jax.lax.map(of_sentence, layer._replace(gain=None))
+    shares: Shares = jax.lax.map(of_sentence, layer._replace(gain=None, rms_gain=None))
     return shares
 
 

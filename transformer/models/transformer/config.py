@@ -36,6 +36,9 @@ class Transformer(SequenceToSequence):
     norm: Literal["post", "pre"] = "post"
     """Place of the normalisation. post: LayerNorm(x + f(x)), as in the paper. pre: x + f(LayerNorm(x)), and a final
     norm after each stack."""
+    norm_kind: Literal["layer", "rms"] = "layer"
+    """The normalisation itself. layer: LayerNorm, as in the paper. rms: RMSNorm, which divides by the root mean square,
+    and neither centres nor shifts (Zhang and Sennrich 2019)."""
     positions: Annotated[str, NameIn("positions")] = "sinusoidal"
     """Positional encodings. Added to the embeddings: sinusoidal, as in the paper, or learned. Of distances, in every
     self-attention: rotary (queries and keys are turned), shaw (a vector for each distance), t5 (a number for each

@@ -125,7 +125,7 @@ class Decoder(nnx.Module):
     ):
         self.embed_target, self.output, self.target_positions = embed, output, positions
         self.decoder = stack(partial(_layer, model), model.decoder_layers, rngs)
-        self.decoder_norm = final_norm(model.width) if model.norm == "pre" else None
+        self.decoder_norm = final_norm(model.width, model.norm_kind) if model.norm == "pre" else None
         self.rate, self.unroll, self.remat = model.dropout, model.unroll, remat
         self.layer: Any = nnx.data(None)  # the unstacked layers, see `prepare_for_decoding`
 

@@ -57,7 +57,7 @@ class Encoder(nnx.Module):
     ):
         self.embed_source, self.source_positions = embed, positions
         self.encoder = stack(partial(_layer, model), model.encoder_layers, rngs)
-        self.encoder_norm = final_norm(model.width) if model.norm == "pre" else None
+        self.encoder_norm = final_norm(model.width, model.norm_kind) if model.norm == "pre" else None
         self.rate, self.unroll, self.remat = model.dropout, model.unroll, remat
 
     def embed(self, source: Int[Array, "B S"]) -> Float[Array, "B S D"]:
@@ -128,4 +128,4 @@ def feedforward(model: config.Transformer, rngs: nnx.Rngs) -> FeedForward:
 
 def residual(model: config.Transformer, rngs: nnx.Rngs) -> Residual:
     """The residual connection of the settings."""
-    return Residual(model.width, pre=model.norm == "pre", rate=model.dropout, rngs=rngs)
+    return Residual(model.width, pre=model.norm == "pre", rate=model.dropout, kind=model.norm_kind, rngs=rngs)

@@ -1,5 +1,6 @@
 """One attention of the Transformer with its residual connection, taken apart for read-outs."""
 
+from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from transformer.attention.multihead import MultiHead
@@ -25,4 +26,5 @@ def trace(
     factors, projected = attention.mechanism.summands(weights, attention.for_queries(values), output)
     scale = residual.norm.scale
     gain = None if residual.pre or scale is None else scale[...]
-    return residual.add(x, attended, None), Summands(factors, projected, x, gain)
+    gains = (None, gain) if isinstance(residual.norm, nnx.RMSNorm) else (gain, None)
+    return residual.add(x, attended, None), Summands(factors, projected, x, *gains)
