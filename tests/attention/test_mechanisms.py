@@ -9,6 +9,7 @@ from flax import nnx
 from tests.conftest import tiny
 from transformer.attention import masks
 from transformer.attention.changed import Changed
+from transformer.attention.fixed import patterns
 from transformer.attention.multihead import MultiHead
 from transformer.config import Attention, Rnn
 from transformer.errors import UsageError
@@ -73,7 +74,19 @@ def differential(p, x, memory, length):
     return weights, output
 
 
-LOOPS = {"talking": talking, "differential": differential}
+def linear(p, x, memory, length):
+    """Katharopoulos 2020, equations 4 and 7, likewise."""
+    phi = lambda v: np.where(v > 0, v + 1, np.exp(v))  # noqa: E731
+    weights, output = np.zeros((H, len(x), length)), np.zeros((len(x), D))
+    for h in range(H):
+        for t in range(len(x)):
+            products = [phi(x[t] @ p["query"][:, h]) @ phi(memory[s] @ p["key"][:, h]) for s in range(length)]
+            weights[h, t] = np.array(products) / sum(products)
+            output[t] += weights[h, t] @ memory[:length] @ p["value"][:, h] @ p["output"][h]
+    return weights, output
+
+
+LOOPS = {"talking": talking, "differential": differential, "linear": linear}
 
 
 def inputs():
@@ -95,10 +108,14 @@ def test_weights_and_output_equal_a_loop(name):
         np.testing.assert_allclose(weights[row, :, :, :length], expected, atol=1e-5)
         np.testing.assert_allclose(output[row], context, atol=1e-5)
         assert not weights[row, :, :, length:].any(), "padding gets no weight"
+    same, _ = attention(
+        x, *attention.project(memory), jnp.asarray(MASK)[:, None, None], jnp.arange(T)[None], None, weights=False
+    )
+    np.testing.assert_allclose(same, output, atol=1e-5)
 
 
 @pytest.mark.parametrize("shared", [0, 2])
-@pytest.mark.parametrize("name", LOOPS)
+@pytest.mark.parametrize("name", ["talking", "differential"])
 def test_a_search_computes_the_same(name, shared):
     """One hypothesis a sentence, token by token, equals all positions at once; also with shared keys and positions."""
     settings = Attention(heads=H, mechanism=name, key_value_heads=shared)
@@ -114,6 +131,54 @@ def test_a_search_computes_the_same(name, shared):
         output, used = step(x[:, t : t + 1], t)
         np.testing.assert_allclose(output[:, 0], whole[:, t], atol=1e-5)
         np.testing.assert_allclose(used[:, :, 0], weights[:, :, t], atol=1e-5)
+
+
+@pytest.mark.parametrize("shared", [0, 2])
+def test_a_search_of_linear_attention_keeps_sums(shared):
+    """Two hypotheses a sentence, each token by token, equal all positions at once; the past has one size."""
+    settings = Attention(heads=H, mechanism="linear", key_value_heads=shared)
+    attention = loud(MultiHead(settings, D, 0.0, rngs=nnx.Rngs(1)))
+    x = jnp.asarray(np.random.default_rng(2).normal(size=(B, 2, T, D)), jnp.float32)
+    position = jnp.arange(T)[None]
+    whole = [attention(x[:, n], *attention.project(x[:, n]), masks.future(T), position, None)[0] for n in range(2)]
+    kept = attention.mechanism.room(*attention.project(x[:, 0]), 2)
+    assert [sums.shape for sums in kept] == [(B, shared or H, 2, 4, 1), (B, shared or H, 2, 4, 4)]
+    for t in range(T):
+        kept = attention.mechanism.remember(kept, attention.project(x[:, :, t]), jnp.full(B, t))
+        output, weights = attention.attend_along_beam(x[:, :, t], *kept, None, jnp.full((B, 2), t))
+        assert weights is None
+        for n in range(2):
+            np.testing.assert_allclose(output[:, n], whole[n][:, t], atol=1e-5)
+
+
+def test_patterns_of_fixed_heads_by_hand():
+    """A sentence of five tokens beside one of two with padding, two sentences in one row, and a head that learns."""
+    lengths = jnp.array([[True] * 5, [True] * 2 + [False] * 3])
+    found = patterns(jnp.broadcast_to(lengths[:, None, None], (2, 1, 5, 5)))
+    third = [[1, 0, 0, 0, 0], [1, 0, 0, 0, 0], [0, 1, 0, 0, 0]]
+    np.testing.assert_allclose(found[0, 0, 2], [0, 0, 1, 0, 0])
+    np.testing.assert_allclose(found[0, 1, :3], third)
+    np.testing.assert_allclose(found[0, 2, 3:], [[0, 0, 0, 0, 1], [0, 0, 0, 0, 1]])
+    np.testing.assert_allclose(found[0, 3, 4], np.array([1, 8, 27, 0, 0]) / 36, rtol=1e-6)
+    np.testing.assert_allclose(found[0, 3, 1], [0, 1, 0, 0, 0])
+    np.testing.assert_allclose(found[0, 4, 0], np.array([0, 0, 27, 8, 1]) / 36, rtol=1e-6)
+    np.testing.assert_allclose(found[0, 5, 2], np.array([1, 8, 27, 64, 125]) / 225, rtol=1e-6)
+    np.testing.assert_allclose(found[1, 6, 1], np.array([8, 1, 0, 0, 0]) / 9, rtol=1e-6)
+    np.testing.assert_allclose(found[:, :, :2].sum(-1), 1, rtol=1e-6)
+    packed = patterns(masks.same_segment(jnp.array([[1, 1, 2, 2, 2]]), jnp.array([[1, 1, 2, 2, 2]])))
+    np.testing.assert_allclose(packed[0, :, 2:, 2:], patterns(jnp.ones((1, 1, 3, 3), bool))[0], rtol=1e-6)
+    assert not packed[0, :, 2:, :2].any()
+
+    random = np.random.default_rng(1)
+    x = jnp.asarray(random.normal(size=(2, 5, D)), jnp.float32)
+    weights = {}
+    for name in ("standard", "fixed"):
+        settings = Attention(heads=H, mechanism=name, normalizer="learned_null")
+        attention = MultiHead(settings, D, 0.0, rngs=nnx.Rngs(1))
+        arguments = lengths[:, None, None], jnp.arange(5)[None], lengths.sum(-1)
+        _, weights[name] = attention(x, *attention.project(x), *arguments)
+    np.testing.assert_allclose(weights["fixed"][:, :3], found[:, :3])
+    np.testing.assert_allclose(weights["fixed"][:, 3], weights["standard"][:, 3], atol=1e-6)
 
 
 def test_talking_heads_start_as_attention_without_them():
@@ -133,6 +198,12 @@ def test_talking_heads_start_as_attention_without_them():
         ({"heads": 1, "mechanism": "talking"}, r"mixes heads, and .*heads=1: give at least 2"),
         ({"heads": 16, "mechanism": "differential"}, r"a head is 1 wide: give .*heads that divide"),
         ({"heads": 2, "mechanism": "differential", "window": "local_p"}, r"predict a window .*=local_m"),
+        ({"heads": 2, "mechanism": "linear", "score": "dot"}, r"leave out --model.attention.score=dot"),
+        ({"heads": 2, "mechanism": "linear", "normalizer": "null"}, r"leave out --model.attention.normalizer=null"),
+        ({"heads": 2, "mechanism": "linear", "window": "local_m"}, r"leave out --model.attention.window=local_m"),
+        ({"heads": 2, "mechanism": "fixed"}, r"the encoder alone sees: give --model.attention.places encoder"),
+        ({"heads": 1, "mechanism": "fixed", "places": ("encoder",)}, r"the last head to learn, .* at least 2"),
+        ({"heads": 2, "mechanism": "fixed", "places": ("encoder",), "window": "local_m"}, r"in place of .*local_m"),
         ({"heads": 2, "mechanism": "talking", "fused": "always"}, r"has no fused kernel: give .*fused=auto"),
     ],
 )
@@ -150,6 +221,12 @@ def test_rotary_positions_turn_pairs_of_half_a_head():
     with pytest.raises(UsageError, match="half of a head is 1 wide"):
         tiny(attention=Attention(heads=8, mechanism="differential"), positions="rotary").check()
     tiny(attention=Attention(heads=8, mechanism="differential", places=("cross",)), positions="rotary").check()
+
+
+def test_linear_attention_knows_no_distances():
+    with pytest.raises(UsageError, match=r"sums over keys alone: give --model.positions=sinusoidal"):
+        tiny(attention=Attention(heads=2, mechanism="linear"), positions="alibi").check()
+    tiny(attention=Attention(heads=2, mechanism="linear", places=("cross",)), positions="alibi").check()
 
 
 @pytest.mark.parametrize("name", LOOPS)

@@ -48,11 +48,13 @@ class Attention:
     query_key_norm: bool = False
     """Normalise the queries and keys of each head of a Transformer, by RMSNorm with a learned scale, before they are
     compared (Henry 2020; Dehghani 2023)."""
-    mechanism: Literal["standard", "talking", "differential"] = "standard"
+    mechanism: Literal["standard", "talking", "differential", "fixed", "linear"] = "standard"
     """How the heads of a Transformer attend. standard: each by itself. talking: energies are mixed over the heads
     before the normalizer, and weights after it, by learned matrices (Shazeer 2020). differential: the difference of two
-    normalizers of half the width, the second times a learned number, and a norm of each head (Ye 2024). Weights of the
-    last two may be negative."""
+    normalizers of half the width, the second times a learned number, and a norm of each head (Ye 2024); weights of
+    these two may be negative. fixed: heads of the encoder have fixed patterns, all but the last and up to seven
+    (Raganato 2020). linear: weights are products of features, whose sums a search keeps in place of the past
+    (Katharopoulos 2020)."""
     fused: Literal["auto", "never", "always"] = "auto"
     """Fused kernel of a Transformer for scaled_dot with global, softmax and no dropout on weights, used where the
     weights are not returned. auto: cuDNN's kernel where it supports the arrays (bfloat16 on NVIDIA GPUs, certain
@@ -158,13 +160,35 @@ def check_mechanism(attention: Attention, width: int) -> None:
     flag = f"--model.attention.mechanism={name}"
     if name == "standard":
         return
-    if attention.normalizer == "hard":
+    if name == "linear":
+        for option, given, only in (
+            ("score", attention.score, "scaled_dot"),
+            ("normalizer", attention.normalizer, "softmax"),
+            ("window", attention.window, "global"),
+        ):
+            if given != only:
+                raise UsageError(
+                    f"{flag} replaces scores and normalizers by sums of features over all keys: leave out "
+                    f"--model.attention.{option}={given}, or give --model.attention.mechanism=standard"
+                )
+    if name == "fixed" and attention.places != ("encoder",):
+        raise UsageError(
+            f"{flag} has patterns of whole sentences, which the encoder alone sees: give --model.attention.places "
+            "encoder"
+        )
+    if name == "fixed" and attention.window != "global":
+        raise UsageError(
+            f"{flag} has patterns in place of --model.attention.window={attention.window}: give "
+            "--model.attention.window=global"
+        )
+    if name in SIGNED and attention.normalizer == "hard":
         raise UsageError(
             f"{flag} would make several positions of the one that --model.attention.normalizer=hard samples: give "
             "--model.attention.normalizer=sparsemax"
         )
-    if name == "talking" and attention.heads == 1:
-        raise UsageError(f"{flag} mixes heads, and --model.attention.heads=1: give at least 2")
+    if name in ("talking", "fixed") and attention.heads == 1:
+        what = "mixes heads" if name == "talking" else "leaves the last head to learn"
+        raise UsageError(f"{flag} {what}, and --model.attention.heads=1: give at least 2")
     if name == "differential" and width % 2:
         raise UsageError(
             f"{flag} halves the heads, and a head is {width} wide: give --model.attention.heads that divide "
@@ -189,6 +213,11 @@ def check_positions(name: str, attention: Attention, width: int) -> None:
             f"--model.positions=rotary turns queries and keys, whose products then depend on their distance; "
             f"--model.attention.score={attention.score} is no product: give --model.positions=alibi, or "
             "--model.attention.places cross"
+        )
+    if name in relative and own and attention.mechanism == "linear":
+        raise UsageError(
+            f"--model.positions={name} depends on each query and key together, and --model.attention.mechanism=linear "
+            "sums over keys alone: give --model.positions=sinusoidal, or --model.attention.places cross"
         )
     turned = "half of a head" if attention.mechanism == "differential" and own else "head"
     width = width if turned == "head" else width // 2

@@ -98,7 +98,7 @@ class Mechanism(nnx.Module):
         position: Int[Array, "B N"],
         *,
         bias: Float[Array, "#B #H #N T"] | None = None,
-    ) -> tuple[Float[Array, "B H N W"], Float[Array, "B H N T"]]:
+    ) -> tuple[Float[Array, "B H N W"], Float[Array, "B H N T"] | None]:
         """N hypotheses of a sentence attend to their own histories within the tokens that all of them wrote.
 
         One product compares every query with every key, and the path selects the keys of the query's own history, so
@@ -125,6 +125,17 @@ class Mechanism(nnx.Module):
             return jnp.einsum("bhnt,bhntw->bhnw", weights, values), weights
         spread = jnp.where(path[:, None], weights[..., None, :], 0)
         return jnp.einsum("bhqnt,bhntw->bhqw", spread, values), weights
+
+    def room(self, keys: Any, values: Any, beam: int) -> tuple[Array, Array]:
+        """Room for the past of `beam` hypotheses of each sentence: keys [B, G, N, T, P] and values [B, G, N, T, W] of T
+        tokens, `keys` and `values` being those of a memory of T tokens, or their shapes."""
+        empty = [jnp.zeros((*of.shape[:2], beam, *of.shape[2:]), of.dtype) for of in (keys, values)]
+        return empty[0], empty[1]
+
+    def remember(self, kept: tuple[Array, Array], new: tuple[Array, Array], position: Int[Array, "B"]) -> Any:
+        """The past with a token more, whose keys and values are [B, G, N, ...] and stand at `position`."""
+        sentence = jnp.arange(len(position))
+        return tuple(c.at[sentence, :, :, position].set(n) for c, n in zip(kept, new, strict=True))
 
     def combine(self, weights: Float[Array, "*B T S"], values: Float[Array, "*B S W"]) -> Float[Array, "*B T W"]:
         """The context of weights that are given."""

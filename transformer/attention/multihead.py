@@ -100,7 +100,7 @@ class MultiHead(nnx.Module):
         position: Int[Array, "B N"],
         *,
         bias: Float[Array, "#B #H #N T"] | None = None,
-    ) -> tuple[Float[Array, "B N D"], Float[Array, "B H N T"]]:
+    ) -> tuple[Float[Array, "B N D"], Float[Array, "B H N T"] | None]:
         """The newest token of each of N hypotheses that share their histories; see `Mechanism.attend_along_beam`."""
         query = jnp.einsum("bnd,dhk->bhnk", x, self.query[...])
         query, bias = self._at(query, position, keys.shape[-2], bias)

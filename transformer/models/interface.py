@@ -29,7 +29,8 @@ class Memory(NamedTuple):
 
 
 class Attentions(NamedTuple):
-    """All attention weights of a forward pass; None where a model has no such attention. From `step`, without T."""
+    """All attention weights of a forward pass; None where a model has no such attention. From `step`, without T;
+    `decoder` is None there where the past is kept as sums (linear attention)."""
 
     encoder: Float[Array, "B L H S S"] | None
     decoder: Float[Array, "B L H T T"] | None

@@ -35,7 +35,7 @@ class Cache(NamedTuple):
     """Keys and values of the tokens so far, one pair for each layer.
 
     They stay where they were written: the N hypotheses of a sentence form a tree, and each hypothesis records which of
-    them wrote each token of its own history.
+    them wrote each token of its own history. With linear attention they are sums, of one length, which have no writer.
     """
 
     keys: tuple[Float[Array, "B G N T O"], ...]
@@ -91,14 +91,12 @@ class DecoderLayer(nnx.Module):
         cache: tuple[Float[Array, "B G N T O"], Float[Array, "B G N T K"]],
         path: Bool[Array, "B N N T"] | None,
         position: Int[Array, "B"],
-    ) -> tuple[Float[Array, "B N D"], Any, tuple[Float[Array, "B N H T"], Float[Array, "B N H S"]]]:
+    ) -> tuple[Float[Array, "B N D"], Any, tuple[Float[Array, "B N H T"] | None, Float[Array, "B N H S"]]]:
         """The newest token of each hypothesis: the layer's output, the cache with its keys and values at `position`,
         and the weights of both attentions. `path` is that of `MultiHead.attend_along_beam`."""
-        B, N, _ = x.shape
-        sentence, positions = jnp.arange(B), jnp.broadcast_to(position[:, None], (B, N))
+        positions = jnp.broadcast_to(position[:, None], x.shape[:2])
         y = self.attention_residual.enter(x)
-        new = self.attention.project(y, positions)
-        keys, values = (c.at[sentence, :, :, position].set(n) for c, n in zip(cache, new, strict=True))
+        keys, values = self.attention.mechanism.remember(cache, self.attention.project(y, positions), position)
         y, own_weights = self.attention.attend_along_beam(y, keys, values, path, positions)
         x = self.attention_residual.add(x, y, None)
         # The hypotheses of a sentence are the queries of one attention, so that the memory is not copied for each.
@@ -107,7 +105,8 @@ class DecoderLayer(nnx.Module):
         x = self.cross_residual.add(x, y, None)
         y = self.feedforward(self.feedforward_residual.enter(x))
         x = self.feedforward_residual.add(x, y, None)
-        return x, (keys, values), (own_weights.swapaxes(1, 2), cross_weights.swapaxes(1, 2))
+        own = None if own_weights is None else own_weights.swapaxes(1, 2)
+        return x, (keys, values), (own, cross_weights.swapaxes(1, 2))
 
 
 class Decoder(nnx.Module):
@@ -127,6 +126,7 @@ class Decoder(nnx.Module):
         self.decoder = stack(partial(_layer, model), model.decoder_layers, rngs)
         self.decoder_norm = final_norm(model.width, model.norm_kind) if model.norm == "pre" else None
         self.rate, self.unroll, self.remat = model.dropout, model.unroll, remat
+        self.sums = model.attention_of("decoder").mechanism == "linear"
         self.layer: Any = nnx.data(None)  # the unstacked layers, see `prepare_for_decoding`
 
     def decode(
@@ -213,14 +213,14 @@ class Decoder(nnx.Module):
     ) -> tuple[CrossCache, Cache]:
         """See `Decoder.init_cache` of `models.interface`."""
         B, _, D = memory.states.shape
-        tokens = jax.ShapeDtypeStruct((B * beam, length, D), memory.states.dtype)
+        tokens = jax.ShapeDtypeStruct((B, length, D), memory.states.dtype)
         cross_cache, cache = [], []
         for layer in unstack(self.decoder):
             cross_cache.append(layer.cross.project(memory.states))
             own = jax.eval_shape(layer.attention.project, tokens, jnp.arange(length)[None])
-            cache.append([jnp.zeros((B, of.shape[1], beam, *of.shape[2:]), of.dtype) for of in own])
+            cache.append(layer.attention.mechanism.room(*own, beam))
         (keys, values), (own_keys, own_values) = (tuple(zip(*pairs, strict=True)) for pairs in (cross_cache, cache))
-        writer = None if independent else jnp.zeros((B, beam, length), jnp.int32)
+        writer = None if independent or self.sums else jnp.zeros((B, beam, length), jnp.int32)
         return CrossCache(keys, values, memory.mask), Cache(own_keys, own_values, writer, jnp.zeros(B, jnp.int32))
 
     def prepare_for_decoding(self) -> None:
@@ -264,12 +264,21 @@ class Decoder(nnx.Module):
         keys, values = zip(*caches, strict=True)
         record = None
         if weights:
-            own, cross = (jnp.stack(w, 2).reshape(B * N, len(w), *w[0].shape[2:]) for w in zip(*attention, strict=True))
+            own, cross = (
+                None if w[0] is None else jnp.stack(w, 2).reshape(B * N, len(w), *w[0].shape[2:])
+                for w in zip(*attention, strict=True)
+            )
             record = Attentions(None, own, cross)
         return x.reshape(B * N, -1), Cache(keys, values, writer, cache.position + 1), record
 
     def reorder(self, cache: Cache, parent: Int[Array, "B N"]) -> Cache:
-        """See `Decoder.reorder` of `models.interface`: only the histories change, no keys or values are copied."""
+        """See `Decoder.reorder` of `models.interface`: only the histories change, no keys or values are copied; with
+        linear attention their sums are."""
+        if self.sums:
+            keys, values = jax.tree.map(
+                lambda sums: jnp.take_along_axis(sums, parent[:, None, :, None, None], 2), (cache.keys, cache.values)
+            )
+            return cache._replace(keys=keys, values=values)
         assert cache.writer is not None
         return cache._replace(writer=jnp.take_along_axis(cache.writer, parent[:, :, None], 1))
 

@@ -11,6 +11,7 @@ def encoder(model: Transformer, source: np.ndarray) -> int:
     D, L = model.width, model.encoder_layers
     return int(
         source.sum() * L * (2 * D * D + 2 * D * _keys(model) + _feedforward(model) + _distances(model))
+        + source.sum() * L * 2 * _sum(model, "encoder")
         + L * _pair(model, "encoder") * (source**2).sum()
     )
 
@@ -18,9 +19,10 @@ def encoder(model: Transformer, source: np.ndarray) -> int:
 def decoder(model: Transformer, source: np.ndarray, target: np.ndarray, vocabulary: int) -> int:
     """Of the decoder and the output layer on sentence pairs of these lengths ([B] tokens each)."""
     D, L = model.width, model.decoder_layers
-    memory = source.sum() * L * 2 * D * _keys(model)
+    memory = source.sum() * L * (2 * D * _keys(model) + _sum(model, "cross"))
     tokens = target.sum() * (
-        L * (4 * D * D + 2 * D * _keys(model) + _feedforward(model) + _distances(model)) + D * vocabulary
+        L * (4 * D * D + 2 * D * _keys(model) + _feedforward(model) + _distances(model) + _sum(model, "cross"))
+        + D * vocabulary
     )
     pairs = _pair(model, "decoder") * (target**2).sum() + _pair(model, "cross") * (target * source).sum()
     return int(memory + tokens + L * pairs)
@@ -32,9 +34,19 @@ def _keys(model: Transformer) -> int:
 
 
 def _pair(model: Transformer, place: str) -> int:
-    """Of a query with a key and a value, all heads together, and where heads talk the mixes of energies and weights."""
+    """Of a query with a key and a value, all heads together, and where heads talk the mixes of energies and weights.
+    Nothing where linear attention has sums instead."""
+    if _sum(model, place):
+        return 0
     talking = model.attention_of(place).mechanism == "talking"
     return 2 * model.width + (2 * model.attention.heads**2 if talking else 0)
+
+
+def _sum(model: Transformer, place: str) -> int:
+    """Of a key with its value, or of a query with their sum, where linear attention has one: in the decoder's
+    self-attention each position sees another past, and training computes all pairs."""
+    is_summed = model.attention_of(place).mechanism == "linear" and place != "decoder"
+    return model.width**2 // model.attention.heads if is_summed else 0
 
 
 def _distances(model: Transformer) -> int:
