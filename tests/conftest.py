@@ -40,9 +40,10 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(__file__).parent.parent / ".pytest_cache" / "bytecode"))
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# A cache for each of the processes that share the tests: JAX reads what another is still writing.
-CACHE = Path(__file__).parent.parent / ".pytest_cache" / "xla" / os.environ.get("PYTEST_XDIST_WORKER", "one")
-jax.config.update("jax_compilation_cache_dir", str(CACHE))
+# One cache for all processes that share the tests. What another is still writing cannot be read and is compiled.
+# Without XLA's own caches, whose folder is part of a program's key, a checkout elsewhere has the same keys.
+jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".pytest_cache" / "xla"))
+jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
 
 
 def pytest_runtest_setup() -> None:

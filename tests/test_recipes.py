@@ -79,6 +79,7 @@ def test_recipe_smokes(name, tmp_path):
     assert "BLEU" in transformer(tmp_path, train, evaluate)[1]
 
 
+@pytest.mark.slow
 def test_the_road_of_wmt_by_its_real_name(tmp_path):
     """Prepared, trained on, evaluated and translated with: wmt14_translate/de-en, offline, without TensorFlow."""
     name = "wmt14_ende_base"

@@ -248,6 +248,7 @@ def test_integrated_gradients_sum_to_the_difference(models, monkeypatch):
         np.testing.assert_allclose(found[b, : T[b]].sum(-1), whole[b, : T[b]], rtol=0.01, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_smoothgrad_is_the_mean_over_noisy_embeddings(models, monkeypatch):
     monkeypatch.setattr(saliency, "SAMPLES", 2)
     model = models["luong"]

@@ -118,6 +118,7 @@ def formats_about(forward, tmp_path, *flags):
     return formats.read_npz(tmp_path / "more" / "attention.npz").about
 
 
+@pytest.mark.slow
 def test_the_best_of_all_read_outs_shifts_and_rules(forward, tmp_path, capsys):
     """Chosen on a set of one's own, used on the test set, in every file."""
     model, part = api.load(forward), corpus.read(forward / "data", "test", ("en", "de"))

@@ -200,6 +200,7 @@ def test_an_ensemble_of_two_families_translates_and_scores(trained_run, recurren
         np.testing.assert_allclose(found[row], mean, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_an_ensemble_looks_where_one_member_does(trained_run, corpora, tmp_path):
     blind = Rnn(embedding=8, width=16, attention=Attention(score="none"), max_length=24)
     untrained(dataclasses.replace(toy(corpora, tmp_path), model=blind), tmp_path / "run")
@@ -213,6 +214,7 @@ def test_an_ensemble_looks_where_one_member_does(trained_run, corpora, tmp_path)
         np.testing.assert_allclose(found.attention.sum(-1), 1, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_ensemble_is_evaluated_beside_what_the_run_does_by_itself(trained_run, recurrent_run, tmp_path):
     (tmp_path / "s").write_text("ba\nbe\n")
     files = {"source": str(tmp_path / "s"), "reference": str(tmp_path / "s")}

@@ -39,6 +39,7 @@ def derivations(count: int, seed: str, depth: int) -> list[Derivation]:
     return [derive(draw, depth) for _ in range(count)]
 
 
+@pytest.mark.slow
 def test_word_for_word_is_a_bad_translation():
     table = word_table(sample("train"))
     test = sample("test")[:1000]
@@ -56,6 +57,7 @@ def test_a_source_has_one_target(count):
             assert targets.setdefault(" ".join(one.source), result) == result, one.source
 
 
+@pytest.mark.slow
 def test_a_source_has_one_target_when_words_are_few(monkeypatch):
     # Few words of each pool in a round, so that the same English is derived again and again.
     targets: dict[str, tuple[str, bool]] = {}

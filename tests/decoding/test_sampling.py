@@ -95,6 +95,7 @@ def test_samples_depend_on_seed_index_and_position_and_not_on_the_batch():
     assert (many != later).mean() > 0.8
 
 
+@pytest.mark.slow
 def test_a_cold_sample_is_greedy(trained_model):
     lines = ["ba be", "bi bo bu da", "de"]
     greedy = trained_model.search(lines, beam=1)

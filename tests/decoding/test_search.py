@@ -367,7 +367,10 @@ def check_exhaustive_search(name, case):
         assert strip(tokens[row, 0]) in near
 
 
-@every_model
+@pytest.mark.parametrize(
+    "name",
+    [n if n in ("transformer", "luong", "bahdanau") else pytest.param(n, marks=pytest.mark.slow) for n in SETTINGS],
+)
 @given(case=cases())
 @hypothesis.settings(max_examples=40, deadline=None, database=None, derandomize=True)
 def test_random_models_are_searched_exhaustively(name, case):

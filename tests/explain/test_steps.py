@@ -180,13 +180,18 @@ def test_the_sample_is_a_whole_word_near_the_middle(pieces, words, expected):
     assert middle_word(pieces.split(), words) == expected
 
 
+def refused(folder, *arguments, capsys):
+    """The exit code of `explain` and what it says on standard error."""
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["explain", str(folder), *arguments])
+    return exit_.value.code, capsys.readouterr().err
+
+
 def test_the_command_explains_a_run_and_refuses_what_it_cannot(settings, tmp_path, capsys):
     untrained(settings, tmp_path / "run")
 
-    def run(*arguments, folder=tmp_path / "run"):
-        with pytest.raises(SystemExit) as exit_:
-            cli.main(["explain", str(folder), *arguments])
-        return exit_.value.code, capsys.readouterr().err
+    def run(*arguments):
+        return refused(tmp_path / "run", *arguments, capsys=capsys)
 
     cli.parse(["explain", str(tmp_path / "run"), "ba de gi", "--layer", "1", "--token", "2"])()
     assert 'Embedding of "gi"' in capsys.readouterr().out
@@ -213,7 +218,11 @@ def test_the_command_explains_a_run_and_refuses_what_it_cannot(settings, tmp_pat
     untrained(other, tmp_path / "one")
     cli.parse(["explain", str(tmp_path / "one"), "ba de"])()
     assert "head 1" not in capsys.readouterr().out
-    # Halves of two families; what the model has decides what is explained.
+
+
+@pytest.mark.slow
+def test_the_command_explains_halves_of_two_families(settings, tmp_path, capsys):
+    """What the model has decides what is explained."""
     recurrent = Rnn(embedding=8, width=8, max_length=32)
     mixed = Composed(encoder=tiny(attention=Attention(score="additive", heads=2)), decoder=recurrent)
     untrained(dataclasses.replace(settings, model=mixed), tmp_path / "mixed")
@@ -231,15 +240,15 @@ def test_the_command_explains_a_run_and_refuses_what_it_cannot(settings, tmp_pat
         (["--decoder", "--heads", "0"], "--heads: the attention of a recurrent decoder"),
         (["--layer", "2"], "--layer=2: the encoder has layers 0 to 1"),
     ):
-        code, complained = run("ba", *arguments, folder=tmp_path / "mixed")
+        code, complained = refused(tmp_path / "mixed", "ba", *arguments, capsys=capsys)
         assert code == 2
         assert complaint in complained
     sparse = tiny(attention=Attention(normalizer="sparsemax", heads=2, places=("cross",)))
     untrained(dataclasses.replace(settings, model=sparse), tmp_path / "sparse")
-    said = run("ba", "--decoder", folder=tmp_path / "sparse")[1]
+    said = refused(tmp_path / "sparse", "ba", "--decoder", capsys=capsys)[1]
     assert "has normalizer=sparsemax" in said
     untrained(dataclasses.replace(settings, model=tiny(positions="rotary")), tmp_path / "rotary")
-    assert "has positions=rotary" in run("ba", folder=tmp_path / "rotary")[1]
+    assert "has positions=rotary" in refused(tmp_path / "rotary", "ba", capsys=capsys)[1]
 
 
 @pytest.mark.parametrize(("model", "decoder", "expected"), [

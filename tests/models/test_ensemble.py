@@ -40,6 +40,7 @@ def test_predictions_are_the_mean_of_the_members(members, average):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_step_unrolled_equals_decoding(members):
     together = Ensemble(members, "probability")
     assert isinstance(together, Model)

@@ -54,7 +54,10 @@ def examples():
     return dataclasses.replace(small, columns=columns, links=links)
 
 
-@pytest.fixture(params=VARIANTS, scope="module")
+@pytest.fixture(
+    params=[pytest.param(name, marks=pytest.mark.slow) if name == "composed" else name for name in VARIANTS],
+    scope="module",
+)
 def both(request):
     """(loss, what is logged, gradients, counts) of the packed batch and of the same pairs in rows of their own."""
     made = Variant.of(VARIANTS[request.param])

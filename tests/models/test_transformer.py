@@ -204,6 +204,7 @@ def test_targets_do_not_see_the_future(tiny_model):
     assert not np.allclose(before[1, 3], after[1, 3])
 
 
+@pytest.mark.slow
 def test_dropout_needs_a_key_and_follows_it(tiny_model):
     def run(encoder, decoder):
         return np.asarray(tiny_model.decode(tiny_model.encode(SOURCE, encoder), TARGET, decoder)[0])

@@ -51,6 +51,7 @@ def test_gradients_are_those_of_keeping_all(model):
         assert memory["all"] < memory["cheap"] < memory["none"]
 
 
+@pytest.mark.slow
 def test_unrolled_layers_are_really_computed_again():
     """XLA may not find out that it has computed the same before: there are more products in the program."""
     model = tiny(unroll=True, encoder_layers=1, decoder_layers=1)

@@ -235,6 +235,7 @@ def test_counts_of_other_sentences_raise_with_the_names_of_the_variants(settings
         comparisons.with_baseline(found, "one", "BLEU", MEASURES)
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_the_same_every_time(settings, tmp_path):
     bins = {"0-5": 30.0, "6-10": 20.0, "51+": 8.0}
     found = {

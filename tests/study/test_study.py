@@ -100,6 +100,7 @@ def test_trials_of_another_study_are_not_run_again(folder, tmp_path, stand_in, c
     assert others == {name: kept[name] for name in ("dot-1", "dot-2")}
 
 
+@pytest.mark.slow
 def test_workers_run_in_parallel_on_their_own_cores(folder, tmp_path, stand_in):
     stand_in(seconds=1.0)
     runs = tmp_path / "runs"
@@ -133,6 +134,7 @@ run.run_study(Path({folder!r}), runs=Path({runs!r}), full=True)
 """
 
 
+@pytest.mark.slow
 def test_two_runners_share_the_trials(folder, tmp_path, stand_in):
     stand_in(seconds=0.8)
     runs = tmp_path / "runs"

@@ -43,9 +43,8 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [name if name == "bahdanau" else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
 def test_a_model_trains_resumes_and_translates(name, settings, tmp_path):
     """Validated by the BLEU of its translations."""
     task = dataclasses.replace(settings.task, validate_sentences=8, metric="bleu")
@@ -112,6 +111,7 @@ def test_guided_alignment_pulls_the_attention(model, settings):
     assert found[1.0] < 0.3 < found[1e-6]
 
 
+@pytest.mark.slow
 def test_a_guided_run_on_the_grammar_and_its_resume(settings, tmp_path):
     grammar = Data(
         grammar=Grammar(train=60, validation=5, test=0, max_words=8), max_length=32, cache=str(tmp_path / "c")

@@ -90,6 +90,7 @@ def test_a_tokenizer_that_changed_meanwhile_is_refused(both, tmp_path):
         take_over(fresh, parent, settings, prepared.identity)
 
 
+@pytest.mark.slow
 def test_a_short_fine_tuning_with_a_long_warm_up_is_not_called_untrained(settings, trained, tmp_path, caplog):
     """The rate climbs linearly: after 2 of 1,000 updates it is 2/1000 of the peak."""
     short = dataclasses.replace(
@@ -104,6 +105,7 @@ def test_a_short_fine_tuning_with_a_long_warm_up_is_not_called_untrained(setting
     assert final(tmp_path / "tuned")
 
 
+@pytest.mark.slow
 def test_a_run_is_guided_from_there_on_by_its_own_links(corpora, both, tmp_path):
     """Links in, a head guided, links out. A pair without links guides nothing, and is no error."""
     settings, parent = both[True]

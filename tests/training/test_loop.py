@@ -91,7 +91,8 @@ def test_resume_at_any_step_is_bit_for_bit_the_run_never_stopped(settings, train
     assert validations[0] == validations[1]
 
 
-@pytest.mark.parametrize("step", [7, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [7, 3])
 def test_resume_with_drawn_pieces_and_a_mixture_is_bit_for_bit_too(settings, corpora, tmp_path, monkeypatch, step):
     settings = dataclasses.replace(
         settings,
@@ -153,6 +154,7 @@ def test_more_steps_may_be_asked_of_a_finished_run(settings, whole):
     assert logbook.read(Run(whole).metrics)[-1]["step"] == 14
 
 
+@pytest.mark.slow
 def test_it_learns(settings, tmp_path):
     """160 updates on 300 pairs: the loss on what it has seen falls to a fraction."""
     settings = dataclasses.replace(
@@ -234,6 +236,7 @@ def test_the_number_of_pieces_changes_no_batch(settings):
             np.testing.assert_array_equal(plan.batch(number)[1], plans[0].batch(number)[1])
 
 
+@pytest.mark.slow
 def test_a_run_may_be_resumed_in_other_pieces(settings, trained, tmp_path, monkeypatch):
     """Stopped after 5 updates of 1 piece, resumed with 3: the run never stopped, up to rounding."""
     folder = tmp_path / "stopped"
@@ -303,6 +306,7 @@ def test_a_loss_that_is_not_finite_stops_names_the_batch_and_keeps_the_last_good
     assert api.load(folder, "last").checkpoint == "step 4"
 
 
+@pytest.mark.slow
 def test_average_of_the_last_checkpoints(settings, tmp_path):
     settings = with_training(settings, validate_every=3, keep_last=2, average="last")
     train(settings, tmp_path / "run", "toy")
@@ -317,6 +321,7 @@ def test_average_of_the_last_checkpoints(settings, tmp_path):
     assert api.load(tmp_path / "run", "average").checkpoint == "average", "but still there"
 
 
+@pytest.mark.slow
 def test_an_interruption_changes_no_average(settings, tmp_path, monkeypatch):
     """The checkpoint of an interruption is kept only to go on from."""
     settings = with_training(settings, validate_every=3, keep_last=2, average="last")
@@ -380,6 +385,7 @@ def assert_refused(settings, folder):
         rundir.check(folder, settings, resume=False)
 
 
+@pytest.mark.slow
 def test_checkpoints_between_validations_change_nothing(settings, trained, tmp_path):
     settings = with_training(settings, save_minutes=1e-9)
     saves = []
@@ -392,6 +398,7 @@ def test_checkpoints_between_validations_change_nothing(settings, trained, tmp_p
     assert set(checkpoints_of(tmp_path / "often")) <= {6, 11, 12}, "the last two, and the best validated"
 
 
+@pytest.mark.slow
 def test_patience_goes_on_over_an_interruption(settings, tmp_path, monkeypatch):
     settings = with_training(settings, steps=50, validate_every=2, patience=3, metric="loss")
     losses = iter([3.0, 1.0, 2.0, 2.5, 1.5, 0.5])
@@ -404,6 +411,7 @@ def test_patience_goes_on_over_an_interruption(settings, tmp_path, monkeypatch):
     assert logbook.read(Run(tmp_path / "run").metrics)[-1]["step"] == 10, "4 was the best, three more were not better"
 
 
+@pytest.mark.slow
 def test_a_profile_can_be_opened(settings, tmp_path):
     train(with_training(settings, steps=16, validate_every=16), tmp_path / "run", "toy", profile=True)
     (trace,) = Run(tmp_path / "run").profile.rglob("*.xplane.pb")
@@ -469,6 +477,7 @@ def test_resume_with_other_data_is_refused_and_changes_nothing(settings, whole, 
     assert {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_the_first_parameters_of_init_from_survive_a_crash_before_the_first_checkpoint(
     settings, trained, tmp_path, monkeypatch
 ):

@@ -80,6 +80,7 @@ def test_the_average_lives_where_the_parameters_do():
     assert "ema" not in begun()[1]
 
 
+@pytest.mark.slow
 def test_a_run_with_an_average_resumes_exactly_and_translates_with_it(settings, trained, tmp_path, monkeypatch):
     """Stopped between two validations. The parameters themselves are updated as without any average."""
     averaging = with_training(settings, ema=0.8)
