@@ -51,7 +51,7 @@ def probability(model, source, target, t):
     return predicted(model, source, target)[t, target[t]]
 
 
-@pytest.mark.parametrize("name", ["post", "bahdanau"])
+@pytest.mark.parametrize("name", ["post", pytest.param("bahdanau", marks=pytest.mark.slow)])
 def test_removal_equals_shortened_sentences_one_at_a_time(name):
     graph, parameters = build(name)
     model, rules = nnx.merge(graph, parameters), [Rule(), Rule(by="omission")]
@@ -115,8 +115,11 @@ def transformer_by_hand(model, t, order):
 @pytest.mark.parametrize(
     ("settings", "by_hand"),
     [
-        (Rnn(embedding=6, width=8, input_feeding=False, attention=Attention(score="general"), max_length=16),
-         luong_by_hand),
+        pytest.param(
+            Rnn(embedding=6, width=8, input_feeding=False, attention=Attention(score="general"), max_length=16),
+            luong_by_hand,
+            marks=pytest.mark.slow,
+        ),
         (tiny(max_length=16, norm="pre", encoder_layers=1, decoder_layers=1), transformer_by_hand),
     ],
 )  # fmt: skip

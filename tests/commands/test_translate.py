@@ -187,6 +187,7 @@ def test_scores_of_given_translations(trained_run, trained_model, tmp_path, caps
         Score(str(trained_run), str(tmp_path / "s"), str(tmp_path / "t"))()
 
 
+@pytest.mark.slow
 def test_an_ensemble_of_two_families_translates_and_scores(trained_run, recurrent_run, source, tmp_path):
     both = Model(ensemble=(str(recurrent_run),))
     translate(trained_run, source, tmp_path / "out", search=Search(beam=3), model=both)
@@ -200,7 +201,6 @@ def test_an_ensemble_of_two_families_translates_and_scores(trained_run, recurren
         np.testing.assert_allclose(found[row], mean, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.slow
 def test_an_ensemble_looks_where_one_member_does(trained_run, corpora, tmp_path):
     blind = Rnn(embedding=8, width=16, attention=Attention(score="none"), max_length=24)
     untrained(dataclasses.replace(toy(corpora, tmp_path), model=blind), tmp_path / "run")

@@ -27,10 +27,10 @@ SETTINGS = {
 }
 
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("plain", "ensemble")]
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("luong", "plain", "ensemble")]
 
 
-@pytest.fixture(scope="module", params=["transformer", "luong", *SLOW])
+@pytest.fixture(scope="module", params=["transformer", *SLOW])
 def engine(request):
     names = ["transformer", "luong"] if request.param == "ensemble" else [request.param]
     built = [split(create(SETTINGS[name], V, V, 3)) for name in names]

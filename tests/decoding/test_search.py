@@ -43,11 +43,19 @@ NORMALIZED = {
     "transformer, learned entmax": tiny(width=8, attention=Attention(heads=2, normalizer="learned_entmax")),
 }
 MODELS = {name: split(create(model, V, V, 1)) for name, model in (SETTINGS | NORMALIZED).items()}
-every_model = pytest.mark.parametrize("name", SETTINGS)
-# Every penalty and beam on one family, and every family on one of each: a search knows no model.
-PENALTIES = [("transformer", alpha) for alpha in (0.0, 0.6, 1.0)] + [(name, 0.6) for name in list(MODELS)[1:]]
+# A search knows no model: more than one of each family is slow.
+SLOW = {"luong, local-p, no input feeding", "no attention, reversed"}
+
+
+def model_case(name, *values):
+    return pytest.param(name, *values, marks=[pytest.mark.slow] if name in SLOW else [])
+
+
+every_model = pytest.mark.parametrize("name", [model_case(name) for name in SETTINGS])
+# Every penalty and beam on one family, and every family on one of each.
+PENALTIES = [("transformer", alpha) for alpha in (0.0, 0.6, 1.0)] + [model_case(name, 0.6) for name in list(MODELS)[1:]]
 BEAMS = [("transformer", beam, alpha) for beam in (1, 2, 3) for alpha in (0.0, 1.0)]
-BEAMS += [(name, 2, 1.0) for name in list(SETTINGS)[1:]]
+BEAMS += [model_case(name, 2, 1.0) for name in list(SETTINGS)[1:]]
 
 
 class Sharp(NamedTuple):
@@ -367,10 +375,7 @@ def check_exhaustive_search(name, case):
         assert strip(tokens[row, 0]) in near
 
 
-@pytest.mark.parametrize(
-    "name",
-    [n if n in ("transformer", "luong", "bahdanau") else pytest.param(n, marks=pytest.mark.slow) for n in SETTINGS],
-)
+@every_model
 @given(case=cases())
 @hypothesis.settings(max_examples=40, deadline=None, database=None, derandomize=True)
 def test_random_models_are_searched_exhaustively(name, case):

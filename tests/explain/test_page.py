@@ -186,7 +186,7 @@ def layer_maps(found):
 
 
 @needs_browser
-@pytest.mark.parametrize("name", ["encoder", "decoder"])
+@pytest.mark.parametrize("name", ["encoder", pytest.param("decoder", marks=pytest.mark.slow)])
 def test_every_heatmap_has_its_numbers_and_its_colours(shown, steps, name):
     found = steps[name]
     head, focus = found.attention.heads[1], 2

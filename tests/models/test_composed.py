@@ -122,15 +122,12 @@ def test_lengths_smoke_and_operations_are_those_of_the_parts():
     assert isinstance(settings.sharding(), tuple)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [
         pytest.param(Composed(encoder=rnn(bidirectional=True, max_length=32), decoder=tiny()), id="rnn-transformer"),
-        pytest.param(
-            Composed(encoder=tiny(), decoder=rnn(attention=Attention(score="general"))),
-            id="transformer-rnn",
-            marks=pytest.mark.slow,
-        ),
+        pytest.param(Composed(encoder=tiny(), decoder=rnn(attention=Attention(score="general"))), id="transformer-rnn"),
     ],
 )
 def test_training_search_and_scores(model, settings, tmp_path):

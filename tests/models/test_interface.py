@@ -26,13 +26,14 @@ OTHERS = [name for name in NORMALIZERS if name != "softmax"]
 FAMILIES = ("transformer", "luong", "bahdanau")
 NORMALIZED = {f"{family}, {name}": normalized(family, name) for family in FAMILIES for name in OTHERS}
 MECHANISMS = {name: tiny(attention=Attention(heads=2, mechanism=name)) for name in ("talking", "differential")}
-FAST = "transformer, learned_entmax", "luong, sparsemax"
-SLOW = MECHANISMS | NORMALIZED
-VARIANTS |= SLOW
+VARIANTS |= NORMALIZED | MECHANISMS
+SLOW = {*NORMALIZED, *MECHANISMS, "transformer under bahdanau, projected", "rnn under transformer, projected"}
+SLOW |= {"transformer under cho", "luong under bahdanau"}
+SLOW -= {"transformer, learned_entmax"}
 
 
 @pytest.fixture(
-    params=[pytest.param(n, marks=pytest.mark.slow) if n in SLOW and n not in FAST else n for n in VARIANTS],
+    params=[pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in VARIANTS],
     ids=str,
     scope="module",
 )

@@ -28,7 +28,10 @@ MODELS = {
 }
 
 
-@pytest.fixture(params=["transformer", pytest.param("luong", marks=pytest.mark.slow), "bahdanau"], scope="module")
+@pytest.fixture(
+    params=["bahdanau", *(pytest.param(name, marks=pytest.mark.slow) for name in ("transformer", "luong"))],
+    scope="module",
+)
 def trained(request):
     """Of each precision: the step as a function, its first state, and 30 updates: (losses, gradients of the first)."""
     model = MODELS[request.param]

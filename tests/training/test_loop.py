@@ -208,10 +208,9 @@ def one_step(settings, batch):
     return state, metrics.values()
 
 
-@pytest.mark.parametrize(
-    "kind", ["transformer", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("packed", "rnn"))]
-)
-@pytest.mark.parametrize("pieces", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 4))])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["transformer", "packed", "rnn"])
+@pytest.mark.parametrize("pieces", [2, 3, 4])
 def test_accumulation_is_the_same_mathematics(pieces, kind):
     """With every dropout on: masks are those of the whole batch. Lengths differ between pieces, so a mean of means
     would not be the global mean. 8 rows in 3 pieces are padded by an empty one."""
