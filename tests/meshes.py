@@ -50,7 +50,7 @@ def main(task: dict[str, Any]) -> None:
     from tests.conftest import tiny
     from tests.training.test_loop import make_batch, segmented
     from transformer import config
-    from transformer.config import Attention, Mesh, Rnn
+    from transformer.config import Attention, Gpt, Mesh, Rnn
     from transformer.distributed import sharding as parallel
     from transformer.models.build import create, split
     from transformer.tasks.translation.loss import TranslationLoss
@@ -63,6 +63,7 @@ def main(task: dict[str, Any]) -> None:
     model = {
         "transformer": transformer,
         "packed": transformer,
+        "gpt": Gpt(layers=2, width=32, feedforward=64, max_length=32),
         "rnn": Rnn(embedding=16, width=16, encoder_width=8, bidirectional=True, attention=Attention(score="general")),
     }[task["model"]]
     settings = config.Config(model=model, training=config.Training(accumulate=2, loss_chunk=16))

@@ -24,6 +24,7 @@ from transformer.errors import UsageError
 from transformer.models.composed.config import Composed
 from transformer.models.config import ModelConfig
 from transformer.models.families import FAMILIES
+from transformer.models.gpt.config import Gpt
 from transformer.models.rnn.config import Rnn
 from transformer.models.transformer.config import Transformer
 from transformer.storage.files import DamagedFileError, read_object
@@ -42,6 +43,7 @@ __all__ = [
     "Data",
     "Decoding",
     "Filter",
+    "Gpt",
     "Grammar",
     "Guided",
     "Mesh",

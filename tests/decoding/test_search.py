@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import tiny
+from tests.models.test_gpt import gpt
 from transformer.config import Attention, Decoding, Rnn
 from transformer.decoding import search
 from transformer.decoding.candidates import topk
@@ -39,10 +40,11 @@ SETTINGS = {
     "bahdanau": recurrent("additive", decoder="bahdanau", cell="gru", bidirectional=True),
     "no attention, reversed": recurrent("none", encoder_layers=2, decoder_layers=2, reverse=True),
 }
-NORMALIZED = {
+OTHERS = {
+    "decoder-only": gpt(width=8),
     "transformer, learned entmax": tiny(width=8, attention=Attention(heads=2, normalizer="learned_entmax")),
 }
-MODELS = {name: split(create(model, V, V, 1)) for name, model in (SETTINGS | NORMALIZED).items()}
+MODELS = {name: split(create(model, V, V, 1)) for name, model in (SETTINGS | OTHERS).items()}
 # A search knows no model: more than one of each family is slow.
 SLOW = {"luong, local-p, no input feeding", "no attention, reversed"}
 

@@ -14,6 +14,7 @@ from flax import nnx
 
 from tests import meshes
 from tests.conftest import tiny
+from tests.models.test_gpt import gpt
 from transformer import config
 from transformer.distributed import sharding as parallel
 from transformer.errors import UsageError
@@ -30,7 +31,7 @@ JOBS = {
     "2 processes x 4 fsdp": ({"data": 1, "fsdp": 8}, 4, 2),
 }
 QUICK = [("transformer", "8 data")]
-ALL = [(model, job) for model in ("transformer", "packed", "rnn") for job in JOBS]
+ALL = [(model, job) for model in ("transformer", "packed", "rnn", "gpt") for job in JOBS]
 
 
 @pytest.fixture(scope="module")
@@ -129,8 +130,16 @@ RNN_AXES = {
             {f"encoder/{path}": spec for path, spec in MODEL_AXES.items() if path.startswith("enc")}
             | {f"decoder/{path}": spec for path, spec in RNN_AXES.items() if path.startswith(("dec", "out"))},
         ),
+        (
+            gpt(activation="swiglu"),
+            {
+                path.replace("encoder/", "layers/"): spec
+                for path, spec in MODEL_AXES.items()
+                if not path.startswith("dec")
+            },
+        ),
     ],
-    ids=["transformer", "rnn", "composed"],
+    ids=["transformer", "rnn", "composed", "gpt"],
 )
 def test_each_family_says_how_its_parameters_are_sharded(model, axes):
     _, parameters = split(nnx.eval_shape(lambda: create(model, 16, 16, 1)))

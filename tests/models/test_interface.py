@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from tests.conftest import tiny
-from tests.models import test_composed, test_rnn, test_transformer
+from tests.models import test_composed, test_gpt, test_rnn, test_transformer
 from tests.models.conftest import SOURCE, TARGET, Variant, init_cache
 from transformer.attention.normalizers import NORMALIZERS
 from transformer.config import Attention, Rnn
 
-VARIANTS = test_rnn.VARIANTS | test_transformer.VARIANTS | test_composed.VARIANTS
+VARIANTS = test_rnn.VARIANTS | test_transformer.VARIANTS | test_composed.VARIANTS | test_gpt.VARIANTS
 
 
 def normalized(family, name):
@@ -26,8 +26,14 @@ OTHERS = [name for name in NORMALIZERS if name != "softmax"]
 FAMILIES = ("transformer", "luong", "bahdanau")
 NORMALIZED = {f"{family}, {name}": normalized(family, name) for family in FAMILIES for name in OTHERS}
 MECHANISMS = {name: tiny(attention=Attention(heads=2, mechanism=name)) for name in ("talking", "differential")}
-VARIANTS |= NORMALIZED | MECHANISMS
-SLOW = {*NORMALIZED, *MECHANISMS, "transformer under bahdanau, projected", "rnn under transformer, projected"}
+VARIANTS |= NORMALIZED | MECHANISMS | test_gpt.OTHERS
+SLOW = {
+    *NORMALIZED,
+    *MECHANISMS,
+    *test_gpt.OTHERS,
+    "transformer under bahdanau, projected",
+    "rnn under transformer, projected",
+}
 SLOW |= {"transformer under cho", "luong under bahdanau"}
 SLOW -= {"transformer, learned_entmax"}
 

@@ -12,6 +12,7 @@ from flax import nnx
 from tests.conftest import tiny
 from tests.data.batching.test_batches import invented
 from tests.models.conftest import Variant
+from tests.models.test_gpt import gpt
 from transformer import check
 from transformer.attention import masks
 from transformer.config import Attention, Composed, Config, Guided, Rnn, Translation
@@ -30,6 +31,7 @@ VARIANTS = {
     "pre-norm, learned positions": tiny(**QUIET, norm="pre", positions="learned"),
     "fused": tiny(**QUIET, attention=Attention(heads=2, fused="always")),
     "composed": Composed(encoder=tiny(**QUIET, width=12), decoder=tiny(**QUIET, positions="learned")),
+    "decoder-only": gpt(**QUIET, prefix="bidirectional", attention=Attention(heads=2, window="local_m", half_width=4)),
 }
 
 
@@ -55,7 +57,10 @@ def examples():
 
 
 @pytest.fixture(
-    params=[pytest.param(name, marks=pytest.mark.slow) if name == "composed" else name for name in VARIANTS],
+    params=[
+        pytest.param(name, marks=pytest.mark.slow) if name in ("composed", "decoder-only") else name
+        for name in VARIANTS
+    ],
     scope="module",
 )
 def both(request):

@@ -203,6 +203,24 @@ def check_mechanism(attention: Attention, width: int) -> None:
         raise UsageError(f"{flag} has no fused kernel: give --model.attention.fused=auto")
 
 
+def check_fused(attention: Attention, dropout: float) -> None:
+    """Check the fused kernel of a Transformer with this dropout on weights. Raises UsageError."""
+    if attention.fused != "always":
+        return
+    found = (attention.score, attention.window, attention.normalizer)
+    if found != ("scaled_dot", "global", "softmax") and len(set(attention.places)) == 3:
+        raise UsageError(
+            "--model.attention.fused=always needs scaled_dot, global and softmax: with --model.attention.score="
+            f"{attention.score}, --model.attention.window={attention.window} and --model.attention.normalizer="
+            f"{attention.normalizer} nothing would be fused; give --model.attention.fused=auto"
+        )
+    if dropout > 0:
+        raise UsageError(
+            f"--model.attention.fused=always supports no dropout on weights: give --model.attention-dropout=0, "
+            f"not {dropout}"
+        )
+
+
 def check_positions(name: str, attention: Attention, width: int) -> None:
     """Check the positions of a self-attention with heads of this width. Raises UsageError."""
     relative = [*POSITIONS, *registered("positions", "POSITIONS")]

@@ -50,13 +50,14 @@ class Differential(Mechanism):
         lengths: Int[Array, "B"] | None,
         *,
         bias: Float[Array, "#B #P #T S"] | None = None,
+        places: Int[Array, "B S"] | None = None,
         rate: float = 0.0,
         key: PRNGKeyArray | None = None,
         weights: bool = True,
     ) -> tuple[Float[Array, "B P T V"], Float[Array, "B H T S"]]:
         """See `Mechanism.__call__`; the weights are those of heads."""
         energies = self._by_head(SCORES[self.score].energies, self.score_weights, query, keys)
-        visible, _ = self._window(query, position, lengths, keys.shape[-2])
+        visible, _ = self._window(query, position, lengths, keys.shape[-2], places)
         used = self._difference(energies, mask if visible is None else mask & visible, bias)
         return self.combine(dropout(used, rate, key), values), used
 

@@ -47,6 +47,7 @@ class Linear(Mechanism):
         lengths: Int[Array, "B"] | None,
         *,
         bias: Float[Array, "*#B #T S"] | None = None,
+        places: Int[Array, "B S"] | None = None,
         rate: float = 0.0,
         key: PRNGKeyArray | None = None,
         weights: bool = True,

@@ -1,6 +1,7 @@
 """A score with a window and a normalizer, and the parameters of all three."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -55,6 +56,7 @@ class Mechanism(nnx.Module):
         lengths: Int[Array, "B"] | None,
         *,
         bias: Float[Array, "*#B #T S"] | None = None,
+        places: Int[Array, "B S"] | None = None,
         rate: float = 0.0,
         key: PRNGKeyArray | None = None,
         weights: bool = True,
@@ -69,6 +71,7 @@ class Mechanism(nnx.Module):
             position: positions of the queries in their own sequence, for windows.
             lengths: tokens of each memory, for windows; None while the memory is still growing.
             bias: added to the energies, with an axis of heads only where there are heads; None: nothing is added.
+            places: positions of the keys, for windows; None: key s is at position s.
             rate: dropout on the weights that make the context.
             key: of the training; no key, no dropout, and nothing is drawn.
             weights: whether the weights are needed. If not, a fused kernel may compute the context, and returns None.
@@ -79,7 +82,7 @@ class Mechanism(nnx.Module):
         energies = self._by_head(SCORES[self.score].energies, self.score_weights, query, keys)
         if key is not None and NORMALIZERS[self.normalizer].draws:
             energies = energies + gumbel(jax.random.fold_in(key, NOISE), energies.shape)
-        visible, gain = self._window(query, position, lengths, keys.shape[-2])
+        visible, gain = self._window(query, position, lengths, keys.shape[-2], places)
         mask = mask if visible is None else mask & visible
         return attend(energies, values, mask, normalize=self._normalize, bias=bias, gain=gain, rate=rate, key=key)
 
@@ -121,10 +124,7 @@ class Mechanism(nnx.Module):
         weights = weigh(own, mask if visible is None else mask & visible, self._normalize)
         if gain is not None:
             weights = weights * gain
-        if path is None:
-            return jnp.einsum("bhnt,bhntw->bhnw", weights, values), weights
-        spread = jnp.where(path[:, None], weights[..., None, :], 0)
-        return jnp.einsum("bhqnt,bhntw->bhqw", spread, values), weights
+        return context_along_beam(weights, values, path), weights
 
     def room(self, keys: Any, values: Any, beam: int) -> tuple[Array, Array]:
         """Room for the past of `beam` hypotheses of each sentence: keys [B, G, N, T, P] and values [B, G, N, T, W] of T
@@ -169,12 +169,22 @@ class Mechanism(nnx.Module):
             every = self._by_head(energies, self.score_weights, query, keys, axes=(-3, -4), out=-4)
         return jnp.where(path[:, None], every, 0).sum(-2)
 
-    def _window(self, query: Array, position: Array, lengths: Array | None, width: int) -> Any:
-        """Mask and gain of the window over `width` positions, for each query; None where nothing is cut or weighted."""
-        places = jnp.arange(width)
+    def _window(
+        self, query: Array, position: Array, lengths: Array | None, width: int, places: Array | None = None
+    ) -> Any:
+        """Mask and gain of the window over `width` keys, for each query; None where nothing is cut or weighted. The
+        keys are at positions 0 to width - 1, or in each sentence at places of their own [B, width]."""
+
+        def of_sentence(weights: Any, query: Array, position: Array, places: Array) -> Any:
+            window = WINDOWS[self.window].mask_and_gain
+            found = window(query[None], position[None], None, places, self.half_width, weights)
+            return jax.tree.map(lambda each: each[0], found)
 
         def window(query: Array, weights: Any) -> Any:
-            return WINDOWS[self.window].mask_and_gain(query, position, lengths, places, self.half_width, weights)
+            if places is not None:  # of a text whose length is unknown
+                return jax.vmap(partial(of_sentence, weights))(query, position, places)
+            keys = jnp.arange(width)
+            return WINDOWS[self.window].mask_and_gain(query, position, lengths, keys, self.half_width, weights)
 
         mask_and_gain = self._by_head(window, self.window_weights, query)
         if self.heads is not None and not self.window_weights:
@@ -203,6 +213,16 @@ class Mechanism(nnx.Module):
         if self.heads is None or not plain:
             return function(*inputs, plain)
         return jax.vmap(function, in_axes=(*(axes or [-3] * len(inputs)), 0), out_axes=out)(*inputs, plain)
+
+
+def context_along_beam(
+    weights: Float[Array, "B H N T"], values: Float[Array, "B H N T W"], path: Bool[Array, "B N N T"] | None
+) -> Float[Array, "B H N W"]:
+    """What the hypotheses of a sentence read of their own histories; see `Mechanism.attend_along_beam`."""
+    if path is None:
+        return jnp.einsum("bhnt,bhntw->bhnw", weights, values)
+    spread = jnp.where(path[:, None], weights[..., None, :], 0)
+    return jnp.einsum("bhqnt,bhntw->bhqw", spread, values)
 
 
 def _fresh(starts: dict[str, Start], heads: int | None, rngs: nnx.Rngs) -> Any:

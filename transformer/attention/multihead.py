@@ -80,14 +80,25 @@ class MultiHead(nnx.Module):
         key: PRNGKeyArray | None = None,
         *,
         bias: Float[Array, "#B #H #T S"] | None = None,
+        places: Int[Array, "B S"] | None = None,
         weights: bool = True,
     ) -> tuple[Float[Array, "B T D"], Float[Array, "B H T S"] | None]:
         """The attended values, projected back to the model's width, and the weights; see `Mechanism`."""
         query = jnp.einsum("btd,dhk->bhtk", x, self.query[...].astype(x.dtype))
-        query, bias = self._at(query, position, keys.shape[-2], bias)
+        query, bias = self._at(query, position, jnp.arange(keys.shape[-2])[None] if places is None else places, bias)
         keys, values = self.for_queries(keys), self.for_queries(values)
         context, used = self.mechanism(
-            query, keys, values, mask, position, lengths, bias=bias, rate=self.rate, key=key, weights=weights
+            query,
+            keys,
+            values,
+            mask,
+            position,
+            lengths,
+            bias=bias,
+            places=places,
+            rate=self.rate,
+            key=key,
+            weights=weights,
         )
         return jnp.einsum("bhtk,hkd->btd", context, self.output[...].astype(x.dtype)), used
 
@@ -103,17 +114,18 @@ class MultiHead(nnx.Module):
     ) -> tuple[Float[Array, "B N D"], Float[Array, "B H N T"] | None]:
         """The newest token of each of N hypotheses that share their histories; see `Mechanism.attend_along_beam`."""
         query = jnp.einsum("bnd,dhk->bhnk", x, self.query[...])
-        query, bias = self._at(query, position, keys.shape[-2], bias)
+        query, bias = self._at(query, position, jnp.arange(keys.shape[-2])[None], bias)
         keys, values = self.for_queries(keys), self.for_queries(values)
         context, weights = self.mechanism.attend_along_beam(query, keys, values, path, position, bias=bias)
         return jnp.einsum("bhnk,hkd->bnd", context, self.output[...]), weights
 
-    def _at(self, query: Array, position: Array, keys: int, bias: Array | None) -> tuple[Array, Array | None]:
-        """Queries, normalised and at their positions where they are, and what is added to their energies."""
+    def _at(self, query: Array, position: Array, places: Array, bias: Array | None) -> tuple[Array, Array | None]:
+        """Queries, normalised and at their positions where they are, and what is added to their energies with keys at
+        their places."""
         if self.query_norm is not None:
             query = self.query_norm(query).astype(query.dtype)
         if self.relative is None:
             return query, bias
         query = self.relative.turn(query, position)
-        own = self.relative.bias(query, position, keys)
+        own = self.relative.bias(query, position, places)
         return query, bias if own is None else own if bias is None else own + bias

@@ -67,13 +67,13 @@ class Relative(nnx.Module):
         return x if turn is None else turn(x, position)
 
     def bias(
-        self, query: Float[Array, "B H T K"], position: Int[Array, "#B T"], keys: int
+        self, query: Float[Array, "B H T K"], position: Int[Array, "#B T"], places: Int[Array, "#B S"]
     ) -> Float[Array, "#B H T S"] | None:
-        """What is added to the energies of queries at their positions with the keys 0 to S - 1; None: nothing."""
+        """What is added to the energies of queries at their positions with keys at their places; None: nothing."""
         bias = POSITIONS[self.scheme].bias
         if bias is None:
             return None
-        distance = jnp.arange(keys)[None, None] - position[..., None]
+        distance = places[:, None] - position[..., None]
         return bias(query, distance, {name: weight[...] for name, weight in self.weights.items()}, self.causal)
 
 

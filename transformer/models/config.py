@@ -65,6 +65,9 @@ class SequenceToSequence(ModelConfig):
         """Width of the encoder's states, and of the memory that the decoder attends to."""
         raise NotImplementedError
 
+    def check_part(self, part: str) -> None:
+        """Refuse to be the `part` (encoder or decoder) of a `models.composed`. Raises UsageError."""
+
     def check_full_context(self, flag: str) -> None:
         """Refuse an option that needs a `models.interface.FullContext`. Raises UsageError.
 

@@ -2,11 +2,12 @@
 
 from transformer.models.composed.config import Composed
 from transformer.models.config import ModelConfig
+from transformer.models.gpt.config import Gpt
 from transformer.models.rnn.config import Rnn
 from transformer.models.transformer.config import Transformer
 from transformer.plugins import Table
 
 FAMILIES: Table[type[ModelConfig]] = Table(
-    "model family", {"transformer": Transformer, "rnn": Rnn, "composed": Composed}
+    "model family", {"transformer": Transformer, "rnn": Rnn, "composed": Composed, "gpt": Gpt}
 )
 """A plugin adds its own family here."""

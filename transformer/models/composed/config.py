@@ -84,6 +84,8 @@ class Composed(SequenceToSequence):
 
     def check(self) -> None:
         """See `ModelConfig.check`."""
+        self.encoder.check_part("encoder")
+        self.decoder.check_part("decoder")
         _with_flags("encoder", self.encoder.check)
         _with_flags("decoder", self.decoder.check)
 
@@ -91,6 +93,10 @@ class Composed(SequenceToSequence):
         """See `ModelConfig.check_packing`."""
         _with_flags("encoder", self.encoder.check_packing)
         _with_flags("decoder", self.decoder.check_packing)
+
+    def check_part(self, part: str) -> None:
+        """See `SequenceToSequence.check_part`."""
+        (self.encoder if part == "encoder" else self.decoder).check_part(part)
 
     def check_full_context(self, flag: str) -> None:
         """See `SequenceToSequence.check_full_context`."""

@@ -7,6 +7,7 @@ from annotated_types import Ge, Interval
 
 from transformer.attention.config import (
     Attention,
+    check_fused,
     check_heads,
     check_mechanism,
     check_positions,
@@ -125,19 +126,7 @@ class Transformer(SequenceToSequence):
             raise UsageError(
                 f"--model.width={self.width} does not divide into --model.attention.heads={attention.heads} heads"
             )
-        if attention.fused == "always":
-            found = (attention.score, attention.window, attention.normalizer)
-            if found != ("scaled_dot", "global", "softmax") and len(set(attention.places)) == 3:
-                raise UsageError(
-                    "--model.attention.fused=always needs scaled_dot, global and softmax: with --model.attention.score="
-                    f"{attention.score}, --model.attention.window={attention.window} and --model.attention.normalizer="
-                    f"{attention.normalizer} nothing would be fused; give --model.attention.fused=auto"
-                )
-            if self.attention_dropout > 0:
-                raise UsageError(
-                    f"--model.attention.fused=always supports no dropout on weights: give --model.attention-dropout=0, "
-                    f"not {self.attention_dropout}"
-                )
+        check_fused(attention, self.attention_dropout)
         check_heads(attention)
         check_mechanism(attention, self.width // attention.heads)
         check_positions(self.positions, attention, self.width // attention.heads)

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from transformer.attention import masks
+from transformer.attention import histories, masks
 from transformer.attention.changed import Changed
+from transformer.attention.histories import Cache
 from transformer.attention.multihead import MultiHead
 from transformer.models.interface import Attentions, Memory, Summands
 from transformer.models.transformer import config
@@ -29,21 +30,6 @@ class CrossCache(NamedTuple):
     keys: tuple[Float[Array, "B G S P"], ...]
     values: tuple[Float[Array, "B G S K"], ...]
     mask: Bool[Array, "B S"]
-
-
-class Cache(NamedTuple):
-    """Keys and values of the tokens so far, one pair for each layer.
-
-    They stay where they were written: the N hypotheses of a sentence form a tree, and each hypothesis records which of
-    them wrote each token of its own history. With linear attention they are sums, of one length, which have no writer.
-    """
-
-    keys: tuple[Float[Array, "B G N T O"], ...]
-    values: tuple[Float[Array, "B G N T K"], ...]
-    writer: Int[Array, "B N T"] | None
-    """Which hypothesis wrote token t of hypothesis n; None: always n itself."""
-    position: Int[Array, "B"]
-    """Number of tokens so far."""
 
 
 class DecoderLayer(nnx.Module):
@@ -238,15 +224,11 @@ class Decoder(nnx.Module):
         self, tokens: Int[Array, "R"], cross_cache: CrossCache, cache: Cache, *, weights: bool = False
     ) -> tuple[Float[Array, "R D"], Cache, Attentions | None]:
         """See `Decoder.step` of `models.interface`."""
-        B, _, N, T, _ = cache.keys[0].shape
+        B, _, N, _, _ = cache.keys[0].shape
         positions = jnp.repeat(cache.position, N)[:, None]
         x = self.target_positions(self.embed_target(tokens[:, None]), positions).reshape(B, N, -1)
         mask, caches, attention = cross_cache.mask[:, None, None], [], []
-        writer = path = None
-        if cache.writer is not None:
-            now = jnp.arange(T)[None] == cache.position[:, None]
-            writer = jnp.where(now[:, None], jnp.arange(N)[None, :, None], cache.writer)
-            path = writer[:, :, None] == jnp.arange(N)[None, None, :, None]
+        writer, path = histories.extend(cache)
         # A loop, not a scan: a scan would copy every layer's cache at every token.
         for index, layer in enumerate(self.layer or unstack(self.decoder)):
             x, new, used = layer.step(
@@ -279,8 +261,7 @@ class Decoder(nnx.Module):
                 lambda sums: jnp.take_along_axis(sums, parent[:, None, :, None, None], 2), (cache.keys, cache.values)
             )
             return cache._replace(keys=keys, values=values)
-        assert cache.writer is not None
-        return cache._replace(writer=jnp.take_along_axis(cache.writer, parent[:, :, None], 1))
+        return histories.reorder(cache, parent)
 
 
 def build_decoder(
