@@ -2,7 +2,7 @@
 
 config.json       the resolved settings, the recipe's name, the data's hashes, the git commit of each session
 tokenizer/        pieces and their hash
-data/             the validation and test sets as text
+data/             the validation and test sets as text, and their checksums
 checkpoints/      see `checkpoint`
 damaged/          checkpoints that were found damaged, moved out of the way
 average/          averaged parameters, when the recipe asks for them

@@ -235,8 +235,25 @@ def test_alignments_are_pharaoh(tmp_path):
     assert (tmp_path / "unseen.align").read_text() == "0-0 0-1\n\n2-11\n"
 
 
-def test_read_refuses_changed_files(tmp_path):
+@pytest.mark.parametrize("damaged", ["unseen.en", "unseen.align"])
+def test_one_changed_byte_is_noticed(tmp_path, damaged):
+    """In this set alone: the other sets of the folder are read."""
+    for name in ("unseen", "test"):
+        corpus.write(ROUND_TRIP._replace(name=name), tmp_path, ("en", "de"))
+    path = tmp_path / damaged
+    content = path.read_bytes()
+    path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    with pytest.raises(TransformerError, match=f"{damaged} is not what was written"):
+        corpus.read(tmp_path, "unseen", ("en", "de"))
+    assert corpus.read(tmp_path, "test", ("en", "de")).sources == ROUND_TRIP.sources
+    path.unlink()
+    with pytest.raises(TransformerError, match=f"{damaged} is missing"):
+        corpus.read(tmp_path, "unseen", ("en", "de"))
+
+
+def test_read_refuses_wrong_files_of_versions_without_checksums(tmp_path):
     corpus.write(ROUND_TRIP, tmp_path, ("en", "de"))
+    (tmp_path / "checksums.json").unlink()
     path = tmp_path / "unseen.align"
     path.write_text("0-0\n0:1\n\n")
     with pytest.raises(TransformerError, match=r"unseen\.align, line 2: not an alignment"):

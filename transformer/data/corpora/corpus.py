@@ -7,8 +7,12 @@ from typing import NamedTuple
 
 from transformer.data.corpora.alignments import Alignment, format_alignment, read_alignments
 from transformer.data.corpora.files import find_file, read_parallel
+from transformer.errors import TransformerError
+from transformer.storage import checksums
 
 log = logging.getLogger(__name__)
+
+CHECKSUMS = "checksums.json"
 
 
 class Corpus(NamedTuple):
@@ -57,16 +61,22 @@ def exists(folder: Path, name: str, languages: tuple[str, str]) -> bool:
 
 def write(corpus: Corpus, folder: Path, languages: tuple[str, str]) -> None:
     """Write a corpus as plain text: `<name>.<language>`, and `<name>.align` (Pharaoh, "0-0 1-2") for its
-    alignments."""
+    alignments. `checksums.json` has the checksums of all files of the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for language, sentences in zip(languages, (corpus.sources, corpus.targets), strict=True):
         _write_lines(folder / f"{corpus.name}.{language}", sentences)
     if corpus.alignments is not None:
         _write_lines(folder / f"{corpus.name}.align", map(format_alignment, corpus.alignments))
+    checksums.write(folder, folder / CHECKSUMS)
 
 
 def read(folder: Path, name: str, languages: tuple[str, str]) -> Corpus:
-    """Read a corpus that `write` wrote. Raises TransformerError if its files are missing or damaged."""
+    """Read a corpus that `write` wrote. Raises TransformerError if its files are missing or changed."""
+    if damage := checksums.find_damage(folder, folder / CHECKSUMS, f"{name}."):
+        raise TransformerError(
+            f"{folder}: {damage}: restore the folder from a copy; to evaluate other text, give it with --source and "
+            "--reference"
+        )
     sources, targets = read_parallel(*(find_file(str(folder / name), language) for language in languages))
     path = folder / f"{name}.align"
     if not path.exists():
