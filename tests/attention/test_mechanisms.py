@@ -240,3 +240,19 @@ def test_summands_add_up_and_changed_weights_are_used_as_the_own_ones(name):
     np.testing.assert_allclose(jnp.einsum("bhts,bhsd->btd", factors, vectors), output, atol=1e-5)
     attention.mechanism = Changed(attention.mechanism, lambda weights: weights)
     np.testing.assert_allclose(attention(*arguments)[0], output, atol=1e-5)
+
+
+def test_cosines_of_shared_keys():
+    """The keys have no parameters of each head, though the queries have."""
+    attention = MultiHead(Attention(heads=H, score="cosine", key_value_heads=2), D, 0.0, rngs=nnx.Rngs(1))
+    x, memory = inputs()
+    keys, values = attention.project(memory)
+    np.testing.assert_allclose(jnp.linalg.norm(keys, axis=-1), np.ones((B, 2, S)), rtol=1e-5)
+    p, t = arrays(attention), 2
+    _, weights = attention(x, keys, values, jnp.ones((1, 1, 1, S), bool), jnp.arange(T)[None], None)
+    for h in range(H):
+        query, found = np.asarray(x[0, t]) @ p["query"][:, h], np.asarray(memory[0]) @ p["key"][:, h // 2]
+        own = p["mechanism"]["score_weights"]
+        strength = np.log1p(np.exp(query @ own["strength"][h] + own["strength_bias"][h]))
+        cosines = found @ query / np.linalg.norm(found, axis=-1) / np.linalg.norm(query)
+        np.testing.assert_allclose(weights[0, h, t], softmax(strength * cosines), atol=1e-5)

@@ -43,6 +43,7 @@ SETTINGS = {
 OTHERS = {
     "decoder-only": gpt(width=8),
     "transformer, learned entmax": tiny(width=8, attention=Attention(heads=2, normalizer="learned_entmax")),
+    "transformer, linear": tiny(width=8, attention=Attention(heads=2, mechanism="linear")),
 }
 MODELS = {name: split(create(model, V, V, 1)) for name, model in (SETTINGS | OTHERS).items()}
 # A search knows no model: more than one of each family is slow.

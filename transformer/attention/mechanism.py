@@ -44,7 +44,10 @@ class Mechanism(nnx.Module):
 
     def project(self, memory: Float[Array, "*B S M"]) -> Float[Array, "*B S P"]:
         """The keys that the score compares queries with, computed once for each sentence."""
-        return self._by_head(SCORES[self.score].project, self.score_weights, memory)
+        project = SCORES[self.score].project
+        if self.heads is not None and memory.shape[-3] != self.heads:  # shared keys, which no parameters concern
+            return project(memory, {})
+        return self._by_head(project, self.score_weights, memory)
 
     def __call__(
         self,

@@ -74,7 +74,7 @@ class DecoderLayer(nnx.Module):
         x: Float[Array, "B N D"],
         memory: tuple[Float[Array, "B G S P"], Float[Array, "B G S K"]],
         mask: Bool[Array, "B 1 1 S"],
-        cache: tuple[Float[Array, "B G N T O"], Float[Array, "B G N T K"]],
+        cache: tuple[Float[Array, "B M N T O"], Float[Array, "B M N T V"]],
         path: Bool[Array, "B N N T"] | None,
         position: Int[Array, "B"],
     ) -> tuple[Float[Array, "B N D"], Any, tuple[Float[Array, "B N H T"] | None, Float[Array, "B N H S"]]]:
