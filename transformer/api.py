@@ -426,10 +426,12 @@ def _described(model: TrainedModel | LoadedPredictor) -> str:
     return f"<{type(model).__name__} of {model.run}: {family}, {count:,} parameters, {model.checkpoint}>"
 
 
-def load_predictor(run: str | Path, checkpoint: str = "auto") -> LoadedPredictor:
-    """Load a run directory of any task; arguments and errors as `load` has them."""
+def load_predictor(run: str | Path, checkpoint: str = "auto", **decoding: Any) -> LoadedPredictor:
+    """Load a run directory of any task; arguments and errors as `load` has them. Keywords override
+    `config.Decoding`, for a task that searches."""
     folder = Path(run)
     settings = config.read_config(folder)
+    settings = dataclasses.replace(settings, decoding=dataclasses.replace(settings.decoding, **decoding))
     predictor = settings.task.predictor(settings, folder)
     mesh = parallel.make_mesh(config.Mesh())
     graph, like = shapes(predictor.build_model)

@@ -29,6 +29,7 @@ from transformer.models.rnn.config import Rnn
 from transformer.models.transformer.config import Transformer
 from transformer.storage.files import DamagedFileError, read_object
 from transformer.storage.run import Run
+from transformer.tasks.language_model.config import LanguageModel
 from transformer.tasks.table import TASKS
 from transformer.tasks.task import Task
 from transformer.tasks.translation.config import Guided, Translation
@@ -46,6 +47,7 @@ __all__ = [
     "Gpt",
     "Grammar",
     "Guided",
+    "LanguageModel",
     "Mesh",
     "Optimizer",
     "Rnn",

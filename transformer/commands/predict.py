@@ -1,13 +1,18 @@
 """`transformer predict`: the answer of any task to each line."""
 
+import dataclasses
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from transformer.commands.options import Checkpoint, Command, RunFolder
+import tyro
+
+from transformer import check
+from transformer.commands.options import Checkpoint, Command, RunFolder, Search
 from transformer.config import read_config
+from transformer.errors import UsageError
 
 if TYPE_CHECKING:
     from transformer.commands.stream import Pair, Streams
@@ -17,11 +22,11 @@ if TYPE_CHECKING:
 class Predict(Command):
     """Predict with a trained run of any task: one line out for each line in, in order.
 
-    A sentence gives its translation, a text its label. Reads standard input, or --input; writes standard output, or
-    --output.
+    A sentence gives its translation, a text its label, a prompt its continuation. Reads standard input, or --input;
+    writes standard output, or --output.
     """
 
-    memory = "the run's own settings search; use `transformer translate` with a lower --batch or --beam"
+    memory = "lower --batch or --beam"
     run: RunFolder
     input: str = "-"
     """A file, plain or .gz; - is standard input."""
@@ -31,6 +36,7 @@ class Predict(Command):
     """Format of the output. text: the prediction. json: one object per line, with what else the task says of it."""
     resume: bool = False
     """Resume an --output that was interrupted, exactly where it stopped; start it when there is none."""
+    search: Annotated[Search, tyro.conf.arg(name="")] = field(default_factory=Search)
     checkpoint: Checkpoint = "auto"
 
     @property
@@ -41,13 +47,19 @@ class Predict(Command):
 
     def check(self) -> None:
         self.streams.check(resume=self.resume)
-        read_config(Path(self.run))
+        config, given = read_config(Path(self.run)), self.search.overrides()
+        if given and not config.task.searches:
+            flag = next(iter(given)).replace("_", "-")
+            raise UsageError(f"--{flag} is an option of a search, and {self.run} does not search: leave it out")
+        decoding = dataclasses.replace(config.decoding, **given)
+        check.decoding(dataclasses.replace(config, decoding=decoding), flags="--")
 
     def execute(self) -> None:
         from transformer import api
 
-        model = api.load_predictor(self.run, self.checkpoint)
-        made_of = {"run": self.run, "checkpoint": model.checkpoint, "format": self.format, "input": self.input}
+        search = self.search.overrides()
+        model = api.load_predictor(self.run, self.checkpoint, **search)
+        made_of = {"run": self.run, "checkpoint": model.checkpoint, "format": self.format, "input": self.input} | search
         self.streams.write(lambda pairs, first: predictions(self, model, pairs, first), made_of)
 
 

@@ -9,6 +9,7 @@ from transformer.inspection.draw import draw
 from transformer.inspection.measure import measure
 from transformer.inspection.terminal import format_figures
 from transformer.storage.files import write_json
+from transformer.tasks.translation.config import Translation
 from transformer.tasks.translation.prepare import prepare
 
 FILES = ("data.json", "data.png")
@@ -22,6 +23,8 @@ def inspect(settings: Config, recipe: str, folder: Path) -> None:
         UsageError: settings that `train` would refuse, or a folder that contains other files.
     """
     check.everything(settings)
+    if not isinstance(settings.task, Translation):
+        raise UsageError("data inspect shows sentence pairs, and the recipe has another task than translation")
     _check_output(folder)
     prepared = prepare(settings, None)
     try:

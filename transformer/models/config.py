@@ -68,6 +68,13 @@ class SequenceToSequence(ModelConfig):
     def check_part(self, part: str) -> None:
         """Refuse to be the `part` (encoder or decoder) of a `models.composed`. Raises UsageError."""
 
+    def check_language_model(self) -> None:
+        """Refuse to be a `models.interface.LanguageModel`. Raises UsageError."""
+        raise UsageError(
+            f"--task is language_model, whose texts have no source, and a {type(self).__name__} model reads one: give "
+            "a Gpt"
+        )
+
     def check_full_context(self, flag: str) -> None:
         """Refuse an option that needs a `models.interface.FullContext`. Raises UsageError.
 

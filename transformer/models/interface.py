@@ -196,6 +196,14 @@ class Model(Encoder, Decoder, Protocol):
     """A sequence-to-sequence model: an encoder and a decoder."""
 
 
+class LanguageModel(Model, Protocol):
+    """A model that also writes text of its own. The settings of its family say so, see
+    `SequenceToSequence.check_language_model`."""
+
+    def without_source(self, rows: int) -> Memory:
+        """The memory of empty sources, S = 0: `decode` then reads the target alone."""
+
+
 class PackedModel(Model, Protocol):
     """A model that also reads rows of several sentences, one after the other (`--batching.pack`), as if each had a row
     of its own. The settings of its family say so, see `ModelConfig.check_packing`.

@@ -1,8 +1,9 @@
 """The tasks by the name under which config.json keeps them."""
 
 from transformer.plugins import Table
+from transformer.tasks.language_model.config import LanguageModel
 from transformer.tasks.task import Task
 from transformer.tasks.translation.config import Translation
 
-TASKS: Table[type[Task]] = Table("task", {"translation": Translation})
+TASKS: Table[type[Task]] = Table("task", {"translation": Translation, "language_model": LanguageModel})
 """A plugin adds its own task here."""

@@ -10,7 +10,7 @@ for training and a `Predictor` for everything after it.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from transformer.errors import UsageError
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:  # settings are read without JAX
 
 class Task:
     """Settings of a task: a frozen dataclass for each, whose fields are options of the command line."""
+
+    searches: ClassVar[bool] = False
+    """Whether its predictions are found by a search with the settings of `decoding`."""
 
     def check(self, config: Any) -> None:
         """Refuse settings that cannot work together with the rest of a `Config`. Raises UsageError with the flag to

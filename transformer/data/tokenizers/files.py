@@ -3,7 +3,9 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
+from transformer.data.tokenizers.characters import CharacterTokenizer
 from transformer.data.tokenizers.subwords import SentencePieceTokenizer
 from transformer.data.tokenizers.tokenizer import Tokenizer, Tokenizers
 from transformer.data.tokenizers.whole_words import WordTokenizer
@@ -11,6 +13,11 @@ from transformer.errors import TransformerError
 from transformer.storage.files import read_object
 
 VERSION = 1
+KINDS: dict[str, type[Any]] = {
+    "word": WordTokenizer,
+    "sentencepiece": SentencePieceTokenizer,
+    "characters": CharacterTokenizer,
+}
 
 
 def fingerprint(tokenizers: Tokenizers) -> str:
@@ -30,7 +37,7 @@ def save_tokenizers(tokenizers: Tokenizers, folder: Path) -> None:
         files[name] = {"file": path.name, "size": tokenizer.size, "sha256": _hash(tokenizer)}
     about = {
         "version": VERSION,
-        "kind": "word" if isinstance(tokenizers.source, WordTokenizer) else "sentencepiece",
+        "kind": next(name for name, kind in KINDS.items() if isinstance(tokenizers.source, kind)),
         "joint": tokenizers.source is tokenizers.target,
         "form": tokenizers.source.form,
         "models": files,
@@ -46,7 +53,7 @@ def load_tokenizers(folder: Path) -> Tokenizers:
         values = read_object(about)
         if values["version"] != VERSION:
             raise TransformerError(f"{about} is of version {values['version']}; this program reads {VERSION}")
-        kind = {"word": WordTokenizer, "sentencepiece": SentencePieceTokenizer}[values["kind"]]
+        kind = KINDS[values["kind"]]
         entries = [values["models"][name] for name in (("joint",) if values["joint"] else ("source", "target"))]
         loaded: list[Tokenizer] = []
         for entry in entries:

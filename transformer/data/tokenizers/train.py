@@ -3,15 +3,20 @@
 import logging
 from collections.abc import Iterable
 from itertools import chain
+from typing import Any
 
 from transformer.data import config
 from transformer.data.normal_form import Form
+from transformer.data.tokenizers.characters import CharacterTokenizer
 from transformer.data.tokenizers.subwords import SentencePieceTokenizer
 from transformer.data.tokenizers.tokenizer import Tokenizer, Tokenizers
 from transformer.data.tokenizers.whole_words import WordTokenizer
 from transformer.plurals import counted
 
 log = logging.getLogger(__name__)
+
+OTHERS: dict[str, type[Any]] = {"word": WordTokenizer, "characters": CharacterTokenizer}
+"""Kinds that are not sentencepiece's."""
 
 
 def train_tokenizers(
@@ -31,8 +36,7 @@ def train_tokenizers(
 
 
 def _train_one(settings: config.Tokenizer, sentences: Iterable[str], name: str, form: Form) -> Tokenizer:
-    kind = WordTokenizer if settings.kind == "word" else SentencePieceTokenizer
-    tokenizer = kind.train(settings, sentences)
+    tokenizer: Tokenizer = OTHERS.get(settings.kind, SentencePieceTokenizer).train(settings, sentences)
     tokenizer.form = form
     if tokenizer.size < settings.vocabulary:
         log.warning(

@@ -133,6 +133,9 @@ class Gpt(SequenceToSequence):
                 "of a target follow a source of any length: give another score"
             )
 
+    def check_language_model(self) -> None:
+        """See `SequenceToSequence.check_language_model`."""
+
     def check_part(self, part: str) -> None:
         """See `SequenceToSequence.check_part`."""
         raise UsageError(

@@ -96,6 +96,13 @@ class Gpt(nnx.Module):
         kept, attention = jax.tree.map(lambda of: of.swapaxes(0, 1), (own, attention))
         return Memory(self._normalize(x), source != 0, attention, kept, segments)
 
+    def without_source(self, rows: int) -> Memory:
+        """See `models.interface.LanguageModel`."""
+        nothing = jnp.zeros((rows, 0, self.positions.width), self.embed_target.precision)
+        own = [layer.attention.project(nothing, jnp.zeros((1, 0), jnp.int32)) for layer in unstack(self.layers)]
+        keys, values = (jnp.stack(of, 1) for of in zip(*own, strict=True))
+        return Memory(nothing, jnp.zeros((rows, 0), bool), None, (keys, values))
+
     def decode(
         self,
         memory: Memory,

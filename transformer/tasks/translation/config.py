@@ -68,6 +68,8 @@ class Translation(Task):
     metric: Literal["bleu", "loss"] = "bleu"
     """What `best` means, and what patience watches, on the validation set."""
 
+    searches = True
+
     def check(self, config: Any) -> None:
         """See `Task.check`."""
         model = config.model
