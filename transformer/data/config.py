@@ -111,9 +111,10 @@ class Data:
 class Tokenizer:
     """Text to tokens; trained on the training split and stored with the run."""
 
-    kind: Literal["bpe", "unigram", "char", "word", "characters"] = "bpe"
+    kind: Literal["bpe", "unigram", "char", "word", "characters", "byte_bpe"] = "bpe"
     """Kind of the tokens: pieces of sentencepiece (bpe, unigram, char); the most frequent words (split at spaces), as
-    in the early papers; or all characters with spaces and line breaks, so that a text is decoded as it was."""
+    in the early papers; or characters, with spaces and line breaks, and byte_bpe, GPT-2's pieces of bytes (Radford
+    2019), of which a text is decoded as it was."""
     vocabulary: Annotated[int, Ge(5)] = 8_000
     """Maximum number of entries, including the four special tokens; smaller if the corpus has fewer."""
     joint: bool = True
@@ -128,7 +129,7 @@ class Tokenizer:
 
     def check(self) -> None:
         """Raises UsageError for settings that cannot work together."""
-        if self.byte_fallback and self.kind in ("word", "characters"):
+        if self.byte_fallback and self.kind in ("word", "characters", "byte_bpe"):
             raise UsageError(
                 "--tokenizer.byte-fallback=True needs sentencepiece: it cannot be combined with --tokenizer.kind="
                 f"{self.kind}"

@@ -1,19 +1,18 @@
 """A tokenizer of single characters, spaces and line breaks included: `decode(encode(text))` is the text."""
 
 import json
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
 
 from transformer.data import config
-from transformer.data.normal_form import Form, split_words
-from transformer.data.tokenizers.tokenizer import Sentence, Tokenizer, until_eos
+from transformer.data.normal_form import Form
+from transformer.data.tokenizers.reversible import ReversibleTokenizer, word_numbers
+from transformer.data.tokenizers.tokenizer import until_eos
 from transformer.errors import TransformerError
 from transformer.special_tokens import BOS, PAD, SPECIAL_TOKENS, UNK
 
 
-class CharacterTokenizer(Tokenizer):
+class CharacterTokenizer(ReversibleTokenizer):
     """Each character is a token; one outside the vocabulary becomes the unknown token."""
 
     suffix = ".characters"
@@ -33,10 +32,6 @@ class CharacterTokenizer(Tokenizer):
         self._ids = {one: id_ for id_, one in enumerate(self._pieces) if id_ >= len(SPECIAL_TOKENS)}
         self.size = len(self._pieces)
 
-    def normal(self, text: str) -> str:
-        """A text in the normal form; no character is reserved, and spaces stay."""
-        return text if self.form == "none" else unicodedata.normalize(cast(Any, self.form.upper()), text)
-
     def _encode(self, texts: Sequence[str], threads: int) -> list[list[int]]:
         return [[self._ids.get(one, UNK) for one in text] for text in texts]
 
@@ -50,11 +45,8 @@ class CharacterTokenizer(Tokenizer):
         """The characters."""
         return [self._pieces[id_] for id_ in ids]
 
-    def segment_all(self, texts: Sequence[str]) -> list[Sentence]:
-        """See `Tokenizer.segment_all`. A space belongs to the word that follows it, and at the end to the last."""
-        normal = [self.normal(text) for text in texts]
-        tokens = self._encode(normal, 1)
-        return [Sentence(text, tuple(ids), _words(text)) for text, ids in zip(normal, tokens, strict=True)]
+    def _words(self, text: str, ids: Sequence[int]) -> tuple[int, ...]:
+        return word_numbers(text)
 
     @classmethod
     def train(cls, settings: config.Tokenizer, sentences: Iterable[str]) -> "CharacterTokenizer":
@@ -75,12 +67,3 @@ class CharacterTokenizer(Tokenizer):
             )
         frequent = sorted(counts, key=lambda one: (-counts[one], one))[: settings.vocabulary - len(SPECIAL_TOKENS)]
         return cls(json.dumps([*SPECIAL_TOKENS, *sorted(frequent)]).encode())
-
-
-def _words(text: str) -> tuple[int, ...]:
-    """For each character the number of its word."""
-    last, numbers, begun = len(split_words(text)) - 1, list[int](), 0
-    for before, one in zip(" " + text, text, strict=False):
-        begun += one != " " and before == " "
-        numbers.append(min(begun, last) if one == " " else begun - 1)
-    return tuple(numbers)

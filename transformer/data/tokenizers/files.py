@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from transformer.data.tokenizers.byte_bpe import ByteBpeTokenizer
 from transformer.data.tokenizers.characters import CharacterTokenizer
 from transformer.data.tokenizers.subwords import SentencePieceTokenizer
 from transformer.data.tokenizers.tokenizer import Tokenizer, Tokenizers
@@ -17,6 +18,7 @@ KINDS: dict[str, type[Any]] = {
     "word": WordTokenizer,
     "sentencepiece": SentencePieceTokenizer,
     "characters": CharacterTokenizer,
+    "byte_bpe": ByteBpeTokenizer,
 }
 
 

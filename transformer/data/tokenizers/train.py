@@ -7,6 +7,7 @@ from typing import Any
 
 from transformer.data import config
 from transformer.data.normal_form import Form
+from transformer.data.tokenizers.byte_bpe import ByteBpeTokenizer
 from transformer.data.tokenizers.characters import CharacterTokenizer
 from transformer.data.tokenizers.subwords import SentencePieceTokenizer
 from transformer.data.tokenizers.tokenizer import Tokenizer, Tokenizers
@@ -15,7 +16,7 @@ from transformer.plurals import counted
 
 log = logging.getLogger(__name__)
 
-OTHERS: dict[str, type[Any]] = {"word": WordTokenizer, "characters": CharacterTokenizer}
+OTHERS: dict[str, type[Any]] = {"word": WordTokenizer, "characters": CharacterTokenizer, "byte_bpe": ByteBpeTokenizer}
 """Kinds that are not sentencepiece's."""
 
 

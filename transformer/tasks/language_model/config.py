@@ -14,7 +14,7 @@ from transformer.tasks.task import Predictor, Prepared, Task
 if TYPE_CHECKING:
     from transformer.evaluation.measures import Measure
 
-REVERSIBLE = ("characters",)
+REVERSIBLE = ("characters", "byte_bpe")
 """Tokenizers that keep spaces and line breaks."""
 
 
