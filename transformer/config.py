@@ -21,6 +21,7 @@ from transformer.data.config import Batching, Data, Filter, Grammar, Tokenizer
 from transformer.decoding.config import Decoding
 from transformer.distributed.config import Cluster, Mesh
 from transformer.errors import UsageError
+from transformer.models.classifier.config import Classifier
 from transformer.models.composed.config import Composed
 from transformer.models.config import ModelConfig
 from transformer.models.families import FAMILIES
@@ -29,6 +30,7 @@ from transformer.models.rnn.config import Rnn
 from transformer.models.transformer.config import Transformer
 from transformer.storage.files import DamagedFileError, read_object
 from transformer.storage.run import Run
+from transformer.tasks.classification.config import Classification
 from transformer.tasks.language_model.config import LanguageModel
 from transformer.tasks.table import TASKS
 from transformer.tasks.task import Task
@@ -38,6 +40,8 @@ from transformer.training.config import Optimizer, Schedule, Training
 __all__ = [
     "Attention",
     "Batching",
+    "Classification",
+    "Classifier",
     "Cluster",
     "Composed",
     "Config",

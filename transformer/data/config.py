@@ -27,6 +27,9 @@ class Grammar:
     """Maximum length of either side, in words."""
     max_depth: Annotated[int, Ge(0)] = 2
     """Maximum nesting depth of clauses."""
+    label: str = ""
+    """A construction, such as relative or passive, for --task classification: the target of each sentence is `yes` or
+    `no`, whether it has the construction, instead of its translation. Give --data.languages en label (or de label)."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 TEST = "paired bootstrap resampling, two-sided"
 """See `significance.compare`."""
+MOST_LABELS = 12
+"""A confusion matrix of more labels is not printed."""
 SPEED_ONLY = ("batch", "workers", "attention")
 """Settings of a search that do not change its translations."""
 
@@ -243,9 +245,25 @@ def show(result: Mapping[str, Any]) -> str:
         for row in result["by_length"]:
             bar = "█" * round(row["bleu"] / 4)
             lines.append(f"    {row['words']:>6} {row['bleu']:6.2f} {bar} ({counted(row['sentences'], 'sentence')})")
+    if "confusion" in result:
+        lines += _confusion(result["confusion"])
     if "against" in result:
         lines += _differences(result["against"])
     return "\n".join(lines)
+
+
+def _confusion(confusion: Mapping[str, Any]) -> list[str]:
+    """What the most frequent label alone would get, and a row for each actual label."""
+    labels, most = confusion["labels"], confusion["most_frequent"]
+    lines = [f"  always {most['label']!r}, the most frequent label: accuracy {most['accuracy']:.2f}"]
+    if len(labels) > MOST_LABELS:
+        return lines
+    width = max(6, *map(len, labels))
+    lines.append("  labels (rows) and predictions (columns)")
+    lines.append(" ".join(["   ", " " * width, *(f"{label:>{width}}" for label in labels)]))
+    for label, row in zip(labels, confusion["counts"], strict=True):
+        lines.append(" ".join(["   ", f"{label:>{width}}", *(f"{count:{width}d}" for count in row)]))
+    return lines
 
 
 def _differences(against: Mapping[str, Any]) -> list[str]:

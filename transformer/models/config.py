@@ -6,6 +6,7 @@ import no JAX: what needs it is imported by the method that is called.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from transformer.attention.config import Attention
@@ -126,3 +127,11 @@ class SequenceToSequence(ModelConfig):
     def with_max_length(self, length: int) -> "SequenceToSequence":
         """The same settings with another `max_length`."""
         return dataclasses.replace(self, max_length=length)  # type: ignore[type-var]
+
+
+def with_flags(part: str, check: Callable[[], None]) -> None:
+    """Run the check of a part, whose messages name the flags as the whole family has them."""
+    try:
+        check()
+    except UsageError as error:
+        raise UsageError(str(error).replace("--model.", f"--model.{part}.")) from error

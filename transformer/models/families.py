@@ -1,5 +1,6 @@
 """The model families by the name under which config.json keeps them."""
 
+from transformer.models.classifier.config import Classifier
 from transformer.models.composed.config import Composed
 from transformer.models.config import ModelConfig
 from transformer.models.gpt.config import Gpt
@@ -8,6 +9,7 @@ from transformer.models.transformer.config import Transformer
 from transformer.plugins import Table
 
 FAMILIES: Table[type[ModelConfig]] = Table(
-    "model family", {"transformer": Transformer, "rnn": Rnn, "composed": Composed, "gpt": Gpt}
+    "model family",
+    {"transformer": Transformer, "rnn": Rnn, "composed": Composed, "gpt": Gpt, "classifier": Classifier},
 )
 """A plugin adds its own family here."""

@@ -1,9 +1,12 @@
 """The tasks by the name under which config.json keeps them."""
 
 from transformer.plugins import Table
+from transformer.tasks.classification.config import Classification
 from transformer.tasks.language_model.config import LanguageModel
 from transformer.tasks.task import Task
 from transformer.tasks.translation.config import Translation
 
-TASKS: Table[type[Task]] = Table("task", {"translation": Translation, "language_model": LanguageModel})
+TASKS: Table[type[Task]] = Table(
+    "task", {"translation": Translation, "language_model": LanguageModel, "classification": Classification}
+)
 """A plugin adds its own task here."""

@@ -1,5 +1,6 @@
 import dataclasses
 import gzip
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from transformer import config
 from transformer.data.corpora import corpus
 from transformer.data.corpora import files as text_files
 from transformer.data.corpora.load import load_corpora
+from transformer.data.grammar.pairs import generate
 from transformer.errors import TransformerError, UsageError
 
 
@@ -355,3 +357,27 @@ def test_with_a_limit_only_what_was_read_is_counted(tmp_path):
     without = load_corpora(dataclasses.replace(data, filter=config.Filter(drop_held_out=True)))
     assert without.train.sources == [*english[:5], *english[15:18]]
     assert without.skipped == {"also in the validation set": 10}
+
+
+def test_labels_of_the_grammar_say_whether_a_sentence_has_a_construction():
+    grammar = dataclasses.replace(GRAMMAR, label="relative")
+    labelled = load_corpora(config.Data(grammar=grammar, languages=("de", "label")))
+    plain = load_corpora(config.Data(grammar=GRAMMAR, languages=("de", "en")))
+    assert labelled.train.sources[:] == plain.train.sources[:]
+    pairs = {pair.target: pair for pair in islice(generate("test"), GRAMMAR.test)}
+    assert {*labelled.test.targets} <= {"yes", "no"}
+    for source, label in zip(labelled.test.sources, labelled.test.targets, strict=True):
+        assert (label == "yes") == ("relative" in pairs[source].constructions)
+    assert labelled.test.alignments is None
+
+
+@pytest.mark.parametrize(
+    ("label", "languages", "message"),
+    [
+        ("relativ", ("en", "label"), "did you mean 'relative'"),
+        ("relative", ("en", "de"), "give en label, or de label"),
+    ],
+)
+def test_impossible_labels(label, languages, message):
+    with pytest.raises(UsageError, match=message):
+        load_corpora(config.Data(grammar=dataclasses.replace(GRAMMAR, label=label), languages=languages))

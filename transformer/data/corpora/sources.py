@@ -178,14 +178,18 @@ class GrammarSplit:
     settings: config.Grammar
     swapped: bool
     """Whether the direction is German to English."""
-    has_alignments: bool = True
+
+    @property
+    def has_alignments(self) -> bool:
+        return not self.settings.label
 
     @property
     def name(self) -> str:
         return f"the grammar's {self.split}"
 
     def identity(self) -> str:
-        digest = hashlib.sha256(json.dumps([self.split, self.count, asdict(self.settings), self.swapped]).encode())
+        settings = {name: value for name, value in asdict(self.settings).items() if name != "label" or value}
+        digest = hashlib.sha256(json.dumps([self.split, self.count, settings, self.swapped]).encode())
         for path in sorted((Path(__file__).parent.parent / "grammar").glob("*.py")):
             digest.update(path.read_bytes())
         return digest.hexdigest()
@@ -198,6 +202,9 @@ class GrammarSplit:
         for pair in islice(generated, self.count):
             count += 1
             sides = (pair.target, pair.source) if self.swapped else (pair.source, pair.target)
+            if grammar.label:
+                yield Pair(sides[0], "yes" if grammar.label in pair.constructions else "no")
+                continue
             links = sorted((t, s) if self.swapped else (s, t) for s, t in pair.alignment)
             yield Pair(*sides, " ".join(f"{s}-{t}" for s, t in links))
         if count < self.count:
@@ -261,9 +268,25 @@ def find_sources(data: config.Data) -> Sources:
     )
 
 
+def _check_label(data: config.Data) -> None:
+    from transformer.data.grammar.pairs import constructions
+
+    if data.languages not in (("en", "label"), ("de", "label")):
+        raise UsageError(
+            f"--data.languages={' '.join(data.languages)}: with --data.grammar.label give en label, or de label"
+        )
+    if data.grammar.label not in (known := constructions()):
+        near = difflib.get_close_matches(data.grammar.label, known, n=1, cutoff=0.0)[0]
+        raise UsageError(
+            f"--data.grammar.label={data.grammar.label}: did you mean {near!r}? Choose from {', '.join(known)}"
+        )
+
+
 def _grammar(data: config.Data) -> Sources:
     grammar = data.grammar
-    if set(data.languages) != {"en", "de"}:
+    if grammar.label:
+        _check_label(data)
+    elif set(data.languages) != {"en", "de"}:
         raise UsageError(f"--data.languages={' '.join(data.languages)}: the grammar speaks en and de only")
     if data.also:
         raise UsageError("--data.also requires --data.source=files or tfds:NAME")
@@ -271,7 +294,7 @@ def _grammar(data: config.Data) -> Sources:
     for name, count, smallest in counts:
         if count < smallest:
             raise UsageError(f"--data.grammar.{name} must be at least {smallest}, not {count}")
-    swapped = data.languages == ("de", "en")
+    swapped = data.languages[0] == "de"
 
     def split(name: str, count: int) -> Source | None:
         return GrammarSplit(name, count, grammar, swapped) if count else None

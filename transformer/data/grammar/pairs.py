@@ -20,6 +20,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
+from itertools import islice
 from typing import NamedTuple
 
 from transformer.data.grammar.sentences import derive
@@ -93,6 +94,12 @@ def _generate(split: str, seed: int, max_words: int, max_depth: int) -> Iterator
 def _split(key: int) -> str:
     share = key % 20
     return "test" if share == 19 else "validation" if share == 18 else "train"
+
+
+def constructions() -> list[str]:
+    """The constructions of the first thousand training sentences, which are all but the rarest, in alphabetical
+    order."""
+    return sorted(set().union(*(pair.constructions for pair in islice(generate("train"), 1_000))) - _UNSEEN)
 
 
 def word_table(pairs: Iterable[Pair]) -> dict[str, str]:

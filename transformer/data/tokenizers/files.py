@@ -7,6 +7,7 @@ from typing import Any
 
 from transformer.data.tokenizers.byte_bpe import ByteBpeTokenizer
 from transformer.data.tokenizers.characters import CharacterTokenizer
+from transformer.data.tokenizers.labels import LabelTokenizer
 from transformer.data.tokenizers.subwords import SentencePieceTokenizer
 from transformer.data.tokenizers.tokenizer import Tokenizer, Tokenizers
 from transformer.data.tokenizers.whole_words import WordTokenizer
@@ -15,6 +16,7 @@ from transformer.storage.files import read_object
 
 VERSION = 1
 KINDS: dict[str, type[Any]] = {
+    "labels": LabelTokenizer,
     "word": WordTokenizer,
     "sentencepiece": SentencePieceTokenizer,
     "characters": CharacterTokenizer,
@@ -30,13 +32,16 @@ def fingerprint(tokenizers: Tokenizers) -> str:
 
 
 def save_tokenizers(tokenizers: Tokenizers, folder: Path) -> None:
-    """Write tokenizer.json and joint.model, or source.model and target.model (`.vocabulary` for words)."""
+    """Write tokenizer.json and joint.model, or source.model and target.model (`.vocabulary` for words, `.labels` for
+    labels)."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {}
     for name, tokenizer in _named(tokenizers).items():
         path = folder / f"{name}{tokenizer.suffix}"
         path.write_bytes(tokenizer.content)
         files[name] = {"file": path.name, "size": tokenizer.size, "sha256": _hash(tokenizer)}
+        if isinstance(tokenizer, LabelTokenizer):
+            files[name]["kind"] = "labels"
     about = {
         "version": VERSION,
         "kind": next(name for name, kind in KINDS.items() if isinstance(tokenizers.source, kind)),
@@ -55,13 +60,13 @@ def load_tokenizers(folder: Path) -> Tokenizers:
         values = read_object(about)
         if values["version"] != VERSION:
             raise TransformerError(f"{about} is of version {values['version']}; this program reads {VERSION}")
-        kind = KINDS[values["kind"]]
         entries = [values["models"][name] for name in (("joint",) if values["joint"] else ("source", "target"))]
         loaded: list[Tokenizer] = []
         for entry in entries:
             content = (folder / entry["file"]).read_bytes()
             if hashlib.sha256(content).hexdigest() != entry["sha256"]:
                 raise TransformerError(f"{folder / entry['file']} was changed since it was saved")
+            kind = KINDS[entry.get("kind", values["kind"])]
             loaded.append(kind(content, values.get("form", "none")))
     except OSError as error:
         raise TransformerError(f"{error.filename}: the tokenizer cannot be read ({error.strerror})") from None

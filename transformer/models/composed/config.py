@@ -1,12 +1,10 @@
 """Settings of an encoder of one family under a decoder of another."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from transformer.attention.config import Attention
-from transformer.errors import UsageError
-from transformer.models.config import SequenceToSequence
+from transformer.models.config import SequenceToSequence, with_flags
 
 
 @dataclass(frozen=True)
@@ -86,13 +84,13 @@ class Composed(SequenceToSequence):
         """See `ModelConfig.check`."""
         self.encoder.check_part("encoder")
         self.decoder.check_part("decoder")
-        _with_flags("encoder", self.encoder.check)
-        _with_flags("decoder", self.decoder.check)
+        with_flags("encoder", self.encoder.check)
+        with_flags("decoder", self.decoder.check)
 
     def check_packing(self) -> None:
         """See `ModelConfig.check_packing`."""
-        _with_flags("encoder", self.encoder.check_packing)
-        _with_flags("decoder", self.decoder.check_packing)
+        with_flags("encoder", self.encoder.check_packing)
+        with_flags("decoder", self.decoder.check_packing)
 
     def check_part(self, part: str) -> None:
         """See `SequenceToSequence.check_part`."""
@@ -110,11 +108,3 @@ class Composed(SequenceToSequence):
         """See `SequenceToSequence.with_max_length`."""
         parts = self.encoder.with_max_length(length), self.decoder.with_max_length(length)
         return replace(self, encoder=parts[0], decoder=parts[1])
-
-
-def _with_flags(part: str, check: Callable[[], None]) -> None:
-    """Run a part's check, whose messages name the flags as this family has them."""
-    try:
-        check()
-    except UsageError as error:
-        raise UsageError(str(error).replace("--model.", f"--model.{part}.")) from error

@@ -1,10 +1,6 @@
 """From settings to what training needs: corpora, tokenizers, examples and the batch plan."""
 
-import dataclasses
-import hashlib
-import json
 import logging
-from contextlib import suppress
 from pathlib import Path
 from threading import Event
 
@@ -14,18 +10,14 @@ from transformer.config import Config
 from transformer.data import pairs
 from transformer.data.batching.epochs import EpochSource, FixedEpochs, ResampledEpochs, choose_shapes, plan_epochs
 from transformer.data.batching.plan import Share, shares_of
-from transformer.data.cache import cached_folder
-from transformer.data.config import Tokenizer as TokenizerConfig
 from transformer.data.corpora.alignments import Alignments
-from transformer.data.corpora.corpus import Corpora, Corpus
+from transformer.data.corpora.corpus import Corpora
 from transformer.data.corpora.load import load_corpora
-from transformer.data.corpora.text import digest
 from transformer.data.examples import Examples
 from transformer.data.normal_form import RESERVED, Form, normalize
-from transformer.data.tokenizers.files import VERSION as TOKENIZERS_VERSION
-from transformer.data.tokenizers.files import fingerprint, load_tokenizers, save_tokenizers
+from transformer.data.tokenizers.cached import cached_tokenizers
+from transformer.data.tokenizers.files import fingerprint, load_tokenizers
 from transformer.data.tokenizers.tokenizer import Tokenizers
-from transformer.data.tokenizers.train import train_tokenizers
 from transformer.errors import TransformerError, UsageError
 from transformer.models.config import SequenceToSequence
 from transformer.plurals import counted
@@ -61,7 +53,7 @@ def prepare(settings: Config, begun: Path | None) -> PreparedTranslation:
     assert isinstance(task, Translation)
     assert isinstance(model, SequenceToSequence)
     if begun is None:
-        tokenizers = _tokenizers(settings.tokenizer, data.filter.normalize, corpora.train, cache)
+        tokenizers = cached_tokenizers(settings.tokenizer, corpora.train, cache, data.filter.normalize)
     else:
         tokenizers = load_tokenizers(Run(begun).tokenizer)
     log.info("vocabulary: %d source, %d target entries", tokenizers.source.size, tokenizers.target.size)
@@ -121,23 +113,6 @@ def _report_text(corpora: Corpora, form: Form) -> None:
                 form,
                 other,
             )
-
-
-def _tokenizers(settings: TokenizerConfig, form: Form, train: Corpus, cache: Path) -> Tokenizers:
-    """Trained on the training pairs, or found in the cache, where the same were trained on the same text."""
-    told = dataclasses.asdict(settings) | {"sampling": 0.0}
-    text = [digest(train.sources), digest(train.targets), TOKENIZERS_VERSION, form, json.dumps(told)]
-    folder = cache / "tokenizers" / hashlib.sha256(json.dumps(text).encode()).hexdigest()[:32]
-
-    def read(found: Path) -> Tokenizers | None:
-        with suppress(TransformerError):
-            return load_tokenizers(found)
-        return None
-
-    def make(unfinished: Path) -> None:
-        save_tokenizers(train_tokenizers(settings, train.sources, train.targets, form), unfinished)
-
-    return cached_folder(folder, read, make, str(cache), resumes=False)
 
 
 def _shares(settings: Config, corpora: Corpora, train: Examples) -> tuple[Share, ...]:
