@@ -2,7 +2,9 @@
 
 transformer train grammar_classification && transformer evaluate runs/grammar_classification
 
-20,000 sentences, 16% of which have one.
+20,000 sentences, 16% of which have one. Test: 99.9% accuracy (95% interval 99.7 to 100) with the checkpoint of 200
+updates, the best validated; unseen constructions: 99.8%. 5 minutes on 2 cores of an AMD EPYC that other programs shared
+(one run, seed 1, November 2026).
 """
 
 from transformer.config import (

@@ -147,12 +147,13 @@ def measure(count: int, folder: Path) -> dict[str, Any]:
     try:
         from transformer.data import pairs
         from transformer.data.corpora.load import load_corpora
-        from transformer.tasks.translation.prepare import _epochs, _shares, _tokenizers
+        from transformer.data.tokenizers.cached import cached_tokenizers
+        from transformer.tasks.translation.prepare import _epochs, _shares
 
         with part(result, "text"):
             corpora = load_corpora(settings.data)
         with part(result, "tokenizer"):
-            tokenizers = _tokenizers(settings.tokenizer, "none", corpora.train, cache)
+            tokenizers = cached_tokenizers(settings.tokenizer, corpora.train, cache)
         with part(result, "examples"):
             train = pairs.build(corpora.train, tokenizers, settings.data.max_length, cache)
         with part(result, "plan"):

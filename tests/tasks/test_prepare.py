@@ -12,6 +12,7 @@ from transformer.data import shards
 from transformer.data.batching.buckets import Bucket
 from transformer.data.corpora import load
 from transformer.data.examples import Examples, Links
+from transformer.data.tokenizers import cached
 from transformer.data.tokenizers.files import load_tokenizers, save_tokenizers
 from transformer.distributed.sharding import make_mesh
 from transformer.errors import TransformerError, UsageError
@@ -29,7 +30,7 @@ def refuse(*_: object, **__: object) -> None:
 
 def test_text_tokenizers_and_examples_are_found_again(settings, monkeypatch):
     first = prepare.prepare(settings, None)
-    for module, name in ((load, "_make"), (prepare, "train_tokenizers"), (shards, "tokenise")):
+    for module, name in ((load, "_make"), (cached, "train_tokenizers"), (shards, "tokenise")):
         monkeypatch.setattr(module, name, refuse)
     again = prepare.prepare(settings, None)
     assert again.identity == first.identity
