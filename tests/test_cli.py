@@ -215,7 +215,7 @@ BAD = {
     "average of one": (["train", "grammar", "--training.average", "last"], 2, "--training.keep-last"),
     "bleu of nothing": (["train", "grammar", "--task.validate-sentences", "0"], 2, "--task.metric"),
     "grammar of two words": (["train", "grammar", "--data.grammar.max-words", "2"], 2, "--data.grammar.max-words"),
-    "demo in a folder of others": (["demo", "--run", "configs"], 2, "no run directory"),
+    "demo in a folder of others": (["demo", "--run", "configs"], 2, "not a run directory"),
     "no command": ([], 2, "train"),
     "unknown command": (["trian"], 2, "train"),
     "no such run": (["translate", "runs/none"], 2, "no run directory at runs/none"),
@@ -312,7 +312,7 @@ def test_options_of_the_search_are_its_settings():
     }
 
 
-def test_only_what_computes_starts_the_process_anew(trained, tmp_path, capsys):
+def test_only_commands_that_compute_restart_the_process(trained, tmp_path, capsys):
     class StartedAnew(Exception):  # noqa: N818
         pass
 
@@ -322,11 +322,11 @@ def test_only_what_computes_starts_the_process_anew(trained, tmp_path, capsys):
     def code(*arguments):
         with pytest.raises((SystemExit, StartedAnew)) as stop:
             cli.main(arguments, before_computing=start)
-        return getattr(stop.value, "code", "started anew")
+        return getattr(stop.value, "code", "restarted")
 
     run_folder, exists = str(trained), str(tmp_path)
-    assert code("translate", run_folder) == code("train", "demo", "--run", str(tmp_path / "run")) == "started anew"
-    assert code("align", run_folder) == code("explain", run_folder, "ba") == "started anew"
+    assert code("translate", run_folder) == code("train", "demo", "--run", str(tmp_path / "run")) == "restarted"
+    assert code("align", run_folder) == code("explain", run_folder, "ba") == "restarted"
     for arguments in (
         ["--help"],
         ["--version"],
@@ -350,7 +350,7 @@ def test_only_what_computes_starts_the_process_anew(trained, tmp_path, capsys):
         ["align", run_folder, "--head", "9"],
     ):
         # Before the options are read, so that they are read once; the new process refuses them.
-        assert code(*arguments) == "started anew"
+        assert code(*arguments) == "restarted"
         with pytest.raises(SystemExit) as stop:
             cli.main(arguments)
         assert stop.value.code == 2

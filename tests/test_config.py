@@ -83,7 +83,7 @@ def test_what_is_wrong_is_named(run, path, value, error, message):
 
 def test_an_object_without_settings_is_damaged_or_no_runs(tmp_path):
     write(tmp_path, {"name": "another program"})
-    with pytest.raises(DamagedFileError, match="damaged or no run's: it has no `config`"):
+    with pytest.raises(DamagedFileError, match="damaged or not from a run: it has no `config`"):
         read_config(tmp_path)
 
 

@@ -14,7 +14,7 @@ def main() -> None:
 
 
 class ClosedOutput(io.TextIOBase):
-    """Standard output that the caller closed (`>&-`): it refuses text, where Python would lose it silently."""
+    """Standard output that the caller closed (`>&-`): it refuses text, which Python would lose silently."""
 
     def write(self, text: str) -> int:
         from transformer.errors import TransformerError
@@ -25,8 +25,8 @@ class ClosedOutput(io.TextIOBase):
 def set_up_streams() -> None:
     """Make standard input, output and error UTF-8, whatever PYTHONIOENCODING and the locale say.
 
-    Names of files that are not UTF-8 are written as they are. The descriptor of a closed stream is taken, so that no
-    file that is opened later is read or written as that stream; a closed standard input stays None.
+    File names that are not UTF-8 are written unchanged. The descriptor of a closed stream is reserved, so that no file
+    opened later is read or written as that stream; a closed standard input stays None.
     """
     errors = {"stdin": "strict", "stdout": "surrogateescape", "stderr": "backslashreplace"}
     for name, handler in errors.items():
@@ -42,11 +42,11 @@ def set_up_streams() -> None:
 
 
 def ask_for_huge_pages() -> None:
-    """Let glibc back large allocations with huge pages: starts this process anew, once, on Linux.
+    """Let glibc back large allocations with huge pages: restarts this process once, on Linux.
 
-    XLA:CPU allocates its temporary memory at every update and gives it back. In pages of 4 KiB the kernel's part of
+    XLA:CPU allocates its temporary memory at every update and gives it back. With pages of 4 KiB the kernel's share of
     that is a fifth of the training time (`experiments/throughput/LOG.md`). glibc reads its tunables only when a process
-    starts, hence the new start; whoever sets GLIBC_TUNABLES is left alone.
+    starts, hence the restart. A GLIBC_TUNABLES that is already set is kept.
     """
     if sys.platform != "linux" or "GLIBC_TUNABLES" in os.environ:
         return

@@ -88,14 +88,14 @@ class TrainedModel:
     """A trained model, its tokenizers and its settings."""
 
     run: str
-    """The run directory; of an ensemble those of its members."""
+    """The run directory; for an ensemble, those of its members."""
     settings: config.Config
     tokenizers: Tokenizers
     parameters: Any
     checkpoint: str
     """What was loaded: `average`, or a step."""
     build: Callable[[Any], Model]
-    """Makes the model of its parameters."""
+    """Builds the model from its parameters."""
     mesh: Mesh
     _translator: Translator
     _scorer: Scorer
@@ -112,7 +112,7 @@ class TrainedModel:
 
     @property
     def engine(self) -> Engine:
-        """What searches; it knows how many programs it compiled."""
+        """Runs the search, and counts the programs that it compiles."""
         return self._translator.engine
 
     @overload
@@ -133,10 +133,8 @@ class TrainedModel:
     def search(
         self, lines: Sequence[str], first: int = 1, prefixes: Sequence[str] | None = None, **decoding: Any
     ) -> list[Hypothesis]:
-        """As `translate`, with scores and tokens; `first` is the number of the first line, for what the log says of
-        lines.
-
-        With `prefixes`, each translation begins with the words of its own.
+        """Like `translate`, with scores and tokens; `first` is the number of the first line, for the log. With
+        `prefixes`, each translation begins with the words of its prefix.
         """
         return [best for best, *_ in self.hypotheses(lines, first, prefixes, **decoding)]
 
@@ -145,7 +143,7 @@ class TrainedModel:
     ) -> list[list[Hypothesis]]:
         """For each line the best translations (`n_best=5`, `samples=20`, ...), best first; see `config.Decoding`.
 
-        Raises UsageError when the settings do not go together, or there are not as many prefixes as lines.
+        Raises UsageError if settings are incompatible, or the numbers of prefixes and lines differ.
         """
         if isinstance(lines, str):
             raise UsageError("search and hypotheses take a list of lines, not one string: give [line]")
@@ -165,17 +163,17 @@ class TrainedModel:
     ) -> list[Attended | None]:
         """All attention weights of given pairs, or of the sentences and their translations by this model.
 
-        None for a pair with an empty side or longer than the model's limit; the log counts the latter, lines counted
+        None for a pair with an empty side or longer than the model's limit; the log counts the latter and numbers lines
         from `first`.
 
         Args:
             sources: sentences.
             targets: their translations; by default those of this model.
             first: the number of the first line, for messages.
-            by: read-outs that are computed too, such as norms or erasure; see `alignment.readouts.names`.
+            by: read-outs to compute as well, such as norms or erasure; see `alignment.readouts.names`.
             decoding: overrides of `config.Decoding`.
 
-        Raises UsageError when the two are not of equal length, or the model does not have a read-out.
+        Raises UsageError if the lists differ in length, or the model does not have a read-out.
         """
         written = self._written(sources, targets, first, decoding)
         return teacher_forcing.attend(self._extractor, self.parameters, self.tokenizers, sources, written, first, by)
@@ -190,7 +188,7 @@ class TrainedModel:
     ) -> list[Links | None]:
         """Links (source word, target word) of each pair, from 0, as `transformer align` writes them.
 
-        As `attend`, but no matrices are kept, so that there may be any number of pairs.
+        Like `attend`, but keeps no matrices, so the number of pairs is unlimited.
 
         Args:
             sources: sentences.
@@ -204,10 +202,8 @@ class TrainedModel:
         return teacher_forcing.links(self._extractor, self.parameters, self.tokenizers, sources, written, chosen, first)
 
     def default_rule(self, by: str | None = None) -> Rule:
-        """The guided head of a run with guided alignment, and otherwise the mean of all weights.
-
-        Args:
-            by: a read-out, whose mean of all layers and heads it is unless they are guided.
+        """The guided head of a run with guided alignment, otherwise the mean over all layers and heads. Args: by: a
+        read-out.
         """
         task, (layers, _) = self.settings.task, self.model.cross
         assert isinstance(task, config.Translation)
@@ -297,8 +293,7 @@ class TrainedModel:
 
         A pair longer than the model's limit has NaN, and the log says how many there are.
 
-        Raises UsageError when the two are not of equal length.
-        """
+        Raises UsageError if the lists differ in length. """
         if isinstance(sources, str) or isinstance(targets, str):
             raise UsageError("score takes lists of lines, not strings: give [line]")
         if len(sources) != len(targets):
@@ -333,7 +328,7 @@ class TrainedModel:
             metrics: some of bleu, chrf and ter.
             decoding: overrides of `config.Decoding`.
         """
-        from transformer.tasks.translation import scoring  # sacreBLEU, which translating does not need
+        from transformer.tasks.translation import scoring  # sacreBLEU, which translation does not need
 
         sources, references = split.lines, split.references
 
@@ -356,7 +351,7 @@ class TrainedModel:
         )
 
     def about(self, **decoding: Any) -> dict[str, Any]:
-        """What reports record of how they were made; keywords override `config.Decoding`."""
+        """How a report was made, for the report; keywords override `config.Decoding`."""
         return {"checkpoint": self.checkpoint, "search": dataclasses.asdict(self.settings.decoding) | decoding}
 
 
@@ -370,7 +365,7 @@ class LoadedPredictor:
     checkpoint: str
     """What was loaded: `average`, or a step."""
     build: Callable[[Any], Any]
-    """Makes the model of its parameters."""
+    """Builds the model from its parameters."""
     mesh: Mesh
     run: str = ""
     """The run directory."""
@@ -415,19 +410,19 @@ class LoadedPredictor:
         return {"checkpoint": self.checkpoint}
 
     def extras(self, split: Split) -> Extras:
-        """What is measured of a test set besides its predictions; see `Predictor.extras`."""
+        """Measurements of a test set other than those of its predictions; see `Predictor.extras`."""
         return self.predictor.extras(self.build, self.mesh, self.parameters, split)
 
 
 def _described(model: TrainedModel | LoadedPredictor) -> str:
-    """A model in a line: its run, family, number of parameters and checkpoint."""
+    """A model on one line: its run, family, number of parameters and checkpoint."""
     family = type(model.settings.model).__name__
     count = sum(leaf.size for leaf in jax.tree.leaves(model.parameters))
     return f"<{type(model).__name__} of {model.run}: {family}, {count:,} parameters, {model.checkpoint}>"
 
 
 def load_predictor(run: str | Path, checkpoint: str = "auto", **decoding: Any) -> LoadedPredictor:
-    """Load a run directory of any task; arguments and errors as `load` has them. Keywords override
+    """Load a run directory of any task; arguments and errors are those of `load`. Keywords override
     `config.Decoding`, for a task that searches."""
     folder = Path(run)
     settings = config.read_config(folder)
@@ -444,8 +439,8 @@ def load(run: str | Path, checkpoint: str = "auto") -> TrainedModel:
 
     Args:
         run: the directory that `transformer train` filled.
-        checkpoint: `best` or `last`, a step's number, or `average`; `auto` is the average where the run
-            ended with one, and otherwise the best.
+        checkpoint: `best` or `last`, a step's number, or `average`; `auto` is the average if the run ended with one,
+        otherwise the best.
 
     Raises:
         UsageError: no such run or checkpoint.
@@ -464,7 +459,7 @@ def load(run: str | Path, checkpoint: str = "auto") -> TrainedModel:
 
 
 def ensemble(members: Sequence[TrainedModel], average: Average = "probability") -> TrainedModel:
-    """Trained runs that translate and score as one; of any model families.
+    """Trained runs, of any model families, that translate and score as one.
 
     The settings that are not the members' own (search, batches) are the first one's.
 
@@ -478,14 +473,14 @@ def ensemble(members: Sequence[TrainedModel], average: Average = "probability") 
     first = members[0]
     for number, member in enumerate(members[1:], 2):
         if fingerprint(member.tokenizers) != fingerprint(first.tokenizers):
-            raise UsageError(f"member {number} of the ensemble has another tokenizer than the first: train it with "
+            raise UsageError(f"member {number} of the ensemble has a different tokenizer from the first: train it with "
                              "--init-from, or on the same data with the same --tokenizer settings")  # fmt: skip
     builders = [member.build for member in members]
 
     def build(parameters: Any) -> Model:
         return Ensemble([make(own) for make, own in zip(builders, parameters, strict=True)], average)
 
-    # Together they attend where any member does, as far as the member of the shortest reach, and up to the shortest
+    # Together they attend where any member does, up to the shortest reach of a member, and up to the shortest
     # length limit.
     every = [member.model for member in members]
     looking = [model for model in every if model.attention.score != "none"]

@@ -1,7 +1,6 @@
-"""Settings of a wrong type, out of range, or that cannot work together, refused before anything is done.
-
-Types and ranges are the annotations of the fields. What a part refuses by itself is its own `check` (a family's, a
-task's); what several parts have to agree on is here.
+"""Refuses settings that have a wrong type, are out of range or contradict each other, before anything is done. Types
+and ranges are the annotations of the fields. Each part (a family, a task) has its own `check`; checks across several
+parts are here.
 """
 
 import math
@@ -30,11 +29,11 @@ def everything(config: Config) -> None:
 
 
 def decoding(config: Config, flags: str = "--decoding.") -> None:
-    """Refuse settings of a search that are out of range, or do not go with the model.
+    """Refuse settings of a search that are out of range, or incompatible with the model.
 
     Args:
         config: with `decoding` to be checked.
-        flags: what the names of the search's settings begin with where the user gives them.
+        flags: the prefix of the search's settings as the user gives them.
 
     Raises UsageError.
     """
@@ -98,4 +97,4 @@ def _mixture(data: Data) -> None:
     if not all(0 <= weight < math.inf for weight in data.weights) or not sum(data.weights):
         raise UsageError(f"--data.weights {' '.join(map(str, data.weights))}: shares are 0 or more, and not all 0")
     if data.temperature != 1:
-        raise UsageError("--data.temperature makes shares out of sizes, and --data.weights gives them: take one")
+        raise UsageError("--data.temperature computes shares from sizes, and --data.weights gives them: use one")

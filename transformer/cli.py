@@ -35,8 +35,8 @@ def main(arguments: Sequence[str] | None = None, before_computing: Callable[[], 
 
     Args:
         arguments: those of the process by default.
-        before_computing: called once it is known that a command computes, before its options are read. It may start
-            the process anew, and reading them twice takes tenths of a second.
+        before_computing: called once it is known that a command computes, before its options are parsed. It may restart
+        the process, and parsing them twice takes tenths of a second.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = None
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None, before_computing: Callable[[], 
 def parse(arguments: Sequence[str]) -> "Command":
     """The command of these arguments, its plugins loaded.
 
-    Prints and exits with 0 for --help and --version; prints and exits with 2 where options are wrong. Raises UsageError
+    Prints and exits with 0 for --help and --version; prints and exits with 2 if options are wrong. Raises UsageError
     for an unknown command, recipe or plugin.
     """
     files, rest = plugins.split(list(arguments))
@@ -101,7 +101,7 @@ def parse(arguments: Sequence[str]) -> "Command":
 
 def command_name(arguments: Sequence[str]) -> str:
     """The command that these arguments begin with. Prints and exits with 0 for --help and --version; raises UsageError
-    where there is no such command."""
+    if there is no such command."""
     for count in (2, 1):
         if " ".join(arguments[:count]) in COMMANDS:
             return " ".join(arguments[:count])
@@ -124,7 +124,7 @@ def command_name(arguments: Sequence[str]) -> str:
 
 
 def usage(names: Sequence[str]) -> str:
-    """What `transformer --help` says of these commands."""
+    """The text of `transformer --help` for these commands."""
     width = max(map(len, names)) + 2
     return "\n".join(
         [
@@ -183,7 +183,7 @@ def _shrunk(recipe: Any, given: Any, words: Sequence[str]) -> Any:
 
 
 def _end(error: BaseException, memory: str) -> int:
-    """Say what ended the command and write what is buffered; returns the exit code."""
+    """Report what ended the command and flush buffered output; returns the exit code."""
     code = 1
     with suppress(OSError):  # standard error may be a file on the disk that is full
         code = _tell(error, memory)
@@ -198,13 +198,13 @@ def _end(error: BaseException, memory: str) -> int:
 
 
 def _discard_output() -> None:
-    """Send what is left of the output nowhere, so that Python does not fail on it when it ends."""
+    """Discard the rest of the output, so that Python does not fail on it at exit."""
     with suppress(OSError):  # no file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _tell(error: BaseException, memory: str) -> int:
-    """Say what ended the command, in one line; returns its exit code. `memory`: what to do where memory is full."""
+    """Report what ended the command on one line; returns its exit code. `memory`: what to do if memory is full."""
     match error:
         case SystemExit():
             return error.code if isinstance(error.code, int) else 0
@@ -250,7 +250,7 @@ def _joined() -> bool:
 
 
 def _set_up_jax() -> None:
-    """Settings of the whole process, made here alone and never on import."""
+    """Settings of the whole process, made only here and never on import."""
     import jax
 
     from transformer.distributed.compilation import use_compilation_cache

@@ -1,4 +1,4 @@
-"""A whole run: what its recipe builds, and what config.json keeps.
+"""The settings of a whole run: what its recipe builds, and what config.json stores.
 
 Each part is defined in its own folder (`data/config.py`, `training/config.py`, ...) and imported here, so that a recipe
 needs this one module. A field's docstring is its help text on the command line, its annotation its range.
@@ -81,12 +81,12 @@ class Config:
     decoding: Decoding = field(default_factory=Decoding)
     mesh: Mesh = field(default_factory=Mesh)
     seed: Annotated[int, Interval(ge=0, le=2**31 - 1)] = 1
-    """Random seed: parameters, order of the data and dropout all follow from it."""
+    """Random seed of the parameters, the order of the data and dropout."""
 
 
 KINDS: tuple[tuple[type[Any], Mapping[str, type[Any]]], ...] = ((Task, TASKS), (ModelConfig, FAMILIES))
 """Parts that are one of several dataclasses, by their base class; config.json names the dataclass under `kind`. A part
-may have such parts itself."""
+may contain such parts itself."""
 
 MOVED_TO_TASK = ("label_smoothing", "guided", "mean_over", "validate_sentences", "metric")
 """Settings of translation that version 0.1 kept under `training`."""
@@ -112,7 +112,7 @@ def _plain(part: Any, flag: str) -> Any:
 
 
 def _table(cls: Any) -> Mapping[str, type[Any]] | None:
-    """The classes that a part may have where this one is named; None where there is no choice."""
+    """The classes that a part of this declared class may have; None if there is no choice."""
     return next((table for base, table in KINDS if isinstance(cls, type) and issubclass(cls, base)), None)
 
 
@@ -132,7 +132,7 @@ def from_json(values: dict[str, Any]) -> Config:
 
     Raises:
         UsageError: a field that this version does not know.
-        TypeError: a part that is no object.
+        TypeError: a part that is not an object.
     """
     config: Config = _build(Config, _migrate(values), "config")
     return config
@@ -142,9 +142,8 @@ def read_config(run: Path) -> Config:
     """The settings of a run directory.
 
     Raises:
-        UsageError: it is no run directory, or has settings that this version does not know.
-        MissingPluginError: a plugin of the run is not loaded.
-        TransformerError: config.json is damaged.
+        UsageError: it is not a run directory, or has settings that this version does not know. MissingPluginError: a
+        plugin of the run is not loaded. TransformerError: config.json is damaged.
     """
     about, path = read_about(run), Run(run).config
     try:
@@ -165,10 +164,8 @@ def read_config(run: Path) -> Config:
 
 
 def read_about(run: Path) -> dict[str, Any]:
-    """What config.json of a run directory holds: the settings under `config`, and where they come from.
-
-    Raises:
-        UsageError: it is no run directory.
+    """The content of config.json of a run directory: the settings under `config`, and where they come from. Raises:
+    UsageError: it is not a run directory.
         DamagedFileError: config.json is damaged.
     """
     path = Run(run).config
@@ -178,12 +175,12 @@ def read_about(run: Path) -> dict[str, Any]:
         raise UsageError(f"{run} is not a run directory: it has no config.json")
     about = read_object(path)
     if "config" not in about:
-        raise DamagedFileError(f"{path} is damaged or no run's: it has no `config`")
+        raise DamagedFileError(f"{path} is damaged or not from a run: it has no `config`")
     return about
 
 
 def _migrate(values: dict[str, Any]) -> dict[str, Any]:
-    """Settings of version 0.1 as this version has them."""
+    """Settings of version 0.1, converted to this version."""
     if not isinstance(values, dict) or "task" in values or not isinstance(values.get("training"), dict):
         return values
     training = dict(values["training"])

@@ -1,4 +1,4 @@
-"""Errors that a person can act on. The command line turns them into one line and an exit code."""
+"""Errors that a user can act on. The command line turns them into one line and an exit code."""
 
 
 class TransformerError(Exception):
@@ -14,10 +14,10 @@ class UsageError(TransformerError):
 
 
 class LostProcessError(TransformerError):
-    """Another process of the job is gone; nothing can be agreed on any more."""
+    """Another process of the job is lost, so the processes can no longer coordinate."""
 
 
 class InterruptedRunError(TransformerError):
-    """Ctrl-C or SIGTERM: the run was saved and can be resumed. Exit code 130, as shells have it for Ctrl-C."""
+    """Ctrl-C or SIGTERM: the run was saved and can be resumed. Exit code 130, as in shells for Ctrl-C."""
 
     exit_code = 130

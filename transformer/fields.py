@@ -13,12 +13,12 @@ from transformer.errors import UsageError
 
 
 def check(part: Any, prefix: str = "--") -> None:
-    """Refuse a field of a wrong type or out of range, also in the parts of a part: settings that are made in Python or
-    read from a file have no types but what this checks.
+    """Refuse a field of a wrong type or out of range, including the parts of a part: settings that are made in Python
+    or read from a file are only checked here.
 
     Args:
         part: a dataclass.
-        prefix: what the flags of its fields begin with.
+        prefix: of the flags of its fields.
 
     Raises UsageError that names the flag.
     """

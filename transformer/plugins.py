@@ -1,9 +1,9 @@
-"""Parts of one's own from outside the package: scores, windows, normalizers, families and tasks in a Python file.
+"""User-defined parts from outside the package: scores, windows, normalizers, families and tasks in a Python file.
 
 A plugin is a file that adds entries to the tables of the package (`attention.scores.SCORES`,
 `attention.windows.WINDOWS`, `attention.normalizers.NORMALIZERS`, `models.families.FAMILIES`, `tasks.table.TASKS`). It
-is executed because the command line names it (`--plugin FILE`) or because a recipe or study imports it, and never
-because a run directory says so. A run records the files that registered what its settings use; later commands need the
+is executed because the command line names it (`--plugin FILE`) or because a recipe or study imports it, never because a
+run directory names it. A run records the files that registered the parts that its settings use; later commands need the
 same files.
 """
 
@@ -36,7 +36,7 @@ class NameIn:
     """Annotation of a setting whose value is the name of an entry: `Annotated[str, NameIn("score")]`."""
 
     table: str
-    """What the table has entries of."""
+    """The kind of the table's entries."""
 
 
 class Table(dict[str, T]):
@@ -138,15 +138,14 @@ def arguments() -> list[str]:
 
 
 def execute(file: Path) -> ModuleType:
-    """Execute a Python file as a module of its own, so that its classes can be found by their names.
-
-    What it registered before it failed is removed again.
+    """Execute a Python file as its own module, so that its classes can be found by their names. If it fails, the
+    entries that it registered are removed.
     """
     file = file.resolve()
     name = f"plugin_{re.sub(r'[^0-9A-Za-z]', '_', file.stem)}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None:
-        raise UsageError(f"{file} is no Python file: its name has to end in .py")
+        raise UsageError(f"{file} is not a Python file: its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -161,7 +160,8 @@ def execute(file: Path) -> ModuleType:
 
 
 def needed(settings: Any) -> list[dict[str, Any]]:
-    """The plugins that settings use, as a run keeps them: `file`, `sha256`, and what it `registers` of them."""
+    """The plugins that settings use, as a run records them: `file`, `sha256`, and the used entries that it
+    `registers`."""
     files: dict[str, list[str]] = {}
     for kind, name in dict.fromkeys(_names(settings)):
         table = _tables.get(kind)
@@ -171,7 +171,7 @@ def needed(settings: Any) -> list[dict[str, Any]]:
 
 
 def require(records: Iterable[Mapping[str, Any]], run: Path) -> None:
-    """See that the plugins of a run are loaded; a changed file is warned of.
+    """Check that the plugins of a run are loaded; a changed file causes a warning.
 
     Raises:
         MissingPluginError: one is not.
@@ -195,13 +195,13 @@ def require(records: Iterable[Mapping[str, Any]], run: Path) -> None:
 
 
 def _file_of(entry: str) -> str | None:
-    """The file that registered an entry; None where it is not registered."""
+    """The file that registered an entry; None if it is not registered."""
     kind, name = entry.rsplit(" ", 1)
     return None if kind not in _tables else _tables[kind].file_of(name)
 
 
 def _names(part: Any) -> Iterator[tuple[str, str]]:
-    """Table and name of every entry that settings use: by name, or by being an instance of it."""
+    """Table and name of every entry that settings use: by name, or as an instance."""
     for table in _tables.values():
         yield from ((table.kind, name) for name, entry in table.items() if entry is type(part))
     hints = typing.get_type_hints(type(part), include_extras=True)

@@ -35,7 +35,7 @@ def name_of(recipe: str) -> str:
 def find(recipe: str) -> tuple[str, Config]:
     """Name and settings of a recipe. A .py file is executed; a run directory only read.
 
-    Raises UsageError with the nearest name when there is none, or when the file defines no `config`.
+    Raises UsageError with the nearest name if there is none, or if the file defines no `config`.
     """
     path = Path(recipe)
     if is_run(recipe):
@@ -75,7 +75,7 @@ def smoke(settings: Config) -> Config:
 
 
 def smoke_rest(recipe: Config, given: Config, words: Iterable[str]) -> Config:
-    """What `smoke` makes of settings, but for those that a command line gives: they stay.
+    """The settings after `smoke`, except that those given on the command line stay.
 
     Args:
         recipe: without the options.

@@ -25,7 +25,7 @@ def set_up_notebooks(work: Path) -> None:
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     os.environ["TQDM_DISABLE"] = "1"
     os.environ["PYTHONPATH"] = str(Path(__file__).parent.parent.parent)
-    os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"  # commands need not start themselves anew
+    os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"  # commands need not restart themselves
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}"
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
 

@@ -1,4 +1,4 @@
-"""What of the Transformer matters at Tiny size? transformer study experiments/transformer_ablations
+"""What matters in a tiny Transformer? transformer study experiments/transformer_ablations
 
 Vaswani 2017, Table 3, rows A to E, on Multi30k; row B (the width of keys, apart from the number of heads) is not here,
 for a head's width is the model's over the number of heads. One thing is changed in each variant. One seed; --full

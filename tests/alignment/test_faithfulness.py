@@ -201,7 +201,7 @@ def test_ranks_of_words_and_tokens():
     assert ranks(pair, Rule(shift=1)).token.tolist() == [2, 0, 0]
 
 
-def test_kept_words_are_numbered_anew():
+def test_kept_words_are_renumbered():
     sentence = Sentence("ab c de", (5, 6, 7, 8, 9), (0, 0, 1, 2, 2))
     assert keep(sentence, (2, 0)) == Sentence("ab de", (5, 6, 8, 9), (0, 0, 1, 1))
     assert keep(sentence, ()) == Sentence("", (), ())

@@ -213,7 +213,7 @@ def test_what_does_not_go_together(changes, message):
 
 
 def test_recurrent_decoders_have_no_mechanism():
-    with pytest.raises(UsageError, match=r"--model.attention.mechanism is of a Transformer's heads"):
+    with pytest.raises(UsageError, match=r"--model.attention.mechanism applies to a Transformer's heads"):
         Rnn(attention=Attention("general", mechanism="talking")).check()
 
 

@@ -55,7 +55,7 @@ def test_runs_are_compared(two, settings, capsys):
     assert [line.split() for line in differ.splitlines()[1:]] == [["--seed", "1", "2"]]
     assert f"curves: {two[1] / 'report' / 'compared-with-one.png'}" in rest[0]
     assert (two[1] / "report" / "compared-with-one.png").read_bytes().startswith(b"\x89PNG")
-    assert f"no scores: one and two have no reports of one set: run `transformer evaluate` on {first}" in out
+    assert f"no scores: one and two share no reported set: run `transformer evaluate` on {first}" in out
 
     worse, references = predicted(two[0], settings, lambda n, line: line.split()[0] if n % 2 else line)
     better, _ = predicted(two[1], settings, lambda n, line: line)

@@ -145,10 +145,10 @@ def test_what_differs_is_not_gone_on_with(trained_run, source, tmp_path, monkeyp
     part.unlink()
     interrupted(trained_run, source, out, 1, monkeypatch)
     begun, made_of = part.read_bytes(), json.loads(about.read_text())
-    with pytest.raises(UsageError, match="made with another search"):
+    with pytest.raises(UsageError, match="made with a different search"):
         translate(trained_run, source, out, search=Search(beam=3), resume=True)
     about.write_text(json.dumps(made_of | {"checkpoint": "step 1"}))  # the run was trained further
-    with pytest.raises(UsageError, match="made with another checkpoint"):
+    with pytest.raises(UsageError, match="made with a different checkpoint"):
         translate(trained_run, source, out, resume=True)
     about.write_text(json.dumps(made_of))
     text = source.read_text()

@@ -128,7 +128,7 @@ def lie(folder: Path) -> None:
         lambda folder: [shutil.rmtree(folder), folder.mkdir()],
     ],
 )
-def test_a_damaged_entry_is_made_anew(tmp_path, damage):
+def test_a_damaged_entry_is_rebuilt(tmp_path, damage):
     pairs.build(CORPUS, TOKENIZERS, 8, tmp_path)
     (folder,) = folders(tmp_path)
     damage(folder)
@@ -246,7 +246,7 @@ def test_pairs_that_would_not_fit_keep_their_plain_pieces(tmp_path):
 def test_removed_text_is_reported(tmp_path):
     plain = pairs.build(Corpus(SENTENCES, SENTENCES, None, "train"), PIECES, None, tmp_path)
     shutil.rmtree(tmp_path / "examples")
-    with pytest.raises(TransformerError, match="the tokenised text was removed while it was used"):
+    with pytest.raises(TransformerError, match="the tokenised text was removed while it was in use"):
         sampled(plain, tmp_path)
 
 
@@ -256,7 +256,7 @@ def flip(whole: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[: len(whole) // 2], flip])
-def test_a_damaged_shard_is_made_anew(tmp_path, small_shards, monkeypatch, damage):
+def test_a_damaged_shard_is_rebuilt(tmp_path, small_shards, monkeypatch, damage):
     monkeypatch.setattr(shards, "_join", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pairs.build(CORPUS, TOKENIZERS, 8, tmp_path)
@@ -339,16 +339,16 @@ def overwritten(path: Path, start: int, content: bytes) -> None:
         file.write(content)
 
 
-def test_ids_overwritten_in_the_cache_are_made_anew_and_announced(tmp_path, caplog):
+def test_ids_overwritten_in_the_cache_are_rebuilt_and_announced(tmp_path, caplog):
     """40 bytes of 0xff: ids beyond the vocabulary, in a file of the right size."""
     pairs.build(CORPUS, TOKENIZERS, 8, tmp_path)
     (folder,) = folders(tmp_path)
     overwritten(folder / "source.tokens", 10, b"\xff" * 40)
     assert listed(pairs.build(CORPUS, TOKENIZERS, 8, tmp_path)) == expected(8)
-    assert f"{folder} is made anew: source.tokens is not what was written" in caplog.text
+    assert f"{folder} is rebuilt: source.tokens is not what was written" in caplog.text
     (folder / "checksums.json").unlink()
     assert listed(pairs.build(CORPUS, TOKENIZERS, 8, tmp_path)) == expected(8)
-    assert f"{folder} is made anew: it has no checksums" in caplog.text
+    assert f"{folder} is rebuilt: it has no checksums" in caplog.text
 
 
 @pytest.mark.parametrize("content", [b"\xff\xff", b"\x07\x00"])

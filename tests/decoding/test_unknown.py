@@ -57,7 +57,7 @@ def test_a_lexicon_is_pairs_of_words(tmp_path):
         ("dog\tHund\ncat\n", "line 2: not a word"),
         ("\tHund\n", "line 1: not a word"),
         ("dog\tHund\textra\n", "line 1: not a word"),
-        ("dog\tHund\ndog\tRüde\n", "line 2: 'dog' has another translation"),
+        ("dog\tHund\ndog\tRüde\n", "line 2: 'dog' already has a different translation"),
     ):
         path.write_text(wrong)
         with pytest.raises(TransformerError, match=complaint):
@@ -78,7 +78,7 @@ def test_a_lexicon_is_read_as_the_text_is(tmp_path, caplog):
     found = replace_unknown(line, [4, UNK, EOS], target, WEIGHTS[1:2], Tokenizers(*sides), lexicon)
     assert found.text == "Caf\u00e9"
     path.write_text("cafe\u0301\tx\n\ncaf\u00e9\ty\n")
-    with pytest.raises(TransformerError, match="line 3: 'caf\u00e9' has another translation above"):
+    with pytest.raises(TransformerError, match="line 3: 'caf\u00e9' already has a different translation above"):
         read_lexicon(path, Tokenizers(*sides))
 
 

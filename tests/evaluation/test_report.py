@@ -136,7 +136,7 @@ def test_a_report_of_another_set_is_never_overwritten(tmp_path, caplog):
     write(LINES[::-1])
     aside = f"test-{first.result['digest'][:8]}"
     assert files() == {"test.json", "test.hypotheses", f"{aside}.json", f"{aside}.hypotheses"}
-    assert "is of another set or ensemble: it is now" in caplog.text
+    assert "belongs to a different set or ensemble: it is now" in caplog.text
     assert (tmp_path / f"{aside}.json").read_bytes() == before
     assert (tmp_path / f"{aside}.hypotheses").read_text().splitlines() == LINES
     # Reports of version 0.1 do not say of which set they are. A damaged report is kept too.

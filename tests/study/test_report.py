@@ -304,7 +304,7 @@ def test_report_needs_only_the_results(folder, capsys):
         report.present(folder)
     assert not (folder / "tables.md").exists()
     readme.write_bytes("Größe\n".encode("latin-1"))
-    with pytest.raises(TransformerError, match=r"README.md is not in UTF-8 .*: save it so"):
+    with pytest.raises(TransformerError, match=r"README.md is not UTF-8 .*: save it as UTF-8"):
         report.present(folder)
     readme.write_bytes(b"Mine.\r\n<!-- table:results -->\r\n<!-- end -->\r\n")
     report.present(folder)

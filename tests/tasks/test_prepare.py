@@ -52,7 +52,7 @@ def overwrite(path: Path) -> None:
         ("tokenizers", "joint.vocabulary"),
     ],
 )
-def test_damage_in_the_cache_is_announced_and_made_anew(settings, kind, file, damage, caplog):
+def test_damage_in_the_cache_is_announced_and_rebuilt(settings, kind, file, damage, caplog):
     first = prepare.prepare(settings, None)
     text = list(first.corpora.train.sources)
     folders = (path for path in (Path(settings.data.cache) / kind).iterdir() if path.is_dir())
@@ -61,13 +61,13 @@ def test_damage_in_the_cache_is_announced_and_made_anew(settings, kind, file, da
     damage(folder / file)
     caplog.clear()
     again = prepare.prepare(settings, None)
-    assert f"{folder} is made anew: {file} is " in caplog.text
+    assert f"{folder} is rebuilt: {file} is " in caplog.text
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == wanted
     assert again.identity == first.identity
     assert list(again.corpora.train.sources) == text
     caplog.clear()
     prepare.prepare(settings, None)
-    assert "made anew" not in caplog.text
+    assert "is rebuilt" not in caplog.text
 
 
 def test_changed_text_is_other_text(settings, corpora, tmp_path):
@@ -263,7 +263,8 @@ def test_links_that_guide_nothing_are_counted_and_most_of_them_refused(unusable,
             prepare._report_links(examples, "f")
     else:
         prepare._report_links(examples, "f")
-        assert f"pairs that guide nothing, as their alignment names words that do not exist: {unusable}" in caplog.text
+        message = "pairs that guide nothing, because their alignment names words that do not exist"
+        assert f"{message}: {unusable}" in caplog.text
         assert "pairs without links, which guide nothing: 1" in caplog.text
     with pytest.raises(TransformerError, match="f: no training pair has links, so nothing would be guided"):
         prepare._report_links(Examples({}, links=Links(np.zeros((0, 2), np.uint16), np.zeros(4, np.int64), 0)), "f")

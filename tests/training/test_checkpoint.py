@@ -109,7 +109,7 @@ def test_damage_to_any_file_is_noticed_and_named_and_the_one_before_is_gone_on_f
         assert kept(run) == [2]
 
 
-def test_when_all_are_damaged_nothing_begins_anew(folder):
+def test_when_all_are_damaged_nothing_is_restarted(folder):
     for step in ("2", "3"):
         missing(folder / step / "_CHECKPOINT_METADATA")
     for _ in range(2):

@@ -62,7 +62,7 @@ def test_losses_are_means_over_tokens_and_norms_over_updates():
     assert values["grad_norm"] == pytest.approx(3.0)
 
 
-def test_each_line_begins_anew():
+def test_each_line_starts_new_averages():
     averager = MetricAverager()
     averager.add(DataPosition(0, 0), metrics(1.0, 30))
     averager.close()

@@ -368,7 +368,7 @@ def test_one_process_at_a_time_trains_in_a_run(settings, whole):
 
 
 @pytest.mark.parametrize("there", [[], ["tokenizer"], ["tokenizer", "data"]])
-def test_what_was_killed_before_its_config_was_kept_may_begin_anew(settings, tmp_path, there):
+def test_a_run_killed_before_its_config_was_saved_may_restart(settings, tmp_path, there):
     for name in there:
         (tmp_path / name).mkdir()
     if there:
@@ -380,7 +380,7 @@ def test_what_was_killed_before_its_config_was_kept_may_begin_anew(settings, tmp
 
 
 def assert_refused(settings, folder):
-    with pytest.raises(UsageError, match="is not empty and is no run directory"):
+    with pytest.raises(UsageError, match="is not empty and is not a run directory"):
         rundir.check(folder, settings, resume=False)
 
 
@@ -421,7 +421,7 @@ def test_a_profile_can_be_opened(settings, tmp_path):
 def test_a_folder_that_is_no_run_is_left_alone(settings, tmp_path):
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.txt").write_text("years of work")
-    with pytest.raises(UsageError, match="not empty and is no run directory"):
+    with pytest.raises(UsageError, match="not empty and is not a run directory"):
         train(settings, tmp_path / "precious", "toy")
     assert (tmp_path / "precious" / "thesis.txt").read_text() == "years of work"
     (tmp_path / "precious" / "config.json").write_text('{"name": "another program"}')

@@ -67,7 +67,7 @@ def test_a_damaged_note_of_the_average_is_said_and_the_best_is_used(settings, tr
 def test_a_file_in_place_of_the_checkpoints_is_named(settings, tmp_path):
     Run(tmp_path).checkpoints.touch()
     for opened in (Checkpoints, StoredCheckpoints):
-        with pytest.raises(TransformerError, match="checkpoints is a file and not a folder of checkpoints"):
+        with pytest.raises(TransformerError, match="checkpoints is a file, not a folder of checkpoints"):
             opened(Run(tmp_path).checkpoints, settings.training)
 
 

@@ -212,5 +212,5 @@ def test_a_run_is_resumed_with_what_it_began_with_only(tmp_path):
         training.check_identity(prepared, prepared.identity | {"train": "u"}, run)
     earlier = dict(prepared.identity)
     prepared.identity["mixture"] = "2"
-    with pytest.raises(TransformerError, match=r"earlier version, whose batches were others \(mixture\)"):
+    with pytest.raises(TransformerError, match=r"earlier version, whose batches were different \(mixture\)"):
         training.check_identity(prepared, earlier, run)

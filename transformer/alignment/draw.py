@@ -29,14 +29,14 @@ KINDS = {
     "encoder": ("Self-attention of the encoder", "source word", "source word"),
     "decoder": ("Self-attention of the decoder", "target word", "earlier target word"),
 }
-"""Of each kind of attention its name, and what rows and columns are."""
+"""For each kind of attention: its name, and what its rows and columns are."""
 
 
 class Picture(Figure):
-    """A figure that a notebook shows by itself. It belongs to no window and to no pyplot."""
+    """A figure that a notebook displays automatically. It uses no window and no pyplot."""
 
     def __init__(self, width: float, height: float) -> None:
-        """Both in inches; labels may lie outside, and are shown and saved too."""
+        """Both in inches; labels may extend beyond them, and are shown and saved too."""
         super().__init__(figsize=(width, height))
         FigureCanvasAgg(self)
 
@@ -161,7 +161,7 @@ def _unit(rule: Rule) -> str:
 
 
 def _negative(weights: Float[np.ndarray, "L H T S"]) -> str:
-    """What a label says of negative weights."""
+    """What a label says about negative weights."""
     return ", negative as 0" if weights.min() < 0 else ""
 
 
@@ -180,7 +180,7 @@ def _name_sides(axes: Any, attending: str, attended_to: str) -> None:
 def _matrix(
     axes: Any, weights: Float[np.ndarray, "U W"], rows: Sequence[str] | None, columns: Sequence[str] | None, points: int
 ) -> Any:
-    # The colour scale is fixed, so that plots compare; a window's gain can leave less than 1 in a row.
+    # The colour scale is fixed, so that plots are comparable; a window's gain can leave a row sum below 1.
     image = axes.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="equal", interpolation="nearest")
     axes.tick_params(length=0, top=False, bottom=False, labeltop=columns is not None, labelbottom=False)
     axes.set_xticks(range(weights.shape[1]) if columns is not None else [])

@@ -26,9 +26,9 @@ from transformer.storage.files import write_json
 log = logging.getLogger(__name__)
 
 CHUNK = 500
-"""Pairs whose matrices are held at a time."""
+"""Pairs whose matrices are held in memory at once."""
 LINKED = 4000
-"""Pairs that are linked at a time, of which no matrices are held."""
+"""Pairs that are linked at once, without holding matrices."""
 
 
 class Attends(Protocol):
@@ -54,20 +54,20 @@ class Aligner(NamedTuple):
 
 
 class Reverse(NamedTuple):
-    """The other direction, and the method of `symmetrize.SYMMETRIZATIONS` that joins both."""
+    """The other direction, and the method of `symmetrize.SYMMETRIZATIONS` that combines both."""
 
     by: Aligner
     how: str
 
 
 class Aligned(NamedTuple):
-    """What is left of aligned pairs: of a large corpus little more than its files."""
+    """What is kept of aligned pairs; for a large corpus little besides the written files."""
 
     pairs: int
     left_out: int
     """Pairs that cannot be aligned."""
     links: list[Links | None]
-    """Of every pair, None for one that cannot be aligned; empty unless they are asked for."""
+    """For every pair, or None for one that cannot be aligned; empty unless requested."""
     shown: list[Attended | None]
     """The first pairs with all their weights."""
 
@@ -85,19 +85,18 @@ def align(
     reverse: Reverse | None = None,
     keep: bool = True,
 ) -> Aligned:
-    """Align every pair. Links and full matrices are written meanwhile, so that the corpus may be of any size, and
-    matrices are computed only where they are written or shown.
+    """Align every pair. Links and full matrices are written on the fly, so the corpus may have any size, and matrices
+    are computed only if they are written or shown.
 
     Args:
         by: what aligns.
         part: the pairs.
         folder: for links and matrices.
-        about: what the files say of themselves.
-        wanted: pharaoh, and names of `formats.WRITERS`; others are ignored.
+        about: metadata of the files. wanted: pharaoh, and names of `formats.WRITERS`; others are ignored.
         show: number of pairs that are returned with their weights.
-        readouts: computed, written and returned besides the weights and the rule's own.
+        readouts: computed, written and returned in addition to the weights and the rule's own.
         own: align the model's own translations instead of the given ones.
-        reverse: joined with the links of `by`.
+        reverse: combined with the links of `by`.
         keep: return the links of all pairs.
     """
     aligned, left_out, other, remarks = Aligned(0, 0, [], []), 0, _exchanged(part), (Remarks(), Remarks())
@@ -171,11 +170,8 @@ def write(
     wanted: Sequence[str],
     pictures: int | None = None,
 ) -> None:
-    """Write pictures, the page, and what all of it is made from.
-
-    Args:
-        folder: to write into.
-        about: what the files say of themselves.
+    """Write pictures, the page, and the data that they are made from. Args: folder: to write into. about: metadata of
+    the files.
         aligned: with the pairs that are shown.
         rule: by which weights became links.
         reference: links that are circled.
@@ -200,7 +196,7 @@ def write(
 
 
 def show(measured: Measured, origin: str) -> str:
-    """As a line for the terminal, with the origin of the links that were measured against."""
+    """A line for the terminal, with the origin of the reference links."""
     if not measured.sentences:
         return f"no error rate: none of {counted(measured.left_out, 'pair')} was aligned and has links"
     interval = ""
@@ -213,7 +209,7 @@ def show(measured: Measured, origin: str) -> str:
 
 
 def _pairs(measured: Measured) -> str:
-    """How many pairs were measured, of how many."""
+    """How many of the pairs were measured."""
     if not measured.left_out:
         return counted(measured.sentences, "pair")
     return f"{measured.sentences:,} of {counted(measured.sentences + measured.left_out, 'pair')}"

@@ -45,7 +45,7 @@ class Extractor:
     ) -> list[Attended | None]:
         """The attention weights of each pair, in order, and read-outs of it.
 
-        None for a pair with an empty side, and for one longer than the model's limit; both are remarked on (see
+        None for a pair with an empty side, and for one longer than the model's limit; both are reported (see
         `decoding.remarks`).
 
         Args:
@@ -143,7 +143,7 @@ def batches(
         numbers: which of them.
         mesh: of devices, over which the rows are divided.
         max_length: of the model in tokens, which no pair exceeds.
-        what: is said by a progress bar; no bar without it.
+        what: the label of a progress bar; no bar without it.
     """
     lengths = {n: max(len(pairs[n].source.tokens), len(pairs[n].target.tokens)) + 1 for n in numbers}
     order, rows = sorted(numbers, key=lengths.__getitem__), parallel.padded_rows(mesh, ROWS)
@@ -156,7 +156,7 @@ def batches(
 
 
 def _batch(pairs: Sequence[Pair], rows: int, width: int) -> Batch:
-    """Pairs as arrays of so many rows."""
+    """Pairs as arrays with this many rows."""
     arrays: Any = np.zeros((4, rows, width), np.int32)
     source, units, target_in, target_out = arrays
     units -= 1

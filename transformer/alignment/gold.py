@@ -67,7 +67,7 @@ def read(path: Path, first_word: int, part: Corpus, tokenizers: Tokenizers) -> R
             if source >= counts[0] or target >= counts[1]:
                 raise TransformerError(
                     f"{path}, line {number}: {source + first_word}-{target + first_word} is outside a pair of "
-                    f"{counts[0]} and {counts[1]} words, the first being word {first_word}: is --first-word "
+                    f"{counts[0]} and {counts[1]} words, counted from {first_word}: is --first-word "
                     f"{1 - first_word} meant?"
                 )
     return Reference([*gold], f"the gold links of {path}")

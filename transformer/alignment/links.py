@@ -37,8 +37,8 @@ class Rule:
     target word. mean, max: averaged, or the largest, over both. any: words are linked where any of their pieces are;
     their weight is the largest."""
     end: End = "dropped"
-    """What becomes of the weight on the end token and other special tokens. dropped: the others are rescaled to the
-    row's sum. null: it is a word of its own, and a target word that prefers it has no link. sink: it is lost."""
+    """What happens to the weight on the end token and other special tokens. dropped: the others are rescaled to the
+    row's sum. null: it counts as a word, and a target word that prefers it has no link. sink: it is lost."""
 
     @property
     def kind(self) -> str:
@@ -132,14 +132,14 @@ def align(attended: Attended, rule: Rule) -> tuple[Float[np.ndarray, "U W"], Lin
 def align_by_thresholds(
     attended: Attended, rule: Rule, thresholds: Sequence[float | None]
 ) -> tuple[Float[np.ndarray, "U W"], list[Links]]:
-    """As `align`, with the links of each threshold in place of the rule's."""
+    """Like `align`, with the links of each threshold instead of the rule's."""
     selected = select(attended, rule)
     target, source = attended.target.spans, attended.source.spans
     weights = by_word(selected, target, source, rule.pieces, rule.end)
     if rule.pieces != "any":
         null = _null(selected, target, source, rule)
         return weights, [links(weights, threshold, null) for threshold in thresholds]
-    # Each piece is a word of its own first.
+    # Each piece counts as a word first.
     rows, columns = ([n if word >= 0 else -1 for n, word in enumerate(spans)] for spans in (target, source))
     between = by_word(selected, rows, columns, "sum", rule.end)
     null = _null(selected, rows, columns, rule)
@@ -150,7 +150,7 @@ def align_by_thresholds(
 def _null(
     weights: Float[np.ndarray, "T S"], target: Sequence[int], source: Sequence[int], rule: Rule
 ) -> Float[np.ndarray, " U"] | None:
-    """The weight of each target word on the special tokens, where they are a word of their own."""
+    """The weight of each target word on the special tokens, if they count as a word."""
     if rule.end != "null":
         return None
     special = [0 if word < 0 else -1 for word in source]
@@ -162,8 +162,8 @@ def links(
     threshold: float | None = None,
     null: Float[np.ndarray, " U"] | None = None,
 ) -> Links:
-    """Links of each target word to the source word with the largest weight, or to all at or above a threshold (of 0:
-    to all with any weight, which says something where low energies have a weight of exactly zero).
+    """Links of each target word to the source word with the largest weight, or to all at or above a threshold (0: to
+    all with any weight, which is useful if low energies have a weight of exactly zero).
 
     A target word without any weight has no link, and without a threshold none where `null` is larger than every
     weight. Ties are broken by position.

@@ -66,7 +66,7 @@ def link_counts(predicted: Sequence[Links | None], gold: Sequence[Gold | None]) 
     """For each sentence the numbers of links, sure gold links, links that are sure, and links that are possible.
 
     The error rate of a set of sentences is that of the sum of their counts. A pair without links of either kind (None)
-    counts nothing. Raises ValueError for lists of unequal length.
+    has zero counts. Raises ValueError for lists of unequal length.
     """
     rows = [
         (0, 0, 0, 0)

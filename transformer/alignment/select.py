@@ -26,7 +26,7 @@ class Choice(NamedTuple):
 
 
 class Open(NamedTuple):
-    """What is chosen besides layer and head; a single candidate is fixed."""
+    """What is chosen in addition to layer and head; a single candidate is fixed."""
 
     thresholds: Sequence[float | None] = THRESHOLDS
     shifts: Sequence[int] = (0,)
@@ -66,7 +66,7 @@ def rank(
 ) -> list[Choice]:
     """Every head, the mean of every layer, and the mean over layers, each with its best shift and threshold.
 
-    For the best few, the rules from pieces to words are chosen too, which rarely change the order of layers and heads.
+    For the best few, the rules from pieces to words are also chosen; they rarely change the order of layers and heads.
     Sorted by error rate, the lowest first; ties are in that order.
 
     Args:

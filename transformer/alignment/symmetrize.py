@@ -31,8 +31,8 @@ def union(forward: Links, backward: Links) -> Links:
 
 
 def grow_diag(forward: Links, backward: Links) -> Links:
-    """Grow the intersection towards the union (Koehn 2005, "Edinburgh System Description"): add links of the union that
-    neighbour an added one, diagonals included, and have a word without links, until none is left."""
+    """Grow the intersection towards the union (Koehn 2005, "Edinburgh System Description"): repeatedly add links of the
+    union that neighbour an added one, diagonals included, and have an unlinked word."""
     either, added = forward | backward, set(forward & backward)
     sources, targets = {s for s, _ in added}, {t for _, t in added}
     candidates, before = _in_order(either), -1
@@ -49,7 +49,7 @@ def grow_diag(forward: Links, backward: Links) -> Links:
 
 
 def grow_diag_final_and(forward: Links, backward: Links) -> Links:
-    """`grow_diag`, and then the links of the union of which both words have no links (Koehn 2005), those of `forward`
+    """`grow_diag`, and then the links of the union whose words are both unlinked (Koehn 2005), those of `forward`
     first."""
     added = set(grow_diag(forward, backward))
     sources, targets = {s for s, _ in added}, {t for _, t in added}

@@ -24,8 +24,8 @@ def weigh(
 ) -> Float[Array, "*B T S"]:
     """Weights in float32.
 
-    A position whose energy is the lowest number of its type is not allowed either: a score marks so the positions that
-    it cannot score.
+    A position whose energy is the lowest number of its type is not allowed either: scores mark positions in this way
+    that they cannot score.
     """
     scored = energies > jnp.finfo(energies.dtype).min
     return normalize(energies.astype(jnp.float32), mask & scored)
@@ -48,10 +48,10 @@ def attend(
         energies: scores of each query with each key.
         values: what is summed.
         mask: positions that may be attended to.
-        normalize: makes weights of energies, see `attention.normalizers`.
-        bias: added to the energies, as relative positions are (Raffel 2020, section 2.1).
+        normalize: turns energies into weights, see `attention.normalizers`.
+        bias: added to the energies, such as relative positions (Raffel 2020, section 2.1).
         gain: multiplies the weights (Luong 2015, equation 10); they then need not sum to one.
-        rate: dropout on the weights that make the context; the weights are returned without it.
+        rate: dropout on the weights that compute the context; the returned weights have none.
         key: no key, no dropout.
     """
     if bias is not None:

@@ -9,7 +9,7 @@ from transformer.attention.mechanism import Mechanism
 
 
 class Changed(Mechanism):
-    """A mechanism in the place of another one; the change is applied to weights [*B, T, S] after softmax and window."""
+    """A mechanism that replaces another one; the change is applied to weights [*B, T, S] after softmax and window."""
 
     def __init__(self, mechanism: Mechanism, change: Callable[[Array], Array]):
         self.mechanism, self.change = mechanism, change

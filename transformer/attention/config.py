@@ -12,7 +12,7 @@ from transformer.errors import UsageError
 from transformer.plugins import NameIn
 
 ALPHA = 1.5
-"""That of entmax by default: exact by sorting."""
+"""The default alpha of entmax: exact by sorting."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Attention:
     normalizer: Annotated[str, NameIn("normalizer")] = "softmax"
     """How energies become weights: softmax, sparsemax (low energies have a weight of exactly zero; Martins 2016),
     entmax (between the two, see alpha; Peters 2019), learned_entmax (alpha is learned for each head; Correia 2019),
-    sigmoid (each weight by itself; Ramapuram 2024), null (softmax beside a key of energy zero that takes weight away;
-    Miller 2023), learned_null (its energy is learned for each head; Chen 2021), hard (a single position: in training a
-    sample of the softmax, otherwise the largest energy; Jang 2017), or the name that a plugin added to
+    sigmoid (each weight independently; Ramapuram 2024), null (softmax with an extra key of energy zero that absorbs
+    weight; Miller 2023), learned_null (its energy is learned for each head; Chen 2021), hard (a single position: in
+    training a sample of the softmax, otherwise the largest energy; Jang 2017), or the name that a plugin added to
     `transformer.attention.normalizers.NORMALIZERS`."""
     alpha: Annotated[float, Interval(ge=1.01, le=2)] = ALPHA
-    """Of entmax: near 1 weights are those of softmax, at 2 those of sparsemax."""
+    """Alpha of entmax: near 1 the weights are those of softmax, at 2 those of sparsemax."""
     hidden: Annotated[int, Ge(0)] = 0
     """Width of the hidden layer of additive, concat and local_p; 0: that of the query."""
     positions: Annotated[int, Ge(1)] = 128
@@ -49,7 +49,7 @@ class Attention:
     """Normalise the queries and keys of each head of a Transformer, by RMSNorm with a learned scale, before they are
     compared (Henry 2020; Dehghani 2023)."""
     mechanism: Literal["standard", "talking", "differential", "fixed", "linear"] = "standard"
-    """How the heads of a Transformer attend. standard: each by itself. talking: energies are mixed over the heads
+    """How the heads of a Transformer attend. standard: each independently. talking: energies are mixed over the heads
     before the normalizer, and weights after it, by learned matrices (Shazeer 2020). differential: the difference of two
     normalizers of half the width, the second times a learned number, and a norm of each head (Ye 2024); weights of
     these two may be negative. fixed: heads of the encoder have fixed patterns, all but the last and up to seven
@@ -61,7 +61,7 @@ class Attention:
     lengths and head widths), otherwise the computation of every other score. always: JAX's fused function everywhere.
     never: the computation of every other score."""
     places: tuple[Literal["encoder", "decoder", "cross"], ...] = ("encoder", "decoder", "cross")
-    """Attentions of a Transformer that have this score, window, normalizer, mechanism and norm; the others have
+    """Attentions of a Transformer that use this score, window, normalizer, mechanism and norm; the others use
     scaled_dot, global, softmax, standard and none."""
 
     @property
@@ -70,7 +70,7 @@ class Attention:
         return self.positions if self.score == "location" else None
 
     def check(self, *none: str) -> None:
-        """Check the names of score, window and normalizer, `none` being further valid scores. Raises UsageError."""
+        """Check the names of score, window and normalizer; `none` lists further valid scores. Raises UsageError."""
         known("score", self.score, [*SCORES, *registered("scores", "SCORES"), *none])
         known("window", self.window, [*WINDOWS, *registered("windows", "WINDOWS")])
         known("normalizer", self.normalizer, [*NORMALIZERS, *registered("normalizers", "NORMALIZERS")])
@@ -97,11 +97,11 @@ POSITIONS = {"rotary": False, "shaw": True, "t5": True, "alibi": True}
 """The relative positions of `attention.positions`, and whether they add to the energies."""
 
 PRODUCTS = ("dot", "scaled_dot", "cosine")
-"""Scores that are products of query and key without parameters: they depend on the distance alone if both are turned,
+"""Scores that are products of query and key without parameters: they depend on the distance alone if both are rotated,
 and keys may be shared by several heads."""
 
 POSITIONAL = ("location",)
-"""Those whose energies depend on the positions of query or key, and not on the two vectors alone."""
+"""Scores whose energies depend on the positions of query or key, not only on the two vectors."""
 
 WINDOWS = {"global": False, "local_m": False, "local_p": True}
 """The windows of `attention.windows`, and whether they need the length of the sentence."""
@@ -258,7 +258,7 @@ def needs_equal_widths(score: str) -> bool:
 
 
 def is_pointwise(score: str) -> bool:
-    """Whether a score compares two vectors wherever they are."""
+    """Whether a score compares two vectors independently of their positions."""
     own = registered("scores", "SCORES").get(score)
     return score not in POSITIONAL if own is None else bool(own.pointwise)
 

@@ -16,7 +16,7 @@ from transformer.nn.dropout import dropout
 from transformer.nn.precision import widened
 
 START = 0.8
-"""Lambda at the start. The paper's grows from 0.2 in the first layer towards 0.8; 0.8 in all layers is about as good in
+"""The initial lambda. The paper's grows from 0.2 in the first layer towards 0.8; 0.8 in all layers is about as good in
 its ablation (section 3.8)."""
 EPSILON = 1e-5
 

@@ -6,7 +6,7 @@ With s = alpha - 1, the weights of energies z are
 
 (Peters et al. 2019, "Sparse Sequence-to-Sequence Models"; written so that s may be small: as s goes to 0, p_i goes to
 exp(z_i - lambda)). Lambda is found by sorting where s is 1 (Martins and Astudillo 2016, algorithm 1) or 1/2
-(Peters et al. 2019, algorithm 2), and by bisection otherwise. Functions have rows of energies in float32 and a mask of
+(Peters et al. 2019, algorithm 2), and by bisection otherwise. Functions take rows of energies in float32 and a mask of
 the same shape; a row without an allowed position is all zeros.
 """
 

@@ -2,8 +2,8 @@
 "Transformers are RNNs").
 
 With phi(x) = elu(x) + 1, the weight of key s is phi(q) · phi(k_s), divided by the sum over all keys. The context is
-phi(q) · sum_s phi(k_s) v_s over phi(q) · sum_s phi(k_s) (equations 4 and 5): two sums that no query changes. They are
-what a search keeps of a hypothesis' own past (section 3.4), however long it is.
+phi(q) · sum_s phi(k_s) v_s over phi(q) · sum_s phi(k_s) (equations 4 and 5): two sums that no query changes. A search
+keeps only these of a hypothesis' past (section 3.4), however long it is.
 """
 
 from typing import Any
@@ -31,7 +31,7 @@ def shares(products: Float[Array, "*B T S"], mask: Bool[Array, "*B T S"]) -> Flo
 
 class Linear(Mechanism):
     """Keys are features of the projected keys. The products are computed one by one where their weights are needed, and
-    where each query has a mask of its own; otherwise as two sums."""
+    where each query has its own mask; otherwise as two sums."""
 
     def project(self, memory: Float[Array, "*B S K"]) -> Float[Array, "*B S K"]:
         """See `Mechanism.project`."""
@@ -86,7 +86,7 @@ class Linear(Mechanism):
         *,
         bias: Float[Array, "#B #H #N T"] | None = None,
     ) -> tuple[Float[Array, "B H N W"], None]:
-        """See `Mechanism.attend_along_beam`. The sums do not tell the weights."""
+        """See `Mechanism.attend_along_beam`. The weights cannot be recovered from the sums."""
         return _read(features(query)[..., None, :], values, keys[..., 0])[..., 0, :], None
 
 

@@ -1,4 +1,4 @@
-"""Which positions may be attended to. True: it may. Masks broadcast against energies [B, H, T, S]."""
+"""Which positions may be attended to (True). Masks broadcast against energies [B, H, T, S]."""
 
 import jax
 import jax.numpy as jnp

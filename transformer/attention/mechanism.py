@@ -20,7 +20,7 @@ NOISE = 2**20
 
 
 class Mechanism(nnx.Module):
-    """Attention without projections of its own: any score, any window, any normalizer, with or without heads.
+    """Attention without its own projections: any score, any window, any normalizer, with or without heads.
 
     With heads, query, keys and values have an axis of heads before their last two axes, and score, window and
     normalizer have parameters for each head.
@@ -75,9 +75,9 @@ class Mechanism(nnx.Module):
             lengths: tokens of each memory, for windows; None while the memory is still growing.
             bias: added to the energies, with an axis of heads only where there are heads; None: nothing is added.
             places: positions of the keys, for windows; None: key s is at position s.
-            rate: dropout on the weights that make the context.
-            key: of the training; no key, no dropout, and nothing is drawn.
-            weights: whether the weights are needed. If not, a fused kernel may compute the context, and returns None.
+            rate: dropout on the weights that compute the context. key: for training; without a key there is no dropout
+            and no sampling. weights: whether the weights are needed. If not, a fused kernel may compute the context,
+            and returns None.
         """
         needs_weights = weights or (rate > 0 and key is not None) or bias is not None
         if not needs_weights and self._fuses(query, keys):
@@ -136,18 +136,18 @@ class Mechanism(nnx.Module):
         return empty[0], empty[1]
 
     def remember(self, kept: tuple[Array, Array], new: tuple[Array, Array], position: Int[Array, "B"]) -> Any:
-        """The past with a token more, whose keys and values are [B, G, N, ...] and stand at `position`."""
+        """The past with one more token, whose keys and values are [B, G, N, ...] and are stored at `position`."""
         sentence = jnp.arange(len(position))
         return tuple(c.at[sentence, :, :, position].set(n) for c, n in zip(kept, new, strict=True))
 
     def combine(self, weights: Float[Array, "*B T S"], values: Float[Array, "*B S W"]) -> Float[Array, "*B T W"]:
-        """The context of weights that are given."""
+        """The context for given weights."""
         return jnp.einsum("...ts,...sw->...tw", weights.astype(values.dtype), values)
 
     def summands(
         self, weights: Float[Array, "B H T S"], values: Float[Array, "B H S K"], output: Float[Array, "H K D"]
     ) -> tuple[Float[Array, "B H T S"], Float[Array, "B H S D"]]:
-        """Of each head factors and vectors, whose products, summed over heads and positions, are the attention's output
+        """Factors and vectors of each head, whose products, summed over heads and positions, are the attention's output
         after the projection `output`."""
         return weights, jnp.einsum("bhsk,hkd->bhsd", values, output)
 
@@ -175,8 +175,8 @@ class Mechanism(nnx.Module):
     def _window(
         self, query: Array, position: Array, lengths: Array | None, width: int, places: Array | None = None
     ) -> Any:
-        """Mask and gain of the window over `width` keys, for each query; None where nothing is cut or weighted. The
-        keys are at positions 0 to width - 1, or in each sentence at places of their own [B, width]."""
+        """Mask and gain of the window over `width` keys, for each query; None where nothing is masked or weighted. The
+        keys are at positions 0 to width - 1, or at given places in each sentence [B, width]."""
 
         def of_sentence(weights: Any, query: Array, position: Array, places: Array) -> Any:
             window = WINDOWS[self.window].mask_and_gain
@@ -221,7 +221,7 @@ class Mechanism(nnx.Module):
 def context_along_beam(
     weights: Float[Array, "B H N T"], values: Float[Array, "B H N T W"], path: Bool[Array, "B N N T"] | None
 ) -> Float[Array, "B H N W"]:
-    """What the hypotheses of a sentence read of their own histories; see `Mechanism.attend_along_beam`."""
+    """What the hypotheses of a sentence attend to in their own histories; see `Mechanism.attend_along_beam`."""
     if path is None:
         return jnp.einsum("bhnt,bhntw->bhnw", weights, values)
     spread = jnp.where(path[:, None], weights[..., None, :], 0)

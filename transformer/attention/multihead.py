@@ -34,7 +34,7 @@ class MultiHead(nnx.Module):
             settings: of each head.
             width: of the model, D.
             rate: of the dropout on the weights.
-            positions: of a self-attention: relative ones act here, see `attention.positions`; others do not.
+            positions: of a self-attention: only relative ones are applied here, see `attention.positions`.
             causal: whether only the past is seen.
             rngs: of the parameters.
         """

@@ -1,7 +1,6 @@
-"""How energies become weights.
-
-Each function has energies [*B T S] in float32 and a mask of the same shape, and returns weights in float32, which are
-zero where the mask is false. A row without an allowed position is all zeros, never NaN.
+"""How energies become weights. Each function takes energies [*B T S] in float32 and a mask of the same shape, and
+returns weights in float32, which are zero where the mask is false. A row without an allowed position is all zeros,
+never NaN.
 """
 
 from collections.abc import Callable
@@ -32,7 +31,7 @@ class Normalizer:
     """Whether Gumbel noise is added to the energies in training. The largest of a row is then a sample of the softmax
     of its energies."""
     can_be_guided: bool = False
-    """Whether cross-entropy can pull the weights to given alignments: all are above zero and share a sum of at most
+    """Whether cross-entropy can pull the weights to given alignments: all are above zero and their sum is bounded by
     one."""
 
 
@@ -77,8 +76,9 @@ def sigmoid(
 ) -> Float[Array, "*B T S"]:
     """sigmoid(e_s - log n), n the number of allowed positions (Ramapuram 2024, section 2).
 
-    Each weight is between 0 and 1 by itself. With the bias, the weights of energies near 0 sum to about one. In the
-    paper n is the length of the sequence; here a row counts what it may attend to, which a search knows too.
+    Each weight is between 0 and 1, independently of the others. With the bias, the weights of energies near 0 sum to
+    about one. In the paper n is the length of the sequence; here it is the number of positions that the row may attend
+    to, which is also known in a search.
     """
     n = jnp.maximum(mask.sum(-1, keepdims=True), 1).astype(energies.dtype)
     return jnp.where(mask, jax.nn.sigmoid(energies - jnp.log(n)), 0)
@@ -87,9 +87,8 @@ def sigmoid(
 def null(
     energies: Float[Array, "*B T S"], mask: Bool[Array, "*B T S"], alpha: float, weights: Weights
 ) -> Float[Array, "*B T S"]:
-    """exp(e_s) / (1 + sum_r exp(e_r)): softmax beside a null key, whose energy and value are zero.
-
-    What the null key takes is missing from the sum. Known as softmax1 (Miller 2023, "Attention Is Off By One").
+    """exp(e_s) / (1 + sum_r exp(e_r)): softmax with a null key, whose energy and value are zero. The weight of the null
+    key is missing from the sum. Known as softmax1 (Miller 2023, "Attention Is Off By One").
     """
     return _beside_null(energies, mask, jnp.float32(0))
 

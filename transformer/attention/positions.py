@@ -1,10 +1,10 @@
 """Relative positions: how the energy of a self-attention depends on the distance from query to key.
 
 The other kinds, sinusoids and learned vectors, are added to the embeddings (`nn.layers.Positions`). These act in every
-self-attention instead, on queries and keys or on the energies, and know no absolute position, so that a model trained
-on short sentences can read longer ones. A distance is the key's position minus the query's: -1 is the token before.
+self-attention instead, on queries and keys or on the energies, and use no absolute position, so that a model trained on
+short sentences can read longer ones. A distance is the key's position minus the query's: -1 is the token before.
 
-Letters: H heads, K width of a head, R number of distances that are told apart.
+Letters: H heads, K width of a head, R number of distinct distances.
 """
 
 from collections.abc import Callable
@@ -27,14 +27,14 @@ CLIP = 16
 BUCKETS = 32
 """T5's (2020, section 2.1)."""
 FARTHEST = 128
-"""T5's distance from which on all are in one bucket."""
+"""T5's distance beyond which all are in one bucket."""
 BASE = 10_000
-"""Of the wavelengths of rotary positions."""
+"""Base of the wavelengths of rotary positions."""
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """Relative positions; an entry of `POSITIONS`. It turns queries and keys, or adds to the energies, or both."""
+    """Relative positions; an entry of `POSITIONS`. It rotates queries and keys, or adds to the energies, or both."""
 
     turn: Callable[[Array, Array], Array] | None = None
     """(queries or keys [B H T K], their positions [#B T]) -> [B H T K]."""
@@ -78,7 +78,7 @@ class Relative(nnx.Module):
 
 
 def rotate(x: Float[Array, "B H T K"], position: Int[Array, "#B T"]) -> Float[Array, "B H T K"]:
-    """Pair i of the vector at position t is turned by the angle t / 10000^(2i/K), so that the product of a query and a
+    """Pair i of the vector at position t is rotated by the angle t / 10000^(2i/K), so that the product of a query and a
     key depends on their distance alone (Su et al. 2021, "RoFormer", equations 15 and 34)."""
     K = x.shape[-1]
     angle = position[:, None, :, None] / BASE ** (jnp.arange(0, K, 2) / K)[None, None, None]

@@ -1,4 +1,4 @@
-"""Compatibility of queries with keys, in which attention mechanisms differ.
+"""Compatibility of queries with keys: what attention mechanisms differ in.
 
 Letters: Q width of a query, M width of the memory, A width of a hidden layer, P width of a projected key. Leading axes
 (batch, heads) are free. `weights` are a score's own parameters, by name, in the query's precision; energies are summed
@@ -57,7 +57,7 @@ class Score:
     """(memory [*B S M], weights) -> keys [*B S P]: everything that does not depend on the query, computed once
     for each sentence."""
     equal_widths: bool = False
-    """Whether queries and memory must be equally wide."""
+    """Whether queries and memory must have equal widths."""
     pointwise: bool = False
     """Whether an energy depends only on its query and its key, not on their positions; a search is then faster."""
 
@@ -147,7 +147,7 @@ def location_keys(memory: Float[Array, "*B S M"], weights: Weights) -> Float[Arr
 def location(query: Float[Array, "*B T Q"], keys: Float[Array, "*B S 0"], weights: Weights) -> Float[Array, "*B T S"]:
     """a_t = softmax(W_a h_t) (Luong 2015, section 3.1, "location"): the energies depend only on the query.
 
-    W_a has `positions` columns; source tokens beyond them get the lowest energy, and with it no weight.
+    W_a has `positions` columns; source tokens beyond them get the lowest energy, and therefore no weight.
     """
     S, known = keys.shape[-2], weights["positions"].shape[-1]
     energies = summed(jnp.matmul, query, weights["positions"][:, : min(S, known)])

@@ -31,7 +31,7 @@ class Talking(Mechanism):
         return False
 
     def _normalize(self, energies: Array, mask: Array) -> Array:
-        # Energies that are the lowest number are marks of positions without a score, which the mask excludes.
+        # The lowest number as an energy marks a position without a score, which the mask excludes.
         scored = jnp.where(energies > jnp.finfo(energies.dtype).min, energies, 0)
         weights: Any = super()._normalize(mixed(scored, self.mix_energies[...]), mask)
         return mixed(weights, self.mix_weights[...])

@@ -1,7 +1,7 @@
 """Which part of the source a query attends to: all of it, or a window (Luong 2015, sections 3.1 and 3.2).
 
 A window returns a mask, and a gain that multiplies the weights after the softmax, so that they need not sum to one.
-Positions count from 0 in the sentence's own order, also where the encoder reads it backwards.
+Positions count from 0 in the sentence's own order, even if the encoder reads it backwards.
 """
 
 from collections.abc import Callable

@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from transformer.data.corpora.corpus import Corpus
 
 SYMMETRIZE = "grow-diag-final-and"
-"""How both directions are joined by default."""
+"""How both directions are combined by default."""
 RANKED = 5
-"""Candidates that are shown when the best is chosen."""
+"""Number of candidates shown when the best is chosen."""
 
 
 @dataclass(frozen=True)
 class Align(ReadOuts):
-    """Align words by the attention: links, full matrices, pictures, a page, and the error rate against gold links.
+    """Align words by attention: links, full matrices, pictures, a page, and the error rate against gold links.
 
-    Of the run's own test set, of other pairs (--source, --target), or of sentences and the model's own translations
-    (--translate). Links are made of the first read-out of --by (with --best of the best one); files, page and pictures
-    have all.
+    Aligns the run's own test set, other pairs (--source, --target), or sentences and the model's own translations
+    (--translate). Links are made from the first read-out of --by (with --best from the best one); files, page and
+    pictures contain all.
     """
 
     best: bool = False
-    """Take the read-out of --by, the layer, the head, and (where they are not given) the threshold, --shift, --pieces
+    """Use the read-out of --by, the layer, the head, and (if they are not given) the threshold, --shift, --pieces
     and --end with the lowest error rate on the run's validation set, which must have links: the grammar's, or those of
     --data.alignments. With --choose-on, on that set."""
     threshold: float | None = None
@@ -56,7 +56,7 @@ class Align(ReadOuts):
     show: int = 8
     """Number of pairs on the page and in pictures, from the first."""
     pictures: int | None = None
-    """Number of pairs in pictures, where that is fewer than --show."""
+    """Number of pairs in pictures, if fewer than --show."""
 
     def check(self) -> None:
         threshold = self.threshold
@@ -69,13 +69,13 @@ class Align(ReadOuts):
         if self.pictures is not None and self.pictures < 1:
             raise UsageError(f"--pictures={self.pictures}: give at least 1, or no png in --formats")
         if self.symmetrize is not None and not self.reverse:
-            raise UsageError("--symmetrize joins two directions: give the other one with --reverse")
+            raise UsageError("--symmetrize combines two directions: give the other one with --reverse")
         if self.translate and self.reverse:
             raise UsageError("--translate aligns the model's own words: --reverse needs given translations")
         super().check()
         first, *_ = self.readouts(read_translation(self.run))
         if first in OF_PREDICTIONS and (self.layer is not None or self.head is not None):
-            raise UsageError(f"links are made of the first read-out of --by, and {first} has neither layers nor heads: "
+            raise UsageError(f"links come from the first read-out of --by, and {first} has neither layers nor heads: "
                              "leave out --layer and --head")  # fmt: skip
 
     def linking_rule(self, settings: Config) -> "Rule":
@@ -84,7 +84,7 @@ class Align(ReadOuts):
         return dataclasses.replace(self.rule(settings, first), threshold=self.threshold)
 
     def execute(self) -> None:
-        """Align, write the requested files, and print the agreement with gold links, where there are any."""
+        """Align, write the requested files, and print the agreement with gold links if there are any."""
         from transformer import api
         from transformer.alignment import export
         from transformer.alignment.measure import measure
@@ -154,7 +154,7 @@ def _reverse(options: Align, settings: Config) -> "Reverse | None":
     ahead, back = settings.data.languages, model.settings.data.languages
     if back != ahead[::-1]:
         raise UsageError(
-            f"--reverse={options.reverse} translates {back[0]} to {back[1]}, and the other direction is {ahead[1]} to "
+            f"--reverse={options.reverse} translates {back[0]} to {back[1]}, but the other direction is {ahead[1]} to "
             f"{ahead[0]}"
         )
     rule = (
@@ -164,7 +164,7 @@ def _reverse(options: Align, settings: Config) -> "Reverse | None":
 
 
 def _about(options: Align, by: "Aligner", reverse: "Reverse | None", part: "Corpus") -> dict[str, Any]:
-    """What the files say of themselves."""
+    """Metadata of the files."""
     from transformer.alignment.select import name
 
     model: Any = by.model

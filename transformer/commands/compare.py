@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 SETS = ("test", "validation")
 """The sets of a run, each with those that are reported with it."""
 WITHOUT_EFFECT = ("data.cache", "data.folder")
-"""Settings that change nothing that is computed."""
+"""Settings that do not change results."""
 
 
 @dataclass(frozen=True)
 class Compare(Command):
-    """Compare two runs: settings that differ, curves over each other, and scores with significance.
+    """Compare two runs: settings that differ, learning curves in one picture, and scores with significance.
 
     Scores come from the reports of `transformer evaluate RUN` on the run's own test and validation sets; a set is
-    compared where both runs have a report of it. A difference is the second run minus the first, tested by paired
+    compared if both runs have a report on it. A difference is the second run minus the first, tested by paired
     bootstrap resampling of the lines.
     """
 
     first: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN", help="The directory of a trained run.")]
     second: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN", help="The directory of another run.")]
     output: str = ""
-    """PNG file of the curves, which is written anew; the default is report/compared-with-RUN.png in the second run."""
+    """PNG file of the curves, which is overwritten; the default is report/compared-with-RUN.png in the second run."""
 
     def check(self) -> None:
         first, second = (type(read_config(Path(run)).task).__name__ for run in (self.first, self.second))
@@ -69,7 +69,7 @@ class Side(NamedTuple):
     """One of the runs."""
 
     name: str
-    """Of its folder; its path where both folders have one name."""
+    """The name of its folder, or its path if both folders have the same name."""
     folder: Path
     settings: Config
 
@@ -99,7 +99,7 @@ def settings_that_differ(first: Side, second: Side) -> str:
 
 
 def _text(values: dict[str, Any], name: str) -> str:
-    """A value as the command line takes it; - where the run has no such setting."""
+    """A value as the command line takes it; - if the run has no such setting."""
     value = values.get(name, "-")
     return (" ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)) or '""'
 
@@ -113,13 +113,13 @@ def scores(first: Side, second: Side) -> Iterator[str]:
             yield lines
     if not compared:
         yield (
-            f"\nno scores: {first.name} and {second.name} have no reports of one set: run `transformer evaluate` on "
+            f"\nno scores: {first.name} and {second.name} share no reported set: run `transformer evaluate` on "
             f"{first.folder} and on {second.folder}"
         )
 
 
 def _scores(both: tuple[Side, Side], predictor: "Predictor", split: "Split") -> Iterator[str]:
-    """Lines of a set; none where a run has no report of it."""
+    """Lines of a set; none if a run has no report on it."""
     from transformer.evaluation import report
     from transformer.evaluation.measures import differences
     from transformer.evaluation.significance import p_text

@@ -1,6 +1,6 @@
 """`transformer completion`: the completion of commands, options and their values, as a script for a shell.
 
-The script is fixed text, so that a press of Tab starts no Python.
+The script is fixed text, so that pressing Tab does not start Python.
 """
 
 import importlib
@@ -74,7 +74,7 @@ _transformer() {{
     COMPREPLY=($(compgen -W "$words" -- "$word"))
 }}
 complete -o bashdefault -o default -F _transformer transformer"""
-"""Where no word fits, the shell completes names of files: runs, recipes, text."""
+"""If no word fits, the shell completes file names: runs, recipes, text."""
 
 
 def _bash() -> str:
@@ -139,7 +139,7 @@ def _begin(name: str) -> Iterable[str]:
 
 
 def _options(name: str) -> list[help.Option]:
-    """The options of a command; where they depend on a recipe, those of every model family."""
+    """The options of a command; if they depend on a recipe, those of every model family."""
     module, options = COMMANDS[name].options.split(":")
     command: Any = getattr(importlib.import_module(f"transformer.commands.{module}"), options)
     every = help.options(command)

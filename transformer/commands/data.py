@@ -1,4 +1,4 @@
-"""`transformer data inspect` and `transformer data prepare`: text to be trained on."""
+"""`transformer data inspect` and `transformer data prepare`: the text of a training."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ class Inspect(Command):
     smoke: bool = False
     """Inspect the recipe as `train --smoke` shrinks it; options that are given stay."""
     output: str = ""
-    """Folder for data.json and data.png, which are written anew; the default is runs/RECIPE-data."""
+    """Folder for data.json and data.png, which are overwritten; the default is runs/RECIPE-data."""
     config: Settings = field(default_factory=Config)
 
     def check(self) -> None:
@@ -35,10 +35,10 @@ class Inspect(Command):
 
 @dataclass(frozen=True)
 class Prepare(Command):
-    """Download, clean and tokenise what a recipe trains on, ahead of training.
+    """Download, clean and tokenise the data of a recipe, ahead of training.
 
     Everything is kept in --data.cache (datasets of TFDS in --data.folder), where `train` finds it. Interrupted
-    downloads and tokenising are resumed. Give the same options as to `train`: they decide what is prepared.
+    downloads and tokenisation are resumed. Give the same options as for `train`: they decide what is prepared.
     """
 
     recipe: Recipe

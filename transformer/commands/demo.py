@@ -26,7 +26,7 @@ class Demo(Command):
 
     def check(self) -> None:
         if Path(self.run).exists() and not rundir.is_run(Path(self.run)):
-            raise UsageError(f"{self.run} is no run directory: give another --run")
+            raise UsageError(f"{self.run} is not a run directory: give another --run")
 
     def execute(self) -> None:
         """Train the recipe `demo`, then print scores, translations, and how well words are aligned."""
@@ -55,7 +55,7 @@ class Demo(Command):
 
 
 def _next(run: Run) -> str:
-    """What to open, and commands to go on with."""
+    """What to open, and commands to try next."""
     report, name = run.report, run.folder.name
     pages = {
         report / "alignment" / "attention.html": f"the attention on {SENTENCES} sentences, for a browser",

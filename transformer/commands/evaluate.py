@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Evaluate(Command):
-    """Score a run on its test set; of translation: BLEU, chrF and TER with signatures, BLEU by length, perplexity.
+    """Score a run on its test set; for translation: BLEU, chrF and TER with signatures, BLEU by length, perplexity.
 
     Writes the predictions and the scores to the run's report/ folder: as test.* for the run's own test set, and as
     NAME-DIGEST.* for another one (--source), so that reports of different sets have different names.
@@ -43,11 +43,11 @@ class Evaluate(Command):
     """File of the translations of --source."""
     against: str = ""
     """Another run, or a file of translations of the same set: adds a paired bootstrap test. The other run translates
-    the set as this one does, with the same search options, unless it has a report of that."""
+    the set with the same search options, unless it already has such a report."""
     metrics: tuple[MetricName, ...] = METRICS
     """Scores of translations. TER takes seconds for each sentence of hundreds of words."""
     tokenize: Literal["13a", "none", "intl", "char", "zh"] = "13a"
-    """Tokenizer of sacreBLEU; none compares with published figures on text that comes tokenised."""
+    """Tokenizer of sacreBLEU; use none to compare with published figures on tokenised text."""
     lowercase: bool = False
     """Ignore case in BLEU and chrF. TER always ignores it, as sacreBLEU does by default."""
     cluster: Cluster = field(default_factory=Cluster)
@@ -56,7 +56,7 @@ class Evaluate(Command):
 
     def check(self) -> None:
         if bool(self.source) != bool(self.reference):
-            raise UsageError("--source and --reference go together")
+            raise UsageError("--source and --reference need each other")
         if not self.metrics:
             raise UsageError(f"--metrics has no value: give some of {', '.join(METRICS)}")
         self._check_against()
@@ -132,8 +132,8 @@ class Evaluate(Command):
     def _evaluated_by(
         self, other: "TrainedModel | LoadedPredictor", split: Split, search: dict[str, Any], options: dict[str, Any]
     ) -> "Baseline":
-        """Predictions of another run for the same lines: those of its report of this very set, or new ones. These are
-        added to its reports if none has the name."""
+        """Predictions of another run for the same lines: those of its report of this very set, or new ones. New ones
+        are added to its reports if the name is free."""
         from transformer.distributed import processes
         from transformer.evaluation import report
         from transformer.evaluation.report import Baseline
@@ -160,7 +160,7 @@ class Evaluate(Command):
 
 
 def _splits(options: Evaluate) -> list[Split]:
-    """What is to be predicted and scored."""
+    """The set to predict and score."""
     from transformer.data.corpora.files import read_parallel
     from transformer.evaluation.report import name_of_other
 
@@ -176,7 +176,7 @@ def _own_splits(run: str, name: str) -> list[Split]:
 
 
 def _is_own(run: str, split: Split) -> bool:
-    """Whether a run has this very set, under this name."""
+    """Whether a run has exactly this set under this name."""
     with suppress(TransformerError):
         return any(
             own.name == split.name and list(own.lines) == list(split.lines)

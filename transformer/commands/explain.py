@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 class Explain(Command):
     """Explain a trained model step by step, on one sentence.
 
-    Of a Transformer a layer: embedding and position; queries, keys, values, scores, mask, softmax and context of each
-    head; heads merged; add and norm; in the decoder attention to the source; the feed-forward network; after the
-    decoder's last layer the next word. Of a recurrent decoder one token: its cell with the gates, the score of each
+    For a Transformer, one layer: embedding and position; queries, keys, values, scores, mask, softmax and context of
+    each head; heads merged; add and norm; in the decoder, attention to the source; the feed-forward network; after the
+    decoder's last layer, the next word. For a recurrent decoder, one token: its cell with the gates, the score of each
     source word, window, softmax and context, the readout, the next word. All numbers are computed in NumPy and compared
     with the model's own.
     """
@@ -43,7 +43,7 @@ class Explain(Command):
     """The decoder, over the model's own translation, instead of the encoder; always so where the encoder is
     recurrent."""
     page: str = ""
-    """A new HTML file with all of it to click through: every head, token and matrix."""
+    """A new HTML file with every head, token and matrix, to click through."""
     checkpoint: Checkpoint = "auto"
 
     def check(self) -> None:
@@ -92,7 +92,7 @@ class Explain(Command):
             raise UsageError(f"--heads: give some of 0 to {model.attention.heads - 1}")
 
     def execute(self) -> None:
-        """Print the steps, and write them as a page where one is asked for."""
+        """Print the steps, and write them as a page if one is requested."""
         from transformer import api
         from transformer.explain.page import write_page
         from transformer.explain.recurrent import terminal as recurrent
@@ -116,8 +116,8 @@ class Explain(Command):
 
 
 def side(model: Any, *, decoder: bool) -> Literal["encoder", "decoder"]:
-    """What is explained of a model with these settings: the decoder where it is asked for, or where the encoder is
-    recurrent and has no attention."""
+    """What is explained for a model with these settings: the decoder if it is requested, or if the encoder is recurrent
+    and has no attention."""
     return "decoder" if decoder or isinstance(_half(model, "encoder"), Rnn) else "encoder"
 
 

@@ -21,21 +21,21 @@ import tyro
 WIDTH, INDENT = 100, 26
 """The longest line, and the column in which the help of an option begins."""
 MISSING = (tyro.MISSING, dataclasses.MISSING)
-"""The values of what has to be given."""
+"""The values of required arguments."""
 
 
 class Option(NamedTuple):
-    """An option of a command, or a word that it takes."""
+    """An option or a positional argument of a command."""
 
     name: str
     """`--training.steps`, or `RECIPE`."""
     takes: str
     """Its value: INT, `{adam,sgd}`; "" for a flag."""
     choices: tuple[str, ...]
-    """The values that it accepts, where they are few."""
+    """The values that it accepts, if they are few."""
     help: str
     default: str
-    """In parentheses after the help; "" where there is nothing to say."""
+    """In parentheses after the help; "" for nothing."""
     group: str
     """The dataclass that has it: `data.filter`; "" for the command's own."""
 
@@ -46,7 +46,7 @@ class Option(NamedTuple):
 
     @property
     def summary(self) -> str:
-        """What the help begins with, as a sentence."""
+        """The first sentence of the help."""
         return re.split(r"[.:;] ", self.help, maxsplit=1)[0].rstrip(".") + "."
 
 
@@ -82,7 +82,7 @@ def options(command: Any) -> list[Option]:
 
 
 def descriptions(command: Any) -> dict[str, str]:
-    """What the dataclass of each group is, by the group's name."""
+    """The description of each group's dataclass, by the group's name."""
     return {part.group: part.about for part in _parts(command) if part.group}
 
 
@@ -184,7 +184,7 @@ def _takes(hint: Any) -> str:
 
 
 def _default(value: Any) -> str:
-    """What is said of a default: nothing of an empty one, which the help explains."""
+    """The text for a default; "" for an empty one, which the help explains."""
     if value is dataclasses.MISSING:
         return "(required)"
     if value in (None, "", ()):
@@ -216,7 +216,7 @@ def _section(title: str, listed: Sequence[Option]) -> str:
 
 
 def _entry(option: Option) -> str:
-    """An option with its help beside it, or below it where it is long."""
+    """An option with its help next to it, or below it if it is long."""
     head = f"  {option.name} {option.takes}".rstrip()
     text = _fill(f"{option.help} {option.default}".strip(), INDENT)
     shown = head.replace(option.name, _bold(option.name), 1)
@@ -226,5 +226,5 @@ def _entry(option: Option) -> str:
 
 
 def _bold(text: str) -> str:
-    """Bold where standard output is a terminal."""
+    """Bold if standard output is a terminal."""
     return f"\033[1m{text}\033[0m" if sys.stdout.isatty() and "NO_COLOR" not in os.environ else text

@@ -44,7 +44,7 @@ Checkpoint: TypeAlias = Annotated[
     ),
 ]
 OfTheRun: TypeAlias = Annotated[T | None, tyro.conf.arg(help_behavior_hint="(default: the run's own setting)")]
-"""An option that is as the run's settings have it unless it is given."""
+"""An option whose default is the run's own setting."""
 
 STANDARD_OUTPUT = "/dev/stdout"
 DESCRIPTORS = (STANDARD_OUTPUT, "/dev/stderr", "/dev/fd/", "/proc/self/fd/")
@@ -52,20 +52,20 @@ DESCRIPTORS = (STANDARD_OUTPUT, "/dev/stderr", "/dev/fd/", "/proc/self/fd/")
 
 
 SEARCH_MEMORY = "lower --batch, --beam (or --samples) or --workers"
-"""What makes the memory of a search smaller."""
+"""How to reduce the memory of a search."""
 
 
 class Command:
     """Options of a command, and what it does with them: a frozen dataclass for each."""
 
     memory: ClassVar[str] = ""
-    """What to do where memory is full, such as "lower --batch"."""
+    """What to do if memory is full, such as "lower --batch"."""
 
     def check(self) -> None:
-        """Refuse what can be seen to be wrong before anything is computed; imports no JAX. Raises UsageError."""
+        """Refuse invalid options before anything is computed; imports no JAX. Raises UsageError."""
 
     def execute(self) -> None:
-        """Do it. Options that `check` refuses are not expected."""
+        """Run the command; `check` has accepted its options."""
         raise NotImplementedError
 
     def __call__(self) -> None:
@@ -75,13 +75,13 @@ class Command:
 
 @dataclass(frozen=True)
 class Model:
-    """Which checkpoint, and which other runs together with it."""
+    """Which checkpoint, and which other runs to combine with it."""
 
     checkpoint: Checkpoint = "auto"
     ensemble: tuple[str, ...] = ()
     """Further runs with the same tokenizer, of any family: all predict as one model."""
     ensemble_average: Literal["probability", "log-probability"] = "probability"
-    """What the members of --ensemble are averaged by."""
+    """How the members of --ensemble are averaged."""
 
     def load(self, run: str) -> "TrainedModel":
         """The trained model. Raises UsageError and TransformerError as `api.load` and `api.ensemble` do."""
@@ -98,7 +98,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Search:
-    """The search for translations. What is not given is as in the run's own settings (its --decoding options)."""
+    """The search for translations. The defaults are the run's own settings (its --decoding options)."""
 
     beam: OfTheRun[int] = None
     """Hypotheses kept per sentence; 1 is greedy search."""
@@ -117,7 +117,7 @@ class Search:
     max_length: OfTheRun[int] = None
     """Absolute maximum length in tokens, including the end-of-sentence token; 0: the model's limit."""
     samples: OfTheRun[int] = None
-    """Samples drawn per sentence in place of a beam search; 0 disables sampling."""
+    """Samples drawn per sentence instead of a beam search; 0 disables sampling."""
     temperature: OfTheRun[float] = None
     """Sampling temperature: below 1 the distribution is sharper, above 1 flatter."""
     top_k: OfTheRun[int] = None
@@ -147,11 +147,8 @@ class Search:
         return {name: value for name, value in given.items() if value is not None and value is not False}
 
     def check(self, run: str, *, alone: bool = True) -> None:
-        """Refuse values that are out of range or do not go together, without loading the model.
-
-        Args:
-            run: whose settings hold for the rest.
-            alone: whether the run translates by itself; the attention of an ensemble is another one.
+        """Refuse values that are out of range or incompatible, without loading the model. Args: run: whose settings are
+        the defaults. alone: whether the run translates without an ensemble, which has a different attention.
 
         Raises UsageError.
         """
@@ -166,7 +163,7 @@ class Search:
 
 
 def read_translation(run: str) -> Config:
-    """The settings of a run. Raises UsageError for a run of another task than translation, and as `read_config`."""
+    """The settings of a run. Raises UsageError for a run of a task other than translation, and like `read_config`."""
     settings = read_config(Path(run))
     if not isinstance(settings.task, Translation):
         raise UsageError(f"{run} is of another task than translation: use `transformer predict`")
@@ -186,7 +183,7 @@ def program() -> str:
 
 
 def refuse_existing(flag: str, path: str) -> None:
-    """Raises UsageError where a file that is to be written exists, or cannot be; streams may exist."""
+    """Raises UsageError if an output file exists or cannot be written; streams may exist."""
     if not path or is_stream(path):
         return
     if Path(path).exists():
@@ -200,7 +197,7 @@ def refuse_existing(flag: str, path: str) -> None:
 
 def is_stream(path: str) -> bool:
     """Whether output to a path goes to standard output (-), a device, a pipe or an open file descriptor: it is written
-    as it comes, and nothing is overwritten."""
+    as it arrives, and nothing is overwritten."""
     return path == "-" or path.startswith(DESCRIPTORS) or _is_special(Path(path))
 
 

@@ -33,9 +33,9 @@ class Predict(Command):
     output: str = "-"
     """A new file, a pipe or a device; - is standard output."""
     format: Literal["text", "json"] = "text"
-    """Format of the output. text: the prediction. json: one object per line, with what else the task says of it."""
+    """Format of the output. text: the prediction. json: one object per line, with further fields of the task."""
     resume: bool = False
-    """Resume an --output that was interrupted, exactly where it stopped; start it when there is none."""
+    """Resume an --output that was interrupted, exactly where it stopped; start it if there is none."""
     search: Annotated[Search, tyro.conf.arg(name="")] = field(default_factory=Search)
     checkpoint: Checkpoint = "auto"
 

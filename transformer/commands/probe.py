@@ -27,26 +27,26 @@ if TYPE_CHECKING:
 class Probe(ReadOuts):
     """Test whether read-outs are faithful: does the prediction depend on the words that they rank highest?
 
-    A row for each read-out of --by and for random ranks, with 95% intervals over sentences. comprehensiveness: how far
-    the probability of a target token falls when the source words that rank highest are left out of the sentence (high
-    is faithful). sufficiency: when all the others are (low is faithful) (DeYoung 2020). flips: how often another token
-    becomes the most likely one when the source token that ranks highest gets no attention: its weights become zero in
-    all layers and heads, the others are rescaled to the former sum (Serrano and Smith 2019). AER: against gold links,
-    where there are any. Below the table, permutation: how far the distribution over the vocabulary moves (total
-    variation distance, from 0 to 1; median of --permutations) when the weights are permuted over the source tokens, in
-    all layers and heads alike (Jain and Wallace 2019). Attention is changed at one step at a time, the one that
-    predicts the token. The tokens are the given translation's, or the model's own with --translate.
+    Prints a row for each read-out of --by and for random ranks, with 95% intervals over sentences. comprehensiveness:
+    how much the probability of a target token drops when the highest-ranked source words are removed from the sentence
+    (high is faithful). sufficiency: the drop when all others are removed (low is faithful) (DeYoung 2020). flips: how
+    often another token becomes the most likely one when the highest-ranked source token gets no attention: its
+    weights become zero in all layers and heads, the others are rescaled to the former sum (Serrano and Smith 2019).
+    AER: against gold links, if there are any. Below the table, permutation: how far the distribution over the
+    vocabulary shifts (total variation distance, from 0 to 1; median of --permutations) when the weights are permuted
+    over the source tokens, in all layers and heads alike (Jain and Wallace 2019). Attention is changed at one step at a
+    time, the one that predicts the token. The tokens are the given translation's, or the model's own with --translate.
     """
 
     remove: tuple[str, ...] = AMOUNTS
-    """How many source words are removed, or left: numbers of words, or shares such as 10%, which are rounded up.
+    """How many source words are removed, or kept: numbers of words, or shares such as 10%, which are rounded up.
     Comprehensiveness and sufficiency are means over these."""
     tests: tuple[Literal["removal", "flips", "permutation"], ...] = ("removal", "flips", "permutation")
     """What is tested: comprehensiveness and sufficiency (removal), flips, permutation."""
     permutations: int = 20
     """Permutations of the weights for each target token."""
     seed: int = 1
-    """Of random ranks and permutations, which depend only on it and the line number."""
+    """Seed of random ranks and permutations, which depend only on it and the line number."""
     output: str = ""
     """An empty or new folder; the default is report/probe-SET in the run."""
 
@@ -91,7 +91,7 @@ class Probe(ReadOuts):
 
 
 def _best(options: Probe, model: "TrainedModel") -> "list[Rule]":
-    """For each read-out the rule with the lowest error rate on the validation set; words are linked by rank alone."""
+    """For each read-out the rule with the lowest error rate on the validation set; words are linked only by rank."""
     choices = options.open_choices(model.settings)._replace(thresholds=(None,))
     ranked = options.ranked(options.run, model, [choices._replace(by=(by,)) for by in choices.by])
     rows = [("AER", "chosen"), *((f"{best.measured.aer:.3f}", _name(best.rule)) for best, *_ in ranked)]
@@ -114,7 +114,7 @@ def _name(rule: "Rule | None") -> str:
 
 
 def _text(found: "Faithfulness", rates: "list[Measured | None]", reference: "Reference | None") -> list[str]:
-    """The table, and what is to be said below it."""
+    """The table, and the lines below it."""
     columns = {
         "comprehensiveness": [_mean(row.comprehensiveness) for row in found.rows],
         "sufficiency": [_mean(row.sufficiency) for row in found.rows],

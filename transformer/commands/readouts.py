@@ -1,4 +1,4 @@
-"""What the commands that read the attention share: which pairs, which read-outs, and links to measure against."""
+"""What the commands that read the attention share: which pairs, which read-outs, and reference links."""
 
 import shutil
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReadOuts(Command):
-    """Pairs of a run, read-outs of them, and how these are read."""
+    """Pairs of a run, their read-outs, and how these are read."""
 
     memory = "leave out the longest pairs"
     run: RunFolder
@@ -40,19 +40,19 @@ class ReadOuts(Command):
     """Read the model's own translations."""
     by: tuple[str, ...] | None = None
     """Read-outs by name, which say how much each source word means to a target word. The default is weights, or
-    full-context in a run that was guided with it. weights: of the attention. full-context: the same in a pass that
-    knows the whole target (Garg 2019; for runs with --task.guided.context=full). norms: of the weighted values, of a
-    layer (Kobayashi 2020). head-norms: the same of a head. rollout: attention through all layers (Abnar and Zuidema
-    2020). alti: contributions of tokens through all layers (ALTI+, Ferrando 2022). gradient, integrated, smoothgrad:
-    saliency (Ding 2019). erasure, omission: the fall of the word's probability when a source word's embedding is
-    zeroed, or the word is left out (Li 2019); with log- before, of its logarithm."""
+    full-context in a run that was guided with it. weights: of the attention. full-context: the same in a pass that sees
+    the whole target (Garg 2019; for runs with --task.guided.context=full). norms: of the weighted values, per layer
+    (Kobayashi 2020). head-norms: the same per head. rollout: attention through all layers (Abnar and Zuidema 2020).
+    alti: contributions of tokens through all layers (ALTI+, Ferrando 2022). gradient, integrated, smoothgrad: saliency
+    (Ding 2019). erasure, omission: the drop in the word's probability when a source word's embedding is zeroed, or the
+    word is deleted (Li 2019); with the prefix log-, of its logarithm."""
     layer: int | Literal["mean"] | None = None
-    """Layer of the attention, from 0, or the mean of all. With neither --layer nor --head, a run with guided alignment
-    (--task.guided) is read at its guided head, and any other by the mean of all."""
+    """Layer of the attention, from 0, or the mean of all. With neither --layer nor --head, the default is the guided
+    head for a run with guided alignment (--task.guided), otherwise the mean of all."""
     head: int | Literal["mean"] | None = None
     """Head of the attention, from 0, or the mean of all; the default is that of --layer."""
     best: bool = False
-    """Take the layer, the head, and (where they are not given) --shift, --pieces and --end with the lowest error rate
+    """Use the layer, the head, and (if they are not given) --shift, --pieces and --end with the lowest error rate
     on the run's validation set, which must have links: the grammar's, or those of --data.alignments. With --choose-on,
     on that set."""
     choose_on: tuple[str, str, str] | None = None
@@ -77,9 +77,9 @@ class ReadOuts(Command):
 
     def check(self) -> None:
         if (bool(self.source) != bool(self.target)) if not self.translate else bool(self.target):
-            raise UsageError("--source goes with --target, or with --translate alone")
+            raise UsageError("--source needs either --target or --translate")
         if self.shift is not None and self.shift < 0:
-            raise UsageError(f"--shift={self.shift}: later by 0 or more tokens")
+            raise UsageError(f"--shift={self.shift}: give 0 or more tokens")
         by = self.by or ()
         if self.by is not None and not by:
             raise UsageError("--by names no read-out: give weights, or another one")
@@ -101,7 +101,7 @@ class ReadOuts(Command):
         self.check_run(self.run)
 
     def check_run(self, run: str) -> None:
-        """Refuse a run without the attention that is asked for."""
+        """Refuse a run without the requested attention."""
         settings = read_translation(run)
         model: Any = settings.model
         by = self.readouts(settings)
@@ -121,12 +121,13 @@ class ReadOuts(Command):
                 raise UsageError(f"--{flag}={value}: the attention of {run} to the source has {flag}s 0 to {count - 1}")
 
     def readouts(self, settings: Config) -> tuple[str, ...]:
-        """Those of --by, or that of a run."""
+        """The read-outs of --by, or the default of a run."""
         assert isinstance(settings.task, Translation)
         return self.by or (settings.task.guided.by,)
 
     def rule(self, settings: Config, by: str) -> "Rule":
-        """How a read-out of a run is read, unless --best chooses. Layer and head are for those that have them."""
+        """How a read-out of a run is read, unless --best chooses. Layer and head apply only to read-outs that have
+        them."""
         from transformer.alignment.links import Rule
 
         model: Any = settings.model
@@ -139,7 +140,7 @@ class ReadOuts(Command):
         return Rule(layer, head, None, self.shift or 0, by, self.pieces or "sum", self.end or "dropped")
 
     def pairs(self, settings: Config) -> "Corpus":
-        """What is to be read."""
+        """The pairs to read."""
         from transformer.data.corpora import corpus
         from transformer.data.corpora.files import read_parallel
 
@@ -153,7 +154,7 @@ class ReadOuts(Command):
         return corpus.Corpus(sources, rest[0] if rest else [""] * len(sources), None, source.stem)
 
     def reference(self, part: "Corpus", model: "TrainedModel") -> "Reference | None":
-        """The links to measure against, if there are any."""
+        """The reference links, if there are any."""
         from transformer.alignment import gold
 
         if self.gold:
@@ -212,11 +213,11 @@ class ReadOuts(Command):
 
 
 def output_folder(given: str, default: Path) -> Path:
-    """Where results go. Raises UsageError where anything would be overwritten."""
+    """Where results go. Raises UsageError if anything would be overwritten."""
     folder = Path(given) if given else default
     flag = f"--output={folder}" if given else str(folder)
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{flag} is no folder: give another one")
+        raise UsageError(f"{flag} is not a folder: give another one")
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{flag} is not empty: give another --output, or remove it")
     return folder

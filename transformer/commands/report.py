@@ -10,8 +10,8 @@ from transformer.commands.options import Command, StudyFolder
 class Report(Command):
     """Make tables (Markdown, LaTeX) and figures of a study from its results.json alone; nothing is trained.
 
-    Writes tables.md, tables.tex and figures (SVG and PDF) next to the study's file, and fills the places of its README
-    between <!-- table:NAME --> and <!-- end -->.
+    Writes tables.md, tables.tex and figures (SVG and PDF) next to the study's file, and fills its README between <!--
+    table:NAME --> and <!-- end -->.
     """
 
     study: StudyFolder

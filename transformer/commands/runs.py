@@ -19,15 +19,13 @@ from transformer.storage.run import Run
 log = logging.getLogger(__name__)
 
 NOT_MEASURES = ("kind", "step", "loss", "perplexity", "seconds", "compilations")
-"""What a validation records besides the measures of its task."""
+"""What a validation records in addition to the measures of its task."""
 
 
 @dataclass(frozen=True)
 class Runs(Command):
-    """List the runs of a folder: the last changed comes first.
-
-    For each run its recipe, the number of updates, the best validation, its size on the disk and its last change.
-    Folders in it are searched too, such as those of studies.
+    """List the runs of a folder, the most recently changed first. Shows for each run its recipe, the number of updates,
+    the best validation, its size on disk and its last change. Subfolders, such as those of studies, are searched too.
     """
 
     folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FOLDER")] = "runs"
@@ -50,14 +48,14 @@ class Runs(Command):
 
 
 class Row(NamedTuple):
-    """What the table says of a run."""
+    """A row of the table."""
 
     name: str
     """Its path below the folder."""
     recipe: str
     step: int
     best: str
-    """The best validation by the measure that decides; "" where there was none."""
+    """The best validation by the measure that decides; "" if there was none."""
     size: int
     """Bytes."""
     changed: float
@@ -74,7 +72,7 @@ def found(folder: Path) -> Iterator[Path]:
 
 
 def row(run: Path, folder: Path) -> Row:
-    """What the table says of a run in a folder. Raises TransformerError, ValueError or KeyError where it is damaged."""
+    """The row of the run in a folder. Raises TransformerError, ValueError or KeyError if it is damaged."""
     from transformer.training.logger import read
 
     settings = read_config(run)
@@ -122,7 +120,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]], sides: str) -> str:
-    """Columns of equal width, each to the left (<) or to the right (>)."""
+    """Columns of equal width, each aligned to the left (<) or right (>)."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)).rstrip()

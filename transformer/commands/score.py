@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 class Score(Command):
     """Score given translations: one JSON object per line, with every token's log-probability in nats.
 
-    With --against, which of two translations of each sentence the model prefers, and how often the first (contrastive
-    pairs). Perplexities go to standard error.
+    With --against, also which of two translations of each sentence the model prefers, and how often it is the first
+    (contrastive pairs). Perplexities go to standard error.
     """
 
     memory = "leave out the longest pairs"

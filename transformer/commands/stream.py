@@ -26,11 +26,11 @@ from transformer.storage.files import write_json
 log = logging.getLogger(__name__)
 
 FIRST, FIRST_OF_FILE, PIECE, SOME = 16, 1_024, 4_096, 512
-"""Lines processed together: few of a pipe at first, so that output starts early, more of a file, and then up to PIECE,
-so that batches stay full; at most SOME where their attention is kept until they are written."""
+"""Lines processed together: few at first from a pipe, so that output starts early, more from a file, and then up to
+PIECE, so that batches stay full; at most SOME if their attention is kept until they are written."""
 
 Pair: TypeAlias = tuple[str, str | None]
-"""A line, and what its answer begins with."""
+"""A line, and the prefix of its answer."""
 Process: TypeAlias = Callable[[Iterator[Pair], int], Iterator[str]]
 """From lines and the number of the first one to text."""
 
@@ -43,16 +43,16 @@ class Streams(NamedTuple):
     output: str
     """A file; - is standard output."""
     prefix: str = ""
-    """A file: what each answer begins with."""
+    """A file with the prefix of each answer."""
 
     @property
     def is_typed(self) -> bool:
-        """Whether a person types the lines and waits for each answer."""
+        """Whether a person types the lines and reads each answer."""
         return self.input == "-" and sys.stdin.isatty()
 
     @property
     def _is_file(self) -> bool:
-        """Whether all lines are there already. A pipe may wait for the first answers before it sends more."""
+        """Whether all lines are already available. A pipe may wait for the first answers before it sends more."""
         return stat.S_ISREG(os.fstat(0).st_mode) if self.input == "-" else Path(self.input).is_file()
 
     @property
@@ -61,8 +61,8 @@ class Streams(NamedTuple):
         return Path(self.output + ".part")
 
     def check(self, *, resume: bool) -> None:
-        """Raises UsageError where standard input is needed and closed, the output exists, or an unfinished one is not
-        to be resumed."""
+        """Raises UsageError if standard input is needed but closed, the output exists, or there is an unfinished output
+        and no --resume."""
         if self.input == "-" and sys.stdin is None:
             raise UsageError("standard input is closed: give --input FILE")
         if resume and (self.input == "-" or is_stream(self.output)):
@@ -74,11 +74,11 @@ class Streams(NamedTuple):
             raise UsageError(f"{self.part} was interrupted: resume it with --resume, or remove it")
 
     def write(self, process: Process, made_of: dict[str, Any]) -> None:
-        """Write what `process` yields of the lines and the number of the first one, and report what was remarked.
+        """Write what `process` yields for the lines and the number of the first one, and report the collected remarks.
 
         Args:
             process: to text that ends with a newline.
-            made_of: what must be the same for an unfinished output to be resumed, as JSON.
+            made_of: what must be equal to resume an unfinished output, as JSON.
         """
         with collected() as remarks:
             if is_stream(self.output):
@@ -100,7 +100,7 @@ class Streams(NamedTuple):
         progress.skip(pairs, done)
         if progress.lines < done:
             raise UsageError(
-                f"{self.part} has {counted(done, 'line')}, more than the input: it was made from another one"
+                f"{self.part} has {counted(done, 'line')}, more than the input: it was made from a different one"
             )
         progress.write()
         with self.part.open("a", encoding="utf-8") as stream:
@@ -112,7 +112,7 @@ class Streams(NamedTuple):
         progress.path.unlink()
 
     def pairs(self) -> Iterator[Pair]:
-        """Each line with what its answer begins with."""
+        """Each line with the prefix of its answer."""
         lines = stream_lines(None if self.input == "-" else Path(self.input))
         if not self.prefix:
             yield from ((line, None) for line in lines)
@@ -134,9 +134,8 @@ class Streams(NamedTuple):
         return self.part.exists() and self.part.stat().st_size > 0
 
     def _resume(self, progress: "Progress") -> int:
-        """Number of complete lines in the unfinished output; what follows them is cut off.
-
-        Raises UsageError when it was made from anything else.
+        """Number of complete lines in the unfinished output, which is truncated after them. Raises UsageError if it was
+        made from anything else.
         """
         part = self.part
         try:
@@ -148,7 +147,7 @@ class Streams(NamedTuple):
             ) from None
         differ = [name for name, value in progress.made_of.items() if old.get(name) != value]
         if differ:
-            raise UsageError(f"{part} was made with another {' and '.join(differ)}: give the same, or remove it")
+            raise UsageError(f"{part} was made with a different {' and '.join(differ)}: give the same, or remove it")
         again = Progress(progress.path, {})
         again.skip(self.pairs(), before["lines"])
         size = lines = 0
@@ -178,7 +177,7 @@ class Progress:
             yield pair
 
     def skip(self, pairs: Iterator[Pair], count: int) -> None:
-        """Read pairs that are done already, as many of them as there are."""
+        """Read the pairs that are already done, up to the given number."""
         deque(self.watch(islice(pairs, count)), maxlen=0)
 
     @property

@@ -9,10 +9,9 @@ from transformer.errors import UsageError
 
 @dataclass(frozen=True)
 class Study(Command):
-    """Run the trials of a study that have no result yet, then do as `transformer report`.
-
-    A study is a grid of runs under one budget. One that was stopped resumes where it was, and two of these commands on
-    one study share the work. Results are kept in results.json in the study's folder.
+    """Run the trials of a study that have no result yet, then make its report. A study is a grid of runs under one
+    budget. A stopped study resumes where it stopped, and two of these commands on one study share the work. Results are
+    kept in results.json in the study's folder.
     """
 
     study: StudyFolder
@@ -22,9 +21,9 @@ class Study(Command):
     only: tuple[str, ...] = ()
     """Variants to run; the default is all of them."""
     full: bool = False
-    """All variants and seeds, not only those that two cores train overnight."""
+    """All variants and seeds, not only those that two cores can train overnight."""
     workers: int = 1
-    """Trials that run at a time, each on its own share of the cores, or on its own accelerator."""
+    """Trials that run in parallel, each on its own share of the cores or its own accelerator."""
     trial: str | None = None
     """Run only this trial, VARIANT-SEED, in this process, as a task of a job array does."""
     slurm: bool = False

@@ -1,28 +1,28 @@
-"""The commands by name, and what can be said of them without importing them."""
+"""The commands by name, and what is known about them without importing them."""
 
 from typing import NamedTuple
 
 
 class Entry(NamedTuple):
-    """Where a command is, and what can be said of it without importing it."""
+    """Where a command is defined, and what is known about it without importing it."""
 
     options: str
     """Its options, `module:class` in `transformer.commands`."""
     summary: str
     computes: bool = True
-    """Whether it runs a model for long, so that huge pages matter."""
+    """Whether it runs a model for so long that huge pages matter."""
     uses_jax: bool = True
 
 
 COMMANDS = {
     "train": Entry("train:Train", "Train a model."),
     "data inspect": Entry("data:Inspect", "Show what a recipe's data look like.", computes=False),
-    "data prepare": Entry("data:Prepare", "Download, clean and tokenise what a recipe trains on.", computes=False),
+    "data prepare": Entry("data:Prepare", "Download, clean and tokenise the data of a recipe.", computes=False),
     "translate": Entry("translate:Translate", "Translate text."),
     "predict": Entry("predict:Predict", "Predict with a trained run of any task."),
     "score": Entry("score:Score", "Score given translations."),
     "evaluate": Entry("evaluate:Evaluate", "Score a run on its test set."),
-    "align": Entry("align:Align", "Align words by the attention."),
+    "align": Entry("align:Align", "Align words by attention."),
     "probe": Entry("probe:Probe", "Test whether read-outs are faithful."),
     "explain": Entry("explain:Explain", "Explain a trained model step by step, on one sentence."),
     "runs": Entry("runs:Runs", "List the runs of a folder.", False, uses_jax=False),
@@ -50,4 +50,4 @@ CHANGED_FIRST = (
     "--training.steps",
     "--seed",
 )
-"""Settings of a recipe that are changed most often, which the help begins with."""
+"""The settings of a recipe that are changed most often; the help begins with them."""

@@ -20,11 +20,11 @@ class Train(Command):
     run: str = ""
     """Directory of the run; the default is runs/RECIPE."""
     resume: bool = False
-    """Resume the run in the directory, exactly; start it where there is none yet."""
+    """Resume the run in the directory, exactly; start it if there is none yet."""
     init_from: str = ""
     """Start from the parameters (and the tokenizer) of another run: its best or averaged checkpoint."""
     smoke: bool = False
-    """Shrink the recipe to seconds, to see that it runs; options that are given stay."""
+    """Shrink the recipe to seconds, to test that it runs; options that are given stay."""
     profile: bool = False
     """Write a trace of some updates into the run, which TensorBoard's profiler opens."""
     config: Settings = field(default_factory=Config)

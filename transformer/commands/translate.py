@@ -42,13 +42,12 @@ class Translate(Command):
     their scores, and with --alignments their links."""
     alignments: bool = False
     """Add the source word with the most attention for each word, as "0-0 1-2", source first; for --format json. Words
-    are what plain spaces separate in the translation and in the source, which is then given in the run's normal
-    form."""
+    are separated by plain spaces in the translation and in the source, which is then given in the run's normal form."""
     prefix: str = ""
     """File of the words that each translation begins with, one prefix per line; an empty line constrains nothing. An
     empty source line stays empty, and its prefix is reported as not used."""
     resume: bool = False
-    """Resume an --output that was interrupted, exactly where it stopped; start it when there is none."""
+    """Resume an --output that was interrupted, exactly where it stopped; start it if there is none."""
     model: Annotated[Model, tyro.conf.arg(name="")] = field(default_factory=Model)
     search: Annotated[Search, tyro.conf.arg(name="")] = field(default_factory=Search)
 
@@ -129,7 +128,7 @@ def _as_json(model: "TrainedModel", number: int, line: str, hypotheses: "Sequenc
 
 
 def _links(model: "TrainedModel", line: str, hypothesis: "Hypothesis") -> str | None:
-    """Words aligned by the attention of the search, source first, 0-indexed; None where the source was cut."""
+    """Words aligned by the attention of the search, source first, 0-indexed; None if the source was truncated."""
     from transformer.alignment import formats
     from transformer.alignment.links import Rule, align
     from transformer.alignment.record import Attended, Side

@@ -1,7 +1,7 @@
 """Folders of the cache: shared between processes and made once, or private to a process.
 
-A shared folder holds the checksums of its files. Whoever opens it reads all of them and compares: a folder that is not
-what was written is made anew, and the log says so.
+A shared folder holds the checksums of its files. Each process that opens the folder verifies all of them: a damaged
+folder is rebuilt, and the log says so.
 """
 
 import logging
@@ -27,15 +27,15 @@ CHECKSUMS = "checksums.json"
 def cached_folder(
     folder: Path, read: Callable[[Path], T | None], make: Callable[[Path], None], cache: str, *, resumes: bool
 ) -> T:
-    """Read a folder of the cache, which is made first if it does not exist. It appears complete or not at all.
+    """Read a folder of the cache, which is built first if it does not exist. It appears complete or not at all.
 
     Args:
         folder: in the cache; its name is a hash of everything that its content is made from.
-        read: returns the content of an intact folder, or None if it cannot be read all the same.
+        read: returns the content of an intact folder, or None if it still cannot be read.
         make: fills a folder, which has a temporary name until it is complete. If several processes need the folder,
             one makes it and the others wait.
         cache: the cache, for messages.
-        resumes: whether `make` resumes from what an interrupted call left; otherwise that is removed.
+        resumes: whether `make` resumes from the files of an interrupted call; otherwise these are removed.
 
     Raises:
         TransformerError: the cache cannot be written.
@@ -44,7 +44,7 @@ def cached_folder(
     if content is not None:
         return content
     if damage:
-        log.warning("%s is made anew: %s", folder, damage)
+        log.warning("%s is rebuilt: %s", folder, damage)
     unfinished = folder.with_name(f".{folder.name}")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def cached_folder(
 
 
 def _open(folder: Path, read: Callable[[Path], T | None]) -> tuple[T | None, str]:
-    """The content of a folder, if it exists and is intact; and otherwise what is damaged, if it exists."""
+    """The content of a folder if it exists and is intact, otherwise what is damaged if it exists."""
     if not folder.is_dir():
         return None, ""
     if not (folder / CHECKSUMS).is_file():
@@ -82,7 +82,7 @@ def _open(folder: Path, read: Callable[[Path], T | None]) -> tuple[T | None, str
     if damage:
         return None, damage
     content = read(folder)
-    return content, "" if content is not None else "its files do not belong together"
+    return content, "" if content is not None else "its files are inconsistent"
 
 
 class TemporaryFolder:

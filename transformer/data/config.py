@@ -16,7 +16,7 @@ class Grammar:
     """The embedded English-German grammar, which generates pairs with gold word alignments."""
 
     seed: int = 1
-    """Random seed. Another seed gives other sentences; the splits are disjoint for all seeds."""
+    """Random seed. A different seed gives different sentences; the splits are disjoint for all seeds."""
     train: Annotated[int, Ge(1)] = 100_000
     """Number of training pairs."""
     validation: Annotated[int, Ge(1)] = 500
@@ -81,7 +81,7 @@ class Data:
     """Corpora to mix with `train`: files, in the format of `train`, or tfds:NAME."""
     weights: tuple[float, ...] = ()
     """Shares of `train` and of each corpus in `also`, in any unit; empty: by `temperature`. An epoch has as many pairs
-    as all corpora together. Each corpus is read in a random order, round and round, so its pairs come equally often."""
+    as all corpora together. Each corpus is read cyclically in a random order, so its pairs occur equally often."""
     temperature: Annotated[float, Ge(0.1)] = 1.0
     """The share of a corpus of n pairs is proportional to n ** (1 / temperature): at 1 to its size, above 1 the shares
     are more equal."""
@@ -127,7 +127,7 @@ class Tokenizer:
     min_count: Annotated[int, Ge(1)] = 1
     """Words that occur less often become the unknown token; for word."""
     sampling: Annotated[float, Interval(ge=0, le=1)] = 0.0
-    """Sample the segmentation of the training text anew in each epoch. bpe: probability of dropping a merge
+    """Resample the segmentation of the training text in each epoch. bpe: probability of dropping a merge
     (BPE-dropout, Provilkov 2020; 0.1 there). unigram: alpha of subword regularization (Kudo 2018). 0: no sampling."""
 
     def check(self) -> None:
@@ -152,7 +152,8 @@ class Batching:
     tokens: Annotated[int, Ge(1)] = 4_096
     """Token budget of an update: rows x longest side of the bucket, including padding, of all devices together."""
     shapes: Annotated[int, Ge(1)] = 6
-    """Number of buckets, and so of compiled shapes. Their bounds are chosen to minimise padding on the corpus."""
+    """Number of buckets, and therefore of compiled shapes. Their bounds are chosen to minimise padding on the
+    corpus."""
     length_multiple: Annotated[int, Ge(1)] = 1
     """Bucket lengths are rounded up to a multiple of this (8 or more suits accelerators)."""
     rows: Annotated[int, Ge(0)] = 0
@@ -160,6 +161,6 @@ class Batching:
     batch_multiple: Annotated[int, Ge(1)] = 8
     """Rows are a multiple of this. If the devices do not divide them, each batch gets a few additional empty rows."""
     pack: Annotated[int, Ge(0)] = 0
-    """Length of packed rows, in tokens: each holds several examples one after the other, which do not see one another,
-    so that there is one shape and hardly any padding. At least --data.max-length; for Transformers without windows. The
-    validation set stays unpacked. 0: buckets."""
+    """Length of packed rows, in tokens: each holds several examples one after the other, which do not attend to one
+    another. There is then one shape and hardly any padding. At least --data.max-length; for Transformers without
+    windows. The validation set stays unpacked. 0: buckets."""

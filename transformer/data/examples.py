@@ -53,7 +53,7 @@ class Examples:
     dropped: dict[str, int] = field(default_factory=dict)
     """Examples left out, by reason; empty when none was."""
     key: str = ""
-    """Hash of all that they were made from; empty for examples that are not on disk."""
+    """Hash of everything that they were made from; empty for examples that are not on disk."""
     links: Links | None = None
     """Word alignments between the columns `source` and `target`."""
     sentences: Ints | None = None

@@ -1,14 +1,14 @@
-"""What is done to every text before it is tokenised, and what its words are.
-
-A text is brought into the Unicode normal form of the training text (--data.filter.normalize). Characters that
-sentencepiece reserves are replaced by ordinary ones, whatever the tokenizer:
+"""Conversion of every text before it is tokenised, and its words. A text is converted to the Unicode normal form of the
+training text (--data.filter.normalize). Characters that sentencepiece reserves are replaced by ordinary ones, whatever
+the tokenizer:
 
 - U+2581, its symbol for a space: by "_";
-- U+2585, its symbol for unknown characters: by U+2586, the next block. It would leave out every sentence that has one
-  when it is trained;
+- U+2585, its symbol for unknown characters: by U+2586, the next block. Its training would skip every sentence that
+  contains one;
 - NUL, which no vocabulary can hold: by U+2400, the symbol for NUL.
 
-Each is replaced by one character that is no space, so the words of a text stay the same: what plain spaces separate.
+Each is replaced by one character that is not a space, so the words of a text, which are separated by plain spaces, stay
+the same.
 """
 
 import re
@@ -36,6 +36,6 @@ def replace_reserved(text: str) -> str:
 
 
 def split_words(text: str) -> list[str]:
-    """The words of a text, which alignments number from 0: separated by plain spaces alone, as French has other spaces
-    within its words."""
+    """The words of a text, which alignments number from 0: separated only by plain spaces, because French has other
+    spaces within its words."""
     return [word for word in text.split(" ") if word]

@@ -3,9 +3,9 @@
 A folder `<cache>/examples/<key>/` holds, for each side, the concatenated tokens (`source.tokens`, raw uint16 or int32),
 the length of each sentence (`source.lengths`, int32), and the start of each sentence and the end of the last
 (`source.offsets`, int64); `sentences` (int64) is the position of each example in the corpus, and `examples.json` holds
-the counts. The folder appears complete or not at all; an interrupted one is resumed, and of several processes that need
-the same folder, one makes it. A folder that is not what was written is made anew (`cache`), and a token outside the
-vocabulary is refused when a batch is made of it.
+the counts. The folder appears complete or not at all; an interrupted one is resumed, and if several processes need the
+same folder, one makes it. A damaged folder is rebuilt (`cache`), and a token outside the vocabulary is refused when a
+batch is made from it.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ VERSION = 2
 def build(
     corpus: Corpus, tokenizers: Tokenizers, max_length: int | None, cache: Path, flag: str = "--data.max-length"
 ) -> Examples:
-    """Tokenise a corpus, or read it from `cache`; a damaged folder of the cache is made anew.
+    """Tokenise a corpus, or read it from `cache`; a damaged folder of the cache is rebuilt.
 
     Args:
         corpus: N sentence pairs.
@@ -92,7 +92,7 @@ class SampledTokenisation:
         plain = _open(self.plain)
         if plain is None:
             raise TransformerError(
-                f"{self.plain}: the tokenised text was removed while it was used; --resume makes it anew"
+                f"{self.plain}: the tokenised text was removed while it was in use; --resume rebuilds it"
             )
         return plain
 
@@ -142,10 +142,10 @@ def sample(
 
 
 def link(examples: Examples, corpus: Corpus, tokenizers: Tokenizers) -> Examples:
-    """Add the corpus's word alignments to the examples that `build` made of it, as links between tokens.
+    """Add the corpus's word alignments to the examples that `build` made from it, as links between tokens.
 
     Each token of a source word is linked to each token of the target words that the word is aligned to; EOS tokens have
-    no links. Words are those of the text, as plain spaces separate them. If an alignment names a word that does not
+    no links. Words are those of the text, separated by plain spaces. If an alignment names a word that does not
     exist, its example has no links and is counted.
     """
     assert corpus.alignments is not None

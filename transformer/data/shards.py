@@ -116,7 +116,7 @@ def _in_processes(folder: Path, job: Job, shards: list[tuple[int, int]]) -> Iter
         except BrokenProcessPool:
             raise TransformerError(
                 "a tokenising process was lost: killed, perhaps for lack of memory, or the cache was removed; the same "
-                "command resumes from there"
+                "command resumes from that point"
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)
@@ -134,7 +134,7 @@ def _path(folder: Path, shard: tuple[int, int]) -> Path:
 
 
 def _is_complete(path: Path) -> bool:
-    """Whether a shard exists and is what was written, by the checksums of its arrays."""
+    """Whether a shard exists and is intact, by the checksums of its arrays."""
     try:
         with zipfile.ZipFile(path) as archive:
             return "fits.npy" in archive.namelist() and archive.testzip() is None

@@ -35,7 +35,7 @@ class Decoding:
     max_length: Annotated[int, Ge(0)] = 0
     """Absolute maximum length of a translation in tokens, including the end-of-sentence token; 0: the model's limit."""
     samples: Annotated[int, Ge(0)] = 0
-    """Samples drawn per sentence in place of a beam search; 0 disables sampling."""
+    """Samples drawn per sentence instead of a beam search; 0 disables sampling."""
     temperature: Annotated[float, Ge(0.001)] = 1.0
     """Sampling temperature: logits are divided by it; below 1 the distribution is sharper, above 1 flatter."""
     top_k: Annotated[int, Ge(0)] = 0

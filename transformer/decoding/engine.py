@@ -1,10 +1,10 @@
 """Searches over many sentences in batches that are refilled while they run.
 
 A batch has a fixed number of slots. When enough of its sentences are done, waiting sentences, which are sorted by
-length, take their slots, so that few rows are computed in vain. The arrays of a batch grow when longer sources arrive
-or translations need more room. When nothing is waiting, the last sentences move to a small batch. The shapes are few
-and follow from the lengths of the sentences. Their programs are compiled by threads of their own, the first ones first,
-so that the search starts as soon as it can.
+length, take their slots, so that few computed rows are wasted. The arrays of a batch grow when longer sources arrive or
+translations need more room. When nothing is waiting, the last sentences move to a small batch. The shapes are few and
+follow from the lengths of the sentences. Separate threads compile their programs in the order of use, so that the
+search starts as soon as possible.
 """
 
 import os

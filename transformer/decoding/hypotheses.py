@@ -17,7 +17,7 @@ class Finished(NamedTuple):
     tokens: Int[Array, "B K T"]
     logp: Float[Array, "B K"]
     scores: Float[Array, "B K"]
-    """-inf where no hypothesis has finished yet."""
+    """-inf if no hypothesis has finished yet."""
     attention: Float[Array, "B K T S"] | None
 
 

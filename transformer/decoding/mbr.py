@@ -17,7 +17,7 @@ def expected_utility(texts: Sequence[str], utility: Literal["chrf", "bleu"]) -> 
         texts: translations of one sentence.
         utility: sentence chrF, or sentence BLEU smoothed by sacreBLEU (exp), in 0..100.
     """
-    from sacrebleu.metrics.bleu import BLEU  # few searches need it, and all would wait for it
+    from sacrebleu.metrics.bleu import BLEU  # few searches need it, but all would wait for the import
     from sacrebleu.metrics.chrf import CHRF
 
     metric = CHRF() if utility == "chrf" else BLEU(effective_order=True)

@@ -1,4 +1,4 @@
-"""The memory that a search needs, compared with what there is before anything is allocated."""
+"""The memory that a search needs, compared with the available memory before anything is allocated."""
 
 import math
 import os

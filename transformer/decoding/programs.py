@@ -39,8 +39,8 @@ class Snapshot(NamedTuple):
 class Programs:
     """Programs for models that `build` makes from parameters.
 
-    Each is compiled once, by the first thread that needs it. Threads that need another one do not wait. Settings are
-    those of `compiled_settings`, so that searches that differ in the others share programs.
+    Each is compiled once, by the first thread that needs it. Threads that need a different program do not wait.
+    Settings are those of `compiled_settings`, so that searches that differ in the others share programs.
     """
 
     def __init__(self, build: Callable[[Any], Model], mesh: Mesh, rules: parallel.Rules = ()):
@@ -176,7 +176,7 @@ def resized(state: State, rows: list[int], shapes: Any, shardings: Any) -> State
 
 
 def compiled_settings(settings: Decoding) -> Decoding:
-    """The settings without those on which no program depends."""
+    """The settings, with those that no program depends on reset."""
     return dataclasses.replace(
         settings,
         batch=0,

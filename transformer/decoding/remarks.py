@@ -1,7 +1,7 @@
 """Remarks about lines (truncated, unknown words, ...), counted over the pieces of a text and reported once.
 
-`remark` logs a warning with the number of lines and the first of them. Within `collected`, what is remarked is added up
-instead, and the caller reports it when the whole text is done.
+`remark` logs a warning with the number of lines and the first of them. Within `collected`, remarks are added up
+instead, and the caller reports them when the whole text is done.
 """
 
 import logging
@@ -34,7 +34,7 @@ _collecting: ContextVar[Remarks | None] = ContextVar("remarks", default=None)
 
 
 def remark(what: str, lines: Sequence[int]) -> None:
-    """Report lines, given by their numbers in ascending order, or count them where remarks are collected."""
+    """Report lines, given by their numbers in ascending order, or count them if remarks are collected."""
     remarks = _collecting.get() or Remarks()
     remarks.add(what, lines)
     if _collecting.get() is None:

@@ -88,7 +88,7 @@ def _search_cumulative(
 
 
 def truncate(logits: Float[Array, "*B V"], top_k: int, top_p: float, min_p: float) -> Float[Array, "*B V"]:
-    """Mask unlikely tokens with -inf. The most likely token always stays; tied tokens stay or go together.
+    """Mask unlikely tokens with -inf. The most likely token is always kept; tied tokens are kept or masked together.
 
     Args:
         logits: divided by the temperature.

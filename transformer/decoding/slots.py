@@ -41,7 +41,7 @@ class Plan(NamedTuple):
     """The shapes of a search, which follow from its requests."""
 
     slots: int
-    """Of a batch."""
+    """Slots of a batch."""
     few: int
     """Slots of the small batch that the last sentences move to."""
     lengths: list[int]
@@ -49,7 +49,7 @@ class Plan(NamedTuple):
     prefix: int
     """Compiled length of prefixes; 0: none."""
     limit: int
-    """Of the model, in tokens."""
+    """Limit of the model, in tokens."""
 
     def shape(self, source: int) -> Shape:
         """The shape of a full batch with sources of a compiled length."""
@@ -93,7 +93,7 @@ class BatchSlots:
         active = len(self._requests) - len(free)
         if active and not self._waiting and active <= self._plan.few < len(self._requests):
             order = sorted(range(len(self._requests)), key=lambda slot: self._requests[slot] is None)
-            # At the longest length, whatever this thread had reached.
+            # At the longest length, regardless of the length that this thread had reached.
             longest = max(self._shape, self._plan.shape(self._plan.lengths[-1]))
             self._resize(order[: self._plan.few], longest._replace(slots=self._plan.few))
 

@@ -93,8 +93,8 @@ class Translator:
     ) -> list[list[Hypothesis]]:
         """The `n_best` translations, or all samples, of each line, best first.
 
-        An empty line has an empty translation, also if it has a prefix. Sources longer than the model's limit are
-        truncated. These lines, and those with unknown words or beyond the reach of the attention, are remarked on (see
+        An empty line has an empty translation, even if it has a prefix. Sources longer than the model's limit are
+        truncated. These lines, and those with unknown words or beyond the reach of the attention, are reported (see
         `remarks`).
 
         Args:
@@ -133,7 +133,7 @@ class Translator:
         return [translations.get(number, [EMPTY]) for number in range(len(lines))]
 
     def _read_lexicon(self, path: str) -> dict[str, str]:
-        """A lexicon, which is read again where the file has changed; {} where none is named."""
+        """A lexicon, which is read again if the file has changed; {} if none is named."""
         if not path:
             return {}
         file = Path(path)

@@ -39,7 +39,7 @@ def read_lexicon(path: Path, tokenizers: Tokenizers) -> dict[str, str]:
             raise TransformerError(f"{path}, line {number}: not a word, a tab and its translation: {line[:80]!r}")
         word, translation = tokenizers.source.normal(word), tokenizers.target.normal(translation)
         if lexicon.setdefault(word, translation) != translation:
-            raise TransformerError(f"{path}, line {number}: {word!r} has another translation above")
+            raise TransformerError(f"{path}, line {number}: {word!r} already has a different translation above")
     phrases = [word for word in lexicon if len(split_words(word)) > 1]
     if phrases:
         log.warning("%s: entries for several words, which replace nothing: %d (%r ...)", path, len(phrases), phrases[0])

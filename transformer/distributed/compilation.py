@@ -5,13 +5,12 @@ from pathlib import Path
 import jax
 
 FOLDER = "~/.cache/transformer/xla"
-"""Never a folder that a run's settings name: what is in there is executed, and a run may be a stranger's."""
+"""Never a folder that a run's settings name: its content is executed, and a run may come from a stranger."""
 
 
 def use_compilation_cache(folder: str | Path | None = None) -> None:
-    """Keep the programs that this process compiles, and load those that an earlier one compiled.
-
-    Call it once, before anything is computed. The command line does; in Python nothing is kept unless it is called.
+    """Cache the programs that this process compiles, and load those that an earlier one compiled. Call it once, before
+    anything is computed. The command line does; in Python nothing is cached otherwise.
 
     Args:
         folder: by default that of the environment variable JAX_COMPILATION_CACHE_DIR, otherwise `FOLDER`, which the

@@ -19,8 +19,8 @@ class Cluster:
     timeout: Annotated[int, Ge(1)] = 100
     """Seconds to wait for the other processes at the start; more for many hosts, or for those that start late."""
     find: Literal["known", "any", "none"] = "known"
-    """How the job is detected without the flags. known: by the environment of one of those schedulers. any: also by
-    JAX, as on TPU hosts with their metadata. none: this is a single process, even under a scheduler."""
+    """How the job is detected without the flags. known: from the environment of one of those schedulers. any: also by
+    JAX, for example from the metadata of TPU hosts. none: this is a single process, even under a scheduler."""
 
 
 @dataclass(frozen=True)

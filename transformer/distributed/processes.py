@@ -32,8 +32,8 @@ def join(settings: config.Cluster) -> None:
 
     The job is given by the flags; or by the environment of SLURM, Open MPI, Kubernetes or a TPU pod; or detected by JAX
     (`settings.find`). With the flags a process uses all devices of its host. Under SLURM and Open MPI JAX gives each
-    process one GPU, the one of its number on the host, unless JAX_LOCAL_DEVICE_IDS names others. If the other
-    processes do not connect within `settings.timeout` seconds, JAX ends the process.
+    process the GPU with its number on the host, unless JAX_LOCAL_DEVICE_IDS names others. If the other processes do not
+    connect within `settings.timeout` seconds, JAX ends the process.
 
     Raises:
         UsageError: inconsistent flags.
@@ -83,7 +83,7 @@ def join(settings: config.Cluster) -> None:
 
 
 def _scheduler() -> str | None:
-    """The scheduler that started several processes, detected by their environment; None for a single process."""
+    """The scheduler that started several processes, detected from the environment; None for a single process."""
 
     if "SLURM_STEP_NODELIST" in os.environ and _number("SLURM_NTASKS") > 1:  # srun, not a shell within sbatch
         return "SLURM"
@@ -105,7 +105,7 @@ def _unused_gpus() -> int:
 
 
 def _number(name: str) -> int:
-    """A whole number in the environment; 0 where there is none."""
+    """An integer from the environment; 0 if it is not set."""
     value = os.environ.get(name, "")
     return int(value) if value.isdecimal() else 0
 

@@ -1,9 +1,9 @@
 """Devices as a mesh, and how arrays are sharded over it. A single device is a mesh of size one.
 
 The axes of a mesh are `data`, `fsdp` and `model`. The rows of a batch are sharded over the first two, parameters and
-optimizer over the last two, by rules: those that all model families share are here, a family's own in its folder. Each
-device computes the gradient of its own rows, and all are summed once at the end (`sum_over_rows`); the rest is left to
-XLA, which derives it from the shardings of the arrays.
+optimizer over the last two, by rules: those shared by all model families are here, those of one family in its folder.
+Each device computes the gradient of its own rows, and all are summed once at the end (`sum_over_rows`); the rest is
+left to XLA, which derives it from the shardings of the arrays.
 """
 
 import math
@@ -39,7 +39,7 @@ SENTENCES: Rules = ((r"", PartitionSpec(ROWS)),)
 
 
 def make_mesh(settings: config.Mesh) -> Mesh:
-    """The mesh of the settings over all devices. Raises UsageError if the devices cannot be arranged so."""
+    """The mesh of the settings over all devices. Raises UsageError if the devices cannot be arranged in this way."""
     devices = jax.devices()
     sizes = {axis: getattr(settings, axis) for axis in AXES}
     flags = " ".join(f"--mesh.{axis}={size}" for axis, size in sizes.items() if size != 1)
@@ -115,7 +115,7 @@ def local_rows(mesh: Mesh, rows: int) -> np.ndarray:
 
 
 def put_batch(mesh: Mesh, batch: Any) -> Any:
-    """Host arrays to devices, sharded by rows; each process passes the rows that `local_rows` returns."""
+    """Copies host arrays to devices, sharded by rows; each process passes the rows that `local_rows` returns."""
     own = local_rows(mesh, row_shards(mesh))
 
     def one(part: np.ndarray) -> jax.Array:
@@ -137,7 +137,7 @@ def put_per_device(mesh: Mesh, own: np.ndarray) -> jax.Array:
 
 
 def put(tree: Any, shardings: Any) -> Any:
-    """Arrays that every process has, with these shardings. They are copies, which may be donated."""
+    """Arrays that every process has, placed with these shardings. They are copies, which may be donated."""
 
     def one(leaf: Any, sharding: NamedSharding) -> jax.Array:
         whole = np.asarray(leaf)

@@ -11,7 +11,7 @@ from transformer.evaluation.significance import interval
 
 
 class Mean(NamedTuple):
-    """Over target tokens, with the 95% bootstrap interval over sentences; None for fewer than 2."""
+    """A mean over target tokens, with the 95% bootstrap interval over sentences; None for fewer than 2."""
 
     value: float
     interval: tuple[float, float] | None
@@ -23,20 +23,20 @@ class Row(NamedTuple):
     rule: Rule | None
     """None: random ranks."""
     comprehensiveness: Mean | None
-    """Fall of the probability without the words that are ranked highest, averaged over the amounts. High is faithful.
+    """Drop in probability without the highest-ranked words, averaged over the amounts. High is faithful.
     """
     sufficiency: Mean | None
     """The same with these words alone. Low is faithful."""
     by_amount: dict[str, tuple[Mean, Mean]] | None
     """Comprehensiveness and sufficiency for each amount."""
     flips: Mean | None
-    """Share of tokens that are no longer the most likely ones without attention to the token that is ranked highest."""
+    """Share of tokens that are no longer the most likely ones without attention to the highest-ranked token."""
     links: list[Links | None]
-    """Of each pair; None: it is left out."""
+    """For each pair; None: it is left out."""
 
 
 class Faithfulness(NamedTuple):
-    """Of several read-outs; random ranks are the last row."""
+    """Of several read-outs; the last row is that of random ranks."""
 
     rows: list[Row]
     permutation: Mean | None
@@ -50,7 +50,7 @@ class Faithfulness(NamedTuple):
 
 
 def summarize(probed: Probed, rules: Sequence[Rule], wanted: Wanted) -> Faithfulness:
-    """Means and intervals of what was measured under the rules."""
+    """Means and intervals of the measurements under the rules."""
     used = np.array([each is not None for each in probed.links[-1]], bool)
     tokens = probed.tokens[used]
 
@@ -81,6 +81,6 @@ def summarize(probed: Probed, rules: Sequence[Rule], wanted: Wanted) -> Faithful
 
 
 def _mean(counts: np.ndarray) -> np.ndarray:
-    """Sum over tokens by their number; 0 without any."""
+    """A sum over tokens divided by their number; 0 without tokens."""
     mean: np.ndarray = counts[..., 0] / np.maximum(counts[..., 1], 1)
     return mean

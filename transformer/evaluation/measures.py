@@ -22,7 +22,8 @@ class Measure:
     """How counts become a score, and how the score is shown."""
 
     score: Callable[[Float[np.ndarray, "*R K"]], Float[np.ndarray, "*R"]] | None
-    """Of summed counts; leading axes (resamples) are free. None: the score has no counts, so it is not resampled."""
+    """The score of summed counts; leading axes (resamples) are free. None: the score has no counts, so it is not
+    resampled."""
     higher_is_better: bool = True
     low: float = 0.0
     high: float = 100.0
@@ -30,17 +31,17 @@ class Measure:
     digits: int = 2
     """Decimals shown in tables."""
     column: str = ""
-    """Head of its column in tables; "" is its name."""
+    """Header of its column in tables; "" for its name."""
     label: str = ""
-    """Label of its axis in figures; "" is its name."""
+    """Label of its axis in figures; "" for its name."""
 
 
 WRITTEN = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER", "aer": "AER"}
-"""Measures of validations whose names people write in another way."""
+"""Measures of validations whose usual spelling differs from their key."""
 
 
 def written(name: str) -> str:
-    """The name of a measure as people write it: BLEU, not bleu."""
+    """The usual spelling of a measure's name: BLEU, not bleu."""
     return WRITTEN.get(name, name.replace("_", " "))
 
 
@@ -50,8 +51,8 @@ def ratio(counts: Float[np.ndarray, "*R 2"]) -> Float[np.ndarray, "*R"]:
 
 
 def scores(counts: Counts, measures: Mapping[str, Measure]) -> dict[str, dict[str, Any]]:
-    """The score of each measure that has counts, with its 95% interval by bootstrap over lines, or the reason why it
-    has none."""
+    """The score of each measure that has counts, with its 95% interval by bootstrap over lines, or the reason for its
+    absence."""
     found = {}
     for name, measure in measures.items():
         if name in counts and measure.score is not None:
@@ -65,7 +66,7 @@ def differences(
     baseline: Counts,
     measures: Mapping[str, Measure],
 ) -> dict[str, dict[str, Any]]:
-    """The difference from a baseline on the same lines by each measure that both have counts of: paired bootstrap over
+    """The difference from a baseline on the same lines in each measure that both have counts for: paired bootstrap over
     lines (Koehn 2004) with a 95% interval and a two-sided p. Fewer than two lines are not tested."""
     found = {}
     for name, measure in measures.items():

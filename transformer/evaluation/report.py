@@ -1,8 +1,8 @@
 """The report of a test set: predictions are made, scored and compared; the result is written, and shown as text.
 
-It is the same for every task. What differs is given: how lines are predicted, the measures, the counts that they are
-computed from, and what a task reports besides. A report knows its set by the content: `digest` is that of the lines and
-their references.
+It is the same for every task. The differences are arguments: how lines are predicted, the measures, the counts that
+they are computed from, and further parts of a task's report. A report identifies its set by content: `digest` is that
+of the lines and their references.
 """
 
 import itertools
@@ -38,7 +38,7 @@ class Baseline(NamedTuple):
     """Their file or run."""
     predictions: Sequence[str]
     about: Mapping[str, Any] = {}
-    """How they were made, for the report: `checkpoint`, `search`, and in `source` where they come from."""
+    """How they were made, for the report: `checkpoint`, `search`, and their origin in `source`."""
     counts: Counts | None = None
     """Their counts, if known."""
 
@@ -56,7 +56,7 @@ class Stored(NamedTuple):
     """A report that `write` wrote."""
 
     name: str
-    """Of its file."""
+    """The name of its file."""
     predictions: list[str]
 
 
@@ -78,16 +78,14 @@ def evaluate(
     Args:
         name: of the set.
         lines: of input.
-        references: the answers they should get.
-        predict: answers to lines.
+        references: the correct answers. predict: maps lines to answers.
         statistics: counts of predictions and references; see `tasks.task.Predictor.statistics`.
         measures: of the task.
-        details: further parts of the result, from the predictions and their counts. They replace those that every task
-            has.
+        details: further parts of the result, from the predictions and their counts. They replace the common parts.
         about: further parts of the result, such as the checkpoint.
         baseline: another system.
 
-    Raises TransformerError if the baseline has another number of lines.
+    Raises TransformerError if the baseline has a different number of lines.
     """
     if baseline is not None and len(baseline.predictions) != len(lines):
         raise TransformerError(
@@ -135,13 +133,13 @@ def name_of_other(name: str, lines: Sequence[str], references: Sequence[str]) ->
 def write(folder: Path, evaluation: Evaluation, *, replace: bool = True) -> bool:
     """Write NAME.hypotheses and NAME.json into a run's report folder; only the main process does.
 
-    An earlier report of the same set is replaced. One of another set or ensemble, or one that does not say of which set
-    (of version 0.1), is renamed, and the log says so.
+    An earlier report of the same set is replaced. A report of a different set or ensemble, or of an unknown set (from
+    version 0.1), is renamed, and the log says so.
 
     Args:
         folder: need not exist.
         evaluation: to be written.
-        replace: if False, nothing is written where a report has the name.
+        replace: if False, nothing is written if a report has the name.
 
     Returns whether it is written.
     """
@@ -166,7 +164,7 @@ def find(folder: Path, lines: Sequence[str], references: Sequence[str], about: M
         folder: of a run's reports.
         lines: of the set.
         references: of the set.
-        about: what must be equal, such as the checkpoint and the search.
+        about: parts that must be equal, such as the checkpoint and the search.
     """
     digest = content(lines, references)
     for path in sorted(folder.glob("*.json")):
@@ -181,7 +179,7 @@ def find(folder: Path, lines: Sequence[str], references: Sequence[str], about: M
 
 
 def _same(value: Any) -> Any:
-    """A part of a report as JSON has it, without what does not change predictions."""
+    """A part of a report in JSON form, without settings that do not change predictions."""
     plain = json.loads(json.dumps(value))
     return {k: v for k, v in plain.items() if k not in SPEED_ONLY} if isinstance(plain, dict) else plain
 
@@ -198,7 +196,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _read_predictions(path: Path) -> list[str]:
-    """Lines exactly as `write` wrote them; [] if they cannot be read."""
+    """The lines that `write` wrote, unchanged; [] if they cannot be read."""
     try:
         return path.read_bytes().decode("utf-8").split("\n")[:-1]
     except (OSError, ValueError):
@@ -210,7 +208,7 @@ def _taken(folder: Path, name: str) -> bool:
 
 
 def _set_aside(folder: Path, result: Mapping[str, Any]) -> None:
-    """Rename the report that has the name of a new one, unless it is of the same set and the same models."""
+    """Rename the report that has the name of a new one, unless it is for the same set and models."""
     name = result["set"]
     known = _read(folder / f"{name}.json")
     same = all(known.get(key) == result.get(key) for key in ("digest", "ensemble"))
@@ -222,13 +220,13 @@ def _set_aside(folder: Path, result: Mapping[str, Any]) -> None:
     for suffix in (".json", ".hypotheses"):
         if (folder / f"{name}{suffix}").exists():
             (folder / f"{name}{suffix}").rename(folder / f"{new}{suffix}")
-    which = "is of another set or ensemble" if "digest" in known else "does not say of which sentences it is"
+    which = "belongs to a different set or ensemble" if "digest" in known else "does not say which sentences it covers"
     log.warning("the earlier report %s.json %s: it is now %s.json", folder / name, which, new)
 
 
 def show(result: Mapping[str, Any]) -> str:
     """The result as lines for the terminal; parts that it does not have are left out."""
-    name = result["set"] + (" (constructions that training never showed)" if result["set"] == "unseen" else "")
+    name = result["set"] + (" (constructions that do not occur in training)" if result["set"] == "unseen" else "")
     lines = ["\n" + ", ".join([f"{name}: {counted(result['sentences'], 'sentence')}", *_made(result)])]
     for metric, score in result["scores"].items():
         interval = f"  no interval ({score['reason']})" if "reason" in score else ""

@@ -21,7 +21,7 @@ MIN_SENTENCES = 2
 TOO_FEW = "fewer than 2 sentences"
 """Why there is no interval or no test."""
 ROUNDING = 1e-9
-"""Differences of scores that are equal but for rounding, relative to the scores, or absolute if these are below 1."""
+"""Tolerance below which scores are equal up to rounding, relative to the scores, or absolute if these are below 1."""
 
 Metric: TypeAlias = Callable[[np.ndarray], np.ndarray]
 """Counts [..., K] to scores [...]."""
@@ -52,7 +52,7 @@ def compare(
 
     p is the share of resamples that are at least as far from the observed difference as zero is: their distribution is
     shifted to the null hypothesis. It is always two-sided. The observed difference counts as one more resample, so p is
-    above 0. Ties count, also those that are equal but for rounding: p is 1 if the two do not differ. sacreBLEU's paired
+    above 0. Ties count, including those up to rounding: p is 1 if the two do not differ. sacreBLEU's paired
     bootstrap returns about half of it from the same resamples: the share beyond the mean distance, which under the null
     hypothesis is below 0.05 in a tenth of all comparisons, and is about 0 if the two do not differ.
 
@@ -133,7 +133,7 @@ def interval(
 
 
 def interval_or_reason(counts: Float[np.ndarray, "N K"] | Int[np.ndarray, "N K"], metric: Metric) -> dict[str, Any]:
-    """`interval` as a report has it; if there is none, with the `reason`."""
+    """`interval` in the form of a report; if there is none, the `reason`."""
     found = interval(counts, metric)
     return {"interval": found} if found else {"interval": None, "reason": TOO_FEW}
 

@@ -15,7 +15,7 @@ def array(value: Any) -> np.ndarray:
 
 
 def softmax(energies: Float[np.ndarray, "*N M"]) -> Float[np.ndarray, "*N M"]:
-    """exp(z_j) / sum_i exp(z_i) for each row; a row of nothing but -inf has no weight at all."""
+    """exp(z_j) / sum_i exp(z_i) for each row; a row of -inf only has zero weights."""
     largest = energies.max(-1, keepdims=True)
     exponentials = np.exp(energies - np.where(np.isinf(largest), 0, largest))
     total = exponentials.sum(-1, keepdims=True)
@@ -41,13 +41,13 @@ def activate(name: str, x: Float[np.ndarray, "*N"]) -> Float[np.ndarray, "*N"]:
 
 
 def logits_of(output: Any, hidden: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N V"]:
-    """The output layer: the inner product with each word's vector, and its bias where there is one."""
+    """The output layer: the inner product with each word's vector, plus its bias if there is one."""
     logits = hidden @ array(output.embedding.table).T
     return logits if output.bias is None else logits + array(output.bias)
 
 
 def agree(what: str, ours: np.ndarray, theirs: Any) -> None:
-    """Raises TransformerError where computed numbers are not the model's own."""
+    """Raises TransformerError if computed numbers differ from the model's own."""
     expected = np.asarray(theirs, np.float64)
     if not np.allclose(ours, expected, rtol=1e-3, atol=1e-4):
         distance = np.abs(ours - expected).max()

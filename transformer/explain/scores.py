@@ -30,20 +30,20 @@ WINDOWS = ("global", "local_m", "local_p")
 class Comparison:
     """How a score compares queries with keys: a product of two vectors, and a factor.
 
-    The product is left · right, or vector · tanh(left + right) where there is a vector.
+    The product is left · right, or vector · tanh(left + right) if there is a vector.
     """
 
     left: Float[np.ndarray, "N P"]
-    """What the query becomes."""
+    """The transformed query."""
     right: Float[np.ndarray, "M P"]
-    """What each key becomes."""
+    """The transformed keys."""
     vector: Float[np.ndarray, " P"] | None
     """v_a."""
     factor: Float[np.ndarray, "N"] | None
     """Multiplies the product: 1 / sqrt(K), or beta of each query."""
     products: Float[np.ndarray, "N M"]
     energies: Float[np.ndarray, "N M"]
-    """The products times the factor; -inf where the score reaches no further."""
+    """The products times the factor; -inf beyond the reach of the score."""
 
 
 def compare(
@@ -129,7 +129,7 @@ def cut(
 
 
 def parameters(weights: Any, head: int | None = None) -> dict[str, np.ndarray]:
-    """The parameters of a score or a window by name; of one head where each has its own."""
+    """The parameters of a score or a window by name; of one head if each has its own."""
     plain = {name: np.asarray(weight[...], np.float64) for name, weight in weights.items()}
     return plain if head is None else {name: weight[head] for name, weight in plain.items()}
 

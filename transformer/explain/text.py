@@ -14,7 +14,7 @@ SHOWN = 4
 SPECIAL = {
     SPECIAL_TOKENS[BOS]: "begins the translation",
     SPECIAL_TOKENS[EOS]: "ends the sentence",
-    SPECIAL_TOKENS[PAD]: "fills up the shorter sentences of a batch; it is here to show the effect of the mask",
+    SPECIAL_TOKENS[PAD]: "fills up the shorter sentences of a batch; it is included to show the effect of the mask",
 }
 
 
@@ -31,7 +31,7 @@ class Numbered:
 
 
 def special(pieces: Sequence[str]) -> list[str]:
-    """What the special tokens among these are for."""
+    """The purpose of the special tokens among these."""
     return [f"   {token:9} {what}" for token, what in SPECIAL.items() if token in pieces]
 
 
@@ -61,7 +61,7 @@ def shades(row: np.ndarray) -> str:
 
 
 def compared(score: str, formula: str, comparison: Comparison, n: int) -> list[str]:
-    """What a score makes of query n."""
+    """How a score transforms query n."""
     left = [named("q'", comparison.left[n])] if "q'" in formula else []
     right = [] if comparison.vector is None else [named("v_a", comparison.vector)]
     return [f"   The score {score}: {formula}", *left, *right]
@@ -127,7 +127,7 @@ def weighted(pieces: Sequence[str], weights: np.ndarray, values: np.ndarray, con
 
 
 def predicted(prediction: Prediction, n: int) -> list[str]:
-    """The table of a prediction after token n."""
+    """The table of predictions after token n."""
     words, total = prediction.words[n], prediction.total[n]
     width = max(map(len, words))
     return [

@@ -38,7 +38,7 @@ def predict(logits: Float[np.ndarray, "N V"], names: Names) -> Prediction:
 
 
 def middle_word(pieces: Sequence[str], words: Sequence[int]) -> int:
-    """The token nearest to the middle that is a whole word with a letter; the middle one where there is none.
+    """The token nearest to the middle that is a whole word with a letter; the middle one if there is none.
 
     Args:
         pieces: the tokens as text.

@@ -1,4 +1,4 @@
-"""The picture of a recipe's data: lengths, lengths against each other, tokens by rank, padding."""
+"""The picture of a recipe's data: lengths, source against target lengths, tokens by rank, padding."""
 
 from pathlib import Path
 from typing import Any

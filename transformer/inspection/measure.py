@@ -47,7 +47,7 @@ class Inspection(NamedTuple):
 def measure(prepared: Prepared, settings: Config) -> Inspection:
     """Measure the data of a run. With `--tokenizer.sampling`, lengths, tokens and batches are those of the first epoch.
 
-    All training text and tokens are read once; for the memory that takes see `repetition`.
+    All training text and tokens are read once; for the memory required, see `repetition`.
     """
     train, plan = prepared.epochs.epoch(0)
     corpora, tokenizers, plain = prepared.corpora, prepared.tokenizers, prepared.examples

@@ -1,7 +1,7 @@
 """Words, repeated sentences, and held-out sentences that also occur in training.
 
 The training text is read once. The hash of each sentence is kept (16 bytes per pair: 0.64 GB for 40 million), but no
-table of all words, as a large corpus has millions: only the words of the held-out sets are searched for.
+table of all words, because a large corpus has millions: only the words of the held-out sets are searched for.
 """
 
 import hashlib
@@ -56,7 +56,7 @@ def read_held_out(corpus: Corpus, tokenizers: Tokenizers) -> HeldOutText:
         Counter(chain.from_iterable(map(tokenizer.split_words, text)))
         for tokenizer, text in zip(tokenizers, texts, strict=True)
     )
-    # The training text is as the tokenizers read it already.
+    # The training text is already in the tokenizers' normal form.
     hashes = [
         hash_sentences(list(map(tokenizer.normal, text))) for tokenizer, text in zip(tokenizers, texts, strict=True)
     ]

@@ -19,9 +19,8 @@ def create(
     precision: Precision = "float32",
     remat: Remat = "none",
 ) -> Any:
-    """A model with newly drawn parameters, deterministic in the seed.
-
-    The parameters and their tree are the same for every precision and every remat, which change how they are used.
+    """A model with newly initialised parameters, deterministic given the seed. The parameters and their tree do not
+    depend on precision and remat, which only change the computation.
 
     Args:
         model: settings of any family.
@@ -36,13 +35,13 @@ def create(
 
 
 def structure(model: SequenceToSequence, source_vocabulary: int, target_vocabulary: int, **how: Any) -> Any:
-    """The structure of a model without its parameters; arguments as those of `create`. It takes the parameters of a
-    model of another precision or remat."""
+    """The structure of a model without its parameters; arguments as those of `create`. It accepts the parameters of a
+    model with a different precision or remat."""
     return shapes(lambda: create(model, source_vocabulary, target_vocabulary, 0, **how))[0]
 
 
 def shapes(build: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
-    """`split` of a model that is not built: its structure, and shape and type of each parameter."""
+    """`split` without building the model: its structure, and shape and type of each parameter."""
     return split(nnx.eval_shape(build))
 
 

@@ -2,7 +2,7 @@
 
 A family is a folder of `models/` (or a file of a plugin) and an entry of `models.families.FAMILIES`. Its settings build
 the model, count its operations, say how it is sharded and how `--smoke` shrinks it, and refuse what cannot work. They
-import no JAX: what needs it is imported by the method that is called.
+import no JAX: methods that need it import it when they are called.
 """
 
 import dataclasses
@@ -88,12 +88,12 @@ class SequenceToSequence(ModelConfig):
         )
 
     def build(self, source_vocabulary: int, target_vocabulary: int, **how: Any) -> Any:
-        """A model with newly drawn parameters, a `models.interface.Model`.
+        """A model with newly initialised parameters, a `models.interface.Model`.
 
         Args:
             source_vocabulary: entries.
             target_vocabulary: entries.
-            how: `rngs` of the parameters, and `precision` and `remat` as `training.config.Training` has them.
+            how: `rngs` of the parameters, and `precision` and `remat` as in `training.config.Training`.
         """
         raise NotImplementedError
 
@@ -110,7 +110,7 @@ class SequenceToSequence(ModelConfig):
         raise NotImplementedError
 
     def decoder_multiplications(self, source: Any, target: Any, vocabulary: int, *, composed: bool = False) -> int:
-        """The same of the decoder; `composed`: as `build_decoder` builds it."""
+        """The same for the decoder; `composed`: as built by `build_decoder`."""
         raise NotImplementedError
 
     def multiplications(self, source: Any, target: Any, vocabulary: int) -> int:
@@ -125,7 +125,7 @@ class SequenceToSequence(ModelConfig):
         return self
 
     def with_max_length(self, length: int) -> "SequenceToSequence":
-        """The same settings with another `max_length`."""
+        """The same settings with a different `max_length`."""
         return dataclasses.replace(self, max_length=length)  # type: ignore[type-var]
 
 

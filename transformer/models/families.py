@@ -1,4 +1,4 @@
-"""The model families by the name under which config.json keeps them."""
+"""The model families by their name in config.json."""
 
 from transformer.models.classifier.config import Classifier
 from transformer.models.composed.config import Composed

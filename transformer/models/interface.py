@@ -22,15 +22,15 @@ class Memory(NamedTuple):
     mask: Bool[Array, "B S"]
     attention: Float[Array, "B L H S S"] | None = None
     final_state: Any = None
-    """What a family's encoder passes to its own decoder besides the states; leaves have a leading axis B. A decoder
-    under an encoder of another family gets None."""
+    """What a family's encoder passes to its own decoder in addition to the states; leaves have a leading axis B. A
+    decoder combined with an encoder of another family gets None."""
     segments: Int[Array, "B S"] | None = None
     """Of packed rows, see `PackedModel`."""
 
 
 class Attentions(NamedTuple):
-    """All attention weights of a forward pass; None where a model has no such attention. From `step`, without T;
-    `decoder` is None there where the past is kept as sums (linear attention)."""
+    """All attention weights of a forward pass; None if a model has no such attention. From `step`, without T; there
+    `decoder` is None if the past is kept as sums (linear attention)."""
 
     encoder: Float[Array, "B L H S S"] | None
     decoder: Float[Array, "B L H T T"] | None
@@ -38,14 +38,14 @@ class Attentions(NamedTuple):
 
 
 class Summands(NamedTuple):
-    """What an attention with its residual connection adds up, so that a read-out can tell the parts apart.
+    """The summands of an attention with its residual connection, which read-outs separate.
 
     The output at position t is `residual[t]` plus the sum over heads and positions n of `weights[h, t, n]` times
-    `values[h, n]`, then normalised where there is a `gain`.
+    `values[h, n]`, then normalised if there is a `gain`.
     """
 
     weights: Float[Array, "B H T N"]
-    """Of differential attention divided by the norm of the head's context too."""
+    """With differential attention, also divided by the norm of the head's context."""
     values: Float[Array, "B H N D"]
     """After value and output projection."""
     residual: Float[Array, "B T D"] | None = None
@@ -66,7 +66,7 @@ class Encoder(Protocol):
         Args:
             source: token ids of B sentences, each with its EOS token, padded with 0.
             key: of the dropout.
-            weights: return the weights of the encoder's self-attention too, [B, L, H, S, S].
+            weights: also return the weights of the encoder's self-attention, [B, L, H, S, S].
         """
 
 
@@ -85,31 +85,31 @@ class Embeds(Protocol):
         weights: bool = False,
         embedded: Float[Array, "B S X"] | None = None,
     ) -> Memory:
-        """As `Encoder.encode`; `embedded` takes the place of what `embed` returns."""
+        """Like `Encoder.encode`; `embedded` replaces the result of `embed`."""
 
 
 @runtime_checkable
 class Traces(Protocol):
-    """A model that tells what its attentions add up: what read-outs beyond the weights need. Without dropout; lists go
-    from the first layer to the last."""
+    """A model that exposes the summands of its attentions, which read-outs beyond the weights need. Without dropout;
+    lists are ordered from the first layer to the last."""
 
     def trace_encoder(self, source: Int[Array, "B S"]) -> tuple[Memory, list[Summands]]:
-        """As `encode`, and the self-attentions; an empty list where there are none."""
+        """Like `encode`, with the self-attentions; an empty list if there are none."""
 
     def trace_decoder(
         self, memory: Memory, target_in: Int[Array, "B T"]
     ) -> tuple[Float[Array, "B T D"], list[Summands], list[Summands]]:
-        """As `decode`, with the self-attentions and the attentions to the source; in each layer the self-attention
+        """Like `decode`, with the self-attentions and the attentions to the source; in each layer the self-attention
         comes first."""
 
 
 @runtime_checkable
 class Changes(Protocol):
-    """A model whose attention to the source can be changed: what tests of the weights' meaning need."""
+    """A model whose attention to the source can be changed, as faithfulness tests require."""
 
     def change_attention(self, change: Callable[[Float[Array, "B *N S"]], Float[Array, "B *N S"]]) -> None:
         """From now on `step` attends to the source, in each layer and head, with `change(weights)` instead of the
-        weights [B, ..., S]. For a fresh model whose attention was not changed yet, and that attends."""
+        weights [B, ..., S]. Call it on a fresh model with attention, only once."""
 
 
 @runtime_checkable
@@ -136,7 +136,7 @@ class Decoder(Protocol):
             memory: the encoded source.
             target_in: the BOS token and the target without its EOS token, padded with 0.
             key: of the dropout.
-            weights: return all attention weights too, `cross` [B, L, H, T, S] among them.
+            weights: also return all attention weights, including `cross` [B, L, H, T, S].
         """
 
     def init_cache(
@@ -145,14 +145,13 @@ class Decoder(Protocol):
         """The state of a search before its first token.
 
         Args:
-            memory: of B sentences. What is computed from it is neither tiled over the beam nor reordered.
-            length: most tokens of a hypothesis.
-            beam: hypotheses of each sentence.
+            memory: of B sentences. Results computed from it are neither tiled over the beam nor reordered. length:
+            maximum tokens of a hypothesis. beam: hypotheses of each sentence.
             independent: `reorder` will not be called.
         """
 
     def prepare_for_decoding(self) -> None:
-        """Compute once what every following step would compute from the parameters only."""
+        """Precompute everything that later steps derive from the parameters alone."""
 
     def step(
         self, tokens: Int[Array, "R"], cross_cache: CrossCache, cache: Cache, *, weights: bool = False
@@ -179,13 +178,13 @@ class FullContext(Protocol):
         """The weights of the attention to the source in a pass without the causal mask.
 
         The input is that of `decode`: position t of it is the token before y_t, and y_t itself is at position t + 1,
-        which row t sees too. Row t belongs to y_t, as in `decode`. Padding is not attended to.
+        which row t also sees. Row t belongs to y_t, as in `decode`. Padding is not attended to.
 
         Args:
             memory: the encoded source.
             target_in: the BOS token and the target without its EOS token, padded with 0.
             key: of the dropout.
-            segments: of packed rows, see `PackedModel`; a sentence sees itself only.
+            segments: of packed rows, see `PackedModel`; a sentence sees only itself.
 
         Raises UsageError for a decoder that reads from left to right only.
         """
@@ -205,8 +204,8 @@ class LanguageModel(Model, Protocol):
 
 
 class PackedModel(Model, Protocol):
-    """A model that also reads rows of several sentences, one after the other (`--batching.pack`), as if each had a row
-    of its own. The settings of its family say so, see `ModelConfig.check_packing`.
+    """A model that also reads rows of several sentences, one after the other (`--batching.pack`), as if each had its
+    own row. The settings of its family declare this, see `ModelConfig.check_packing`.
 
     `segments` are the numbers of the sentences, from 1 on in every row and 0 at padding. A pair has the same number in
     the source and in the target.

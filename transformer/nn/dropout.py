@@ -12,10 +12,10 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt32
 def dropout(x: Float[Array, "*D"], rate: float, key: PRNGKeyArray | None) -> Float[Array, "*D"]:
     """Zero each element with probability `rate`, scale the others by 1 / (1 - rate). No key: x itself.
 
-    The mask depends only on the key and the element's position, so it is the same for every sharding of the array:
-    where each device computes its own rows (see `sharding.sum_over_rows`), rows are axis 0, and positions count from
-    the device's first row; where they are computed piece by piece (see `key_of_piece`), from the piece's first row. The
-    backward pass draws the mask again, which is cheaper than keeping it.
+    The mask depends only on the key and the element's position, so it is the same for every sharding of the array: if
+    each device computes its own rows (see `sharding.sum_over_rows`), rows are axis 0, and positions count from the
+    device's first row; if they are computed piece by piece (see `key_of_piece`), from the piece's first row. The
+    backward pass recomputes the mask, which is cheaper than storing it.
     """
     if key is None or rate == 0.0:
         return x
@@ -50,8 +50,8 @@ def random_bits(key: PRNGKeyArray, shape: tuple[int, ...]) -> UInt32[Array, "*D"
 
 
 def key_of_piece(key: PRNGKeyArray, number: Int[Array, ""], pieces: int) -> PRNGKeyArray:
-    """A key with which piece `number` of a batch, whose rows are cut into equal `pieces`, has the dropout masks that
-    its rows have with `key` in the whole batch. Keys that are split from it are of the same piece. Other functions of
+    """A key with which piece `number` of a batch, whose rows are cut into equal `pieces`, gets the dropout masks that
+    its rows get with `key` in the whole batch. Keys split from it belong to the same piece. Other functions of
     `jax.random` draw for each piece independently."""
     piece = jnp.stack([jnp.asarray(number, jnp.uint32), jnp.uint32(pieces)])
     return jax.random.wrap_key_data(jnp.concatenate([jax.random.key_data(key)[:2], piece]), impl=_PIECE)

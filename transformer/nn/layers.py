@@ -73,7 +73,7 @@ class Positions(nnx.Module):
         )
 
     def __call__(self, x: Float[Array, "B T D"], position: Int[Array, "B T"] | None = None) -> Float[Array, "B T D"]:
-        """Tokens of x stand at positions 0..T-1 of their row; or each at its own `position`."""
+        """Tokens of x are at positions 0..T-1 of their row; or each at its own `position`."""
         if self.kind not in ("sinusoidal", "learned"):
             return x
         table = sinusoids(self.length, self.width) if self.learned is None else self.learned[...]
@@ -145,5 +145,5 @@ class Residual(nnx.Module):
 
 
 def final_norm(width: int, kind: str = "layer", *, epsilon: float = 1e-6) -> nnx.LayerNorm | nnx.RMSNorm:
-    """The last norm of a pre-norm stack. It starts from ones and zeros and draws nothing at random."""
+    """The last norm of a pre-norm stack. It is initialised with ones and zeros, without randomness."""
     return NORMS[kind](width, epsilon=epsilon, rngs=nnx.Rngs(0))

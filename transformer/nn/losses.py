@@ -22,9 +22,9 @@ def cross_entropy(
     """Cross-entropy against smoothed targets, in chunks of about `chunk` tokens.
 
     The target distribution is (1 - e) on the target plus e / V everywhere (Szegedy 2016, section 7), in closed
-    form: (1 - e) * nll + e * (logsumexp - mean(logits)). Where a gradient is needed the forward pass computes it chunk
-    by chunk, so that no logits are kept and none are computed twice. The batch axis is not split, so its sharding
-    does not change.
+    form: (1 - e) * nll + e * (logsumexp - mean(logits)). If a gradient is needed, the forward pass computes it chunk by
+    chunk, so that no logits are kept and none are computed twice. The batch axis is not split, so its sharding does not
+    change.
 
     Args:
         output: the model's output layer, `hidden [..., D] -> logits [..., V]`.

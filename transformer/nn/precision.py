@@ -1,4 +1,4 @@
-"""What a training in bfloat16 computes in bfloat16 (`--training.precision`), and what stays float32.
+"""What training in bfloat16 (`--training.precision`) computes in bfloat16, and what stays in float32.
 
 Parameters, their gradients and the optimizer are float32. Embeddings return vectors in the training's precision, and
 every layer converts its weights to the precision of its input, so that matrices are multiplied and activations kept in

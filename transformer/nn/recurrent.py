@@ -43,7 +43,7 @@ def gru(projected: Float[Array, "B G"], state: State, recurrent: Float[Array, "H
 
 
 class Cell(nnx.Module):
-    """The cell of one layer. Its input has parts: one known in advance is projected for all steps at once."""
+    """The cell of one layer. Its input has parts; a part known in advance is projected for all steps at once."""
 
     def __init__(self, kind: str, inputs: tuple[int, ...], width: int, *, rngs: nnx.Rngs):
         gates = GATES[kind]

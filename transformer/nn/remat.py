@@ -1,4 +1,4 @@
-"""What the backward pass recomputes instead of keeping it in memory (`--training.remat`)."""
+"""What the backward pass recomputes instead of storing (`--training.remat`)."""
 
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias

@@ -40,7 +40,7 @@ def run(
         x: the input of the first layer.
         key: split over the layers; None for no dropout.
         each: a pytree whose leaves have a leading axis [L, ...], passed to `body` layer by layer.
-        unroll: XLA compiles all layers without a loop; slower to compile, the same mathematics.
+        unroll: XLA compiles all layers without a loop; slower to compile, mathematically the same.
         how: what the backward pass recomputes, see `remat`.
 
     Returns:

@@ -1,8 +1,8 @@
 """Checksums of a folder's files, which show whether storage returns what was written, and short digests of values.
 
-A checksum is a CRC-32 of 8 digits: damage by chance escapes it once in 4 billion times, and it is several times as fast
-as a cryptographic hash, which matters for gigabytes that are checked whenever they are opened. Those of version 0.1
-are BLAKE2b hashes of 40 digits.
+A checksum is a CRC-32 of 8 digits: it misses random damage once in 4 billion times, and is several times as fast as a
+cryptographic hash, which matters for gigabytes that are checked whenever they are opened. Those of version 0.1 are
+BLAKE2b hashes of 40 digits.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from typing import Any
 from transformer.storage.files import DamagedFileError, read_object, write_json
 
 BLOCK = 1 << 20
-"""Bytes read at a time; long blocks are summed without Python's lock, so that several files are at once."""
+"""Bytes read at a time; long blocks are summed without Python's lock, so that several files are read in parallel."""
 
 
 def write(folder: Path, path: Path) -> None:

@@ -12,11 +12,11 @@ from transformer.errors import TransformerError
 
 
 class DamagedFileError(TransformerError):
-    """A file does not hold what was written to it."""
+    """A file is damaged."""
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write values as indented JSON, atomically; in ASCII where a name of a file is not UTF-8."""
+    """Write values as indented JSON, atomically; in ASCII if a file name is not UTF-8."""
     text = json.dumps(values, indent=2, ensure_ascii=False)
     try:
         text.encode()
@@ -54,7 +54,7 @@ def read_object(path: Path) -> dict[str, Any]:
 def read_objects(path: Path) -> dict[int, dict[str, Any] | None]:
     """The JSON objects of a file with one on each line, by the line's number; None for a damaged line.
 
-    A last line without its end is left out: it is still being written, or a crash cut it short. Raises OSError when the
+    An unterminated last line is left out: it is still being written, or a crash truncated it. Raises OSError if the
     file cannot be read.
     """
     found: dict[int, dict[str, Any] | None] = {}

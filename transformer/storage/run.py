@@ -1,4 +1,4 @@
-"""The paths of a run directory: all that a run leaves, and all that the commands after `train` need.
+"""The paths of a run directory: everything that a run writes, and everything that the commands after `train` need.
 
 config.json       the resolved settings, the recipe's name, the data's hashes, the git commit of each session
 tokenizer/        pieces and their hash

@@ -17,7 +17,7 @@ from transformer.study.variants import Pair
 Trials = Sequence[dict[str, Any]]
 """Results of the trials of a variant, one for each seed."""
 ByVariant = Mapping[str, Trials]
-"""The same of each variant, by its name."""
+"""The same for each variant, by its name."""
 
 
 class Comparison(NamedTuple):
@@ -100,8 +100,8 @@ def with_baseline(
     """Each other variant that can be compared with the baseline.
 
     If all runs of both have counts of the same sentences, these are resampled (`compare`). Otherwise the scores of
-    several seeds are tested (`over_seeds`). A variant with one seed and no counts is left out, and so is one with
-    another test set.
+    several seeds are tested (`over_seeds`). A variant with one seed and no counts is left out, and so is one with a
+    different test set.
     """
     if baseline not in variants:
         return {}
@@ -132,7 +132,7 @@ def _difference(trials: Trials, baseline: Trials, metric: str, measure: Measure)
     known = [[one for one in each if one is not None] for each in counts]
     if len({len(one) for each in known for one in each}) > 1:
         names = " and ".join(each[0]["variant"] for each in (trials, baseline))
-        raise TransformerError(f"the results of {names} share a test set, but have counts of other sentences")
+        raise TransformerError(f"the results of {names} share a test set, but have counts of different sentences")
     whole = all(len(some) == len(each) for some, each in zip(known, counts, strict=True))
     if measure.score is not None and whole and len(known[0][0]) >= MIN_SENTENCES:
         return compare(np.stack(known[0]), np.stack(known[1]), measure.score)
@@ -140,7 +140,7 @@ def _difference(trials: Trials, baseline: Trials, metric: str, measure: Measure)
 
 
 def _test_set(trial: Mapping[str, Any]) -> str:
-    """The test set that its settings ask for, and how it is scored. Older results say no more about it."""
+    """The test set that its settings request, and how it is scored. Older results record nothing else about it."""
     data = trial["config"]["data"]
     grammar = {name: value for name, value in data.get("grammar", {}).items() if name not in ("train", "validation")}
     test = grammar if data["source"] == "grammar" else data["test"]

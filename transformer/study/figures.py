@@ -31,14 +31,15 @@ STYLE: dict[Any, Any] = {
 
 
 class Drawing(NamedTuple):
-    """A figure to be drawn."""
+    """A figure to draw."""
 
     draw: Callable[[Any], None]
     """Onto an empty matplotlib Figure."""
     size: tuple[float, float]
     """Inches."""
     digest: str
-    """Digest of its numbers. A file has it in its metadata, so that a test finds files that show other numbers."""
+    """Digest of its numbers. It is in the metadata of a file, so that a test finds files that show different
+    numbers."""
 
     def save(self, path: Path) -> None:
         """As SVG and PDF; `path` has no suffix."""
@@ -56,7 +57,7 @@ class Drawing(NamedTuple):
 
 
 def lengths(variants: ByVariant) -> Drawing | None:
-    """BLEU by source length, as in Bahdanau 2015, Figure 2. None if results have none."""
+    """BLEU by source length, as in Bahdanau 2015, Figure 2. None if no result has it."""
     every = bins(variants)
     if not every:
         return None

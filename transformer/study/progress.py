@@ -24,7 +24,7 @@ class Progress(NamedTuple):
 
 
 def read(folder: Path, steps: int) -> Progress:
-    """Progress of a run of `steps` updates. Its log is being written, so damaged lines are no news here."""
+    """Progress of a run of `steps` updates. Its log is being written, so damaged lines are not reported here."""
     records, _ = logger.parse(Run(folder).metrics)
     timed = [record for record in records if record["kind"] == "train" and "minutes" in record][-RECENT:]
     if not timed:

@@ -29,7 +29,7 @@ NO_RESULTS = "No results yet.\n"
 
 @dataclass(frozen=True)
 class Part:
-    """One table of a study, with the results that it has so far."""
+    """One table of a study, with its results so far."""
 
     study: Study
     name: str
@@ -40,11 +40,11 @@ class Part:
     """The same of the variants in the figures."""
     pairs: list[Pair]
     missing: list[str]
-    """Names of trials without a result, but for those that only --full runs."""
+    """Names of trials without a result, except those that only --full runs."""
 
     @cached_property
     def measures(self) -> dict[str, Measure]:
-        """Of the task, the one that decides first."""
+        """Measures of the task, the one that decides first."""
         return self.study.measures(self.name)
 
     @property
@@ -127,7 +127,7 @@ def joined(every: Mapping[str, str]) -> str:
 def filled(readme: str, every: Mapping[str, str], path: Path) -> str:
     """A README with the tables in its placeholders, `<!-- table:NAME -->` to `<!-- end -->`.
 
-    Raises TransformerError for a placeholder without an end, or of a table that does not exist.
+    Raises TransformerError for a placeholder without an end, or for a table that does not exist.
     """
 
     def fill(placeholder: re.Match[str]) -> str:
@@ -149,7 +149,7 @@ def report(study: Study, results: Results, folder: Path, *, smoke: bool = False)
     every = parts(study, results, smoke=smoke)
     if outdated := results.outdated(variants.trials(study, full=True, smoke=smoke)):
         log.warning(
-            "%s: the results of %s are ignored, since they have other settings or were scored otherwise",
+            "%s: the results of %s are ignored, because they have different settings or were scored differently",
             results.path,
             ", ".join(outdated),
         )
@@ -188,7 +188,7 @@ def _read(path: Path) -> tuple[str, str]:
     try:
         text = path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
-        raise TransformerError(f"{path} is not in UTF-8 ({error}): save it so") from None
+        raise TransformerError(f"{path} is not UTF-8 ({error}): save it as UTF-8") from None
     return text.replace("\r\n", "\n"), "\r\n" if "\r\n" in text else "\n"
 
 

@@ -1,7 +1,7 @@
 """Results of trials: result.json in each run directory, and all of them in the study's results.json.
 
-A trial writes its own file. Collecting depends only on those files and on what results.json holds: the outcome is the
-same whoever collects, and however often, and an entry of results.json stays when its run directory is deleted.
+A trial writes its own file. Collecting depends only on those files and on results.json: the outcome does not depend on
+which process collects, or how often. An entry of results.json stays when its run directory is deleted.
 """
 
 import base64
@@ -26,15 +26,15 @@ log = logging.getLogger(__name__)
 
 FILE = "result.json"
 KEYS = ("variant", "seed", "config", "scoring", "parameters", "updates", "minutes", "validation", "test")
-"""What every result has. Older ones lack `digest` and the speed, and in a set `corpus` and `counts`."""
+"""The keys of every result. Older ones lack `digest` and the speed, and in a set `corpus` and `counts`."""
 
 SPEED = "_per_s"
 """After the unit of the task, names the speed of training: `tokens_per_s`, a median."""
 
 
 def lock(folder: Path) -> Path:
-    """Held by the process that writes what all runners of a study share. It is a file, since locks of folders are not
-    seen by other machines that share the storage."""
+    """Held by the process that writes what all runners of a study share. It is a file, because other machines that
+    share the storage do not see locks of folders."""
     return folder / "results.lock"
 
 
@@ -51,7 +51,7 @@ class Results:
         return next((entry for entry in self._named(trial) if _matches(entry, trial)), None)
 
     def outdated(self, trials: Iterable[Trial]) -> list[str]:
-        """Names of trials whose results all have other settings, or were scored otherwise."""
+        """Names of trials whose results all have different settings, or were scored differently."""
         return [trial.name for trial in trials if self._named(trial) and self.get(trial) is None]
 
     def _named(self, trial: Trial) -> list[dict[str, Any]]:
@@ -174,7 +174,7 @@ def _object(path: Path, advice: str) -> dict[str, Any]:
 
 
 def migrated(entry: Any) -> Any:
-    """An entry that version 0.1 wrote, as this version writes it. That version knew only translation."""
+    """An entry of version 0.1, converted to this version. That version had only translation."""
     if not isinstance(entry, dict) or "cell" not in entry:
         return entry
     rest = {key: value for key, value in entry.items() if key != "cell"}
@@ -246,7 +246,7 @@ def counts_of(part: Mapping[str, Any], metric: str) -> Int[np.ndarray, "N K"] | 
 
 
 def packed(counts: Mapping[str, Int[np.ndarray, "N _"]]) -> dict[str, Any]:
-    """Counts of measures as a result has them; the inverse of `counts_of`."""
+    """Counts of measures in the form of a result; the inverse of `counts_of`."""
     return {name: {"columns": each.shape[1], "packed": pack(each)} for name, each in counts.items()}
 
 

@@ -72,7 +72,7 @@ def run_study(
         only: names of variants; none selects all.
         full: all variants and seeds, those of `Study.full` included.
         smoke: every trial is shrunk to seconds, with one seed per variant. Results stay with the runs.
-        num_workers: trials that run at a time.
+        num_workers: trials that run in parallel.
         print_slurm: print a job array of the trials without a result, and run nothing.
         progress_seconds: between two tables of progress.
 

@@ -24,7 +24,7 @@ SYNC_SECONDS = 10.0
 """Between two checks of what other runners have done."""
 CLEAN_EXITS = (0, 130, -signal.SIGTERM)
 """Exit codes of a worker that was asked to stop: it was done, it has saved, or it had nothing to save (its training had
-not begun, or was over)."""
+not started, or was complete)."""
 
 
 class Runner:
@@ -42,7 +42,7 @@ class Runner:
         Args:
             results: of the study.
             runs: folder of the run directories.
-            command: arguments of a worker, but for --trial.
+            command: arguments of a worker, except --trial.
             resources: of each worker.
             progress_seconds: between two tables of progress.
         """

@@ -80,7 +80,7 @@ def main(
         variants: results of one table.
         baseline: one of the variants; "" for none.
         metric: the measure that is compared.
-        measures: of the task, the one that decides first; it is shown of further test sets too.
+        measures: of the task, the one that decides first; it is also shown for further test sets.
         missing: names of trials without a result, for a note.
     """
     compared = with_baseline(variants, baseline, metric, measures)
@@ -116,7 +116,7 @@ def main(
 
 
 def pairs(variants: ByVariant, wanted: Sequence[Pair], measures: Mapping[str, Measure]) -> Table | None:
-    """Further differences, corrected for all of them; None if none are wanted."""
+    """Further differences, corrected for all of them; None if none are requested."""
     if not wanted:
         return None
     first = next(iter(measures))
@@ -153,7 +153,7 @@ def lengths(variants: ByVariant) -> Table | None:
 def heads(trials: Trials) -> tuple[int, Table] | None:
     """A variant's first seed with error rates of heads, and a table of them; None if it has one head, or none is known.
 
-    There is no mean over seeds, since heads of two seeds correspond in nothing but their number.
+    There is no mean over seeds, because heads of different seeds correspond only by number.
     """
     known = [trial for trial in trials if trial["test"].get("alignment", {}).get("heads")]
     aligned = known[0]["test"]["alignment"] if known else {}
@@ -216,7 +216,7 @@ def _about_tests(what: str, compared: Sequence[Comparison]) -> list[str]:
 
 
 def _differing(variants: ByVariant) -> list[str]:
-    """Notes about what should be equal in a table, and is not."""
+    """Notes about values that should be equal in a table, but are not."""
     kinds: dict[str, Callable[[dict[str, Any]], str]] = {
         "Budgets": lambda trial: (
             f"{trial['config']['training']['steps']:,} updates of {trial['config']['batching']['tokens']:,} tokens"

@@ -22,12 +22,12 @@ FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 @dataclass(frozen=True)
 class Variant:
-    """Settings, the seeds that they are trained with, and how the predictions are scored."""
+    """Settings, their seeds, and how the predictions are scored."""
 
     config: Config
     seeds: tuple[int, ...] = (1,)
     scoring: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the task's scoring; of translation, `{"tokenize": "none"}` and the like (sacreBLEU's tokenizer)."""
+    """Options of the task's scoring; for translation, such as `{"tokenize": "none"}` (sacreBLEU's tokenizer)."""
     table: str = "results"
     """The table in which the variant is a row. The variants of a table share a test set and a training budget."""
 
@@ -50,13 +50,13 @@ class Study:
 
     variants: Mapping[str, Variant]
     full: Mapping[str, Variant] = field(default_factory=dict)
-    """--full: further variants, and those of `variants` that then have more seeds."""
+    """--full: further variants, and variants of `variants` with more seeds."""
     baselines: tuple[str, ...] = ()
     """Variants that the others of their table are compared with, at most one per table."""
     pairs: tuple[Pair, ...] = ()
     """Further comparisons, each by its own metric; their p is corrected for all pairs of the table."""
     plotted: tuple[str, ...] = ()
-    """Variants in the figures; if none of a table is named, all of it are."""
+    """Variants in the figures; if none of a table is named, all of its variants."""
     reuse_from: tuple[str, ...] = ()
     """Other studies, by their folder relative to this one's: trials with equal settings and seed, whatever their name,
     are copied from their results.json and not run again."""
@@ -115,7 +115,8 @@ class Trial(NamedTuple):
 def digest(given: Config) -> str:
     """12 hexadecimal digits that identify settings.
 
-    They depend only on values that differ from the defaults, so that a version with further settings computes the same.
+    They depend only on values that differ from the defaults, so that a version with additional settings computes the
+    same digest.
     """
     default = Config()
     default = dataclasses.replace(default, task=type(given.task)(), model=type(given.model)())
@@ -123,12 +124,12 @@ def digest(given: Config) -> str:
 
 
 def identity(digest: str, scoring: Mapping[str, Any]) -> str:
-    """DIGEST-SCORING: results with the same are results of the same trial."""
+    """DIGEST-SCORING: results with the same value are results of the same trial."""
     return "-".join([digest, *(str(value) for _, value in sorted(scoring.items()))])
 
 
 def _plain(given: Config) -> dict[str, Any]:
-    """As JSON has it. 1.0 becomes 1, since the settings are equal."""
+    """The JSON form. 1.0 becomes 1, because the settings are equal."""
     tree: dict[str, Any] = json.loads(
         json.dumps(config.to_json(given)),
         parse_float=lambda text: int(float(text)) if float(text).is_integer() else float(text),

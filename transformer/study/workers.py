@@ -61,7 +61,7 @@ def accelerators(environment: Mapping[str, str], devices: Path = Path("/dev")) -
 
 
 def divide(workers: int, cores: Sequence[int], devices: Accelerators | None) -> list[WorkerResources]:
-    """Resources of each worker: an equal share of the cores, and one accelerator where there are any.
+    """Resources of each worker: an equal share of the cores, and one accelerator if there are any.
 
     A single worker keeps all accelerators, as `train` does.
 

@@ -1,4 +1,4 @@
-"""The tasks by the name under which config.json keeps them."""
+"""The tasks by their name in config.json."""
 
 from transformer.plugins import Table
 from transformer.tasks.classification.config import Classification

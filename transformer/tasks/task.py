@@ -1,4 +1,4 @@
-"""What a task is to training, and to the commands after it.
+"""The interface of a task for training, and for the commands after it.
 
 Every task maps lines to lines: a sentence to its translation, a text to its label. The training loop knows neither the
 task nor the model; a task knows the protocol that its models implement; a model knows neither.
@@ -64,12 +64,12 @@ class Task:
         return {}
 
     def predictor(self, config: Any, run: Path) -> "Predictor":
-        """What a trained run needs to predict. Raises TransformerError where the run directory is damaged."""
+        """What a trained run needs to predict. Raises TransformerError if the run directory is damaged."""
         raise NotImplementedError
 
 
 class Loss(Protocol):
-    """What a task asks of a model."""
+    """What a task requires of a model."""
 
     def counts(self, batch: Any) -> dict[str, Any]:
         """Denominators by name, such as the number of real tokens, of a whole batch."""
@@ -94,7 +94,7 @@ class Prepared(Loss, Protocol):
 
     @property
     def unit(self) -> str:
-        """The count that the speed of training is in, such as `tokens`; a key of `counts`."""
+        """The unit of the training speed, such as `tokens`; a key of `counts`."""
 
     @property
     def metric(self) -> str:
@@ -123,8 +123,7 @@ class Prepared(Loss, Protocol):
             examples: of the epoch.
             bucket: the shape.
             ids: [n <= rows] which examples; none: all rows are empty, as for the shapes to compile.
-            epoch: for what is drawn at random.
-            rows: of the batch the rows that this process needs, ascending; None is all.
+            epoch: for random draws. rows: the rows of the batch that this process needs, ascending; None for all.
         """
 
     def operations(self, batch: Any) -> float:
@@ -134,10 +133,10 @@ class Prepared(Loss, Protocol):
         """A function from parameters to the measures of the validation set, `loss` among them."""
 
     def quality(self, measures: Mapping[str, float]) -> float:
-        """What `metric` says of a validation; higher is better."""
+        """The value of `metric` for a validation; higher is better."""
 
     def close(self) -> None:
-        """End what is done in the background."""
+        """Stop background work."""
 
 
 @dataclass(frozen=True)
@@ -147,11 +146,11 @@ class Prediction:
     text: str
     """A line."""
     fields: dict[str, Any] = field(default_factory=dict)
-    """Further values, as JSON has them: a probability, a score."""
+    """Further JSON values: a probability, a score."""
 
 
 class Split(NamedTuple):
-    """Lines and the answers that they should get."""
+    """Lines and their correct answers."""
 
     name: str
     lines: Sequence[str]
@@ -159,12 +158,12 @@ class Split(NamedTuple):
 
 
 class Extras(NamedTuple):
-    """What is measured besides the predictions."""
+    """Measurements other than those of the predictions."""
 
     counts: "dict[str, np.ndarray]"
     """Counts [N, K] of further measures of the task, a row for each line."""
     report: dict[str, Any]
-    """Further parts of the result, as JSON has them."""
+    """Further parts of the result, as JSON values."""
 
 
 class Predictor(Protocol):
@@ -207,12 +206,12 @@ class Predictor(Protocol):
         counts: "Counts",
         **scoring: Any,
     ) -> dict[str, Any]:
-        """Further parts of the report of a split, which replace those that every task has: {} for none.
+        """Further parts of the report of a split, which replace the common parts; {} for none.
 
         Translation has scores with sacreBLEU's signatures, the perplexity and BLEU by length.
 
         Args:
-            build: makes the model of its parameters.
+            build: makes the model from its parameters.
             mesh: of devices.
             parameters: of the run.
             split: what was predicted.
@@ -222,7 +221,7 @@ class Predictor(Protocol):
         """
 
     def extras(self, build: Callable[[Any], Any], mesh: Any, parameters: Any, split: Split) -> Extras:
-        """What studies record of a split that needs more than its predictions; `Extras({}, {})` for nothing.
+        """What studies record for a split beyond its predictions; `Extras({}, {})` for nothing.
 
         Translation has the alignment error rate of the attention.
         """

@@ -24,7 +24,7 @@ def average(trees: list[Any]) -> Any:
 
 
 def save_average(folder: Path, parameters: Any, about: dict[str, Any]) -> None:
-    """Averaged parameters, and of which steps, as `average/` of a run; an older average is replaced."""
+    """Averaged parameters and their steps, as `average/` of a run; an older average is replaced."""
     import orbax.checkpoint as ocp  # takes longer than a short translation, which only reads the average
 
     unfinished = folder.with_name(folder.name + ".new")
@@ -41,13 +41,13 @@ def save_average(folder: Path, parameters: Any, about: dict[str, Any]) -> None:
             unfinished.rename(folder)
     except (OSError, ValueError) as error:
         raise TransformerError(
-            f"the average cannot be written to {folder} ({first_line(error)}); the checkpoints it is of are untouched"
+            f"the average cannot be written to {folder} ({first_line(error)}); its checkpoints are untouched"
         ) from error
     cluster.barrier("average")
 
 
 def about_average(folder: Path) -> dict[str, Any] | None:
-    """The `about` that `save_average` wrote; None where there is no average that can be read, which the log says."""
+    """The `about` that `save_average` wrote; None, reported in the log, if there is no readable average."""
     try:
         about = read_note(folder / "average.json")
         if about and "until" not in about:
@@ -59,7 +59,7 @@ def about_average(folder: Path) -> dict[str, Any] | None:
 
 
 def load_average(folder: Path, like: Any, mesh: Mesh) -> Any:
-    """The parameters that `save_average` wrote. Raises TransformerError when they are damaged."""
+    """The parameters that `save_average` wrote. Raises TransformerError if they are damaged."""
     try:
         damage = checksums.find_damage(folder / "parameters", folder / "checksums.json")
         if damage is not None:

@@ -1,8 +1,8 @@
-"""Checkpoints of a run, through orbax: parameters, optimizer state and what the host knows, saved as one.
+"""Checkpoints of a run, through orbax: parameters, optimizer state and the host's state, saved together.
 
-Each is a folder `checkpoints/<step>/` that appears whole or not at all, written while training continues. Parameters
-are an item of their own, and so is their moving average, so that prediction reads no optimizer state. Nothing is
-pickled. `checkpoints/checksums/<step>.json` has the checksums of the files.
+Each is a folder `checkpoints/<step>/` that appears complete or not at all, written while training continues. Parameters
+are a separate item, and so is their moving average, so that prediction reads no optimizer state. Nothing is pickled.
+`checkpoints/checksums/<step>.json` has the checksums of the files.
 """
 
 import errno
@@ -47,7 +47,7 @@ class KeepNewestAndBest(policies.PreservationPolicy):
     quality: Callable[[int], float | None]
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-        """Which of the checkpoints stay."""
+        """Which checkpoints are kept."""
         steps = sorted(c.step for c in checkpoints)
         qualities = {step: self.quality(step) for step in steps}
         best = ranked(qualities)
@@ -60,7 +60,7 @@ class Checkpoints(StoredCheckpoints):
     """The checkpoints of a run in training. One saved between two validations has no quality."""
 
     def __init__(self, folder: Path, training: config.Training, rules: Rules = ()):
-        """Arguments and errors as `StoredCheckpoints` has them."""
+        """Arguments and errors are those of `StoredCheckpoints`."""
         super().__init__(folder, training, rules)
         self._sealer, self._sealing = ThreadPoolExecutor(1), Future[None]()
         self._sealing.set_result(None)
@@ -72,9 +72,9 @@ class Checkpoints(StoredCheckpoints):
         self._manager = ocp.CheckpointManager(folder.absolute(), item_names=ITEMS, options=options)
 
     def save(self, state: dict[str, Any], host: dict[str, Any], quality: float | None) -> None:
-        """Begin to save a state; `quality` (higher is better) is its validation metric, if it was validated.
+        """Start saving a state; `quality` (higher is better) is its validation metric, if it was validated.
 
-        Raises TransformerError, now or from `settle`, when it cannot be written; the checkpoints before are untouched.
+        Raises TransformerError, now or from `settle`, if it cannot be written; earlier checkpoints are untouched.
         """
         self.settle()
         step = int(state["step"])
@@ -94,8 +94,8 @@ class Checkpoints(StoredCheckpoints):
         self._sealing = self._sealer.submit(self._seal, step)
 
     def _see_room(self, state: dict[str, Any]) -> None:
-        """Raise OSError before anything is written where the disk is too full: orbax fails in many threads, with as
-        many tracebacks. The size is that of the newest checkpoint, or of the arrays where there is none."""
+        """Raise OSError before anything is written if the disk is too full: orbax would fail in many threads, each with
+        a traceback. The size is that of the newest checkpoint, or of the arrays if there is none."""
         files = [path for step in self.steps()[-1:] for path in (self.folder / str(step)).rglob("*")]
         needed = sum(path.stat().st_size for path in files) or sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         free = shutil.disk_usage(self.folder).free
@@ -113,7 +113,7 @@ class Checkpoints(StoredCheckpoints):
                         path.unlink()
 
     def settle(self, *, wait: bool = True) -> None:
-        """Whether what was saved is written: raises what its writing raised. `wait` until it is, or ask later."""
+        """Whether the saved checkpoint is written; raises the errors of writing it. `wait` blocks until it is."""
         if wait or self._sealing.done():
             self._sealing.result()
 
@@ -128,18 +128,18 @@ class Checkpoints(StoredCheckpoints):
             ) from error
 
     def resume(self, like: dict[str, Any], mesh: Mesh) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """State and host's data of the newest good checkpoint; None where there is no checkpoint.
+        """State and host's data of the newest good checkpoint; None if there is no checkpoint.
 
         Damaged checkpoints are named in the log and moved to `damaged/`, next to the folder of checkpoints.
 
-        Raises TransformerError when all are damaged, or one cannot be read that is not known to be damaged.
+        Raises TransformerError if all are damaged, or one that is not known to be damaged cannot be read.
         """
         steps, known = json.loads(cluster.from_main_process(json.dumps([self.steps(), self._sealed()])))
         for step in reversed(steps):
             sealed = step in known
             damage = cluster.from_main_process((self._damage(step) or "") if cluster.is_main_process() else "")
             if not sealed and jax.process_count() > 1 and any(other in known for other in steps if other < step):
-                # To read it would show it, but to each process by itself, and they would not agree.
+                # Reading would reveal it, but in each process separately, and they would not agree.
                 damage = "it has no checksums: the job was killed when it was written"
             if not damage:
                 try:
@@ -151,15 +151,15 @@ class Checkpoints(StoredCheckpoints):
                         raise
                     damage = first_line(error)
                 else:
-                    if not sealed:  # killed after it was written, before its checksums were
+                    if not sealed:  # killed between writing it and its checksums
                         self._seal(step)
                     return found
             log.warning("the checkpoint of step %d is damaged (%s): resuming from the one before", step, damage)
             self._set_aside(step)
         if steps or self._damaged.is_dir():
             raise TransformerError(
-                f"every checkpoint of {self.folder} is damaged; they are in {self._damaged}. Bring one back, or begin "
-                "anew with another --run"
+                f"every checkpoint of {self.folder} is damaged; they are in {self._damaged}. Restore one, or start "
+                "again with another --run"
             )
         return None
 
@@ -193,25 +193,25 @@ class Checkpoints(StoredCheckpoints):
         }
 
     def close(self) -> None:
-        """Wait for what is being written, and stop orbax's threads."""
+        """Wait for pending writes, and stop orbax's threads."""
         try:
             self.settle()
         finally:
             self._sealer.shutdown()
-            with suppress(Exception):  # what orbax raises again here, `settle` has said
+            with suppress(Exception):  # `settle` has reported what orbax raises again here
                 self._manager.close()
 
 
 def _meet(*, key: str, timeout_ms: int) -> None:
-    """Wait for the other processes where orbax does, but not while an error is handled: orbax would hold the error back
-    until the others arrive, and they wait elsewhere."""
+    """Wait for the other processes where orbax does, but not while an error is handled: orbax would delay the error
+    until the others arrive, but they wait elsewhere."""
     if (error := sys.exception()) is not None:
         raise error
     multihost.get_barrier_sync_fn()(key=key, timeout_ms=timeout_ms)
 
 
 def _owned(items: dict[str, Any], name: str) -> Any:
-    """A tree taken out of what was restored and copied, array by array: the loop donates its state, and must own its
+    """A tree of the restored data, copied array by array: the loop donates its state, and must own its
     buffers."""
     leaves, form = jax.tree.flatten(items.pop(name))
     for number in range(len(leaves)):

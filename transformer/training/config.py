@@ -13,7 +13,7 @@ from transformer.errors import UsageError
 
 @dataclass(frozen=True)
 class Optimizer:
-    """What turns gradients into updates."""
+    """The optimizer, which turns gradients into updates."""
 
     name: Literal["adam", "adamw", "sgd", "adadelta"] = "adam"
     """Optimizer, whose rate is the schedule's. sgd: the gradient times the rate (Luong 2015: rate 1, clip 5). adadelta:
@@ -37,13 +37,13 @@ class Optimizer:
         """Raises UsageError for settings that cannot work together."""
         if self.weight_decay and self.name != "adamw":
             raise UsageError(
-                f"--optimizer.weight-decay is of --optimizer.name=adamw: {self.name} would not decay anything"
+                f"--optimizer.weight-decay needs --optimizer.name=adamw: {self.name} has no weight decay"
             )
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Learning rate by update. Every schedule climbs linearly to `peak` over `warmup` updates first."""
+    """Learning rate by update. Every schedule first rises linearly to `peak` over `warmup` updates."""
 
     name: Literal["inverse_sqrt", "noam", "cosine", "constant", "halving"] = "inverse_sqrt"
     """Course of the rate after the warm-up. inverse_sqrt: peak * sqrt(warmup / step). noam: the same with peak =
@@ -51,13 +51,13 @@ class Schedule:
     update. halving: the peak for `hold` updates, then halved, and halved again after every `every` updates (Luong 2015,
     section 4.1)."""
     peak: Annotated[float, Ge(0)] = 2e-3
-    """Highest learning rate, which the warm-up ends with; for noam a factor."""
+    """Highest learning rate, reached at the end of the warm-up; for noam a factor."""
     warmup: Annotated[int, Ge(0)] = 1_000
-    """Updates of the warm-up; 0: begin at the peak (constant, cosine, halving)."""
+    """Updates of the warm-up; 0: start at the peak (constant, cosine, halving)."""
     final: Annotated[float, Interval(ge=0, le=1)] = 0.01
     """Last learning rate of cosine, as a share of the peak."""
     hold: Annotated[int, Ge(0)] = 10_000
-    """Updates before halving lowers the rate first, the warm-up included. Luong 2015: those of 5 epochs, or of 8 with
+    """Updates before the first halving of the rate, the warm-up included. Luong 2015: those of 5 epochs, or of 8 with
     dropout."""
     every: Annotated[int, Ge(1)] = 2_000
     """Updates of each lower rate of halving. Luong 2015: those of an epoch."""
@@ -91,11 +91,12 @@ class Training:
     """Floating-point type of the updates. bfloat16: matrix products and activations use it; parameters, optimizer, sums
     and norms stay float32, and so do validation and search."""
     remat: Literal["none", "cheap", "all"] = "none"
-    """What the backward pass recomputes instead of keeping it, to fit memory. cheap: everything but the products with
-    weights. all: each layer of a Transformer, each step of a recurrence, from its input. The mathematics stays."""
+    """What the backward pass recomputes instead of storing, to save memory. cheap: everything but the products with
+    weights. all: each layer of a Transformer, each step of a recurrence, from its input. Results are mathematically the
+    same."""
     ema: Annotated[float, Interval(ge=0, le=0.9999999)] = 0.0
     """Decay of an exponential moving average of the parameters, at most (1 + step) / (10 + step); 0: none. Validation,
-    translation and all else that reads a run then use the average."""
+    translation and everything else that reads a run then use the average."""
     loss_chunk: Annotated[int, Ge(1)] = 256
     """Tokens whose logits are held at once; the loss is computed in such pieces."""
     log_every: Annotated[int, Ge(1)] = 50
@@ -103,7 +104,7 @@ class Training:
     validate_every: Annotated[int, Ge(1)] = 500
     """Updates between two validations; each one also saves a checkpoint."""
     save_minutes: Annotated[float, Ge(0)] = 10.0
-    """Save a checkpoint when the last one is this old, also between validations; 0: only with validations."""
+    """Save a checkpoint when the last one is this old, even between validations; 0: only with validations."""
     patience: Annotated[int, Ge(0)] = 0
     """Stop after this many validations without a better metric; 0 never stops early."""
     keep_last: Annotated[int, Ge(1)] = 1

@@ -1,4 +1,4 @@
-"""Curves of training as PNG: of one run, or of several runs over each other."""
+"""Curves of training as PNG: of one run, or of several runs in one picture."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -57,7 +57,7 @@ def draw_curves(runs: Mapping[str, Records], path: Path, unit: str = "tokens", m
 
 
 def _points(records: Records, kind: str, names: Iterable[str]) -> tuple[list[int], list[float]]:
-    """Steps and values of the records of a kind; of several names the first that a record has."""
+    """Steps and values of the records of a kind; if several names are given, the first that a record has."""
     found = [
         (record["step"], next(record[name] for name in names if name in record))
         for record in records

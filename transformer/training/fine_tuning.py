@@ -1,4 +1,4 @@
-"""A run that starts from the parameters and the tokenizers of another one (`--init-from`)."""
+"""A run that is initialised with the parameters and tokenizers of another run (`--init-from`)."""
 
 import logging
 from pathlib import Path
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def check_settings(settings: Config, origin: Path) -> None:
-    """Refuse a run that the tokenizers and parameters of another one cannot serve. Raises UsageError with the flag to
+    """Refuse a run that cannot use the tokenizers and parameters of the other run. Raises UsageError with the flag to
     change."""
     before = read_config(origin)
     if before.data.filter.normalize != settings.data.filter.normalize:
@@ -46,7 +46,7 @@ def check_settings(settings: Config, origin: Path) -> None:
 
 
 def check_shapes(prepared: Prepared, origin: Path) -> None:
-    """Refuse a run whose parameters have other shapes than those of another one. Raises UsageError."""
+    """Refuse a run whose parameters differ in shape from those of the other run. Raises UsageError."""
     before = read_config(origin)
     predictor = before.task.predictor(before, origin)
     wanted, found = (flatten(shapes(build)[1]) for build in (prepared.build_model, predictor.build_model))
@@ -60,7 +60,7 @@ def check_shapes(prepared: Prepared, origin: Path) -> None:
 
 
 def take_over(fresh: Any, origin: Path, settings: Config, identity: dict[str, str]) -> Any:
-    """The parameters to begin from, on the host. The log names the run and the checkpoint.
+    """The initial parameters, on the host. The log names the run and the checkpoint.
 
     Args:
         fresh: parameters of the new run, whose shapes are the same.
@@ -68,7 +68,7 @@ def take_over(fresh: Any, origin: Path, settings: Config, identity: dict[str, st
         settings: of the new run.
         identity: of its tokenizers and data.
 
-    Raises TransformerError where the checkpoint is damaged, or the other run has another tokenizer by now.
+    Raises TransformerError if the checkpoint is damaged, or the other run's tokenizer has changed.
     """
     before = read_config(origin)
     if read_about(origin).get("identity", {}).get("tokenizer") != identity.get("tokenizer"):

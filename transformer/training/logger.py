@@ -1,5 +1,5 @@
-"""What a run writes down while it trains: metrics.jsonl, TensorBoard events, a curve, and for a person a progress bar,
-or lines of the log where standard error is no terminal."""
+"""What a run records while it trains: metrics.jsonl, TensorBoard events, a curve, and a progress bar, or log lines if
+standard error is not a terminal."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class MetricLogger:
-    """Writes each record to all places. Records are dicts with a `step` and a `kind` (train or validation)."""
+    """Writes each record to all destinations. Records are dicts with a `step` and a `kind` (train or validation)."""
 
     def __init__(self, run: Run, first_step: int, last_step: int, unit: str = "tokens", metric: str = "bleu"):
         """
@@ -38,7 +38,7 @@ class MetricLogger:
         self._first, self._last, self._began = first_step, last_step, time.perf_counter()
         _forget_after(run.metrics, first_step)
         self._metrics = run.metrics.open("a", encoding="utf-8")
-        # Written at once, not by a thread of the library, which a full disk would end without a word.
+        # Written at once, not by a thread of the library, which a full disk would end silently.
         run.events.mkdir(exist_ok=True)
         self._events = EventsWriter(str(run.events / "events"))
         again = Event(step=first_step + 1, session_log=SessionLog(status=SessionLog.START))
@@ -74,8 +74,8 @@ class MetricLogger:
             self.bar.write(f"step {step}: validation {line(values)}", file=sys.stderr)
 
     def pause(self, seconds: float) -> None:
-        """Leave these seconds, of a validation or a save, out of the time per update that the remaining time follows
-        from."""
+        """Exclude these seconds, of a validation or a save, from the time per update that determines the remaining
+        time."""
         self._began += seconds
         if not self.bar.disable:
             self.bar.start_t += seconds
@@ -95,12 +95,12 @@ class MetricLogger:
             self._events.close()
             name, records = self._run.folder.name, read(self._run.metrics)
             draw_curves({name: records}, self._run.report / "curve.png", self._unit, self._metric)
-        except OSError as error:  # such as a full disk: what ended the run matters more
+        except OSError as error:  # such as a full disk: the error that ended the run matters more
             log.warning("the log of %s could not be finished: %s", self._run.folder, error)
 
 
 class NoLogger:
-    """Of the processes of a job one keeps the log; this is what the others have."""
+    """The logger of all processes of a job but the main one; it writes nothing."""
 
     def __init__(self) -> None:
         self.bar = tqdm(disable=True)
@@ -116,7 +116,7 @@ class NoLogger:
 
 
 def line(values: dict[str, float]) -> str:
-    """Values on one line, for a person: measures by the names that people write, and times with their unit."""
+    """Values on one line: measures by their usual spelling, and times with their unit."""
     return ", ".join(_said(name, value) for name, value in values.items())
 
 
@@ -140,15 +140,15 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def parse(path: Path) -> tuple[list[dict[str, Any]], list[int]]:
-    """The records of a metrics.jsonl, oldest first, and the numbers of its damaged lines; nothing where there is no
-    file. A last line without its end is left out: it is being written, or a crash cut it short."""
+    """The records of a metrics.jsonl, oldest first, and the numbers of its damaged lines; nothing if there is no file.
+    An unterminated last line is left out: it is being written, or a crash truncated it."""
     lines = read_objects(path) if path.is_file() else {}
     records = {number: record for number, record in lines.items() if record is not None and _is_record(record)}
     return list(records.values()), [number for number in lines if number not in records]
 
 
 def _is_record(values: dict[str, Any]) -> bool:
-    """Whether it is what `MetricLogger.write` writes: a kind, a step, and numbers, the loss among them."""
+    """Whether it has the form that `MetricLogger.write` writes: a kind, a step, and numbers, including the loss."""
     numbers = [value for name, value in values.items() if name != "kind"]
     return (
         values.get("kind") in ("train", "validation")

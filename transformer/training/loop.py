@@ -41,7 +41,7 @@ Validate = Callable[[Any], dict[str, float]]
 
 @dataclass
 class LoopState:
-    """What the host knows besides the arrays; a checkpoint keeps it as JSON."""
+    """The host's state in addition to the arrays; a checkpoint stores it as JSON."""
 
     minutes: float = 0.0
     """Training time so far, all sessions together."""
@@ -53,7 +53,7 @@ class LoopState:
     """Of the next batch."""
 
     def to_json(self) -> dict[str, Any]:
-        """As a checkpoint keeps it."""
+        """The form that a checkpoint stores."""
         epoch, batch = self.position
         bad = self.validations_without_improvement
         return {"minutes": self.minutes, "best": self.best, "bad": bad, "epoch": epoch, "position": batch}
@@ -160,7 +160,7 @@ def train(
 
             validates = updates % training.validate_every == 0 or finished()
             if validates or agreed.stop or agreed.save:
-                averager.settle()  # nothing that is not finite is ever saved
+                averager.settle()  # non-finite values are never saved
                 paused, quality = time.perf_counter(), None
                 if validates:
                     measures = validate(step.eval_params(state))
@@ -223,7 +223,7 @@ def _begin(
 
 
 def _empty_batches(task: Prepared, mesh: Mesh, pieces: int) -> dict[Bucket, Any]:
-    """A batch of each shape. Where the rows do not divide over the mesh it has more, of weight zero."""
+    """A batch of each shape. If the rows do not divide over the mesh, rows of weight zero are added."""
     examples, _ = task.epochs.epoch(0)
     nothing = np.zeros(0, np.int64)
     return {
@@ -235,7 +235,7 @@ def _empty_batches(task: Prepared, mesh: Mesh, pieces: int) -> dict[Bucket, Any]
 
 
 def _stream(task: Prepared, start: DataPosition, mesh: Mesh, pieces: int) -> Any:
-    """The batches of all epochs; of each, the rows that live on this process' devices."""
+    """The batches of all epochs; for each, the rows on this process' devices."""
 
     def make(examples: Any, bucket: Any, ids: Any, epoch: int) -> Any:
         rows = parallel.local_rows(mesh, parallel.padded_rows(mesh, bucket.rows, pieces))
@@ -246,7 +246,7 @@ def _stream(task: Prepared, start: DataPosition, mesh: Mesh, pieces: int) -> Any
 
 @contextmanager
 def _explained(source: EpochSource, checkpoints: Checkpoints) -> Iterator[None]:
-    """What can go wrong in training, as errors that a person can act on. Checkpoints that were begun are finished."""
+    """Turns failures of training into errors that a user can act on. Pending checkpoints are completed."""
     try:
         yield
     except NonFiniteLossError as error:

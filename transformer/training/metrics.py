@@ -16,7 +16,7 @@ from transformer.training.signals import StopFlags
 
 
 class Metrics(NamedTuple):
-    """What an update returns besides the new state; sums and counts are over all devices."""
+    """What an update returns in addition to the new state; sums and counts are over all devices."""
 
     means: dict[str, dict[str, Array]]
     """Means over each count, such as `{"tokens": {"loss": ..., "nll": ...}}`."""
@@ -50,19 +50,16 @@ class MetricAverager:
 
     def __init__(self, unit: str = "tokens", devices: int = 1, peak: float | None = None) -> None:
         """
-        Args:
-            unit: the count that speed is in.
-            devices: of the whole job.
-            peak: operations per second of a device, where that is known.
+        Args: unit: of the speed. devices: of the whole job. peak: operations per second of a device, if known.
         """
         self._unit, self._devices, self._peak = unit, devices, peak
         self._unread: deque[tuple[DataPosition, Metrics]] = deque()
         self.flags = StopFlags()
-        """What any process asked for at an update that was read, the same in all of them."""
+        """What any process requested at an update whose metrics were read; the same in all processes."""
         self._restart()
 
     def pause(self, seconds: float) -> None:
-        """Leave these seconds out of the speed: a validation and its compilation, a save."""
+        """Exclude these seconds from the speed: a validation and its compilation, a save."""
         self._start += seconds
         self._last += seconds
 
@@ -92,19 +89,19 @@ class MetricAverager:
         self._operations += operations
 
     def settle(self) -> None:
-        """Wait for all updates. Raises NonFiniteLossError: nothing that is not finite passes."""
+        """Wait for all updates. Raises NonFiniteLossError, so that no non-finite value passes."""
         self._read(leave=0)
 
     def saved(self) -> None:
-        """A checkpoint was begun: requests for one are fulfilled."""
+        """A checkpoint was started: requests for one are fulfilled."""
         self.flags = self.flags._replace(save=False)
 
     def close(self) -> dict[str, float]:
-        """The values of a line of the log, pauses left out; the next line begins.
+        """The values of a log line, without pauses; starts the next line.
 
         Means over the updates; real units (tokens) per second, of the job and of each device; the share of the time
         that updates waited for their batches; milliseconds per update (median and 95th percentile); memory; and the
-        share of the peak, where that is known.
+        share of the peak, if known.
         """
         self.settle()
         now = time.perf_counter()
@@ -145,7 +142,7 @@ class MetricAverager:
 
 
 def _memory() -> float:
-    """Bytes at most so far: of one device, or of this process where the device is the CPU."""
+    """Peak memory in bytes so far: of one device, or of this process if the device is the CPU."""
     known = jax.local_devices()[0].memory_stats()
     if known and "peak_bytes_in_use" in known:
         return float(known["peak_bytes_in_use"])

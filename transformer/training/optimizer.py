@@ -48,7 +48,7 @@ def optimizer(settings: config.Optimizer, rate: optax.Schedule) -> optax.Gradien
 
 
 def _matrices(parameters: optax.Params) -> optax.Params:
-    """True where weights decay. Layers are stacked [L, ...], so biases and norms are recognised by their names."""
+    """True for weights that decay. Layers are stacked [L, ...], so biases and norms are recognised by their names."""
 
     def decays(path: tuple[jax.tree_util.DictKey, ...], _: Array) -> bool:
         name = str(path[-1].key)

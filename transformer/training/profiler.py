@@ -53,7 +53,7 @@ class Trace:
                 self.close()
 
     def close(self) -> None:
-        """Write what was traced, once."""
+        """Write the trace, once."""
         if self._done:
             return
         self._done = True

@@ -29,15 +29,13 @@ class Restored(NamedTuple):
 
 
 def restore(run: Run, name: str, like: Any, training: Training, mesh: Mesh) -> Restored:
-    """The checkpoint that `name` chose. The log says so where it is the last for want of a validated one.
+    """The checkpoint that `name` selects. The log says so if it is the last because none was validated.
 
     Args:
         run: the directory.
-        name: `best` or `last`, a step's number, or `average`; `auto` is the average where the run ended with one, and
-            otherwise the best.
-        like: parameters of the same shapes, or the shapes alone.
-        training: settings of the run.
-        mesh: where the parameters are to live.
+        name: `best` or `last`, a step's number, or `average`; `auto` is the average if the run ended with one,
+        otherwise the best. like: parameters of the same shapes, or the shapes alone. training: settings of the run.
+        mesh: for the parameters.
 
     Raises:
         UsageError: there is no such checkpoint.

@@ -1,4 +1,4 @@
-"""A training from its settings to its end: prepare the data, begin or resume the run directory, train."""
+"""A training from start to end: prepare the data, create or resume the run directory, train."""
 
 import dataclasses
 import time
@@ -35,15 +35,13 @@ def train(
     init_from: Path | None = None,
     profile: bool = False,
 ) -> Run:
-    """Prepare the data, train, and say where things are. Nothing is written before all is known to fit.
+    """Prepare the data, train, and print where the results are. Nothing is written before everything is checked.
 
     Args:
         settings: of the run.
         folder: the run directory.
-        recipe: its name, for the record.
-        resume: a run in the folder is resumed; without it, it is refused.
-        init_from: a run whose parameters and tokenizers are the beginning.
-        profile: write a trace of some updates.
+        recipe: its name, to be recorded. resume: whether to resume a run in the folder, which is otherwise refused.
+        init_from: a run whose parameters and tokenizers are the initial ones. profile: write a trace of some updates.
 
     Raises:
         UsageError: settings that cannot work, or a folder that may not be written.
@@ -78,7 +76,7 @@ def train(
 
 
 class _Start(NamedTuple):
-    """What a session was asked to do in a run directory."""
+    """What a session is to do in a run directory."""
 
     settings: Config
     run: Run
@@ -86,9 +84,8 @@ class _Start(NamedTuple):
     resume: bool
 
     def decide(self) -> dict[str, Any] | None:
-        """What config.json says of the run that is resumed; None where a new one begins.
-
-        Raises UsageError where neither may be done, and TransformerError where config.json is damaged.
+        """The content of config.json of a run to resume; None for a new run. Raises UsageError if neither is allowed,
+        and TransformerError if config.json is damaged.
         """
         about = rundir.check(self.run.folder, self.settings, self.resume)
         if self.init_from is None:
@@ -103,7 +100,7 @@ class _Start(NamedTuple):
         return about
 
     def prepare(self, about: dict[str, Any] | None) -> Prepared:
-        """The data, for what was decided. Raises TransformerError where they do not fit the run."""
+        """The data for the session. Raises TransformerError if they do not match the run."""
         if about is None:
             prepared = self.settings.task.prepare(self.settings, self.init_from)
             if self.init_from is not None:
@@ -115,8 +112,8 @@ class _Start(NamedTuple):
 
 
 def _begin(start: _Start, recipe: str, held: ExitStack) -> tuple[Prepared, Path | None]:
-    """The data of a new or of a resumed run, and the run whose parameters it begins from. The run directory exists and
-    is complete afterwards, and other jobs are kept out of it as long as `held`."""
+    """The data of a new or resumed run, and the run that its initial parameters come from. Afterwards the run directory
+    exists and is complete, and is locked against other jobs while `held`."""
 
     def prepare(about: dict[str, Any] | None) -> Prepared:
         prepared = start.prepare(about)
@@ -126,7 +123,7 @@ def _begin(start: _Start, recipe: str, held: ExitStack) -> tuple[Prepared, Path 
     run, about = start.run, start.decide()
     if about is None and not cluster.is_main_process():
         raise TransformerError(
-            f"process {jax.process_index()} does not see what process 0 wrote to {run.folder}: a run directory has to "
+            f"process {jax.process_index()} does not see what process 0 wrote to {run.folder}: a run directory must "
             "be on storage that all hosts share"
         )
     prepared = prepare(about)
@@ -149,7 +146,8 @@ def _begin(start: _Start, recipe: str, held: ExitStack) -> tuple[Prepared, Path 
 
 
 def check_identity(prepared: Prepared, before: dict[str, str], run: Run) -> None:
-    """Refuse to resume with other tokenizers or other data than the run began with. Raises TransformerError."""
+    """Refuse to resume with tokenizers or data that differ from those at the start of the run. Raises
+    TransformerError."""
     differs = [name for name, value in prepared.identity.items() if before.get(name) != value]
     if "tokenizer" in differs:
         raise TransformerError(
@@ -157,7 +155,7 @@ def check_identity(prepared: Prepared, before: dict[str, str], run: Run) -> None
         )
     if unknown := [name for name in differs if name not in before]:
         raise TransformerError(
-            f"this run began with an earlier version, whose batches were others ({', '.join(unknown)}), so resuming "
+            f"this run began with an earlier version, whose batches were different ({', '.join(unknown)}), so resuming "
             f"would not be exact: resume it with that version, or start a new --run with --init-from {run.folder}"
         )
     if differs:
@@ -183,9 +181,8 @@ def with_absolute_paths(settings: Config) -> Config:
 
 
 def prepare_data(settings: Config) -> None:
-    """What `train` does before it trains, without sampling: download datasets of TFDS, clean, tokenise.
-
-    The result is kept in the cache, where `train` finds it. Interrupted downloads and tokenising are resumed.
+    """The preparation of `train`, without sampling: download datasets of TFDS, clean, tokenise. The result is kept in
+    the cache, where `train` finds it. Interrupted downloads and tokenisation are resumed.
     """
     check.everything(settings)
     settings = with_absolute_paths(settings)

@@ -1,4 +1,4 @@
-"""The run directory of a training: whether it may be written, its lock, its settings and where they come from."""
+"""The run directory of a training: whether it may be written, its lock, its settings and their provenance."""
 
 import logging
 import subprocess
@@ -17,8 +17,8 @@ from transformer.storage.run import Run
 
 log = logging.getLogger(__name__)
 
-# What may differ between the sessions of a run: how long it trains, how it fits memory and what is kept and shown, not
-# what it computes. (The cosine schedule depends on the number of steps, so with it they may not differ.)
+# Settings that may differ between the sessions of a run: the length of training, memory use, what is kept and shown,
+# but not what it computes. (The cosine schedule depends on the number of steps, so with it they may not differ.)
 FREE = (
     "training.steps",
     "training.minutes",
@@ -42,10 +42,10 @@ def check(folder: Path, settings: config.Config, resume: bool) -> dict[str, Any]
     """Whether a run may train in a folder. Nothing is written.
 
     Returns:
-        What `save` wrote, for a run that is resumed; None for a new one.
+        What `save` wrote, for a run to resume; None for a new one.
 
     Raises:
-        UsageError: the folder holds something else, another run, or a run and `resume` was not given.
+        UsageError: the folder contains something else, a different run, or a run and `resume` was not given.
         DamagedFileError: config.json is damaged.
     """
     if folder.exists() and not folder.is_dir():
@@ -55,12 +55,12 @@ def check(folder: Path, settings: config.Config, resume: bool) -> dict[str, Any]
     if not folder.is_dir() or _is_unfinished_start(Run(folder)):
         return None
     if not is_run(folder):
-        raise UsageError(f"{folder} is not empty and is no run directory: give another --run")
+        raise UsageError(f"{folder} is not empty and is not a run directory: give another --run")
     if not resume:
         raise UsageError(f"{folder} already holds a run: add --resume to resume it, or give another --run")
     _compare(folder, read_config(folder), settings)
     about = read_about(folder)
-    # `init_from` is None where the run began from no other one.
+    # `init_from` is None if the run was not initialised from another.
     needed: dict[str, Any] = {"identity": dict, "init_from": str | None, "sittings": list}
     wrong = [name for name, kind in needed.items() if name not in about or not isinstance(about[name], kind)]
     if wrong:
@@ -82,7 +82,7 @@ def _is_unfinished_start(run: Run) -> bool:
 def locked(run: Run) -> Iterator[None]:
     """Lock the run directory, so that no other process trains in it.
 
-    Raises UsageError when another process does so already.
+    Raises UsageError if another process is already training in it.
     """
     with file_lock(run.lock) as acquired:
         if not acquired:
@@ -101,7 +101,7 @@ def save(run: Run, settings: config.Config, about: dict[str, Any]) -> None:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is a run directory of ours. Raises DamagedFileError where config.json is damaged."""
+    """Whether a folder is a run directory of ours. Raises DamagedFileError if config.json is damaged."""
     path = Run(folder).config
     return path.is_file() and "config" in read_object(path)
 

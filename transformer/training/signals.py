@@ -1,4 +1,4 @@
-"""Requests to stop a training, and what the processes of a job agree on after each update."""
+"""Requests to stop a training, and the agreement of a job's processes after each update."""
 
 import logging
 import signal
@@ -34,7 +34,7 @@ def stop_requests(message: str = "stopping after this update ...") -> Iterator[S
     """Turn SIGINT and SIGTERM into a request to stop after the update.
 
     A second SIGINT stops at once. A second SIGTERM does not: schedulers send one to every process of a job, and a
-    study's runner passes its own on as well, so that two of them ask for no more than one.
+    study's runner also forwards its own, so two of them mean no more than one.
 
     Args:
         message: logged at the first signal.
@@ -60,7 +60,7 @@ def stop_requests(message: str = "stopping after this update ...") -> Iterator[S
 
 
 class StopFlags(NamedTuple):
-    """What a process of the job would have all of them do after an update."""
+    """What a process of the job requests of all processes after an update."""
 
     stop: bool = False
     """End: it was asked to."""
@@ -71,14 +71,12 @@ class StopFlags(NamedTuple):
 
 
 class StopProtocol:
-    """When all processes of a job end or save: after the same update, because the flags travel with it.
-
-    Each update carries the flags of every process in, and their sums out with its metrics. A process alone acts on its
-    own flags at once.
+    """Makes all processes of a job end or save after the same update. Each update takes the flags of every process as
+    input, and returns their sums with its metrics. A single process acts on its own flags at once.
     """
 
     def __init__(self, training: Training, request: StopRequest, mesh: Mesh, minutes: float) -> None:
-        """`minutes` of training so far, when the last checkpoint was begun."""
+        """`minutes` of training so far, when the last checkpoint was started."""
         self._training, self._request, self._mesh = training, request, mesh
         self._saved = minutes
         self._own = self.agreed = self._flags(minutes)
@@ -98,7 +96,7 @@ class StopProtocol:
         return self.agreed
 
     def saved(self, minutes: float) -> None:
-        """A checkpoint was begun."""
+        """A checkpoint was started."""
         self._saved = minutes
         self._refresh(minutes)
 

@@ -23,15 +23,15 @@ from transformer.training.metrics import Metrics
 from transformer.training.signals import StopFlags, put_flags
 
 State: TypeAlias = dict[str, Any]
-"""step, parameters, optimizer, and with an average of the parameters ema: pure trees. Dropout keys follow from (seed,
-step), so no generator is kept."""
+"""step, parameters, optimizer, and optionally ema, the average of the parameters: pure trees. Dropout keys follow from
+(seed, step), so no generator is kept."""
 
 Step: TypeAlias = Callable[[State, Any, Array], tuple[State, Metrics]]
 """(state, batch, flags [N, 3] of each device's process) -> (state, metrics)."""
 
 
 def shapes(parameters: Any, optimizer: optax.GradientTransformation, *, ema: bool = False) -> State:
-    """What a state of these parameters looks like, without any array of it; `ema`: with an average of them."""
+    """Shapes and types of a state of these parameters, without its arrays; `ema`: with an average of them."""
     step = jax.ShapeDtypeStruct((), jnp.int32)
     state = {"step": step, "parameters": parameters, "optimizer": jax.eval_shape(optimizer.init, parameters)}
     return state | ({"ema": parameters} if ema else {})
@@ -52,12 +52,12 @@ def init_state(
 
 
 def eval_params(state: State) -> Any:
-    """The parameters that validate and predict: the average where there is one."""
+    """The parameters for validation and prediction: the average if there is one."""
     return state.get("ema", state["parameters"])
 
 
 def averaged(ema: Any, parameters: Any, step: Array, decay: float) -> Any:
-    """The moving average after an update, `step` updates having been done before it: it forgets faster at first."""
+    """The moving average after an update that was preceded by `step` updates; it decays faster at first."""
     share = 1 - jnp.minimum(decay, (1 + step) / (10 + step))
     return jax.tree.map(lambda old, new: old + share * (new - old), ema, parameters)
 
@@ -66,8 +66,8 @@ def make_step(graph: Any, task: Loss, optimizer: optax.GradientTransformation, s
     """One update. Pure; the caller jits it.
 
     The counts are of the whole batch, over all devices, and are known before the gradient: each term of the loss is
-    divided by its own. `flags` [N, 3] is what each device's process asks for (see `StopFlags`); the metrics have their
-    sums, so that all processes end, and save, after the same update.
+    divided by its own. `flags` [N, 3] are the requests of each device's process (see `StopFlags`); the metrics contain
+    their sums, so that all processes end, and save, after the same update.
 
     Args:
         graph: of the model that is trained.

@@ -1,6 +1,5 @@
-"""The checkpoints of a run as prediction reads them: which there are, how good they are, and their parameters.
-
-The arrays are read by tensorstore, in which orbax writes them. Importing orbax takes longer than a short translation.
+"""The checkpoints of a run for prediction: which exist, how good they are, and their parameters. The arrays are read
+with tensorstore, the format in which orbax writes them. Importing orbax takes longer than a short translation.
 """
 
 import logging
@@ -29,9 +28,9 @@ class StoredCheckpoints:
     """
 
     def __init__(self, folder: Path, training: config.Training, rules: Rules = ()):
-        """Raises TransformerError where a file is in place of the folder."""
+        """Raises TransformerError if there is a file instead of the folder."""
         if folder.exists() and not folder.is_dir():
-            raise TransformerError(f"{folder} is a file and not a folder of checkpoints: move it away")
+            raise TransformerError(f"{folder} is a file, not a folder of checkpoints: move it away")
         self.folder, self.rules = folder, rules
         self._learned = "ema" if training.ema > 0 else "parameters"
         """The item that translates."""
@@ -39,12 +38,12 @@ class StoredCheckpoints:
         """Known without reading them."""
 
     def parameters(self, step: int, like: Any, mesh: Mesh) -> Any:
-        """The parameters of a checkpoint alone, averaged (`training.ema`) where the run has an average.
+        """The parameters of a checkpoint alone, averaged (`training.ema`) if the run has an average.
 
         Args:
             step: of the checkpoint.
             like: arrays of the same shapes, or the shapes alone.
-            mesh: where the parameters are to live.
+            mesh: for the parameters.
 
         Raises:
             TransformerError: they are damaged or cannot be read.
@@ -61,7 +60,7 @@ class StoredCheckpoints:
             ) from error
 
     def host(self, step: int) -> dict[str, Any]:
-        """What the host knew when a checkpoint was saved. Raises TransformerError when it cannot be read."""
+        """The host's state when a checkpoint was saved. Raises TransformerError if it cannot be read."""
         try:
             values = read_object(self.folder / str(step) / "host" / "metadata")
         except OSError as error:
@@ -87,11 +86,11 @@ class StoredCheckpoints:
         return self.folder / "checksums" / f"{step}.json"
 
     def _others(self, step: int) -> str:
-        """What can be taken in its place, for a person."""
+        """Checkpoints to use instead, as text."""
         return "other checkpoints: " + (", ".join(str(other) for other in self.steps() if other != step) or "none")
 
     def steps(self) -> list[int]:
-        """The steps kept, oldest first. (A folder gets its name when it is whole.)"""
+        """The steps kept, oldest first. (A folder gets its name when it is complete.)"""
         return sorted(int(path.name) for path in self.folder.glob("*") if path.name.isdecimal() and path.is_dir())
 
     def latest(self) -> int | None:
@@ -99,18 +98,17 @@ class StoredCheckpoints:
         return max(self.steps(), default=None)
 
     def last_good(self) -> str:
-        """The newest step kept, for a person."""
+        """The newest step kept, as text."""
         latest = self.latest()
         return "none yet" if latest is None else f"step {latest}"
 
     def ranked(self) -> list[int]:
-        """The validated steps kept, best first; of equals the earlier."""
+        """The validated steps kept, best first; ties are broken in favour of the earlier."""
         return ranked({step: self.quality(step) for step in self.steps()})
 
     def quality(self, step: int) -> float | None:
-        """How good a step is (higher is better); None where it was not validated, NaN where the note of it is damaged.
-
-        Raises OSError when it cannot be read.
+        """How good a step is (higher is better); None if it was not validated, NaN if its record is damaged. Raises
+        OSError if it cannot be read.
         """
         if step not in self._qualities:
             folder = self.folder / str(step)
@@ -138,7 +136,7 @@ class StoredCheckpoints:
 
 
 def read_arrays(folder: Path, like: Any, shardings: Any) -> Any:
-    """A tree of arrays that orbax wrote to a folder of its own.
+    """A tree of arrays that orbax wrote to a separate folder.
 
     Args:
         folder: with the arrays in OCDBT, orbax's default.
@@ -146,7 +144,7 @@ def read_arrays(folder: Path, like: Any, shardings: Any) -> Any:
         shardings: of each array; a process reads its own parts.
 
     Raises:
-        ValueError: an array is missing, damaged or of another shape.
+        ValueError: an array is missing, damaged or of a different shape.
     """
     context = tensorstore.Context()  # its cache is that of the files that all arrays are in
     base = {"driver": "ocdbt", "base": f"file://{folder.absolute()}"}
@@ -173,7 +171,7 @@ def ranked(qualities: dict[int, float | None]) -> list[int]:
 
 
 def read_note(path: Path) -> dict[str, Any]:
-    """The JSON object of a file; an empty one where there is no file. Raises DamagedFileError for anything else."""
+    """The JSON object of a file; an empty one if there is no file. Raises DamagedFileError for anything else."""
     try:
         return read_object(path)
     except FileNotFoundError:
@@ -181,6 +179,6 @@ def read_note(path: Path) -> dict[str, Any]:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, on 1 line."""
+    """The message of an error, on 1 line."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return (said.strip().splitlines() or [type(error).__name__])[0][:200]

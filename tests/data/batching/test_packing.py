@@ -102,7 +102,7 @@ def test_the_report_counts_what_the_batches_hold():
     assert "500 examples" in plan.describe(sides(pairs)).splitlines()[-1]
 
 
-def test_epochs_deal_the_examples_anew_and_depend_only_on_seed_and_epoch():
+def test_epochs_redistribute_the_examples_and_depend_only_on_seed_and_epoch():
     """Pairs of rare lengths keep their neighbours: no other pair can take their places."""
     pairs = many(5_000)
     first, second, again = (rows_of(plans_of(pairs, 60, 2_400).epoch(epoch)) for epoch in (0, 1, 0))

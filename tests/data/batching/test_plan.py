@@ -146,7 +146,7 @@ def test_batches_hold_what_the_epoch_takes(given, epoch):
 
 
 def test_examples_whose_lengths_change_come_equally_often_too():
-    """As with pieces that are sampled anew: an epoch's plan is made of its own lengths."""
+    """As with resampled pieces: the plan of an epoch follows from its own lengths."""
     random, counts = np.random.default_rng(3), np.zeros(60, np.int64)
     for epoch in range(40):
         lengths = {side: random.integers(1, 40, 60) for side in ("source", "target")}

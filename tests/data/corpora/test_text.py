@@ -87,5 +87,5 @@ def test_bytes_that_are_damaged_in_use_are_an_error(tmp_path):
         file.seek(5)
         file.write(b"\xff")
     assert kept[0] == "eins"
-    with pytest.raises(TransformerError, match=r"a\.text was damaged while it was used: the same command makes it"):
+    with pytest.raises(TransformerError, match=r"a\.text was damaged while it was in use: the same command rebuilds"):
         list(kept)

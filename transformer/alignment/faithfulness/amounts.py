@@ -1,4 +1,5 @@
-"""How many source words are removed: a number of them, or a share. Without JAX: the command line starts with it."""
+"""How many source words are removed: a number or a share. Imports no JAX, because the command line imports it at
+startup."""
 
 import math
 import re
@@ -28,7 +29,7 @@ class Amount(NamedTuple):
         return cls(number, text.endswith("%"))
 
     def of(self, words: int) -> int:
-        """Words of a sentence of so many; a share is rounded up."""
+        """The number of words for a sentence of this length; a share is rounded up."""
         return min(words, math.ceil(words * self.number / 100) if self.share else self.number)
 
     def __str__(self) -> str:

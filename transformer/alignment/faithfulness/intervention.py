@@ -1,4 +1,4 @@
-"""What a model predicts where the weights of its attention to the source are changed.
+"""What a model predicts when the weights of its attention to the source are changed.
 
 The change is the same in every layer and head, and at one step at a time: the step that predicts the token. The steps
 before it are as they were, and so is the history that it reads. Letters: N changes.
@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 
 class Outcomes(NamedTuple):
-    """Of each step and change."""
+    """For each step and change."""
 
     flipped: Bool[Array, "B T N"]
     """Another token is the most likely one."""
@@ -59,9 +59,8 @@ def outcomes(
 
 
 def reorder(weights: Float[Array, "B *N S"], order: Int[Array, "B S"]) -> Float[Array, "B *N S"]:
-    """Each position has the weight of another one, or none; what is left is scaled to the sum that was there.
-
-    A row of which nothing is left is zero.
+    """Each position gets the weight of another one, or none; the rest is scaled to the original sum. A row with no
+    weight left is zero.
     """
     B, S = order.shape
     order = jnp.broadcast_to(order.reshape(B, *(1,) * (weights.ndim - 2), S), weights.shape)

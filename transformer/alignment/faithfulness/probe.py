@@ -4,7 +4,7 @@
 - flips (Serrano and Smith 2019, "Is Attention Interpretable?", section 4): the weights on the source token that a
   read-out ranks highest become zero and the others are rescaled; how often does the most likely target token change?
 - permutation (Jain and Wallace 2019, "Attention is not Explanation", section 4.2.1): the weights are permuted over the
-  source tokens; how far does the distribution over the vocabulary move? The median over the permutations counts.
+  source tokens; how far does the distribution over the vocabulary shift? The median over the permutations counts.
 
 Flips and permutation change the weights of all layers and heads alike, at the step that predicts the token; they are
 published for models with a single attention. Only the target tokens of words are counted, not the EOS token.
@@ -34,7 +34,7 @@ from transformer.nn.losses import cross_entropy
 
 Test = Literal["removal", "flips", "permutation"]
 CHUNK = 100
-"""Pairs held at a time with all their read-outs."""
+"""Pairs held in memory at once with all their read-outs."""
 LOGITS = 512
 """Tokens whose logits are held at once."""
 
@@ -46,9 +46,9 @@ class Wanted(NamedTuple):
     amounts: Sequence[Amount] = tuple(map(Amount.parse, AMOUNTS))
     """Numbers of source words that are removed."""
     permutations: int = 20
-    """Of each target token."""
+    """For each target token."""
     seed: int = 1
-    """Of random ranks and permutations, which depend only on it and the line number."""
+    """Seed of random ranks and permutations, which depend only on it and the line number."""
 
 
 class Probed(NamedTuple):
@@ -63,9 +63,9 @@ class Probed(NamedTuple):
     """Comprehensiveness and sufficiency."""
     flips: Int[np.ndarray, "R1 N"] | None
     distances: Float[np.ndarray, " N"] | None
-    """Of the permutation test."""
+    """For the permutation test."""
     links: list[list[Links | None]]
-    """Of each rule and of random ranks, for each sentence; None: left out."""
+    """For each rule and for random ranks, for each sentence; None: left out."""
 
 
 class Prober:
@@ -181,7 +181,7 @@ class Prober:
 
 
 def _of_words(pair: Pair) -> Bool[np.ndarray, " T"]:
-    """Which target tokens are counted: the model's own translation may have others."""
+    """Which target tokens are counted; the model's own translation may contain other special tokens."""
     return np.array(pair.target.word_ids) >= 0
 
 

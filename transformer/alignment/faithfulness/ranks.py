@@ -13,7 +13,7 @@ from transformer.alignment.record import Attended
 
 
 class Ranks(NamedTuple):
-    """Of one pair."""
+    """For one pair."""
 
     words: Int[np.ndarray, "U W"]
     """For each target word the source words, the most important first."""

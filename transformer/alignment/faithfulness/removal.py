@@ -1,4 +1,4 @@
-"""Comprehensiveness and sufficiency: the fall of a prediction without the source words that a read-out ranks highest,
+"""Comprehensiveness and sufficiency: the drop of a prediction without the source words that a read-out ranks highest,
 and with these alone.
 
 DeYoung et al. 2020, "ERASER: A Benchmark to Evaluate Rationalized NLP Models", section 4.2. The prediction is the
@@ -7,9 +7,9 @@ probability of a target token after the tokens before it, the rationale r its wo
     comprehensiveness = p(y_t | x) - p(y_t | x without r)          (equation 1)
     sufficiency       = p(y_t | x) - p(y_t | r)                    (equation 2)
 
-A faithful read-out has a high comprehensiveness and a low sufficiency. A removed word is left out of the sentence with
-all its pieces; the EOS token stays. The mean over several k is the area over the perturbation curve (equation 3, whose
-sum has the empty rationale too).
+A faithful read-out has high comprehensiveness and low sufficiency. A removed word is deleted from the sentence with all
+its pieces; the EOS token stays. The mean over several k is the area over the perturbation curve (equation 3, whose sum
+also includes the empty rationale).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -42,7 +42,7 @@ def falls(
     orders: Sequence[Sequence[Int[np.ndarray, "U W"]]],
     amounts: Sequence[Amount],
 ) -> list[list[Falls]]:
-    """For each pair, the falls of each of its orders.
+    """For each pair, the drops for each of its orders.
 
     A shortened sentence that several words, amounts or orders share is scored once.
 
@@ -84,7 +84,7 @@ def _every(orders: Int[np.ndarray, "U W"]) -> Kept:
 
 
 def _split(order: Int[np.ndarray, " W"], amount: Amount) -> tuple[Kept, Kept]:
-    """What is left without the rationale, and the rationale."""
+    """The sentence without the rationale, and the rationale."""
     k = amount.of(len(order))
     return tuple(sorted(order[k:].tolist())), tuple(sorted(order[:k].tolist()))
 

@@ -1,8 +1,8 @@
-"""How far a target token's probability falls without a source word.
+"""How much a target token's probability drops without a source word.
 
 Li et al. 2016, "Understanding Neural Networks through Representation Erasure" (equation 1, with a difference of
 log-probabilities), and Li et al. 2019, "On the Word Alignment from Neural Machine Translation" (section 4.2, prediction
-difference). A word is erased whole, with all its pieces; its fall is shared equally by them, so that the sum over its
+difference). A word is erased with all its pieces; its drop is divided equally among them, so that the sum over its
 pieces is the word's.
 """
 
@@ -19,7 +19,7 @@ CHUNK = 512
 
 
 class Falls(NamedTuple):
-    """Without each source token."""
+    """With each source token erased."""
 
     probability: Float[Array, "B T S"]
     log_probability: Float[Array, "B T S"]
@@ -34,15 +34,12 @@ def erase(
     target_in: Int[Array, "B T"],
     target_out: Int[Array, "B T"],
 ) -> Falls:
-    """The falls for each source token.
-
-    Args:
-        how: the word's embeddings become zero and its positions stay; or it is left out of the sentence.
-        model: predicts.
+    """The drop for each source token. Args: how: set the word's embeddings to zero and keep its positions, or delete it
+    from the sentence. model: predicts.
         source: token ids.
-        units: the number of each token's word, from 0 in order; the EOS token is a word of its own, padding has -1.
+        units: the number of each token's word, from 0 in order; the EOS token counts as a word, padding has -1.
         target_in: as `models.interface.Decoder.decode` reads it.
-        target_out: tokens that are predicted; PAD has no fall.
+        target_out: tokens that are predicted; PAD has no drop.
     """
 
     def predicted(source: Array, embedded: Array | None) -> Array:

@@ -1,7 +1,7 @@
 """How much of each source token is left in the states that predict the target, through all layers.
 
 An attention mixes its inputs, and the residual connection keeps a part of the state that enters it. If each layer is
-summed up by a matrix of shares whose rows sum to 1, the shares of the source tokens in any state follow by products of
+summarised by a matrix of shares whose rows sum to 1, the shares of the source tokens in any state are products of these
 matrices. For the encoder (Abnar and Zuidema 2020, "Quantifying Attention Flow in Transformers", equation 1), with R_0
 the identity:
 
@@ -38,12 +38,12 @@ class Trace(NamedTuple):
 
 
 class Shares(NamedTuple):
-    """Of the output of an attention with its residual connection; each row of both together sums to 1."""
+    """Shares in the output of an attention with its residual connection; each row of both together sums to 1."""
 
     attended: Float[Array, "B T N"]
-    """Of each position."""
+    """The share of each position."""
     residual: Float[Array, "B T"]
-    """Of the residual connection; zero where it is counted as the position itself."""
+    """The share of the residual connection; zero if it is counted as the position itself."""
 
 
 def rollout(trace: Trace) -> Float[Array, "B L 1 T S"]:
@@ -57,7 +57,7 @@ def alti(trace: Trace) -> Float[Array, "B L 1 T S"]:
 
 
 def halves(layer: Summands, own: bool) -> Shares:
-    """The mean of the heads' weights beside a 1 for the residual connection: a half for each if the weights sum to 1.
+    """The mean of the heads' weights, and 1 for the residual connection, normalised: half each if the weights sum to 1.
 
     Args:
         layer: an attention.
@@ -76,7 +76,7 @@ def contributions(layer: Summands, own: bool) -> Shares:
 
     The share of a summand z of the output y is max(0, |y|_1 - |y - z|_1), divided by the sum of this over all summands.
     Where a norm follows, y and z are taken after it: with the standard deviation, or the root mean square, of the whole
-    it is linear. Its bias is left out, as it belongs to no summand.
+    it is linear. Its bias is left out, because it belongs to no summand.
 
     Args:
         layer: an attention.

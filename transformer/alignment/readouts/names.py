@@ -1,4 +1,4 @@
-"""The names of the read-outs, without JAX: the command line starts with them. `readouts.table` computes them."""
+"""The names of the read-outs, without JAX, because the command line imports them. `readouts.table` computes them."""
 
 import difflib
 from collections.abc import Iterable
@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from transformer.errors import UsageError
 
 WEIGHTS = "weights"
-"""The attention weights themselves, which need nothing more to be computed."""
+"""The attention weights themselves, which need no further computation."""
 WITHOUT_HEADS = ("norms", "rollout", "alti")
-"""Read-outs that have layers and no heads."""
+"""Read-outs that have layers but no heads."""
 OF_PREDICTIONS = ("gradient", "integrated", "smoothgrad", "erasure", "log-erasure", "omission", "log-omission")
-"""Read-outs of what is predicted: they have neither layers nor heads, and no row has to be read elsewhere."""
+"""Read-outs of the prediction: they have neither layers nor heads, and their rows are never shifted."""
 FULL_CONTEXT = "full-context"
-"""The weights in a pass that knows the whole target."""
+"""The weights in a pass that sees the whole target."""
 READOUTS = (WEIGHTS, FULL_CONTEXT, "norms", "head-norms", "rollout", "alti", *OF_PREDICTIONS)
 
 

@@ -27,7 +27,7 @@ def norms(layers: Sequence[Summands]) -> Float[Array, "B L 1 T S"]:
 
 
 def _norm(layer: Summands) -> Float[Array, "B T S"]:
-    """|sum_h a_h v_h|^2 = sum_hg a_h a_g <v_h, v_g>, so that no array [T, S, D] is made."""
+    """|sum_h a_h v_h|^2 = sum_hg a_h a_g <v_h, v_g>, so that no array [T, S, D] is needed."""
     products = jnp.einsum("bhsd,bgsd->bshg", layer.values, layer.values)
     squared = jnp.einsum("bhts,bgts,bshg->bts", layer.weights, layer.weights, products)
     return jnp.sqrt(jnp.maximum(squared, 0))

@@ -1,9 +1,9 @@
 """How the log-probability of a target token changes with the embeddings of the source.
 
 Ding et al. 2019, "Saliency-driven Word Alignment Interpretation for Neural Machine Translation": the saliency of a
-source token is the product of its embedding and the gradient by it (section 4.1), which is also the derivative by a
-factor of 1 before the embedding. The gradient of a probability differs from that of its logarithm by one factor for
-the whole row. A negative value says that the token speaks against the word.
+source token is the product of its embedding and the gradient with respect to it (section 4.1), which is also the
+derivative with respect to a factor of 1 before the embedding. The gradient of a probability differs from that of its
+logarithm by one factor for the whole row. A negative value means that the token makes the word less likely.
 """
 
 from collections.abc import Callable
@@ -50,8 +50,9 @@ def integrated(model: Any, source: Array, target_in: Array, target_out: Array) -
 def smooth_gradient(model: Any, source: Array, target_in: Array, target_out: Array) -> Float[Array, "B T S"]:
     """SmoothGrad (Smilkov et al. 2017): the mean saliency under normal noise on the embeddings.
 
-    The gradient is that at the noisy embeddings; its factor is the embedding without noise, since noise times gradient
-    would hide the rest. Each sample's rows become shares before they are averaged, as in the code of Ding et al. 2019.
+    The gradient is that at the noisy embeddings; its factor is the embedding without noise, because noise times
+    gradient would dominate. Each sample's rows become shares before they are averaged, as in the code of Ding et al.
+    2019.
     """
     saliency = _saliency(model, source, target_in, target_out)
     embedded, real = model.embed(source), (source != 0)[..., None]
@@ -60,7 +61,7 @@ def smooth_gradient(model: Any, source: Array, target_in: Array, target_out: Arr
 
     def add(sample: Array, total: Array) -> Array:
         key = jax.random.fold_in(jax.random.key(0), sample)
-        # The same noise for every sentence: a read-out does not depend on the sentence's place in a batch.
+        # The same noise for every sentence: a read-out does not depend on the sentence's position in a batch.
         noise = jax.random.normal(key, embedded.shape[1:])[None] * NOISE * (high - low)
         found = saliency(embedded + noise.astype(embedded.dtype), embedded)
         return total + shares(jnp.where(source[:, None] != 0, found, 0))

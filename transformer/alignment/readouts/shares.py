@@ -1,4 +1,4 @@
-"""What a read-out measured, as shares: all read-outs become links and pictures by the same rules."""
+"""Read-outs as shares, so that the same rules turn all of them into links and pictures."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float

@@ -1,9 +1,9 @@
 """Read-outs: matrices [T, S] that say how much each source token means to each target token.
 
 The attention weights are one read-out; this table has the others. Each is computed for a batch of pairs by teacher
-forcing. Row t belongs to the step that predicts target token t, as with the weights. What a read-out measures (a norm,
-a fall of the probability) has its own unit; `shares` makes rows that sum to 1 of it, so that all read-outs become links
-and pictures by the same rules.
+forcing. Row t belongs to the step that predicts target token t, as with the weights. Each read-out has its own unit (a
+norm, a drop in probability); `shares` turns it into rows that sum to 1, so that the same rules turn all read-outs into
+links and pictures.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ class Batch(NamedTuple):
 
     source: Int[Array, "B S"]
     units: Int[Array, "B S"]
-    """The number of each source token's word, from 0 in order; the EOS token is a word of its own, padding has -1."""
+    """The number of each source token's word, from 0 in order; the EOS token counts as a word, padding has -1."""
     target_in: Int[Array, "B T"]
     target_out: Int[Array, "B T"]
 
@@ -62,17 +62,17 @@ class Passes:
 
     @cached_property
     def zeroed(self) -> erasure.Falls:
-        """Falls where the embeddings of a word are zero."""
+        """Drops when the embeddings of a word are zero."""
         return erasure.erase("zero", self._embedding_model, *self.batch)
 
     @cached_property
     def left_out(self) -> erasure.Falls:
-        """Falls where a word is left out."""
+        """Drops when a word is deleted."""
         return erasure.erase("leave out", self.model, *self.batch)
 
     @property
     def full_context(self) -> Float[Array, "B L H T S"]:
-        """Attention weights that know the whole target."""
+        """Attention weights of a pass that sees the whole target."""
         model, batch = self.model, self.batch
         if not isinstance(self.model, FullContext):
             raise UsageError("full-context is defined for one Transformer decoder, which can read the whole target at "
@@ -98,7 +98,7 @@ BY_PLACE: dict[str, Callable[[Passes], Float[Array, "B L H T S"]]] = {
     "rollout": lambda passes: mixing.rollout(passes.whole_trace),
     "alti": lambda passes: mixing.alti(passes.whole_trace),
 }
-"""By layer and head; H is 1 where a read-out has no heads."""
+"""By layer and head; H is 1 if a read-out has no heads."""
 OF_PREDICTIONS: dict[str, Callable[[Passes], Float[Array, "B T S"]]] = {
     "gradient": lambda passes: passes.saliency(saliency.gradient_input),
     "integrated": lambda passes: passes.saliency(saliency.integrated),
@@ -111,7 +111,7 @@ OF_PREDICTIONS: dict[str, Callable[[Passes], Float[Array, "B T S"]]] = {
 
 
 def compute(model: Any, names: Sequence[str], batch: Batch) -> dict[str, Float[Array, "B L H T S"]]:
-    """Read-outs as shares, by name; L and H are 1 where a read-out has none.
+    """Read-outs as shares, by name; L and H are 1 if a read-out has none.
 
     Raises UsageError for a model that does not have one of them.
     """

@@ -58,5 +58,5 @@ def check_tokens(tokens: Ints, column: Ragged) -> None:
     if column.size and (largest := int(tokens.view(np.uint32).max(initial=0))) >= column.size:  # negative ones too
         raise TransformerError(
             f"token {largest} of a vocabulary of {column.size} entries: the tokenised text in --data.cache was damaged "
-            "while it was used; --resume makes it anew"
+            "while it was in use; --resume rebuilds it"
         )

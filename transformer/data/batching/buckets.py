@@ -26,7 +26,7 @@ class Bucket(NamedTuple):
 
     rows: int
     lengths: tuple[int, ...]
-    """Of each ragged column, in the order of the examples' columns."""
+    """For each ragged column, in the order of the examples' columns."""
 
 
 def choose_buckets(lengths: Lengths, batching: config.Batching, multiple: int, widest: bool = False) -> list[Bucket]:
@@ -39,7 +39,7 @@ def choose_buckets(lengths: Lengths, batching: config.Batching, multiple: int, w
         lengths: of N > 0 examples.
         batching: the budget, and how many shapes.
         multiple: divides the rows.
-        widest: the last bucket is made to hold all examples.
+        widest: the last bucket holds all examples.
     """
     columns = list(lengths.values())
     shapes = partition(lengths, batching.shapes, batching.length_multiple)
@@ -103,7 +103,7 @@ def partition(lengths: Lengths, shapes: int, length_multiple: int = 1) -> list[t
         best = total[first, np.arange(size)]
         totals.append(best[-1])
         cuts.append(first + 1)
-    # One run more may gain nothing, because lengths are rounded, and two more may.
+    # One more run may gain nothing while two more do, because lengths are rounded.
     del cuts[int(np.argmin(totals)) + 1 :]
 
     runs, end = [], size - 1

@@ -1,7 +1,7 @@
 """The stream of training batches: epoch after epoch, prepared ahead by other threads, from any position on.
 
-Where examples are resampled (`--tokenizer.sampling`) every epoch has examples and a plan of its own, made while the
-epoch before is trained on. What is sampled depends only on (seed, epoch, example), so a run resumes from its position.
+If examples are resampled (`--tokenizer.sampling`), every epoch has its own examples and plan, made during the previous
+epoch. Samples depend only on (seed, epoch, example), so a run resumes from its position.
 """
 
 import shutil
@@ -28,15 +28,15 @@ Ints = NDArray[Any]
 
 
 class DataPosition(NamedTuple):
-    """Where a stream of batches is: all that resuming needs to know of the data."""
+    """The position in a stream of batches: all that resuming needs to know about the data."""
 
     epoch: int = 0
     batch: int = 0
-    """Batches of the epoch before this one."""
+    """Batches of the epoch before this position."""
 
     @property
     def next(self) -> "DataPosition":
-        """The following position; past the end of its epoch it stands for the beginning of the next."""
+        """The following position; past the end of its epoch it means the beginning of the next."""
         return DataPosition(self.epoch, self.batch + 1)
 
 
@@ -54,10 +54,10 @@ class EpochSource(Protocol):
         """Of one epoch."""
 
     def prepare(self, number: int) -> None:
-        """Begin to prepare an epoch in the background: it comes next."""
+        """Start preparing the next epoch in the background."""
 
     def close(self) -> None:
-        """End what runs in the background."""
+        """Stop background work."""
 
 
 def choose_shapes(lengths: Lengths, batching: config.Batching, multiple: int, widest: bool = False) -> list[Bucket]:
@@ -99,7 +99,7 @@ Sample: TypeAlias = Callable[[int, tuple[int, ...], Path, Event], Examples]
 
 
 class ResampledEpochs:
-    """Every epoch's examples are sampled anew; the next epoch's while this one is read."""
+    """Every epoch's examples are resampled; the next epoch's while this one is read."""
 
     def __init__(
         self,
@@ -115,16 +115,16 @@ class ResampledEpochs:
         """Samples the first epoch, whose lengths the shapes of batches are made for.
 
         Args:
-            plain: the examples without chance; with the longest bucket all of them still fit.
+            plain: the examples without sampling; the longest bucket also holds all of them.
             sample: makes the examples of an epoch.
             seed: of the order.
-            batching: with `multiple` and `shares`, as `choose_shapes` and `plan_epochs` have it.
+            batching: with `multiple` and `shares`, as in `choose_shapes` and `plan_epochs`.
             multiple: divides the rows.
             shares: of the corpora.
             longest: length of any column of an example.
             cache: holds the epochs while they are needed.
 
-        Raises TransformerError where they cannot be written.
+        Raises TransformerError if they cannot be written.
         """
         try:
             self._scratch = TemporaryFolder(cache / "drawn")
@@ -145,16 +145,16 @@ class ResampledEpochs:
             raise
         widest = {name: np.maximum(column, first.lengths[name]) for name, column in plain.lengths.items()}
         self.buckets = tuple(choose_shapes(widest, batching, multiple, widest=True))
-        # What was sampled for the first epoch under the looser limit is what this one gives: all of it fits.
+        # The samples of the first epoch under the looser limit are the same under this one: all of them fit.
         limit = self.buckets[-1].lengths
         self._make = lambda epoch: planned(make(epoch, limit), epoch)
         self._made: dict[int, Future[tuple[Examples, Plan]]] = {0: Future()}
         self._made[0].set_result(planned(first, 0))
 
     def epoch(self, number: int) -> tuple[Examples, Plan]:
-        """Waits where it is not finished yet. Raises TransformerError."""
+        """Waits until it is finished. Raises TransformerError."""
         found = self._ask(number).result()
-        for past in [epoch for epoch in self._made if epoch < number - 1]:  # the last one may still be asked about
+        for past in [epoch for epoch in self._made if epoch < number - 1]:  # the previous one may still be in use
             del self._made[past]
             shutil.rmtree(self._scratch.path / str(past), ignore_errors=True)
         return found
@@ -169,7 +169,7 @@ class ResampledEpochs:
         return self._made[number]
 
     def close(self) -> None:
-        """What was sampled is removed: it can be sampled again."""
+        """Removes the samples, which can be drawn again."""
         self._stop.set()
         self._background.shutdown(wait=True, cancel_futures=True)
         self._scratch.close()
@@ -188,7 +188,7 @@ class Planned(NamedTuple):
 
 
 class _Epoch:
-    """What grain reads: under `index` the batch `first + index` of an epoch."""
+    """The data source of grain: item `index` is the batch `first + index` of an epoch."""
 
     def __init__(self, source: EpochSource, position: DataPosition, make: MakeBatch) -> None:
         self.examples, self.plan = source.epoch(position.epoch)
@@ -212,9 +212,9 @@ def stream(
 
     Args:
         source: of examples and plans.
-        make: puts a batch together.
+        make: assembles a batch.
         start: the first batch.
-        prefetch: batches prepared ahead by other threads; 0 makes each when it is asked for.
+        prefetch: batches prepared ahead by other threads; 0 makes each on demand.
     """
     options = grain.ReadOptions(num_threads=min(2, prefetch), prefetch_buffer_size=prefetch)
     for number in count(start.epoch):

@@ -1,7 +1,7 @@
 """Plans of packed rows: which rows are in which batch of an epoch, and which examples are in a row.
 
-An epoch takes rows as other plans take examples, and deals examples of the same lengths to the rows anew. Only where
-an epoch takes a part of a corpus do its rows have the same examples in every epoch, so that all of them come equally
+An epoch orders rows as other plans order examples, and redistributes examples of equal lengths over the rows. If an
+epoch takes only part of a corpus, its rows keep the same examples in every epoch, so that all examples occur equally
 often.
 """
 
@@ -23,7 +23,7 @@ Ints = NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class PackedPlan(Plan):
-    """The batches of an epoch. What the parts number are rows of the packing."""
+    """The batches of an epoch. The items of its parts are rows of the packing."""
 
     packing: Packing
     corpora: tuple[int, ...]
@@ -73,8 +73,8 @@ class PackedPlans(Plans):
 
 
 def choose_row(lengths: Lengths, batching: config.Batching, multiple: int) -> Bucket:
-    """The shape of all batches: `batching.pack` tokens of the column with most tokens, and in proportion of the others,
-    but each at least as long as its longest example.
+    """The shape of all batches: `batching.pack` tokens for the column with the most tokens, and proportionally for the
+    others, but each at least as long as its longest example.
 
     Args:
         lengths: of N > 0 examples.
@@ -97,7 +97,7 @@ def choose_row(lengths: Lengths, batching: config.Batching, multiple: int) -> Bu
 def make_packed_plans(
     lengths: Lengths, buckets: Sequence[Bucket], seed: int, shares: Sequence[Share] = (Share(0, 1.0),)
 ) -> PackedPlans:
-    """Pack the examples into rows of the only bucket. Raises ValueError when there are none, or one fits in no row."""
+    """Pack the examples into rows of the only bucket. Raises ValueError if there are none, or one fits in no row."""
     (bucket,) = buckets
     count = len(next(iter(lengths.values())))
     if not count:

@@ -1,9 +1,9 @@
-"""Several examples in one row of a batch, one after the other: which go together, and the arrays of it.
+"""Several examples in one row of a batch, one after the other: which examples share a row, and the resulting arrays.
 
 Examples are first sorted by their lengths into cells: the examples of a cell have the same length in every ragged
 column. Which cells share a row follows from the number of examples in each cell (`fill_rows`), so forty million
-examples take no longer than a million. Which examples of its cells a row has is dealt anew in every epoch, row by row
-as it is asked for (`Packing.examples`).
+examples take no longer than a million. Which examples of its cells a row contains is drawn in every epoch, row by row
+on demand (`Packing.examples`).
 """
 
 from collections import Counter
@@ -29,15 +29,15 @@ class Group(NamedTuple):
 
     rows: int
     slots: list[int]
-    """Where examples are counted cell by cell: row i of the group has the examples slot + i."""
+    """With examples numbered cell by cell, row i of the group has the examples slot + i."""
 
 
 def fill_rows(sizes: Ints, counts: Ints, capacity: Sequence[int]) -> list[Group]:
     """Rows for counts[k] examples of sizes[k], filled one after the other: by the largest example left, and then by the
-    one that leaves the least room (Panigrahy et al. 2011, norm-based greedy) until none fits.
+    one that leaves the least space (Panigrahy et al. 2011, norm-based greedy) until none fits.
 
-    With a single column this is first-fit decreasing. Rows that come out equal are made together: the time depends on
-    the number of cells and not on that of the examples, as in Krell et al. 2021.
+    With a single column this is first-fit decreasing. Equal rows are made together: the time depends on the number of
+    cells, not of examples, as in Krell et al. 2021.
 
     Args:
         sizes: [M, C] lengths of an example of each cell, in each column.
@@ -82,11 +82,11 @@ class Packing:
     rows: Ints
     """[G + 1] int64: the rows of group g are rows[g], ..., rows[g + 1] - 1."""
     slots: Ints
-    """[total] int64: of all groups, see `Group.slots`."""
+    """[total] int64: the slots of all groups, see `Group.slots`."""
     offsets: Ints
     """[G + 1] int64: the slots of group g are slots[offsets[g]:offsets[g + 1]]."""
     tokens: Ints
-    """[G, C] int64: in a row of each group, of each column."""
+    """[G, C] int64: tokens of each column in a row of each group."""
 
     def __len__(self) -> int:
         """Rows."""

@@ -22,12 +22,12 @@ class Batch(NamedTuple):
     target_in: Any
     """[B, T], BOS and target."""
     target_out: Any
-    """[B, T], target and EOS: what follows each position of `target_in`."""
+    """[B, T], target and EOS: the token after each position of `target_in`."""
     alignment: Any = None
     """[B, T, S] float32, or None where examples have no links: for each target token the share of each source token it
     is linked to; a row of zeros for a token without links."""
     segments: Any = None
-    """`Segments` where a row holds several pairs, one after the other; otherwise None."""
+    """`Segments` if a row holds several pairs, one after the other; otherwise None."""
 
 
 class Segments(NamedTuple):

@@ -5,9 +5,9 @@ position (`shuffle`), so that the plans of all epochs need one number for each e
 
 An epoch takes `passes` of each corpus of a mixture, which is rarely a whole number of its n examples. Therefore a
 corpus has one random order, read as a circle: epoch e takes its places from floor(e n passes) to
-floor((e + 1) n passes) - 1, whichever buckets these examples are in. After E epochs each example of the corpus has come
-floor(E passes) or ceil(E passes) times: the example at place r has come ceil((floor(E n passes) - r) / n) =
-floor(E passes + (n - 1 - r) / n) times, and the last fraction is at least 0 and below 1.
+floor((e + 1) n passes) - 1, whichever buckets these examples are in. After E epochs each example of the corpus has
+occurred floor(E passes) or ceil(E passes) times: the example at place r has occurred ceil((floor(E n passes) - r) / n)
+= floor(E passes + (n - 1 - r) / n) times, and the last fraction is at least 0 and below 1.
 """
 
 from bisect import bisect_left
@@ -29,7 +29,7 @@ from transformer.plurals import counted
 Ints = NDArray[Any]
 
 DENOMINATOR = 10**8
-"""Largest denominator of a number of passes as a fraction. It is exact for weights of a few digits: a float is not."""
+"""Largest denominator of a number of passes as a fraction. It is exact for weights of a few digits, unlike a float."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Share:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """What an epoch takes of the examples that are in one bucket and from one corpus: `count` of them, from the one at
-    `first` on, round and round."""
+    """What an epoch takes of the examples of one corpus in one bucket: `count` of them, starting at `first`,
+    cyclically."""
 
     members: Ints
     """[m] example ids."""
@@ -64,12 +64,12 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The batches of an epoch: those of all buckets, mixed. What the parts number, its items, are examples; rows of
-    several examples in a subclass, see `packed`."""
+    """The batches of an epoch: those of all buckets, mixed. The items of its parts are examples, or rows of several
+    examples in a subclass, see `packed`."""
 
     buckets: tuple[Bucket, ...]
     parts: tuple[tuple[Part, ...], ...]
-    """Of each bucket, corpus by corpus."""
+    """For each bucket, corpus by corpus."""
     shares: tuple[Share, ...]
     """Of the corpora."""
     seed: int
@@ -136,7 +136,7 @@ class Plan:
 
     def report(self, lengths: Lengths) -> dict[str, float]:
         """Counts of the epoch: examples, batches, shapes, empty_rows (of weight zero), and the share of real tokens in
-        each column and in all (`source_efficiency`, ..., `efficiency`); `lengths` are those of the examples."""
+        each column and overall (`source_efficiency`, ..., `efficiency`); `lengths` are those of the examples."""
         padded = [
             sum(n * bucket.rows * bucket.lengths[column] for n, bucket in zip(self.batches, self.buckets, strict=True))
             for column in range(len(lengths))
@@ -153,7 +153,7 @@ class Plan:
         }
 
     def describe(self, lengths: Lengths) -> str:
-        """The report and the buckets, for a person: a line for all and a line for each bucket."""
+        """The report and the buckets as text: a line for all and a line for each bucket."""
         v = self.report(lengths)
         each = ", ".join(f"{name} {v[f'{name}_efficiency']:.1%}" for name in lengths)
         nouns = {"examples": "example", "batches": "batch", "shapes": "shape", "empty_rows": "empty row"}
@@ -172,14 +172,14 @@ class Plan:
 class Plans:
     """The plan of every epoch over the same examples.
 
-    Of a single corpus every example comes once an epoch. Of a mixture an epoch takes as many examples as all corpora
-    have together, of each corpus its share.
+    A single corpus contributes every example once per epoch. With a mixture, an epoch has as many examples as all
+    corpora together, and takes from each corpus its share.
     """
 
     buckets: tuple[Bucket, ...]
     members: tuple[Ints, ...]
     """[n_b] uint32 example ids of each bucket, corpus by corpus: ascending, or in the corpus's order if epochs take
-    parts of it."""
+    only parts of it."""
     shares: tuple[Share, ...]
     sizes: tuple[int, ...]
     """Examples of each corpus."""
@@ -203,7 +203,7 @@ class Plans:
         return Plan(self.buckets, tuple(parts), self.shares, self.seed, number)
 
     def _before(self, place: int, cell: Ints, corpus: int) -> int:
-        """How many examples of a cell come before a place of its corpus's endless order."""
+        """How many examples of a cell precede a place in its corpus's endless order."""
         if not len(cell):
             return 0
         size, start, key = self.sizes[corpus], self.shares[corpus].start, _order_key(self.seed, corpus)
@@ -224,7 +224,7 @@ def make_plans(
     seed: int,
     shares: Sequence[Share] = (Share(0, 1.0),),
 ) -> Plans:
-    """Sort the examples into `buckets`. Raises ValueError when there are none, or one fits in no bucket."""
+    """Sort the examples into `buckets`. Raises ValueError if there are none, or one fits in no bucket."""
     columns = list(lengths.values())
     shapes = [bucket.lengths for bucket in buckets]
     found: list[list[Ints]] = [[] for _ in buckets]
@@ -275,13 +275,13 @@ def _put_in_order(ids: Ints, start: int, stop: int, key: int) -> None:
 def shares_of(parts: Sequence[int], weights: Sequence[float], temperature: float) -> tuple[Share, ...]:
     """What an epoch takes of corpora that follow one another, with `parts` examples each.
 
-    `weights` are their shares, in any unit; where there are none, a corpus of n has the share n ** (1 / temperature).
+    `weights` are their shares, in any unit; without weights, a corpus of n has the share n ** (1 / temperature).
     Temperature sampling: Arivazhagan et al. 2019, section 4.2. A corpus without examples takes no part.
-    Raises UsageError when none does.
+    Raises UsageError if none takes part.
     """
     wanted = [float(n > 0) * (weights[i] if weights else n ** (1 / temperature)) for i, n in enumerate(parts)]
     if not sum(wanted):
-        raise UsageError("--data.weights leave nothing: the corpora that they name have no pairs left to train on")
+        raise UsageError("--data.weights leave nothing: the corpora that they select have no pairs left to train on")
     total, starts = sum(parts), np.concatenate([[0], np.cumsum(parts)])
     even = not weights and temperature == 1
     return tuple(

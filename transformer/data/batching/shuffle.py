@@ -1,9 +1,8 @@
-"""Permutations that are computed place by place, so that an order of forty million needs no list of it.
-
-A keyed Feistel network permutes the numbers of so many bits; a result beyond the range is put in again until it falls
-inside (cycle walking; Black and Rogaway 2002, "Ciphers with arbitrary finite domains", sections 3 and 5). Whatever the
-round function, this is a permutation; that it looks random is the round function's doing. All arithmetic is on 64-bit
-integers, so that an order is the same on every machine and with every version of numpy.
+"""Permutations that are computed place by place, so that an order of forty million needs no list. A keyed Feistel
+network permutes the numbers of a given number of bits; a result beyond the range is fed back until it falls inside
+(cycle walking; Black and Rogaway 2002, "Ciphers with arbitrary finite domains", sections 3 and 5). This is a
+permutation for any round function, whose quality determines how random it looks. All arithmetic is on 64-bit integers,
+so that an order is the same on every machine and with every version of numpy.
 """
 
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ Ints = NDArray[Any]
 MASK = 2**64 - 1
 ROUNDS = 6
 SMALL = 256
-"""Up to here all keys are sorted: a network of so few bits is too regular."""
+"""Up to this size, keys are sorted instead: a network of so few bits is too regular."""
 
 
 def permute(places: Ints, size: int, key: int) -> Ints:
@@ -42,7 +41,8 @@ def permute(places: Ints, size: int, key: int) -> Ints:
 def permute_each(places: Ints, sizes: Ints, keys: Ints) -> Ints:
     """[n] where permutations of their own take the [n] `places`, int64: place i that of range(sizes[i]) with keys[i].
 
-    Another permutation than `permute` has, and for few places a more regular one; it takes no loop over the sizes.
+    These permutations differ from those of `permute` and are more regular for few places, but need no loop over the
+    sizes.
     """
     sizes, bits = np.asarray(sizes, np.uint64), np.frexp(sizes - 1)[1].astype(np.uint64)
     rounds = [mix(keys, key_of(number)) for number in range(ROUNDS)]
@@ -78,7 +78,7 @@ def mix(values: Ints, key: int | Ints) -> Ints:
 
 
 def _feistel(values: Ints, bits: np.uint64 | Ints, keys: Sequence[int | Ints]) -> Ints:
-    """A permutation of range(2 ** bits), with a key for each round; its halves may differ by a bit, and change places
+    """A permutation of range(2 ** bits), with a key for each round; its halves may differ by a bit, and are swapped
     every round. `bits` and each key are of all values, or [n] of each."""
     one = np.uint64(1)
     low, high = bits // np.uint64(2), bits - bits // np.uint64(2)

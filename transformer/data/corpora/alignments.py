@@ -19,8 +19,7 @@ Alignment = tuple[tuple[int, int], ...]
 
 LINKS = re.compile(r"([0-9]{1,9}-[0-9]{1,9}(\s+[0-9]{1,9}-[0-9]{1,9})*)?")
 ENOUGH = 10
-"""Fewest aligned pairs from which it follows that words count from 1 if no link names word 0: most pairs have such a
-link."""
+"""Fewest aligned pairs for concluding that words count from 1 if no link names word 0: most pairs have such a link."""
 
 
 class Alignments(Sequence[Alignment]):
@@ -86,7 +85,7 @@ def read_alignments(path: Path, pairs: int) -> list[Alignment]:
 
 
 class Misplaced(NamedTuple):
-    """What does not fit when alignments are compared with their sentences."""
+    """Mismatches between alignments and their sentences."""
 
     aligned: int
     """Pairs with at least one link."""
@@ -109,7 +108,7 @@ class Misplaced(NamedTuple):
         return f"links name words beyond their sentence in {pairs} (first: {self.first})"
 
     def refuse(self, path: Path, advice: str) -> None:
-        """Raises TransformerError where most alignments are unusable; `advice` is for words that count from 1."""
+        """Raises TransformerError if most alignments are unusable; `advice` is for words that count from 1."""
         if 2 * len(self.outside) <= self.aligned:
             return
         reason = "words are split at spaces and count from 0; are these the links of another text or tokenization?"

@@ -39,7 +39,7 @@ class Corpora(NamedTuple):
     parts: tuple[int, ...]
     """Number of training pairs of each corpus of the mixture, in order."""
     cut: bool
-    """Whether reading stopped at `limit`, so that the counts are of what was read until then."""
+    """Whether reading stopped at `limit`, so that the counts cover only what was read."""
     shared: dict[str, int]
     """Training pairs that are also in a held-out set, by its name; every count is above 0."""
     replaced: int
@@ -47,7 +47,7 @@ class Corpora(NamedTuple):
 
 
 def read_or_validation(folder: Path, name: str, languages: tuple[str, str]) -> Corpus:
-    """As `read`, but a run without a test set is evaluated on its validation set, with a warning."""
+    """Like `read`, but a run without a test set is evaluated on its validation set, with a warning."""
     if name == "test" and not exists(folder, name, languages):
         log.warning("the run has no test set: using its validation set")
         name = "validation"

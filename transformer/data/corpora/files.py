@@ -69,9 +69,8 @@ def read_lines(path: Path) -> list[str]:
 
 
 def read_parallel(*paths: Path) -> list[list[str]]:
-    """The sentences of parallel files.
-
-    Raises as `stream_lines`, and TransformerError for an empty file and for different numbers of lines.
+    """The sentences of parallel files. Raises like `stream_lines`, and TransformerError for an empty file and for
+    different numbers of lines.
     """
     return [list(side) for side in zip(*stream_parallel(*paths), strict=True)]
 
@@ -79,7 +78,7 @@ def read_parallel(*paths: Path) -> list[list[str]]:
 def stream_parallel(*paths: Path) -> Iterator[tuple[str, ...]]:
     """Iterate over parallel files, one sentence of each at a time.
 
-    Raises as `read_parallel`, at the end of the shorter file.
+    Raises like `read_parallel`, at the end of the shorter file.
     """
     counts = [0] * len(paths)
     for lines in zip_longest(*map(stream_lines, paths)):

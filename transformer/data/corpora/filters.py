@@ -6,7 +6,7 @@ The rules, in order (`config.Filter` switches them on; the first always applies)
 2. invalid Unicode: surrogates, the replacement character U+FFFD that a wrong decoding leaves, noncharacters;
 3. unprintable characters: control characters that are not whitespace, private-use characters. Format characters (soft
    hyphen, joiners, direction marks) are part of how languages are written and are allowed; so are unassigned
-   characters, as these differ between versions of Python;
+   characters, because these differ between versions of Python;
 4. more than `max_words` words on a side;
 5. lengths whose ratio exceeds `max_ratio`, unless the longer side has at most SHORT words: "Thanks" may well have five
    words in another language;
@@ -47,7 +47,7 @@ UNPRINTABLE = re.compile(
 
 
 class FilteredChunk(NamedTuple):
-    """The pairs of a chunk that pass all rules but the last. Apart from the text, cheap to send from a worker."""
+    """The pairs of a chunk that pass all rules but the last. Except for the text, cheap to send from a worker."""
 
     pairs: list[Pair]
     """The N pairs that passed, normalised."""
@@ -67,7 +67,7 @@ class Cleaner:
     """Cleans a corpus and counts what it leaves out.
 
     In one process: `clean`. In several: workers call `filter_pairs` on chunks, and the parent calls `accept` on the
-    results in order, as only the search for duplicates depends on earlier chunks.
+    results in order, because only the search for duplicates depends on earlier chunks.
     """
 
     def __init__(self, settings: Filter):

@@ -80,7 +80,7 @@ def _key(data: config.Data, sources: Sources) -> str:
 
 
 def _named(sources: Sources) -> dict[str, Source]:
-    """The held-out sets that are sources of their own, by name."""
+    """The held-out sets that have their own sources, by name."""
     held_out = {"validation": sources.validation, "test": sources.test}
     return {name: source for name, source in held_out.items() if source is not None}
 
@@ -102,7 +102,7 @@ def _make(folder: Path, data: config.Data, sources: Sources) -> None:
 
 
 def _nothing_left(sources: Sources, about: dict[str, Any]) -> str:
-    """Where all pairs went, and what to do."""
+    """How many pairs were left out and why, and what to do."""
     held, skipped = about["held"], about["skipped"]
     total = held + sum(skipped.values())
     went = [f"{held} went to the validation set"] if held else []
@@ -172,7 +172,7 @@ def _write_train(folder: Path, data: config.Data, sources: Sources, held_out: li
 
 
 def _texts(source: Source, form: Form) -> set[tuple[str, str]]:
-    """The pairs of a held-out set, as training pairs are written."""
+    """The pairs of a held-out set, in the form of written training pairs."""
     return {
         (replace_reserved(normalize(pair.source, form)), replace_reserved(normalize(pair.target, form)))
         for pair in source.pairs()

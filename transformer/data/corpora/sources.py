@@ -101,8 +101,8 @@ class ParallelFiles:
     def check_alignments(self) -> None:
         """Compare the alignments, if there are any, with the sentences.
 
-        Raises TransformerError where most of them name words that do not exist, and UsageError where words seem to
-        count from 1 and the setting does not say.
+        Raises TransformerError if most of them name words that do not exist, and UsageError if words seem to count from
+        1 and the setting is not given.
         """
         if not self.alignments:
             return

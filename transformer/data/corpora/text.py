@@ -74,7 +74,7 @@ class Text(Sequence[str]):
             return [block[a - first : b - first].decode("utf-8") for a, b in pairwise(edges)]
         except UnicodeDecodeError:
             raise TransformerError(
-                f"{self.path.with_suffix('.text')} was damaged while it was used: the same command makes it anew"
+                f"{self.path.with_suffix('.text')} was damaged while it was in use: the same command rebuilds it"
             ) from None
 
 

@@ -1,7 +1,7 @@
 """Translation datasets of TFDS (TensorFlow Datasets), under their TFDS names, read without TensorFlow.
 
 A dataset is prepared once (`download`) into `FOLDER/DATASET/CONFIG/VERSION/`, as files with random access
-(array_record). From then on it is read from that folder alone (`open_split`), without the network, whoever prepared it.
+(array_record). From then on it is read only from that folder (`open_split`), without network access.
 The order is that of the prepared files; TFDS shuffles when it prepares a dataset, always in the same way.
 """
 
@@ -39,7 +39,7 @@ class Pairs:
     """All pairs of a split, in the order of its files. Made by `open_split`.
 
     They stay on disk: memory does not grow with the split. Pairs can be pickled and read in several processes at once,
-    but these must be spawned: a fork of a process that has read may hang, as it lacks the reader's threads.
+    but these must be spawned: a fork of a process that has read may hang, because it lacks the reader's threads.
     Each side is stripped and its newlines become spaces, so that it is one line; it is "" if the dataset has no
     translation into that language.
     """
@@ -132,8 +132,7 @@ def download(name: str, folder: Path | None = None) -> Path:
     Returns:
         Its folder.
 
-    Raises:
-        UsageError: as `open_split`.
+    Raises: UsageError: like `open_split`.
         TransformerError: the cause, in one line.
     """
     folder = default_folder() if folder is None else Path(folder).expanduser()

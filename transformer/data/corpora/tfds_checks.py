@@ -38,7 +38,7 @@ class Layout(NamedTuple):
     prefix: str
     """The feature's name and a slash; empty if the translations are the whole example."""
     variable: bool
-    """Whether they are two lists, languages and translations, as not every example has every language."""
+    """Whether they are two lists, languages and translations, because not every example has every language."""
 
 
 def parse_name(name: str) -> DatasetName:
@@ -148,6 +148,6 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """An error of another library, in one line."""
+    """An error of another library, on one line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__

@@ -1,4 +1,4 @@
-"""Random segmentations, sampled anew for each epoch: BPE-dropout and subword regularization.
+"""Random segmentations, resampled for each epoch: BPE-dropout and subword regularization.
 
 A sample depends only on (seed, epoch, side, example, position of the word), through an integer hash: it is the same on
 every machine, in every process, and for every order of the examples. (sentencepiece's own sampling uses another seed in
@@ -47,7 +47,7 @@ def sampler(tokenizer: Tokenizer, rate: float) -> "Sampler":
             and at most 1.
 
     Raises:
-        UsageError: another rate; or a tokenizer of kind char or word, which has one segmentation of a text.
+        UsageError: another rate; or a tokenizer of kind char or word, which has a single segmentation of a text.
     """
     kind = _kind(tokenizer)
     _check(kind, rate)
@@ -106,8 +106,8 @@ class Coins:
     """Biased coin flips from one 63-bit random number, by arithmetic decoding.
 
     The number lies in an interval; each flip splits the interval in two, and the part that contains the number remains.
-    So one number suffices for all choices in a word, and equal choices correspond to one interval of numbers. A short
-    interval is extended by 64 hashed bits, so that no probability is off by more than 2**-53.
+    One number therefore suffices for all choices in a word, and equal choices correspond to one interval of numbers. A
+    short interval is extended by 64 hashed bits, so that no probability is off by more than 2**-53.
     """
 
     def __init__(self, bits: int) -> None:

@@ -16,7 +16,7 @@ from transformer.errors import TransformerError
 from transformer.special_tokens import BOS, EOS, PAD, SPECIAL_TOKENS, UNK
 
 SAMPLED_SENTENCES = 2_000_000
-"""sentencepiece is trained on at most so many sentences, sampled with a fixed seed.
+"""sentencepiece is trained on at most this many sentences, sampled with a fixed seed.
 (sentencepiece's own sampling uses another seed in each process.)"""
 TRAINING_THREADS = 4
 """Fixed, so that training does not depend on the machine."""
@@ -66,7 +66,7 @@ class SentencePieceTokenizer(Tokenizer):
         sample = _sample(map(replace_reserved, sentences), SAMPLED_SENTENCES)
         if not any(map(str.strip, sample)):
             raise TransformerError("there is no text to train a tokenizer on")
-        # sentencepiece cuts its special tokens out of the text, also where they are the only place of a character.
+        # sentencepiece removes its special tokens from the text, even if a character occurs only there.
         cut = "".join(token for token in SPECIAL_TOKENS if any(token in sentence for sentence in sample))
         required: dict[str, Any] = {"required_chars": "".join(dict.fromkeys(cut))} if cut else {}
         smallest = len(SPECIAL_TOKENS) + (256 if settings.byte_fallback else 0) + 1

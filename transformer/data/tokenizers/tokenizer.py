@@ -5,7 +5,7 @@ training text (--data.filter.normalize; none by default), and the few characters
 replaced (see `normal_form`). It is not changed otherwise: no lower-casing. A run of spaces counts as one. A model is
 plain bytes (a protocol buffer of sentencepiece, or a list of words); nothing is unpickled.
 
-Words are numbered in the text, never in the tokens: they are what plain spaces separate.
+Words are numbered in the text, never in the tokens; they are separated by plain spaces.
 """
 
 from abc import ABC, abstractmethod
@@ -46,8 +46,8 @@ class Tokenizer(ABC):
     def encode(self, text: str) -> list[int]:
         """Ids of the tokens of a sentence, as a model reads them; `pieces` are the same tokens as text.
 
-        The begin and the end token (ids 2 and 3) are not added. What the vocabulary lacks is the unknown token, id 1.
-        An empty text gives an empty list.
+        The begin and the end token (ids 2 and 3) are not added. Text that the vocabulary lacks becomes the unknown
+        token, id 1. An empty text gives an empty list.
         """
         return self._encode([self.normal(text)], 1)[0]
 
@@ -68,14 +68,14 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of ids, such as a model writes: the inverse of `encode`.
+        """The text of ids, such as those that a model writes: the inverse of `encode`.
 
         Padding and the begin token are left out, and decoding stops at the end token. The ids may be numpy integers.
         """
 
     @abstractmethod
     def pieces(self, ids: Iterable[int]) -> list[str]:
-        """The string of each id, special tokens included, as attention plots show it."""
+        """The string of each id, special tokens included, for attention plots."""
 
     def normal(self, text: str) -> str:
         """A text as this tokenizer reads it: in the normal form, without reserved characters."""

@@ -29,14 +29,14 @@ class Attention:
     """Source tokens that are not padding."""
     comparison: Comparison
     window: Cut | None
-    """None where it is global."""
+    """None if it is global."""
     half_width: int
     """D: the window's positions on either side of its centre."""
     masked: Float[np.ndarray, "T S"]
     """The energies, with -inf where the mask or the window forbids attention."""
     softmax: Float[np.ndarray, "T S"]
     weights: Float[np.ndarray, "T S"]
-    """The softmax, times the window's gain where it has one."""
+    """The softmax, times the window's gain if it has one."""
     context: Float[np.ndarray, "T M"]
     """The sum of the memory's states, each times its weight."""
 

@@ -22,7 +22,7 @@ class Part:
     name: str
     formula: str
     values: np.ndarray
-    """Of one step, or of every step [T, ...]."""
+    """The value for one step, or for every step [T, ...]."""
 
 
 def step(cell: Any, x: Float[np.ndarray, " X"], state: State) -> tuple[State, tuple[Part, ...]]:

@@ -20,16 +20,16 @@ Attend: TypeAlias = Callable[[np.ndarray, int], Attention]
 
 @dataclass(frozen=True)
 class Step:
-    """What one token does."""
+    """The computation for one token."""
 
     inputs: tuple[Part, ...]
     """The parts of the first cell's input."""
     layers: tuple[tuple[Part, ...], ...]
     """The cell of each layer."""
     states: tuple[State, ...]
-    """Of each layer, after the token."""
+    """The state of each layer, after the token."""
     query: Float[np.ndarray, " H"]
-    """What attends to the source."""
+    """The query that attends to the source."""
     readout: tuple[Part, ...]
     """From state and context to the output layer's input, the last part."""
 

@@ -108,7 +108,7 @@ def _compare(
     attention: Attention | None,
     logits: np.ndarray,
 ) -> None:
-    """The model's own search takes the same steps. Raises TransformerError where a result differs."""
+    """The model's own search takes the same steps. Raises TransformerError if a result differs."""
 
     @jax.jit
     def step(token: Any, cross_cache: Any, cache: Any) -> Any:

@@ -27,17 +27,17 @@ class Head:
     value: Float[np.ndarray, "M K"]
     """V = X W_V: what each token contributes."""
     comparison: Comparison | None
-    """How the score compares them; None where it is their inner product."""
+    """How the score compares them; None if it is their inner product."""
     scores: Float[np.ndarray, "N M"]
     """Q K^T, or the product of the comparison."""
     scaled: Float[np.ndarray, "N M"]
     """Q K^T / sqrt(K), or the product times another factor; the scores themselves if the model does not scale."""
     window: Bool[np.ndarray, "N M"] | None
-    """Tokens within the window; None where it is global."""
+    """Tokens within the window; None if it is global."""
     masked: Float[np.ndarray, "N M"]
     """The scaled scores, with -inf where the mask or the window forbids attention."""
     gain: Float[np.ndarray, "N M"] | None
-    """A Gaussian around the window's centre, which multiplies the softmax; None where there is none."""
+    """A Gaussian around the window's centre, which multiplies the softmax; None if there is none."""
     weights: Float[np.ndarray, "N M"]
     """The softmax of each row, times the gain."""
     context: Float[np.ndarray, "N K"]
@@ -54,7 +54,7 @@ class Attention:
     pieces: tuple[str, ...]
     """The tokens that are attended to."""
     read: Float[np.ndarray, "N D"]
-    """X: the input of the queries, and of keys and values where there is no memory."""
+    """X: the input of the queries, and of keys and values if there is no memory."""
     memory: Float[np.ndarray, "M D"] | None
     """The encoder's output, the input of keys and values; None in self-attention."""
     mask: Bool[np.ndarray, "N M"]
@@ -86,7 +86,7 @@ def attend(
         memory: what keys and values are computed from; None: `read`.
         mask: tokens that may be attended to.
         weights: the model's own, [1, H, N, M].
-        growing: whether the memory has no length yet, as in the decoder's self-attention.
+        growing: whether the memory's length is not yet known, as in the decoder's self-attention.
 
     Raises:
         TransformerError: the computed weights are not the model's.

@@ -1,4 +1,4 @@
-"""What a layer has besides attention, in NumPy: normalisation, residual connection and feed-forward network.
+"""The rest of a layer, without attention, in NumPy: normalisation, residual connection and feed-forward network.
 
 Letters: N tokens, D width of the model, F inner width of the feed-forward network.
 """

@@ -1,7 +1,7 @@
 """Every intermediate result of one layer of a trained Transformer, on one sentence.
 
 The layers below are the model's own. This layer is computed from its parameters in NumPy, as in a textbook; the
-attention weights, the layer's output and the prediction are compared with the model's own every time.
+attention weights, the layer's output and the prediction are always compared with the model's own.
 
 Letters: N tokens, D width of the model.
 """
@@ -59,7 +59,7 @@ class Steps:
     final: Norm | None
     """The norm after the last layer of a pre-norm stack; None elsewhere."""
     prediction: Prediction | None
-    """Of the next token, after the last layer of a decoder."""
+    """The prediction of the next token, after the last layer of a decoder."""
 
 
 def encoder_steps(encoder: Any, tokens: Sequence[int], pieces: Sequence[str], layer: int) -> Steps:

@@ -1,4 +1,4 @@
-"""Settings of an encoder of one family under a decoder of another."""
+"""Settings of an encoder of one family combined with a decoder of another."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,11 +9,9 @@ from transformer.models.config import SequenceToSequence, with_flags
 
 @dataclass(frozen=True)
 class Composed(SequenceToSequence):
-    """Any encoder under any decoder.
-
-    Each part keeps the settings of its whole family, of which only its own half is built. Where their `memory_width`
-    differs, a linear map brings the encoder's states to the decoder's. The parts share no embedding: with `tie` all or
-    target the decoder's embedding is its output layer.
+    """Any encoder with any decoder. Each part has the settings of its whole family, of which only one half is built. If
+    their `memory_width` differs, a linear map projects the encoder's states to the decoder's width. The parts share no
+    embedding: with `tie` all or target the decoder's embedding is its output layer.
     """
 
     encoder: SequenceToSequence

@@ -1,4 +1,4 @@
-"""An encoder of one family under a decoder of another."""
+"""An encoder of one family combined with a decoder of another."""
 
 from collections.abc import Callable
 from typing import Any
@@ -109,7 +109,7 @@ class Composed(Encoder):
         """See `models.interface.FullContext`."""
         if not isinstance(self.decoder, FullContext):
             raise UsageError(
-                "this decoder reads the target from left to right only: full context needs a Transformer's"
+                "this decoder reads the target from left to right only: full context needs a Transformer decoder"
             )
         return self.decoder.attend_in_full_context(memory, target_in, key, **_given(segments))
 

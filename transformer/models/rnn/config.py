@@ -19,13 +19,13 @@ class Rnn(SequenceToSequence):
     attention before the cell, on s_{t-1}; its context enters the cell, and a deep output with maxout follows."""
     cell: Literal["lstm", "gru"] = "lstm"
     """Recurrent cell of both sides. gru applies the reset gate before the product with the recurrent matrix (Cho 2014);
-    cuDNN's, and with it PyTorch's, applies it after."""
+    cuDNN's, and therefore PyTorch's, applies it afterwards."""
     encoder_layers: Annotated[int, Ge(1)] = 1
     """Number of layers of the encoder."""
     decoder_layers: Annotated[int, Ge(1)] = 1
     """Number of layers of the decoder."""
     bidirectional: bool = False
-    """Encoder layers read in both directions, each with the encoder's width."""
+    """Whether encoder layers read in both directions, each with the encoder's width."""
     reverse: bool = False
     """Read the source backwards (Sutskever 2014). Attention, windows and alignments keep the source's own order."""
     embedding: Annotated[int, Ge(1)] = 256
@@ -109,14 +109,14 @@ class Rnn(SequenceToSequence):
         }
         for flag in (flag for flag, given in of_heads.items() if given):
             raise UsageError(
-                f"--model.attention.{flag} is of a Transformer's heads, and a recurrent decoder has none: leave it out"
+                f"--model.attention.{flag} applies to a Transformer's heads, and a recurrent decoder has none: omit it"
             )
         attention.check("none")
         equal = attention.score != "none" and needs_equal_widths(attention.score)
         if equal and self.memory_width != self.width:
             raise UsageError(
                 f"--model.attention.score={attention.score} compares vectors of one width, but the source's states are "
-                f"{self.memory_width} wide (all directions) and the target's {self.width}: take general, or another "
+                f"{self.memory_width} wide (all directions) and the target's {self.width}: give general, or another "
                 "--model.encoder-width"
             )
         if self.decoder == "luong" and not self.bidirectional and self.encoder_layers != self.decoder_layers:

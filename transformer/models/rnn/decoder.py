@@ -71,7 +71,7 @@ class Decoder(nnx.Module):
         self, memory: Memory, target_in: Int[Array, "B T"]
     ) -> tuple[Float[Array, "B T D"], list[Summands], list[Summands]]:
         """See `models.interface.Traces`. The values are what the context adds to the output layer's input before its
-        nonlinearity; what it adds to the next state is left out."""
+        nonlinearity; its contribution to the next state is left out."""
         hidden, attention = self.decode(memory, target_in, weights=True)
         if attention is None or attention.cross is None:
             return hidden, [], []
@@ -128,7 +128,7 @@ def build_decoder(
     precision: Precision = "float32",
     remat: Remat = "none",
 ) -> Decoder:
-    """A decoder under any encoder, with an embedding of its own, which `tie` shares with the output layer unless it
+    """A decoder for any encoder, with its own embedding, which `tie` shares with the output layer unless it
     is none. Its first states are computed from the memory, see `MeanBridge`."""
     embed = Embedding(vocabulary, model.embedding, rngs=rngs, precision=precision)
     bridge = MeanBridge(model, model.memory_width, rngs=rngs)

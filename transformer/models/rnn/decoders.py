@@ -22,7 +22,7 @@ _glorot = nnx.initializers.glorot_uniform()
 
 
 class CrossCache(NamedTuple):
-    """The source as the decoder attends to it; leaves have a leading axis B."""
+    """The source in the form that the decoder attends to; leaves have a leading axis B."""
 
     keys: Float[Array, "B S P"]
     values: Float[Array, "B S M"]
@@ -144,7 +144,7 @@ class Luong(nnx.Module):
         return (outputs, None) if self.mechanism is None else self._attend(outputs, source, position, key)
 
     def project_context(self, context: Float[Array, "B S M"]) -> Float[Array, "B S D"]:
-        """What a context adds to h~_t before its tanh (equation 5)."""
+        """The contribution of a context to h~_t before its tanh (equation 5)."""
         assert self.combine is not None
         return context @ self.combine[...][: context.shape[-1]].astype(context.dtype)
 
@@ -213,7 +213,7 @@ class Bahdanau(nnx.Module):
         return deep.reshape(*deep.shape[:-1], self.width, 2).max(-1), weights
 
     def project_context(self, context: Float[Array, "B S M"]) -> Float[Array, "B S X"]:
-        """What a context adds to t~_i before its maxout."""
+        """The contribution of a context to t~_i before its maxout."""
         return context @ self.deep[...][-context.shape[-1] :].astype(context.dtype)
 
 

@@ -81,6 +81,6 @@ def build_encoder(
     precision: Precision = "float32",
     remat: Remat = "none",
 ) -> Encoder:
-    """An encoder with an embedding of its own."""
+    """An encoder with its own embedding."""
     embed = Embedding(vocabulary, model.embedding, rngs=rngs, precision=precision)
     return Encoder(model, embed, rngs=rngs, remat=remat)

@@ -17,7 +17,7 @@ def encoder(model: Rnn, source: np.ndarray) -> int:
 
 def decoder(model: Rnn, source: np.ndarray, target: np.ndarray, vocabulary: int, *, composed: bool = False) -> int:
     """Of bridge, decoder and output layer on sentence pairs of these lengths ([B] tokens each); `composed`: with the
-    bridge of a decoder under any encoder."""
+    bridge of a decoder for any encoder."""
     H, X, M, G = model.width, model.embedding, model.memory_width, GATES[model.cell] * model.width
     S, T, pairs = int(source.sum()), int(target.sum()), int((source * target).sum())
     luong, attends = model.decoder == "luong", model.attention.score != "none"

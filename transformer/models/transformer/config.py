@@ -35,21 +35,21 @@ class Transformer(SequenceToSequence):
     activation: Literal["relu", "gelu", "gelu_exact", "silu", "swiglu"] = "relu"
     """Activation of the feed-forward sub-layer; gelu is the tanh approximation, swiglu a gated unit."""
     norm: Literal["post", "pre"] = "post"
-    """Place of the normalisation. post: LayerNorm(x + f(x)), as in the paper. pre: x + f(LayerNorm(x)), and a final
+    """Position of the normalisation. post: LayerNorm(x + f(x)), as in the paper. pre: x + f(LayerNorm(x)), and a final
     norm after each stack."""
     norm_kind: Literal["layer", "rms"] = "layer"
-    """The normalisation itself. layer: LayerNorm, as in the paper. rms: RMSNorm, which divides by the root mean square,
+    """The normalisation itself. layer: LayerNorm, as in the paper. rms: RMSNorm, which divides by the root mean square
     and neither centres nor shifts (Zhang and Sennrich 2019)."""
     positions: Annotated[str, NameIn("positions")] = "sinusoidal"
-    """Positional encodings. Added to the embeddings: sinusoidal, as in the paper, or learned. Of distances, in every
-    self-attention: rotary (queries and keys are turned), shaw (a vector for each distance), t5 (a number for each
+    """Positional encodings. Added to the embeddings: sinusoidal, as in the paper, or learned. Relative, in every
+    self-attention: rotary (queries and keys are rotated), shaw (a vector for each distance), t5 (a number for each
     bucket of distances), alibi (a slope for each head), or the name that a plugin added to
-    `transformer.attention.positions.POSITIONS`. none: the encoder knows no order."""
+    `transformer.attention.positions.POSITIONS`. none: the encoder has no information about order."""
     max_length: Annotated[int, Ge(2)] = 256
     """Longest sequence: the number of learned positions, and the limit of every translation, in tokens."""
     tie: Literal["all", "target", "none"] = "all"
-    """Matrices that are one. all: source embedding = target embedding = output layer (Press and Wolf 2017). target: the
-    last two."""
+    """Matrices that are shared. all: source embedding = target embedding = output layer (Press and Wolf 2017). target:
+    the last two."""
     dropout: Annotated[float, Interval(ge=0, le=0.999)] = 0.1
     """Dropout rate on the embeddings and on each sub-layer's output (paper, section 5.4)."""
     attention_dropout: Annotated[float, Interval(ge=0, le=0.999)] = 0.0
@@ -57,7 +57,8 @@ class Transformer(SequenceToSequence):
     feedforward_dropout: Annotated[float, Interval(ge=0, le=0.999)] = 0.0
     """Dropout rate after the activation of the feed-forward sub-layer."""
     unroll: bool = False
-    """Unroll the scan over layers: slower to compile, sometimes faster to run; the same mathematics."""
+    """Unroll the scan over layers: slower to compile, sometimes faster to run; the result is mathematically the
+    same."""
 
     @property
     def cross(self) -> tuple[int, int]:

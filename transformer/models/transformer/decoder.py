@@ -55,7 +55,7 @@ class DecoderLayer(nnx.Module):
         *,
         weights: bool = True,
     ) -> tuple[Float[Array, "B T D"], tuple[Float[Array, "B H T T"] | None, Float[Array, "B H T S"] | None]]:
-        """All positions at once: the layer's output, and the weights of both attentions where they are asked for."""
+        """All positions at once: the layer's output, and, if requested, the weights of both attentions."""
         # Positions and lengths are for windows, which packed rows do not have.
         keys, position, lengths = split_key(key, 6), jnp.arange(x.shape[1])[None], mask[:, 0, 0].sum(-1)
         y = self.attention_residual.enter(x)
@@ -152,7 +152,7 @@ class Decoder(nnx.Module):
         segments: Int[Array, "B T"] | None,
         causal: bool,
     ) -> tuple[Float[Array, "B T D"], Attentions | None]:
-        """All positions at once; without `causal`, self-attention sees the tokens to the right too."""
+        """All positions at once; without `causal`, self-attention also sees the tokens to the right."""
         embedding_key, layers_key = split_key(key, 2)
         positions = None if segments is None else masks.positions(segments)
         x = dropout(self.target_positions(self.embed_target(target_in), positions), self.rate, embedding_key)
@@ -254,8 +254,8 @@ class Decoder(nnx.Module):
         return x.reshape(B * N, -1), Cache(keys, values, writer, cache.position + 1), record
 
     def reorder(self, cache: Cache, parent: Int[Array, "B N"]) -> Cache:
-        """See `Decoder.reorder` of `models.interface`: only the histories change, no keys or values are copied; with
-        linear attention their sums are."""
+        """See `Decoder.reorder` of `models.interface`: only the histories change; no keys or values are copied, except
+        the sums of linear attention."""
         if self.sums:
             keys, values = jax.tree.map(
                 lambda sums: jnp.take_along_axis(sums, parent[:, None, :, None, None], 2), (cache.keys, cache.values)
@@ -272,7 +272,7 @@ def build_decoder(
     precision: Precision = "float32",
     remat: Remat = "none",
 ) -> Decoder:
-    """A decoder with an embedding of its own, which `tie` shares with the output layer unless it is none."""
+    """A decoder with its own embedding, which `tie` shares with the output layer unless it is none."""
     embed = Embedding(vocabulary, model.width, rngs=rngs, precision=precision)
     output = Output(Embedding(vocabulary, model.width, rngs=rngs) if model.tie == "none" else embed)
     positions = Positions(model.positions, model.max_length, model.width, rngs=rngs)

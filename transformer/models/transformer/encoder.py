@@ -32,7 +32,7 @@ class EncoderLayer(nnx.Module):
     def __call__(
         self, x: Float[Array, "B S D"], mask: Bool[Array, "B 1 #S S"], key: PRNGKeyArray | None, *, weights: bool = True
     ) -> tuple[Float[Array, "B S D"], Float[Array, "B H S S"] | None]:
-        """The layer's output, and its attention weights where they are asked for."""
+        """The layer's output, and, if requested, its attention weights."""
         # Positions and lengths are for windows, which packed rows do not have.
         keys, position, lengths = split_key(key, 4), jnp.arange(x.shape[1])[None], mask[:, 0, 0].sum(-1)
         y = self.attention_residual.enter(x)
@@ -111,7 +111,7 @@ def build_encoder(
     precision: Precision = "float32",
     remat: Remat = "none",
 ) -> Encoder:
-    """An encoder with an embedding of its own."""
+    """An encoder with its own embedding."""
     embed = Embedding(vocabulary, model.width, rngs=rngs, precision=precision)
     positions = Positions(model.positions, model.max_length, model.width, rngs=rngs)
     return Encoder(model, embed, positions, rngs=rngs, remat=remat)

@@ -34,8 +34,8 @@ def _keys(model: Transformer) -> int:
 
 
 def _pair(model: Transformer, place: str) -> int:
-    """Of a query with a key and a value, all heads together, and where heads talk the mixes of energies and weights.
-    Nothing where linear attention has sums instead."""
+    """Of a query with a key and a value, all heads together, with the mixes of energies and weights of talking heads.
+    Zero if linear attention uses sums instead."""
     if _sum(model, place):
         return 0
     talking = model.attention_of(place).mechanism == "talking"
@@ -43,8 +43,8 @@ def _pair(model: Transformer, place: str) -> int:
 
 
 def _sum(model: Transformer, place: str) -> int:
-    """Of a key with its value, or of a query with their sum, where linear attention has one: in the decoder's
-    self-attention each position sees another past, and training computes all pairs."""
+    """Of a key with its value, or of a query with their sum, if linear attention uses one: in the decoder's
+    self-attention each position sees a different past, and training computes all pairs."""
     is_summed = model.attention_of(place).mechanism == "linear" and place != "decoder"
     return model.width**2 // model.attention.heads if is_summed else 0
 

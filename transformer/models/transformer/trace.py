@@ -17,7 +17,7 @@ def trace(
     position: Int[Array, "#B T"],
     lengths: Int[Array, "B"] | None,
 ) -> tuple[Float[Array, "B T D"], Summands]:
-    """The output of the residual connection, and what was added up. Without a memory x attends to itself."""
+    """The output of the residual connection, and its summands. Without a memory x attends to itself."""
     y = residual.enter(x)
     keys, values = attention.project(y, position) if memory is None else attention.project(memory)
     attended, weights = attention(y, keys, values, mask, position, lengths)

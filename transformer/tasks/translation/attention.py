@@ -18,7 +18,7 @@ Attend: TypeAlias = Callable[[Sequence[str], Sequence[str]], list[Attended | Non
 
 
 def best_rule(attend: Attend, dev: Corpus, reference: Reference, by: str = "weights") -> Rule | None:
-    """The layer and head of a read-out with the lowest error rate on a validation set; None where no pair can be
+    """The layer and head of a read-out with the lowest error rate on a validation set; None if no pair can be
     aligned."""
     ranked = rank(attend(dev.sources, dev.targets), reference.links, Rule(by=by), ARGMAX._replace(by=(by,)))
     return ranked[0].rule if ranked else None

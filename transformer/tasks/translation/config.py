@@ -28,45 +28,45 @@ METRICS: tuple[MetricName, ...] = get_args(MetricName)
 
 @dataclass(frozen=True)
 class Guided:
-    """Guided alignment (Chen 2016; Garg 2019): a second loss that pulls attention to given word alignments."""
+    """Guided alignment (Chen 2016; Garg 2019): a second loss that pulls attention towards given word alignments."""
 
     weight: Annotated[float, Ge(0)] = 0.0
     """Weight of the guiding loss; both losses are in nats per target token. 0: no guiding."""
     layer: int = -1
-    """Decoder layer whose attention to the source is pulled, counted from 0; -1 is the last."""
+    """Decoder layer whose attention to the source is guided, counted from 0; -1 is the last."""
     heads: tuple[int, ...] = (0,)
-    """Its heads that are pulled, each by itself."""
+    """The guided heads of this layer, each guided independently."""
     context: Literal["past", "full"] = "past"
-    """Target words that the pulled heads know. past: those before the word, as in translation. full: all of them (Garg
-    2019, section 4.3), for Transformer decoders: a second pass of the decoder without the causal mask has the pulled
-    heads, and the translation loss is that of the first pass. `transformer align` then reads the second pass."""
+    """Target words that the guided heads see. past: those before the word, as in translation. full: all of them (Garg
+    2019, section 4.3), for Transformer decoders: the guiding loss comes from a second pass of the decoder without the
+    causal mask, and the translation loss from the first pass. `transformer align` then uses the second pass."""
 
     @property
     def by(self) -> str:
-        """The read-out whose heads are pulled; of all models without guidance the weights."""
+        """The read-out whose heads are guided; without guidance, the weights."""
         return FULL_CONTEXT if self.weight > 0 and self.context == "full" else WEIGHTS
 
     def place(self, by: str, layers: int) -> tuple[int | None, int | None]:
-        """Layer and head of a read-out of so many layers that links are made of by default: the first head that is
-        pulled, and (None, None), which is the mean of all, where none of it is."""
+        """Default layer and head of a read-out with this many layers for making links: the first guided head, or (None,
+        None), the mean of all, if it has no guided head."""
         return (self.layer % layers, self.heads[0]) if self.weight > 0 and by == self.by else (None, None)
 
 
 @dataclass(frozen=True)
 class Translation(Task):
-    """A sentence to a sentence: its loss, its guidance, and what a validation measures."""
+    """Translation of sentences: its loss, its guidance, and the measures of a validation."""
 
     label_smoothing: Annotated[float, Interval(ge=0, le=0.999)] = 0.1
     """Share of each target's probability that is spread over the vocabulary (Szegedy 2016, section 7)."""
     mean_over: Literal["tokens", "sentences"] = "tokens"
     """What the gradient is a mean over: the target's tokens, or the sentence pairs (Bahdanau 2015, Luong 2015: their
-    rates and clips are of it). What is logged is always a mean over tokens."""
+    learning rates and clipping thresholds refer to it). Logged values are always means over tokens."""
     guided: Guided = field(default_factory=Guided)
     """Guided alignment."""
     validate_sentences: Annotated[int, Ge(0)] = 500
     """Sentences translated (greedily) for the validation BLEU; 0 turns it off."""
     metric: Literal["bleu", "loss"] = "bleu"
-    """What `best` means, and what patience watches, on the validation set."""
+    """The measure on the validation set that determines `best` and patience."""
 
     searches = True
 
@@ -75,14 +75,14 @@ class Translation(Task):
         model = config.model
         if not isinstance(model, SequenceToSequence):
             raise UsageError(f"--task is translation, which needs a source and a target: a {type(model).__name__} is "
-                             "no sequence-to-sequence model")  # fmt: skip
+                             "not a sequence-to-sequence model")  # fmt: skip
         if getattr(model, "tie", "none") == "all" and not config.tokenizer.joint:
             raise UsageError("--model.tie=all needs one vocabulary: give --tokenizer.joint=True or --model.tie=target")
         if self.guided.weight > 0:
             self._check_guided(model)
             if config.tokenizer.sampling:
                 raise UsageError(
-                    "--task.guided.weight pulls attention to given pieces; --tokenizer.sampling draws others"
+                    "--task.guided.weight guides the attention between given pieces; --tokenizer.sampling draws others"
                 )
         if self.metric == "bleu" and self.validate_sentences == 0:
             raise UsageError("--task.metric=bleu needs --task.validate-sentences: raise it, or give --task.metric=loss")
@@ -90,7 +90,7 @@ class Translation(Task):
     def _check_guided(self, model: SequenceToSequence) -> None:
         guided = self.guided
         if model.attention.score == "none":
-            raise UsageError("--task.guided.weight pulls attention, and --model.attention.score=none has none")
+            raise UsageError("--task.guided.weight guides attention, but --model.attention.score=none has none")
         if "cross" in model.attention.places and not can_be_guided(model.attention.normalizer):
             raise UsageError(
                 "--task.guided.weight pulls attention by cross-entropy, for weights above zero that share a sum, and "

@@ -37,7 +37,7 @@ class TranslationLoss:
     def loss(
         self, model: Any, batch: Batch, counts: dict[str, Array], key: Array
     ) -> tuple[Array, dict[str, dict[str, Array]]]:
-        """The loss as a mean over tokens or over sentences; what is logged is always a mean over tokens."""
+        """The loss as a mean over tokens or over sentences; logged values are always means over tokens."""
         guided = self.task.guided
         encoder_key, decoder_key = jax.random.split(key)
         # Only models that read packed rows have the argument.

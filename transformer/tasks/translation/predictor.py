@@ -32,7 +32,7 @@ class TranslationPredictor:
     """Implements `tasks.task.Predictor`."""
 
     def __init__(self, config: Config, run: Path):
-        """Raises TransformerError where the tokenizers of the run are damaged."""
+        """Raises TransformerError if the tokenizers of the run are damaged."""
         assert isinstance(config.model, SequenceToSequence)
         self.config, self.model = config, config.model
         self.run = Run(run)
@@ -57,7 +57,8 @@ class TranslationPredictor:
     def predict(
         self, build: Callable[[Any], Any], mesh: Any, parameters: Any, lines: Sequence[str], first: int = 1
     ) -> list[Prediction]:
-        """The best translation of each line, as the run's settings search, with its score and log-probability."""
+        """The best translation of each line, by the search of the run's settings, with its score and
+        log-probability."""
         found = self._translate_with(build, mesh).translate(parameters, lines, self.config.decoding, first)
         return [Prediction(best.text, {"score": best.score, "logp": best.logp}) for best, *_ in found]
 

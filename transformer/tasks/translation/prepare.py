@@ -28,7 +28,7 @@ from transformer.tasks.translation.prepared import PreparedTranslation
 log = logging.getLogger(__name__)
 
 MIXTURE = "2"
-"""Version of the order of mixtures; a run with another one is not resumed."""
+"""Version of the order of mixtures; a run with a different version is not resumed."""
 
 
 def prepare(settings: Config, begun: Path | None) -> PreparedTranslation:
@@ -36,8 +36,8 @@ def prepare(settings: Config, begun: Path | None) -> PreparedTranslation:
 
     Args:
         settings: of the run.
-        begun: a run directory whose tokenizers are used, of a run that is resumed or started from; None trains new
-            ones.
+        begun: a run directory whose tokenizers are used, for a run that is resumed or initialised from it; None trains
+        new ones.
     """
     data, cache = settings.data, Path(settings.data.cache).expanduser()
     corpora = load_corpora(data)
@@ -116,7 +116,7 @@ def _report_text(corpora: Corpora, form: Form) -> None:
 
 
 def _shares(settings: Config, corpora: Corpora, train: Examples) -> tuple[Share, ...]:
-    """What an epoch takes of each corpus."""
+    """What an epoch takes from each corpus."""
     assert train.sentences is not None
     edges = np.searchsorted(train.sentences, np.cumsum([0, *corpora.parts]))
     return shares_of(np.diff(edges).tolist(), settings.data.weights, settings.data.temperature)
@@ -144,7 +144,7 @@ def _epochs(
 
 
 def _report_links(train: Examples, path: str) -> None:
-    """Count the pairs without links, and those with unusable ones. Raises TransformerError where these are most of the
+    """Count the pairs without links, and those with unusable ones. Raises TransformerError if these are most of the
     aligned pairs, or no pair has links."""
     assert train.links is not None
     unusable = train.links.unusable
@@ -158,7 +158,7 @@ def _report_links(train: Examples, path: str) -> None:
         )
     log.info("pairs without links, which guide nothing: %d", len(train.links.offsets) - 1 - aligned)
     if unusable:
-        log.warning("pairs that guide nothing, as their alignment names words that do not exist: %d", unusable)
+        log.warning("pairs that guide nothing, because their alignment names words that do not exist: %d", unusable)
 
 
 def _report_reach(reach: int | None, train: Examples) -> None:

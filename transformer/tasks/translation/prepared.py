@@ -40,9 +40,9 @@ class PreparedTranslation:
     settings: Config
     tokenizers: Tokenizers
     examples: Examples
-    """Of training, without chance."""
+    """For training, without sampling."""
     plan: Plan
-    """Of the first epoch; of every one, unless pieces are sampled."""
+    """For the first epoch; for every epoch, unless pieces are sampled."""
     epochs: EpochSource
     validation_examples: Examples
     corpora: Corpora
@@ -66,7 +66,8 @@ class PreparedTranslation:
         return self.task.metric
 
     def save(self, run: Path) -> None:
-        """Write tokenizers, validation and test text into the run directory, so that later commands need no other."""
+        """Write tokenizers, validation and test text into the run directory, so that later commands need nothing
+        else."""
         save_tokenizers(self.tokenizers, Run(run).tokenizer)
         for part in (self.corpora.validation, self.corpora.test, self.corpora.unseen):
             if part is not None:

@@ -1,4 +1,4 @@
-"""Scores of translations: the measures, their counts, and what a report of a test set has besides."""
+"""Scores of translations: the measures, their counts, and further parts of the report of a test set."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -35,8 +35,8 @@ MEASURES = {
     "chrF2": replace(SCORES["chrF2"], score=None),
     "AER": Measure(error_rate, higher_is_better=False, high=1.0, digits=3, label="alignment error rate"),
 }
-"""What studies tabulate: BLEU, chrF2, and the error rate of the attention on test sets with gold links. Their results
-keep the counts of BLEU and AER, not the 18 counts of chrF2 of each sentence."""
+"""The measures in studies' tables: BLEU, chrF2, and the error rate of the attention on test sets with gold links. Their
+results keep the counts of BLEU and AER, not the 18 counts of chrF2 of each sentence."""
 
 
 def statistics(

@@ -1,4 +1,4 @@
-"""Given translations read by a model: their log-probabilities, and the attention to their sources."""
+"""Teacher forcing on given translations: their log-probabilities, and the attention to their sources."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -31,7 +31,7 @@ def score(
 ) -> SentenceScores:
     """Log-probability of each target given its source, in nats.
 
-    A pair longer than `max_length` tokens has NaN; such pairs, and pairs with unknown words, are remarked on (see
+    A pair longer than `max_length` tokens has NaN; such pairs, and pairs with unknown words, are reported (see
     `decoding.remarks`).
     """
     if not sources:
@@ -71,7 +71,7 @@ def attend(
     first: int = 1,
     by: Sequence[str] = (),
 ) -> list[Attended | None]:
-    """All attention weights of each pair, and read-outs; None where a side is empty or longer than the model's limit.
+    """All attention weights of each pair, and read-outs; None if a side is empty or longer than the model's limit.
 
     Args:
         extractor: of the model.
