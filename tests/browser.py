@@ -100,7 +100,7 @@ class Page:
         WebDriverWait(self.driver, 30).until(lambda _: ready())
 
     def is_at(self, **state: object) -> bool:
-        """Whether the hash of the address holds exactly this state."""
+        """Whether the hash of the address has exactly this state."""
         return self.run("return location.hash") == "#" + "&".join(f"{name}={value}" for name, value in state.items())
 
     def tip(self) -> list[str]:

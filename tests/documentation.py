@@ -32,7 +32,7 @@ KEYWORDS = {
     "head",
     "rm",
 }
-"""Words of the shell that are not looked into."""
+"""Shell words whose commands are not checked."""
 
 
 class Block(NamedTuple):

@@ -1,4 +1,4 @@
-"""The Python interface as a notebook's user meets it."""
+"""The Python interface as a notebook's user sees it."""
 
 import dataclasses
 import doctest
@@ -22,7 +22,7 @@ def runs(tmp_path_factory):
 
 @pytest.fixture
 def model(runs, settings):
-    """A Transformer that never learned."""
+    """An untrained Transformer."""
     if not (runs / "toy").exists():
         untrained(settings, runs / "toy")
     return api.load(runs / "toy")
@@ -47,7 +47,7 @@ def _leaves(tree):
     return [leaf for value in tree.values() for leaf in (_leaves(value) if isinstance(value, dict) else [value])]
 
 
-def test_loading_warns_of_nothing(model, runs, caplog, capfd, monkeypatch):
+def test_loading_gives_no_warnings(model, runs, caplog, capfd, monkeypatch):
     monkeypatch.setattr(logging.getLogger("absl"), "level", logging.WARNING)  # as it is without the command line
     caplog.set_level(logging.WARNING)
     api.load(runs / "toy")
@@ -55,7 +55,7 @@ def test_loading_warns_of_nothing(model, runs, caplog, capfd, monkeypatch):
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_sentence_gives_a_sentence_and_a_list_a_list(model):
+def test_a_sentence_returns_a_sentence_and_a_list_returns_a_list(model):
     options = {"beam": 1, "max_length": 5}
     many = model.translate(["ba be", "bi"], **options)
     assert isinstance(many, list)

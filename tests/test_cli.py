@@ -1,4 +1,4 @@
-"""Commands as a person types them: what they print, where, and the exit code. Never a traceback."""
+"""Commands as a user types them: what they print, where, and the exit code. Never a traceback."""
 
 import dataclasses
 import json
@@ -116,7 +116,7 @@ def test_translate_reports_invalid_utf8_with_its_line(trained, tmp_path, capsys,
     assert "standard input, line 3" in capsys.readouterr().err
 
 
-def test_a_line_longer_than_the_model_is_cut_and_reported(trained, capsys, stdin, caplog):
+def test_a_line_longer_than_the_model_is_truncated_and_reported(trained, capsys, stdin, caplog):
     stdin(b"ba\n" + b"ba be bi " * 400 + b"\n")
     assert run("translate", str(trained)) == 0
     assert len(capsys.readouterr().out.split("\n")) == 3
@@ -162,7 +162,7 @@ def test_evaluate_on_other_files(trained, tmp_path, corpora, capsys):
 
 
 def test_evaluate_against_a_run_on_a_set_of_files(trained, tmp_path, corpora, capsys):
-    """The file is called as the run's own set is, and its sentences are others: it is scored and compared by itself."""
+    """The file has the name of the run's own set but different sentences: it is scored and compared separately."""
     for suffix in ("xx", "yy"):
         shutil.copy(corpora / f"validation.{suffix}", tmp_path / ("test" if suffix == "xx" else "reference"))
     files = ["--source", str(tmp_path / "test"), "--reference", str(tmp_path / "reference"), "--metrics", "bleu"]

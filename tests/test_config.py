@@ -73,7 +73,7 @@ def test_intact_settings_are_read(run):
         ),
     ],
 )
-def test_what_is_wrong_is_named(run, path, value, error, message):
+def test_errors_name_the_problem(run, path, value, error, message):
     changed(run, *path, value=value)
     with pytest.raises(error, match=message) as raised:
         read_config(run)
@@ -81,7 +81,7 @@ def test_what_is_wrong_is_named(run, path, value, error, message):
         assert str(raised.value).startswith(str(Run(run).config))
 
 
-def test_an_object_without_settings_is_damaged_or_no_runs(tmp_path):
+def test_an_object_without_settings_is_damaged_or_not_from_a_run(tmp_path):
     write(tmp_path, {"name": "another program"})
     with pytest.raises(DamagedFileError, match="damaged or not from a run: it has no `config`"):
         read_config(tmp_path)

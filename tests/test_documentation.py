@@ -1,4 +1,4 @@
-"""README and documentation stay true: the command line reads every command on them, and many are run."""
+"""README and documentation stay true: the command line parses every command in them, and many are run."""
 
 import ast
 import json
@@ -98,7 +98,7 @@ def refused(arguments: list[str], folder: Path) -> str:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if any(b.kind == "python" for b in blocks(page))], ids=name_of)
-def test_what_python_blocks_import_exists(page):
+def test_imports_of_python_blocks_exist(page):
     for block in blocks(page):
         if block.kind == "python":
             imports = [
@@ -107,7 +107,7 @@ def test_what_python_blocks_import_exists(page):
             exec("\n".join(ast.unparse(node) for node in imports), {})
 
 
-def test_readme_is_short_and_its_links_lead_somewhere():
+def test_readme_is_short_and_its_links_exist():
     text = (ROOT / "README.md").read_text()
     assert len(text.splitlines()) <= 150
     for target in re.findall(r"\]\(([^)#:]+)\)", text):

@@ -87,7 +87,7 @@ def test_the_drawing_has_the_arrows_of_the_imports_and_all_lead_down():
     assert drawn.count('<g class="box') == len(rows)
 
 
-def test_arrows_that_others_imply_are_not_needed():
+def test_implied_arrows_are_removed():
     arrows = Counter({("a", "b"): 1, ("b", "c"): 1, ("a", "c"): 3, ("a", "d"): 1})
     assert architecture.needed(arrows) == {("a", "b"), ("b", "c"), ("a", "d")}
 

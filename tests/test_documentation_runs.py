@@ -15,8 +15,8 @@ from tests.test_plugins import forget
 HOW_TO = ("own_text", "search", "align", "compare", "tune", "resume")
 PAGES = ["README.md", *(f"docs/how_to/{name}.md" for name in HOW_TO)]
 ELSEWHERE = {"multi30k", "wmt14", "europarl", "srun", "experiments/", "--reverse", "--training.minutes"}
-"""Commands with one of these need data, a scheduler, a run or a time that is not at hand; the command line reads them
-(`test_documentation`)."""
+"""Commands with one of these need data, a scheduler, a run or time that is not available; the command line only parses
+them (`test_documentation`)."""
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def run_on(text: str, arguments: list[str]) -> int:
 
 
 def shrunk(arguments: list[str]) -> list[str]:
-    """A training becomes a matter of seconds, and nothing is in the way of what is written."""
+    """Shorten a training to seconds, and remove existing output."""
     if arguments[0] == "train" and "--resume" not in arguments:
         arguments = [*arguments, *ONE_SHAPE, "--data.cache", "cache"]
         arguments += [] if "--smoke" in arguments else ["--smoke"]

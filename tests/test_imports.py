@@ -1,4 +1,4 @@
-"""What an import loads, in a process of its own. (import-linter reads the code; imports inside functions pass here.)"""
+"""What an import loads, in a separate process. (import-linter reads the code; imports inside functions pass here.)"""
 
 import subprocess
 import sys
@@ -33,7 +33,7 @@ def test_an_import_loads_no_heavy_package(modules):
     assert not HEAVY & set(loaded)
 
 
-def test_translating_loads_neither_what_writes_checkpoints_nor_what_scores_or_draws(settings, tmp_path):
+def test_translating_imports_no_checkpoint_writer_scorer_or_plotter(settings, tmp_path):
     run = untrained(settings, tmp_path / "run")
     script = (
         "import sys; from transformer import api\n"

@@ -1,4 +1,4 @@
-"""The process around the command line: huge pages asked for once, nothing else changed."""
+"""The process around the command line: huge pages are requested once, and nothing else changes."""
 
 import os
 import subprocess
@@ -20,14 +20,14 @@ def test_it_restarts_with_the_tunable_set_the_same_arguments_and_the_same_proces
     assert lines == [f"{child.pid} ['a b', '--c']", "glibc.malloc.hugetlb=1"]
 
 
-def test_who_set_the_tunables_is_left_alone(monkeypatch):
+def test_tunables_that_are_set_are_kept(monkeypatch):
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=1")
     monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("restarted"))
     process.ask_for_huge_pages()
     assert os.environ["GLIBC_TUNABLES"] == "glibc.malloc.arena_max=1"
 
 
-def test_elsewhere_than_linux_nothing_happens(monkeypatch):
+def test_outside_linux_nothing_happens(monkeypatch):
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("restarted"))
@@ -65,7 +65,7 @@ def test_closed_streams_end_in_one_line(tmp_path):
     assert (code, out[:9]) == (0, "attention")
 
 
-def test_a_file_never_takes_the_place_of_a_closed_stream(tmp_path):
+def test_a_file_never_replaces_a_closed_stream(tmp_path):
     program = "from transformer.__main__ import set_up_streams as s; s(); print(open('/dev/null').fileno())"
     code, out, _ = behind(program, "<&-")
     assert code == 0

@@ -1,4 +1,4 @@
-"""A task and a model family that live in a file outside the package, through the commands."""
+"""A task and a model family in a file outside the package, used with the commands."""
 
 import json
 import os

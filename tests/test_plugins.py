@@ -1,4 +1,4 @@
-"""Parts from a file outside the package: the whole way of an attention score, and what is refused."""
+"""Parts from a file outside the package: an attention score end to end, and what is refused."""
 
 import json
 import sys
@@ -94,7 +94,7 @@ def trained(corpora, tmp_path_factory):
     return folder / "run", file
 
 
-def test_an_own_score_goes_the_whole_way(trained, file, corpora, tmp_path, capsys):
+def test_a_custom_score_works_end_to_end(trained, file, corpora, tmp_path, capsys):
     folder, source = trained[0], corpora / "test.xx"
     plugin = ("--plugin", str(file))
     records = json.loads((folder / "config.json").read_text())["plugins"]
@@ -125,7 +125,7 @@ def test_a_run_without_its_plugin_says_which_and_how_to_give_it(trained, file, c
     assert "nearness" not in SCORES, "nothing is imported because a run says so"
 
 
-def test_a_plugin_that_has_changed_is_warned_of(trained, file, tmp_path, caplog):
+def test_a_changed_plugin_causes_a_warning(trained, file, tmp_path, caplog):
     other = tmp_path / "other.py"
     other.write_text(SCORE + "\n# Another one.\n")
     cli.parse(["--plugin", str(other), "translate", str(trained[0])]).check()
@@ -134,8 +134,8 @@ def test_a_plugin_that_has_changed_is_warned_of(trained, file, tmp_path, caplog)
     assert plugins._sha256(other)[:12] in caplog.text
 
 
-def test_an_own_normalizer_is_a_function_and_an_entry(tmp_path):
-    """It is found by name, has parameters of its own for each head, and is recorded as what the settings need."""
+def test_a_custom_normalizer_is_a_function_and_an_entry(tmp_path):
+    """It is found by name, has its own parameters for each head, and is recorded because the settings need it."""
     file = tmp_path / "relu.py"
     file.write_text(NORMALIZER)
     attention = Attention(score="dot", normalizer="relu", alpha=1.2)
@@ -184,7 +184,7 @@ def test_names_are_registered_once(text, complaint, tmp_path):
         forget(first)
 
 
-def test_what_is_no_plugin_is_refused(tmp_path, capsys):
+def test_a_file_that_is_not_a_plugin_is_refused(tmp_path, capsys):
     assert run("train", "grammar", "--plugin", str(tmp_path / "none.py")) == 2
     assert "there is no such file" in capsys.readouterr().err
     assert run("train", "grammar", "--plugin") == 2

@@ -16,5 +16,5 @@ from transformer.plurals import counted
         (12_000, "update", "12,000 updates"),
     ],
 )
-def test_a_noun_has_the_number_of_its_count(count, noun, text):
+def test_a_noun_agrees_with_its_count(count, noun, text):
     assert counted(count, noun) == text

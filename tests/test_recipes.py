@@ -1,4 +1,4 @@
-"""Every named recipe runs, shrunk to seconds, on invented text under the names of its own."""
+"""Every named recipe runs, shrunk to seconds, on invented text under the names of its real text."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from transformer.data.grammar.pairs import generate
 
 
 def sentences(count: int) -> list[tuple[str, str]]:
-    """Pairs of words enough for whatever a tokenizer needs; which languages they stand for is no matter here."""
+    """Enough pairs of words for any tokenizer; the languages do not matter here."""
     return [(pair.source, pair.target) for pair in islice(generate("train", seed=3), count)]
 
 
@@ -59,7 +59,7 @@ finally:
 
 
 def transformer(folder: Path, *commands: list[str]) -> list[str]:
-    """Commands in one process of their own, which never imports TensorFlow; what each of them printed."""
+    """Runs commands in one separate process, which never imports TensorFlow; returns the output of each."""
     path = f"{Path(__file__).parent.parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     environment = os.environ | {"PYTHONPATH": path, "TFDS_DATA_DIR": str(folder / "datasets")}
     done = subprocess.run(
@@ -85,7 +85,7 @@ def test_recipe_smokes(name, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_road_of_wmt_by_its_real_name(tmp_path):
+def test_the_wmt_pipeline_under_its_real_name(tmp_path):
     """Prepared, trained on, evaluated and translated with: wmt14_translate/de-en, offline, without TensorFlow."""
     name = "wmt14_ende_base"
     invent(recipes.find(name)[1], tmp_path)

@@ -125,7 +125,7 @@ def test_a_grid_shows_every_layer_and_head(kind, rows, columns, pair):
         assert not image[1, 1:].any()
 
 
-def test_an_attention_that_is_not_there_is_refused(pair):
+def test_a_missing_attention_is_refused(pair):
     with pytest.raises(KeyError, match="encoder"):
         draw.grid(dataclasses.replace(pair, encoder=None), "encoder")
 

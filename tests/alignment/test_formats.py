@@ -55,7 +55,7 @@ def test_an_empty_corpus_is_a_file_too(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["npz", "json"])
-def test_what_is_no_such_file_is_refused(name, tmp_path):
+def test_a_missing_or_invalid_file_is_refused(name, tmp_path):
     path = tmp_path / f"a.{name}"
     read = getattr(formats, f"read_{name}")
     for content in (None, "", "{}"):
@@ -74,7 +74,7 @@ def test_pharaoh_by_hand():
     assert formats.pharaoh(frozenset()) == ""
 
 
-def test_gold_is_read_as_it_says(tmp_path):
+def test_gold_links_are_numbered_from_the_first_word(tmp_path):
     path = tmp_path / "gold"
     path.write_text("1-1 2p3 10-4\n\n")
     first, empty = formats.read_gold(path, 1)

@@ -115,7 +115,7 @@ def test_a_word_that_prefers_the_end_token_has_no_link():
     assert (0, 0) not in align(pair, Rule(layer=0, threshold=0.5, end="sink"))[1]
 
 
-def test_another_read_out_takes_the_place_of_the_weights():
+def test_another_read_out_replaces_the_weights():
     pair = dataclasses.replace(by_hand(), readouts={"norms": by_hand().cross[1:]})
     assert pair.kinds == ("cross", "norms")
     assert align(pair, Rule(by="norms"))[1] == {(2, 0), (2, 1), (2, 2)}
@@ -137,12 +137,12 @@ def test_selection_averages_over_layers_and_heads_that_are_not_given():
 
 
 @pytest.mark.parametrize(("layer", "head"), [(3, None), (-1, None), (None, 2), (0, -1)])
-def test_there_is_no_such_layer_or_head(layer, head):
+def test_a_missing_layer_or_head_is_refused(layer, head):
     with pytest.raises(UsageError, match="the attention has"):
         select_heads(np.ones((3, 2, 4, 5), np.float32), layer, head)
 
 
-def test_words_are_those_that_plain_spaces_separate():
+def test_words_are_separated_by_plain_spaces():
     text = ["la\u00a0maison bleue .", "la maison\u3000bleue ▁ ▁x ."]
     pieces = SentencePieceTokenizer.train(Tokenizer(kind="bpe", vocabulary=30), text)
     words = WordTokenizer.train(Tokenizer(kind="word", vocabulary=10), text)

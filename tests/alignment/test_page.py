@@ -107,7 +107,7 @@ class Shown(Page):
 
 @pytest.fixture
 def shown(chromium, page):
-    """Whatever a test does with it, the page is quiet."""
+    """The page reports no errors in any test."""
     shown = Shown(chromium, page)
     yield shown
     shown.assert_quiet()
@@ -342,7 +342,7 @@ def test_the_file_is_self_contained_and_its_data_are_the_weights_with_four_digit
                 np.testing.assert_array_equal(np.array(entry[kind]), four_digits(sentence.matrix(kind)))
 
 
-def test_what_cannot_be_shown_is_refused_and_no_file_left(tmp_path):
+def test_unshowable_data_is_refused_and_leaves_no_file(tmp_path):
     path = tmp_path / "a.html"
     pair = sentences()[2]
     pair.cross[0, 0, 0, 0] = np.nan

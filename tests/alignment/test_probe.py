@@ -108,7 +108,7 @@ def test_means_are_over_tokens_and_intervals_over_sentences():
         (["--output", "{run}"], "is not empty"),
     ],
 )
-def test_wrong_usage_says_what_is_right(arguments, complaint, run, capsys):
+def test_wrong_usage_names_the_right_one(arguments, complaint, run, capsys):
     with pytest.raises(SystemExit) as exit_:
         cli.main(["probe", str(run), *(argument.format(run=run) for argument in arguments)])
     assert exit_.value.code == 2

@@ -49,7 +49,7 @@ SETTINGS = {
 
 
 def build(name):
-    """A model whose parameters are all random, also those that begin at zero or one."""
+    """A model whose parameters are all random, including those that start at zero or one."""
     graph, parameters = split(create(SETTINGS[name], 11, 11, 1))
     random = np.random.default_rng(1)
     return graph, jax.tree.map(lambda p: p + 0.2 * random.normal(size=p.shape).astype(np.float32), parameters)
@@ -79,7 +79,7 @@ def _logp(graph, parameters, source, target_in, target_out, embedded):
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_a_trace_is_of_the_very_forward_pass(models, traces, name):
+def test_a_trace_matches_the_forward_pass(models, traces, name):
     model = models[name]
     memory = model.encode(SOURCE, weights=True)
     _, attention = model.decode(memory, TARGET_IN, weights=True)
@@ -91,7 +91,7 @@ def test_a_trace_is_of_the_very_forward_pass(models, traces, name):
         np.testing.assert_allclose(summands.weights, attention.decoder[:, layer], rtol=1e-5, atol=1e-6)
 
 
-def test_what_a_trace_adds_up_is_what_enters_the_next_sublayer(traces):
+def test_the_sum_of_a_trace_enters_the_next_sublayer(traces):
     """pre-norm: self-attention and its residual connection give the residual of the attention to the source."""
     trace = traces["pre"]
     for own, cross in zip(trace.decoder, trace.cross, strict=True):
@@ -189,7 +189,7 @@ def test_contributions_equal_loops(traces, name):
 
 
 @pytest.mark.parametrize(("kind", "pre"), [("layer", True), ("layer", False), ("rms", True), ("rms", False)])
-def test_a_trace_tells_the_norm_that_follows(kind, pre):
+def test_a_trace_records_the_norm_that_follows(kind, pre):
     rngs, x = nnx.Rngs(1), jnp.ones((1, 2, 8))
     residual = Residual(8, pre=pre, rate=0.0, kind=kind, rngs=rngs)
     attention = MultiHead(Attention(heads=2), 8, 0.0, rngs=rngs)
@@ -211,7 +211,7 @@ def test_shares_of_source_and_prefix_sum_to_one(traces):
 
 
 def test_halves_of_weights_that_do_not_sum_to_one():
-    """Weights of 0.6 and 0.9 beside the residual connection's 1 (from a sigmoid); none at all."""
+    """Weights of 0.6 and 0.9 with the residual connection's 1 (from a sigmoid); none at all."""
     layer = Summands(jnp.array([[[[0.6, 0.9], [0.0, 0.0]]]]), jnp.zeros((1, 1, 2, 3)))
     attended, residual = mixing.halves(layer, False)
     np.testing.assert_allclose(attended[0], [[0.24, 0.36], [0, 0]], rtol=1e-6)
@@ -333,7 +333,7 @@ def test_models_without_a_read_out_say_so(models):
         check_names(["normes"])
 
 
-def test_every_name_is_computed_and_knows_what_it_has(models):
+def test_every_read_out_is_computed_with_its_layers_and_heads(models):
     """The names are written out, so that help needs no JAX."""
     assert (WEIGHTS, *table.BY_PLACE, *table.OF_PREDICTIONS) == READOUTS
     assert tuple(table.OF_PREDICTIONS) == OF_PREDICTIONS

@@ -120,7 +120,7 @@ def formats_about(forward, tmp_path, *flags):
 
 @pytest.mark.slow
 def test_the_best_of_all_read_outs_shifts_and_rules(forward, tmp_path, capsys):
-    """Chosen on a set of one's own, used on the test set, in every file."""
+    """Chosen on a separate set, used on the test set, in every file."""
     model, part = api.load(forward), corpus.read(forward / "data", "test", ("en", "de"))
     files = [tmp_path / f"own.{kind}" for kind in ("en", "de", "gold")]
     links = [" ".join(f"{s + 1}-{t + 1}" for s, t in pair) for pair in part.alignments]
@@ -147,7 +147,7 @@ def test_the_best_of_all_read_outs_shifts_and_rules(forward, tmp_path, capsys):
     assert rate(rule) <= min(map(rate, others))
 
 
-def test_two_directions_are_made_into_one(forward, backward, tmp_path):
+def test_two_directions_are_combined(forward, backward, tmp_path):
     run(forward, "--reverse", backward, "--output", tmp_path / "both", "--formats", "pharaoh")
     part = corpus.read(forward / "data", "test", ("en", "de"))
     one, other = api.load(forward), api.load(backward)
@@ -179,7 +179,7 @@ def test_a_corpus_of_any_size_is_aligned_piece_by_piece(forward, backward, tmp_p
     assert [pair.line for pair in attended] == [1, 2], "only what is shown has matrices"
 
 
-def test_a_guided_run_is_read_at_its_guided_head(settings, backward, tmp_path):
+def test_a_guided_run_uses_its_guided_head(settings, backward, tmp_path):
     guided = Guided(weight=0.5, heads=(1, 0), context="full")
     settings = dataclasses.replace(settings, task=dataclasses.replace(settings.task, guided=guided))
     folder = _run_of(tmp_path / "guided", settings, tiny(max_length=64), ("en", "de"))
@@ -218,7 +218,7 @@ def test_a_guided_run_is_read_at_its_guided_head(settings, backward, tmp_path):
     assert report["heads"][1][1] == measure(links, gold, bootstrap=0).aer
 
 
-def test_files_with_gold_links_of_ones_own(backward, tmp_path, capsys):
+def test_files_with_custom_gold_links(backward, tmp_path, capsys):
     (tmp_path / "text.de").write_text("der Hund schläft .\n\nein Mann .\n")
     (tmp_path / "text.en").write_text("the dog sleeps .\nnothing\na man .\n")
     (tmp_path / "gold").write_text("1-1 2-2 3p3\n\n1-1\n")
@@ -232,7 +232,7 @@ def test_files_with_gold_links_of_ones_own(backward, tmp_path, capsys):
     assert {path.name for path in folder.glob("*.png")} == {"heatmap-1.png", "heatmap-3.png"}
 
 
-def test_what_the_model_itself_writes_is_aligned(backward, tmp_path):
+def test_the_models_own_translations_are_aligned(backward, tmp_path):
     (tmp_path / "text").write_text("der Hund schläft .\n\n")
     run(backward, "--source", tmp_path / "text", "--translate", "--formats", "json", "--output", tmp_path / "out")
     about, found = formats.read_json(tmp_path / "out" / "attention.json")
@@ -269,7 +269,7 @@ def test_what_the_model_itself_writes_is_aligned(backward, tmp_path):
         (["--source", "{run}/config.json", "--target", "{run}/data/test.en"], r"has \d+ lines but .* has"),
     ],
 )
-def test_wrong_usage_says_what_is_right(arguments, complaint, forward, capsys, tmp_path):
+def test_wrong_usage_names_the_right_one(arguments, complaint, forward, capsys, tmp_path):
     given = [argument.format(run=forward) for argument in arguments]
     if given == ["--translate"]:
         given += ["--gold", "x", "--first-word", "0"]
@@ -303,7 +303,7 @@ def test_gold_links_outside_their_pair_are_refused(backward, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_there_is_never_written_over(forward, tmp_path):
+def test_existing_files_are_never_overwritten(forward, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     run(forward, "--formats", "pharaoh", "--output", out)  # an empty folder will do
@@ -316,7 +316,7 @@ def test_what_is_there_is_never_written_over(forward, tmp_path):
         run(forward, "--formats", "pharaoh", "--split", "validation")
 
 
-def test_words_are_parted_by_plain_spaces_alone(forward, tmp_path):
+def test_words_are_separated_only_by_plain_spaces(forward, tmp_path):
     """French has other spaces within its words; every picture and file must number words as the tokenizer does."""
     (tmp_path / "text.en").write_text("the\u00a0dog sleeps\u3000.\n")
     (tmp_path / "text.de").write_text("der Hund\tschläft .\n")
@@ -338,7 +338,7 @@ def test_a_run_without_a_test_set_is_aligned_on_its_validation_set(settings, tmp
         run(tmp_path / "run", "--best", "--output", tmp_path / "out")
 
 
-def test_empty_files_and_blank_pairs_are_said(forward, tmp_path, caplog):
+def test_empty_files_and_blank_pairs_are_reported(forward, tmp_path, caplog):
     for side in ("en", "de"):
         (tmp_path / f"empty.{side}").write_text("")
         (tmp_path / f"blank.{side}").write_text("\n\n")

@@ -78,7 +78,7 @@ MASKS = {
 
 @pytest.mark.parametrize("mask", MASKS)
 def test_the_fused_path_is_the_plain_one_with_its_gradients(mask):
-    """Here by XLA; where nothing may be looked at both give zeros, and no NaN on the way back."""
+    """Here by XLA; for a row that may attend to nothing, both give zeros, and no NaN in the backward pass."""
     allowed, (query, keys, values) = jnp.asarray(MASKS[mask]), heads(T=6)
 
     def plain(query, keys, values):
@@ -135,7 +135,7 @@ def test_cudnn_serves_by_device_precision_and_lengths(monkeypatch, device, dtype
     ],
 )
 def test_when_attention_is_fused(choice, weights, rate, fuses):
-    """On a CPU only if it is asked for; never where weights are wanted or dropped."""
+    """On a CPU only on request; never if weights are needed or dropped."""
     mechanism = Mechanism(Attention(heads=2, fused=choice), 8, 8, 2, rngs=nnx.Rngs(1))
     allowed, position, lengths = jnp.asarray(MASKS["padding, one row empty"]), jnp.arange(4)[None], jnp.array([6, 4, 0])
     arguments = (*heads(), allowed, position, lengths)

@@ -152,7 +152,7 @@ def test_a_search_of_linear_attention_keeps_sums(shared):
 
 
 def test_patterns_of_fixed_heads_by_hand():
-    """A sentence of five tokens beside one of two with padding, two sentences in one row, and a head that learns."""
+    """A sentence of five tokens with a padded one of two, two sentences in one row, and a learned head."""
     lengths = jnp.array([[True] * 5, [True] * 2 + [False] * 3])
     found = patterns(jnp.broadcast_to(lengths[:, None, None], (2, 1, 5, 5)))
     third = [[1, 0, 0, 0, 0], [1, 0, 0, 0, 0], [0, 1, 0, 0, 0]]
@@ -207,7 +207,7 @@ def test_talking_heads_start_as_attention_without_them():
         ({"heads": 2, "mechanism": "talking", "fused": "always"}, r"has no fused kernel: give .*fused=auto"),
     ],
 )
-def test_what_does_not_go_together(changes, message):
+def test_incompatible_options(changes, message):
     with pytest.raises(UsageError, match=message):
         tiny(attention=Attention(**changes), attention_dropout=0.0).check()
 
@@ -217,20 +217,20 @@ def test_recurrent_decoders_have_no_mechanism():
         Rnn(attention=Attention("general", mechanism="talking")).check()
 
 
-def test_rotary_positions_turn_pairs_of_half_a_head():
+def test_rotary_positions_rotate_pairs_of_half_a_head():
     with pytest.raises(UsageError, match="half of a head is 1 wide"):
         tiny(attention=Attention(heads=8, mechanism="differential"), positions="rotary").check()
     tiny(attention=Attention(heads=8, mechanism="differential", places=("cross",)), positions="rotary").check()
 
 
-def test_linear_attention_knows_no_distances():
+def test_linear_attention_has_no_distances():
     with pytest.raises(UsageError, match=r"sums over keys alone: give --model.positions=sinusoidal"):
         tiny(attention=Attention(heads=2, mechanism="linear"), positions="alibi").check()
     tiny(attention=Attention(heads=2, mechanism="linear", places=("cross",)), positions="alibi").check()
 
 
 @pytest.mark.parametrize("name", LOOPS)
-def test_summands_add_up_and_changed_weights_are_used_as_the_own_ones(name):
+def test_summands_add_up_and_changed_weights_are_used(name):
     attention = loud(MultiHead(Attention(heads=H, mechanism=name), D, 0.0, rngs=nnx.Rngs(1)))
     x, memory = inputs()
     keys, values = attention.project(memory)

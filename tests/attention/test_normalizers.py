@@ -78,7 +78,7 @@ def test_weights_and_gradients_equal_numpy(name, alpha):
     energies, parameters, cotangent = inputs(name)
 
     def normalize(energies, parameters):
-        # Energies that are not allowed are as large as can be, to see that they count for nothing.
+        # Energies that are not allowed are as large as possible, to check that they have no effect.
         hidden = jnp.where(MASK, energies, 1e30)
         return NORMALIZERS[name].normalize(hidden, jnp.asarray(MASK), alpha, parameters)
 
@@ -244,6 +244,6 @@ def test_each_head_has_a_parameter_of_its_own(name):
         ({"alpha": 1.2, "normalizer": "learned_entmax"}, r"\(learned_entmax learns it\)"),
     ],
 )
-def test_what_cannot_work_is_refused(changes, message):
+def test_impossible_combinations_are_refused(changes, message):
     with pytest.raises(UsageError, match=message):
         Attention(**changes).check()

@@ -56,7 +56,7 @@ def energies(scheme, query, keys, t, plain, weights, head, heads, causal):
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("scheme", POSITIONS)
 def test_energies_equal_a_loop(scheme, causal):
-    """Beyond the distances that Shaw's vectors and T5's buckets tell apart; queries do not start at 0."""
+    """Beyond the distances that Shaw's vectors and T5's buckets distinguish; queries do not start at 0."""
     random, B, H, T, S, K = np.random.default_rng(1), 2, 4, 3, 150, 6
     query, keys = random.normal(size=(B, H, T, K)), random.normal(size=(B, H, S, K))
     position = np.array([[0, 7, 149], [3, 40, 70]])
@@ -104,6 +104,6 @@ def test_slopes_by_hand():
         ),
     ],
 )
-def test_what_does_not_go_together(changes, message):
+def test_incompatible_options(changes, message):
     with pytest.raises(UsageError, match=message):
         tiny(**changes).check()

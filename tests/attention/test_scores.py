@@ -108,7 +108,7 @@ def test_concat_is_additive_with_its_matrix_in_two():
     np.testing.assert_allclose(*results, atol=1e-6)
 
 
-def test_location_gives_no_weight_beyond_the_places_it_knows():
+def test_location_gives_no_weight_beyond_its_positions():
     mechanism = Mechanism(Attention(score="location", positions=3), Q, M, rngs=nnx.Rngs(1))
     query, memory = jnp.ones((1, 2, Q)), jnp.ones((1, S, M))
     _, weights = mechanism(

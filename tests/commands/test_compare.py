@@ -73,7 +73,7 @@ def test_runs_are_compared(two, settings, capsys):
     assert all(" ".join(line[6:]).startswith("p ") for line in lines[2:])
 
 
-def test_what_cannot_be_compared_is_refused(two, tmp_path, capsys):
+def test_incomparable_runs_are_refused(two, tmp_path, capsys):
     first = str(two[0])
     for arguments, complaint in (
         ([first, first], "are the same run"),

@@ -15,7 +15,7 @@ from transformer.commands.demo import Demo
 from transformer.commands.options import program
 
 
-def test_the_demo_ends_with_scores_translations_and_what_they_looked_at(settings, tmp_path, monkeypatch, capsys):
+def test_the_demo_ends_with_scores_translations_and_their_attention(settings, tmp_path, monkeypatch, capsys):
     data = dataclasses.replace(settings.data, source="grammar", languages=("en", "de"), max_length=32)
     batching = dataclasses.replace(settings.batching, tokens=512)
     tiny = dataclasses.replace(settings, data=data, batching=batching)

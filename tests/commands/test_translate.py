@@ -75,7 +75,7 @@ def test_translations_begin_with_their_prefixes(trained_run, source, tmp_path):
         (tmp_path / "other.part").unlink()
 
 
-def test_what_a_prefix_cannot_say_is_told(trained_model, caplog):
+def test_unusable_prefixes_are_reported(trained_model, caplog):
     found = trained_model.translate(["ba", "be", "bi"], prefixes=["DE", "DE ÜÜ", "DE " * 40], max_length=9)
     assert "prefixes truncated to 8 tokens: 1 (first: line 3)" in caplog.text
     assert "does not know, written as its unknown token: 1 (first: line 2)" in caplog.text
@@ -86,7 +86,7 @@ def test_what_a_prefix_cannot_say_is_told(trained_model, caplog):
     assert len(one.tokens) == start + 4
 
 
-def test_a_translation_has_at_most_so_many_tokens(trained_model):
+def test_a_translation_respects_its_maximum_length(trained_model):
     for most in (1, 2, 4):
         found = trained_model.search([line for line in LINES if line], max_length=most)
         assert max(len(one.tokens) for one in found) <= most - 1
@@ -111,7 +111,7 @@ def interrupted(run, source, out, pieces, monkeypatch, **changes):
             translate(run, source, out, **changes)
 
 
-def test_an_interrupted_translation_goes_on_where_it_stopped(trained_run, source, tmp_path, monkeypatch):
+def test_an_interrupted_translation_resumes_where_it_stopped(trained_run, source, tmp_path, monkeypatch):
     """Wherever in the output that is; the same interruption serves all of the places."""
     monkeypatch.setattr(stream, "FIRST_OF_FILE", 4)
     monkeypatch.setattr(stream, "PIECE", 4)
@@ -136,7 +136,7 @@ def test_an_interrupted_translation_goes_on_where_it_stopped(trained_run, source
         out.unlink()
 
 
-def test_what_differs_is_not_gone_on_with(trained_run, source, tmp_path, monkeypatch):
+def test_a_changed_translation_is_not_resumed(trained_run, source, tmp_path, monkeypatch):
     monkeypatch.setattr(stream, "FIRST_OF_FILE", 4)
     out, part, about = (tmp_path / name for name in ("out", "out.part", "out.part.json"))
     part.write_text("BA\n")
@@ -201,7 +201,7 @@ def test_an_ensemble_of_two_families_translates_and_scores(trained_run, recurren
         np.testing.assert_allclose(found[row], mean, rtol=1e-4, atol=1e-4)
 
 
-def test_an_ensemble_looks_where_one_member_does(trained_run, corpora, tmp_path):
+def test_an_ensemble_attends_where_one_member_does(trained_run, corpora, tmp_path):
     blind = Rnn(embedding=8, width=16, attention=Attention(score="none"), max_length=24)
     untrained(dataclasses.replace(toy(corpora, tmp_path), model=blind), tmp_path / "run")
     members = [api.load(run) for run in (trained_run, tmp_path / "run")]
@@ -215,7 +215,7 @@ def test_an_ensemble_looks_where_one_member_does(trained_run, corpora, tmp_path)
 
 
 @pytest.mark.slow
-def test_an_ensemble_is_evaluated_beside_what_the_run_does_by_itself(trained_run, recurrent_run, tmp_path):
+def test_an_ensemble_has_its_own_report(trained_run, recurrent_run, tmp_path):
     (tmp_path / "s").write_text("ba\nbe\n")
     files = {"source": str(tmp_path / "s"), "reference": str(tmp_path / "s")}
     for model in (Model(), Model(ensemble=(str(recurrent_run),))):
@@ -235,7 +235,7 @@ def test_an_ensemble_needs_one_tokenizer(trained_run, corpora, tmp_path):
         Model(ensemble=(str(tmp_path / "run"),)).load(str(trained_run))
 
 
-def test_what_is_remarkable_about_lines_is_reported_once(trained_run, tmp_path, caplog, monkeypatch):
+def test_remarks_about_lines_are_reported_once(trained_run, tmp_path, caplog, monkeypatch):
     """An empty line with a prefix, unknown words on both sides and long lines, in pieces of two lines each."""
     monkeypatch.setattr(stream, "FIRST_OF_FILE", 2)
     monkeypatch.setattr(stream, "PIECE", 2)
@@ -254,7 +254,7 @@ def test_what_is_remarkable_about_lines_is_reported_once(trained_run, tmp_path, 
     ]
 
 
-def test_devices_and_pipes_are_written_to_and_files_never_over(trained_run, trained_model, source, tmp_path, capsys):
+def test_devices_and_pipes_are_written_and_files_never_overwritten(trained_run, trained_model, source, tmp_path, capsys):
     expected = "".join(line + "\n" for line in trained_model.translate(LINES, beam=2))
     translate(trained_run, source, "/dev/null")
     translate(trained_run, source, "/dev/stdout")

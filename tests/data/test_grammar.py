@@ -174,7 +174,7 @@ def test_the_vocabulary_is_large_and_every_word_is_used():
     assert not missing
 
 
-def test_adjectives_are_no_participles():
+def test_adjectives_are_not_participles():
     participles = {verb.english.participle for verbs in VERBS.values() for verb in verbs}
     assert not participles & {adjective.english for noun in NOUNS for adjective in noun.adjectives}
 
@@ -185,7 +185,7 @@ def test_verbs_that_only_german_gives_a_preposition():
     assert all("an ihn" in text for text in texts)
 
 
-def test_nouns_are_no_verbs():
+def test_nouns_are_not_verbs():
     forms = {form for verbs in VERBS.values() for verb in verbs for form in verb.english}
     assert not forms & {word for noun in NOUNS for word in noun.english}, "a word is a noun and a verb"
 

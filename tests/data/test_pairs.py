@@ -81,7 +81,7 @@ def test_found_again_without_tokenising(tmp_path, monkeypatch):
     assert len(folders(tmp_path)) == 1
 
 
-def test_another_content_is_another_entry(tmp_path):
+def test_different_content_is_a_different_entry(tmp_path):
     def moved(corpus):  # the same text, cut differently
         return corpus._replace(sources=["a b c a", "", *SOURCES[2:]])
 

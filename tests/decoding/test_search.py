@@ -241,7 +241,7 @@ def test_early_stopping_for_the_best_alone_changes_nothing(name):
 
 
 @every_model
-def test_a_minimum_length_and_a_prefix_are_kept_and_the_best_of_them_found(name):
+def test_minimum_length_and_prefix_hold_and_the_best_translation_is_found(name):
     prefix = np.array([[5, 4], [0, 0], [6, 0]])
     for seed in range(3):
         model = Sharp.of(name, seed)

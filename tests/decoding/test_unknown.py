@@ -49,7 +49,7 @@ def test_words_of_a_replacement_by_several_are_counted():
     assert [replaced.words[number] for number in replaced.word_ids] == ["der", "City", "sieht", "Quux"]
 
 
-def test_a_lexicon_is_pairs_of_words(tmp_path):
+def test_a_lexicon_has_pairs_of_words(tmp_path):
     path = tmp_path / "lexicon"
     path.write_text("dog\tHund\ncat\tKatze\ndog\tHund\n")
     assert read_lexicon(path, WORDS) == {"dog": "Hund", "cat": "Katze"}
@@ -66,7 +66,7 @@ def test_a_lexicon_is_pairs_of_words(tmp_path):
         read_lexicon(tmp_path / "none", WORDS)
 
 
-def test_a_lexicon_is_read_as_the_text_is(tmp_path, caplog):
+def test_a_lexicon_is_normalised_like_the_text(tmp_path, caplog):
     """The same word in two normal forms, reserved characters, blank lines, and an entry that no word can match."""
     path = tmp_path / "lexicon"
     path.write_text("\n cafe\u0301\tCafe\u0301\ncaf\u00e9\tCaf\u00e9\n \n\na▁b\tx▅\nNew York\tNeu York\n\n")
@@ -93,7 +93,7 @@ def copying(settings):
     )
 
 
-def test_translations_replace_unknown_words_and_warn_of_sources_beyond_the_attention(copying, tmp_path, caplog):
+def test_translations_replace_unknown_words_and_warn_about_sources_beyond_the_attention(copying, tmp_path, caplog):
     train(copying, tmp_path / "run", "toy")
     assert "location attention knows 5 source tokens" in caplog.text
     sources = Path(copying.data.train + ".xx").read_text()

@@ -1,4 +1,4 @@
-"""The cache of compiled programs is used where it is asked for."""
+"""The cache of compiled programs is used on request."""
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,7 @@ def test_the_folder_of_the_environment_stays():
     assert jax.config.values["jax_compilation_cache_dir"] == "/somewhere"
 
 
-def test_the_default_is_the_command_lines(tmp_path, monkeypatch):
+def test_the_default_is_that_of_the_command_line(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     jax.config.update("jax_compilation_cache_dir", None)
     transformer.use_compilation_cache()

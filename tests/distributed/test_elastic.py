@@ -1,4 +1,4 @@
-"""A checkpoint belongs to no number of devices: what 8 devices save, 4 devices and 1 device read, bit for bit.
+"""A checkpoint is not tied to a number of devices: 4 devices and 1 device read what 8 devices save, bit for bit.
 
 Whole runs that are resumed on 1, 3, 8 and 16 devices and by two processes are in `training/test_faults.py`, slow too.
 The default suite resumes on one device (`training/test_restore.py`), and compares the updates of 8 devices with those
@@ -49,7 +49,7 @@ print("equal")
 
 
 @pytest.mark.slow
-def test_what_8_devices_save_fewer_devices_read(tmp_path):
+def test_fewer_devices_read_what_8_devices_save(tmp_path):
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
     command = [sys.executable, "-W", "ignore", "-c", RESUME, str(tmp_path / "checkpoints")]
     done = subprocess.run(command, env=environment, cwd=meshes.ROOT, capture_output=True, text=True)

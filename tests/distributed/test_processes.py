@@ -53,7 +53,7 @@ def test_schedulers_are_known_by_their_environment(environment, name, monkeypatc
     assert len(asked) == (name is not None)
 
 
-def test_flags_say_it_too(asked):
+def test_flags_describe_a_job_too(asked):
     cluster.join(Cluster("host:1234", 4, 2))
     cluster.join(Cluster("host:1234", 4, 2, timeout=900))
     assert asked == [
@@ -80,7 +80,7 @@ def test_gpus_that_slurm_leaves_unused_are_reported(environment, warning, monkey
     assert [warning in record.getMessage() for record in caplog.records] == [True] * bool(warning)
 
 
-def test_with_the_flags_a_process_has_all_gpus_of_its_node(monkeypatch, asked, caplog):
+def test_with_the_flags_a_process_gets_all_gpus_of_its_node(monkeypatch, asked, caplog):
     for variable, value in (SLURM | STEP).items():
         monkeypatch.setenv(variable, value)
     cluster.join(Cluster("host:1234", 2, 1))
@@ -97,13 +97,13 @@ def test_with_the_flags_a_process_has_all_gpus_of_its_node(monkeypatch, asked, c
         (Cluster("host:1", 2, 2), r"--cluster.process=2 counts from 0, and --cluster.processes=2"),
     ],
 )
-def test_flags_that_do_not_go_together(flags, message, asked):
+def test_incompatible_flags(flags, message, asked):
     with pytest.raises(UsageError, match=message):
         cluster.join(flags)
     assert not asked
 
 
-def test_others_that_are_not_found(monkeypatch):
+def test_processes_that_do_not_find_each_other(monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("deadline exceeded\nmore")
 
@@ -112,7 +112,7 @@ def test_others_that_are_not_found(monkeypatch):
         cluster.join(Cluster("host:1", 2, 1))
 
 
-def test_alone_everything_is_ones_own():
+def test_a_single_process_is_a_job_of_one():
     assert cluster.is_main_process()
     assert cluster.gather(["a", ""]) == [["a", ""]]
     assert cluster.from_main_process("ä") == "ä"
@@ -120,18 +120,18 @@ def test_alone_everything_is_ones_own():
         _ = 1 / 0
 
 
-def test_jax_looks_for_a_job_that_is_none_of_these_when_asked_to(asked):
+def test_jax_detects_other_jobs_on_request(asked):
     cluster.join(Cluster(find="any"))
     assert asked == [(None, None, None, DETECTED)]
 
 
-def test_a_run_of_its_own_whatever_started_it(monkeypatch, asked):
+def test_independent_processes_are_not_joined(monkeypatch, asked):
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
     cluster.join(Cluster(find="none"))
     assert not asked
 
 
-def test_processes_that_were_given_other_settings_are_named(monkeypatch):
+def test_processes_with_different_settings_are_named(monkeypatch):
     cluster.require_same({"training.steps": 5})
     monkeypatch.setattr(cluster, "gather", lambda texts: [texts, texts, ['{"training.steps": 6}']])
     with pytest.raises(UsageError, match=r"--training.steps is 5 in process 0 and 6 in process 2"):

@@ -1,4 +1,4 @@
-"""Any mesh gives what one device gives: devices are simulated, each job in processes of its own (see `meshes`)."""
+"""Any mesh gives the results of one device: devices are simulated, each job in its own processes (see `meshes`)."""
 
 import json
 import os
@@ -36,7 +36,7 @@ ALL = [(model, job) for model in ("transformer", "packed", "rnn", "gpt") for job
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """What one device finds, of each model that is asked for."""
+    """The results of one device, for each requested model."""
     known = {}
 
     def of(model):
@@ -70,8 +70,8 @@ def moved(folder):
 @pytest.mark.parametrize(
     ("model", "job"), [case if case in QUICK else pytest.param(*case, marks=pytest.mark.slow) for case in ALL]
 )
-def test_a_mesh_trains_as_one_device_does(model, job, alone, tmp_path):
-    """Dropout on, in pieces. Masks hang on the place in the whole batch, and sums differ by rounding alone."""
+def test_a_mesh_trains_like_one_device(model, job, alone, tmp_path):
+    """With dropout, in pieces. Masks depend on the position in the whole batch, and sums differ only by rounding."""
     result, expected = meshes.run(tmp_path, model, *JOBS[job]), alone(model)
     np.testing.assert_allclose(result["losses"], expected[0]["losses"], rtol=1e-4)
     ours = gradients(tmp_path)
@@ -92,7 +92,7 @@ def test_a_mesh_trains_as_one_device_does(model, job, alone, tmp_path):
         ({"fsdp": 3}, "do not divide"),
     ],
 )
-def test_meshes_that_cannot_be(mesh, message):
+def test_impossible_meshes(mesh, message):
     with pytest.raises(UsageError, match=message):
         parallel.make_mesh(config.Mesh(**mesh))
 
@@ -176,7 +176,7 @@ for one in sorted(found, key=lambda one: one.number):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mesh", [(4, 1, 1), (2, 2, 1), (2, 1, 2)])
-def test_a_mesh_translates_as_one_device_does(mesh):
+def test_a_mesh_translates_like_one_device(mesh):
     def found(*mesh: int) -> tuple[list[Any], list[float]]:
         environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
         command = [sys.executable, "-c", SEARCH, *map(str, mesh)]
@@ -263,7 +263,8 @@ print("equal")
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["transformer", "rnn"])
 def test_the_update_of_data_parallel_devices_is_that_of_pmap(model):
-    """Dropout on: pmap is made of shard_map now, so there too masks count places from the device's first row."""
+    """With dropout: pmap is implemented with shard_map, so there, too, masks count positions from the device's first
+    row."""
     environment = os.environ | {
         "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
     }

@@ -54,7 +54,7 @@ def test_scores_carry_signatures_and_intervals_around_them():
         assert low < score["value"] < high
 
 
-def test_lowercase_is_said_in_the_signature():
+def test_lowercase_is_in_the_signature():
     found = scores(["DER HUND SCHLÄFT HEUTE"], ["der Hund schläft heute"], lowercase=True)
     assert found["BLEU"]["value"] == pytest.approx(100)
     assert found["TER"]["value"] == 0
@@ -161,7 +161,7 @@ def test_bleu_by_length_covers_every_sentence_once_and_equals_bleu_of_the_bin():
     assert rows[1]["bleu"] == pytest.approx(expected)
 
 
-def test_a_bin_has_the_interval_of_its_sentences():
+def test_a_bin_reports_the_interval_of_its_sentences():
     sources = ["w"] * 8 + ["w w w w w w"] * 20 + ["w " * 80]
     hypotheses = [f"one two three four five {n % 3} {n % 7}" for n in range(29)]
     references = [f"one two three four {n % 2} {n % 3} {n % 5}" for n in range(29)]

@@ -99,7 +99,7 @@ def test_details_of_a_task_replace_what_every_task_has():
     assert "       0-5   8.00 ██ (50 sentences)" in lines
 
 
-def test_the_report_is_written_beside_the_predictions(tmp_path):
+def test_the_report_is_written_next_to_the_predictions(tmp_path):
     found = evaluate()
     assert report.write(tmp_path / "report", found)
     assert (tmp_path / "report" / "test.hypotheses").read_text() == "yes\n" * 50
@@ -157,7 +157,7 @@ def test_ensembles_with_members_of_equal_names_keep_their_reports(tmp_path):
     assert {path.name for path in tmp_path.glob("*.json")} == {"test.json", f"test-{digest[:8]}.json"}
 
 
-def test_only_an_intact_report_of_the_very_set_and_settings_is_found(tmp_path, caplog):
+def test_only_an_intact_report_of_the_same_set_and_settings_is_found(tmp_path, caplog):
     about = {"checkpoint": "step 3", "search": {"beam": 4, "batch": 64}}
     report.write(tmp_path, evaluate(about=about))
 

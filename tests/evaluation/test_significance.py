@@ -1,4 +1,4 @@
-"""Resampling beside slow loops, sacreBLEU, closed forms, and the share of false alarms where nothing differs."""
+"""Resampling against slow loops, sacreBLEU and closed forms, and the share of false alarms if nothing differs."""
 
 import itertools
 import math
@@ -108,7 +108,7 @@ def test_ties_count():
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e9])
-def test_rounding_is_no_difference(scale):
+def test_rounding_is_not_a_difference(scale):
     values = scale * np.random.default_rng(1).normal(1, 1, (1, 50))
     again = values / 3 * 3
     assert (values != again).any()
@@ -135,7 +135,7 @@ def test_p_is_never_shown_as_zero():
     assert ours.p_text(0.0314) == "= 0.031"
 
 
-def test_two_levels_as_a_slow_loop_has_them():
+def test_two_levels_equal_a_slow_loop():
     noise = ((0.1, 0.3, 0.5), (0.5, 0.2, 0.25))
     system, baseline = ([counts(10 * k + seed, noise[k][seed]) for seed in range(3)] for k in (0, 1))
     fast = ours.compare(np.stack(system), np.stack(baseline), bleu_of_counts, resamples=300, seed=7)
@@ -183,7 +183,7 @@ def test_the_spread_is_that_of_the_closed_form():
     assert found.p == pytest.approx(math.erfc(1.5 / error / math.sqrt(2)), abs=0.01)
 
 
-def test_a_difference_that_is_there_is_found_and_turns_with_the_sides():
+def test_a_true_difference_is_found_and_changes_sign_with_the_sides():
     better, worse = (np.stack([counts(seed, noise, 200) for seed in (first, first + 1, first + 2)])
                      for first, noise in ((1, 0.1), (11, 0.4)))  # fmt: skip
     found, turned = ours.compare(better, worse, bleu_of_counts), ours.compare(worse, better, bleu_of_counts)

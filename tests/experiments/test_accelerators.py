@@ -12,7 +12,7 @@ CHECK = Path(__file__).parent.parent.parent / "experiments" / "accelerators" / "
 check = runpy.run_path(str(CHECK))
 
 
-def test_a_stage_that_is_stopped_leaves_what_the_others_measured(tmp_path):
+def test_a_stopped_stage_keeps_the_measurements_of_the_others(tmp_path):
     results = tmp_path / "results.jsonl"
     assert check["run"]("device", results, 120, smoke=True) == "done"
     assert check["run"]("numerics", results, 1, smoke=True) == "time limit of 1 s"

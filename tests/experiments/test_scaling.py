@@ -21,7 +21,7 @@ def test_a_ring_sends_almost_twice_the_sum():
     assert scaling["sent"](100, 4) == 150
 
 
-def test_sums_go_through_both_networks():
+def test_sums_cross_both_networks():
     # 4 chips: 120 bytes at 80 a second. 8 chips: also a quarter, of which 2 groups send 20 bytes at 10 a second.
     assert scaling["sum_seconds"](80, 4, NETWORK, 4) == pytest.approx(1.5 / 0.8)
     assert scaling["sum_seconds"](80, 8, NETWORK, 4) == pytest.approx((1.5 + 2) / 0.8)
@@ -53,7 +53,7 @@ def test_parameters_are_those_of_the_model():
     assert scaling["count"](scaling["models"]()["base"]) == BASE
 
 
-def test_the_page_has_the_tables_of_the_script():
+def test_the_page_contains_the_tables_of_the_script():
     page = (ROOT / "docs" / "explanation" / "scaling.md").read_text(encoding="utf-8")
     for name, parameters, tokens in (("base", BASE, 400_000), ("big", BIG, 400_000), ("big", BIG, 25_000)):
         assert scaling["table"](scaling["models"]()[name], parameters, tokens) in page

@@ -88,7 +88,7 @@ def prints(folder, name, speeds):
     return f"{name}={sys.executable} {script}"
 
 
-def test_compare_alternates_leaves_the_first_run_out_and_takes_medians(tmp_path):
+def test_compare_alternates_drops_the_first_run_and_takes_medians(tmp_path):
     sides = prints(tmp_path, "a", [1, 300, 900, 330]), prints(tmp_path, "b", [7, 100, 120, 110])
     done = compare("--runs", "3", "--save", str(tmp_path / "kept.json"), *sides)
     assert done.returncode == 0, done.stderr

@@ -78,7 +78,7 @@ class Shown(Page):
 
 @pytest.fixture
 def shown(chromium, pages):
-    """Whatever a test does with them, the pages are quiet."""
+    """The pages report no errors in any test."""
     shown = Shown(chromium, pages / "encoder.html")
     yield shown
     shown.assert_quiet()
@@ -139,7 +139,7 @@ def test_the_focus_table_has_the_numbers_of_the_steps(shown, steps, name):
 
 
 @needs_browser
-def test_another_head_on_either_side(shown, steps):
+def test_a_different_head_on_either_side(shown, steps):
     shown.open("decoder")
     shown.choose("#left", "3")
     says_the_row(shown, steps["decoder"], 3, [3, 1])
@@ -375,7 +375,7 @@ def test_a_page_begins_with_its_focus(chromium, steps, tmp_path):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_what_cannot_be_shown_is_refused_and_no_file_left(steps, tmp_path, bad):
+def test_unshowable_data_is_refused_and_leaves_no_file(steps, tmp_path, bad):
     broken = dataclasses.replace(steps["dot"], embedding=np.full((9, 16), bad))
     with pytest.raises(ValueError, match="JSON"):
         write_page(tmp_path / "a.html", broken, "", {})

@@ -56,7 +56,7 @@ def make(name):
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_steps_equal_teacher_forcing(name):
-    """They compare themselves with the search's steps; `decode` is the other road through the model."""
+    """They are compared with the search's steps; `decode` is the other path through the model."""
     model, memory, steps = make(name)
     hidden, record = model.decode(memory, jnp.array([TARGET]), weights=True)
     assert_allclose(steps.readout[-1].values, hidden[0], rtol=1e-3, atol=1e-4)
@@ -104,7 +104,7 @@ def test_a_gru_by_hand():
 
 
 def test_a_gru_that_resets_after_the_product_is_not_the_models(monkeypatch):
-    """The comparison sees what is computed otherwise: here as cuDNN does."""
+    """The comparison detects a different computation: here that of cuDNN."""
 
     def after(cell, x, state):
         (h,) = state

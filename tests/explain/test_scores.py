@@ -85,7 +85,7 @@ def test_a_prediction_by_hand():
     assert found.vocabulary == 6
 
 
-def test_other_numbers_than_the_models_are_refused():
+def test_numbers_that_differ_from_the_models_are_refused():
     agree("logits", np.array([1.0, 100.0]), [1.00001, 100.01])
     with pytest.raises(TransformerError, match=r"logits: .* differ from the model's by up to 0.5"):
         agree("logits", np.array([1.0, 2.0]), [1.0, 2.5])

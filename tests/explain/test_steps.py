@@ -269,6 +269,6 @@ def test_a_recurrent_encoder_has_nothing_to_explain(model, decoder, expected):
         ({"attention": Attention(heads=2, mechanism="talking")}, "has mechanism=talking, and only standard"),
     ],
 )
-def test_what_is_not_explained_is_refused(changes, said):
+def test_unsupported_models_are_refused(changes, said):
     with pytest.raises(UsageError, match=said):
         explain.Explain("run", "ba")._check_transformer(tiny(**changes), "encoder")

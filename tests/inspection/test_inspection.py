@@ -74,7 +74,7 @@ def trained_on(messy, prepared, longest=16):
     return kept, dropped
 
 
-def test_pairs_and_what_is_left_out(messy, found):
+def test_pairs_and_left_out_pairs(messy, found):
     _, prepared, (figures, _, _) = found
     kept, dropped = trained_on(messy, prepared)
     assert dropped

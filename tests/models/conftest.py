@@ -1,4 +1,4 @@
-"""A model as every test of models wants it: its functions compiled, its parameters loud enough that none hides."""
+"""A model for all tests of models: its functions compiled, its parameters large enough that each has an effect."""
 
 from functools import partial
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""Encoders of one family under decoders of another."""
+"""Encoders of one family with decoders of another."""
 
 import dataclasses
 import json

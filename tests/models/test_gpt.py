@@ -110,7 +110,7 @@ def test_encoding_and_decoding_equal_one_pass_over_the_concatenation(name):
         np.testing.assert_allclose(cross.sum(-1) + own.sum(-1), 1, atol=1e-5)
 
 
-def test_pairs_in_one_row_are_read_as_in_rows_of_their_own():
+def test_pairs_in_one_row_are_read_as_in_separate_rows():
     """Sources and targets of two sentences, one after the other; gradients are tested in `test_packed`."""
     _, graph, parameters = Variant.of(OTHERS[WINDOWED])
     source, target = jnp.array([[5, 6, 3, 8, 9, 10, 3, 0]]), jnp.array([[2, 5, 6, 7, 2, 8, 9, 0, 0]])

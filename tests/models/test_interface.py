@@ -1,4 +1,4 @@
-"""What a model promises to search, training and evaluation, of every family."""
+"""What a model of every family guarantees to search, training and evaluation."""
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +48,7 @@ def variant(request):
 
 
 def test_a_row_does_not_depend_on_its_padding(variant):
-    """Nor on whether its attention is asked for."""
+    """Nor on whether its attention is requested."""
     padded = jnp.pad(SOURCE, [(0, 0), (0, 5)]), jnp.pad(TARGET, [(0, 0), (0, 3)])
     wide, _, nothing = variant.decode(*padded, weights=False)
     assert nothing is None
@@ -73,7 +73,7 @@ def test_steps_equal_the_whole(variant, independent):
                 np.testing.assert_allclose(now, whole[:, :, :, t], atol=1e-5)
 
 
-def test_rows_may_stand_at_different_positions(variant):
+def test_rows_may_be_at_different_positions(variant):
     """Rows are independent: one may be ahead of another, as when a finished sentence is replaced."""
     cross_cache, fresh = variant.init_cache(5, 1)
     step = variant.stepper(cross_cache, weights=False)
@@ -91,8 +91,8 @@ def test_every_leaf_of_cache_and_cross_cache_leads_with_sentences(variant):
     assert {leaf.shape[0] for leaf in jax.tree.leaves(shapes)} == {len(SOURCE)}
 
 
-def test_hypotheses_go_on_from_one_another(variant):
-    """After every token they change places; each must still know its own past, and nothing else."""
+def test_hypotheses_continue_one_another(variant):
+    """After every token they are permuted; each must still see only its own past."""
     beam, random = 3, np.random.default_rng(6)
     B = len(SOURCE)
     cross_cache, cache = variant.init_cache(6, beam)

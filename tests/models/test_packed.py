@@ -1,4 +1,4 @@
-"""Rows of several sentences, against the same sentences in rows of their own, and what refuses them."""
+"""Rows of several sentences, against the same sentences in separate rows, and which settings refuse them."""
 
 import dataclasses
 from functools import partial
@@ -87,7 +87,7 @@ def both(request):
     return [values(made.parameters, batch) for batch in (packed, plain)]
 
 
-def test_losses_and_gradients_are_those_of_rows_of_their_own(both):
+def test_losses_and_gradients_are_those_of_separate_rows(both):
     """With the guiding loss in three of them, two of which have the whole target."""
     (loss, logged, gradients, counts), (expected, logged_too, wanted, counts_too) = both
     assert counts == counts_too == {"tokens": 17, "sentences": 5}
@@ -97,7 +97,7 @@ def test_losses_and_gradients_are_those_of_rows_of_their_own(both):
     assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(wanted)) > 0.1
 
 
-def test_without_segments_the_program_is_what_it_was():
+def test_without_segments_the_program_is_unchanged():
     """It gathers no positions and has no mask of queries by keys in the encoder: no array [B, 1, S, S] of truths."""
     graph, parameters = split(create(tiny(**QUIET), 13, 13, 1))
 
@@ -133,12 +133,12 @@ LOCAL = Attention(window="local_m", places=("cross",))
         ),
     ],
 )
-def test_models_that_cannot_are_refused(model, message):
+def test_models_without_support_are_refused(model, message):
     with pytest.raises(UsageError, match=rf"^--batching\.pack: .*{message}"):
         check.everything(packed(model))
 
 
-def test_settings_that_packed_rows_do_not_go_with():
+def test_settings_incompatible_with_packed_rows():
     config = packed(tiny(max_length=256))
     check.everything(config)
     with_batching = partial(dataclasses.replace, config.batching)

@@ -55,7 +55,7 @@ def test_per_token_values_are_the_unsmoothed_ones(problem):
     assert not np.isclose(total, nll.sum())
 
 
-def test_no_more_than_a_chunk_of_logits_is_ever_held(problem):
+def test_at_most_one_chunk_of_logits_is_in_memory(problem):
     output, hidden, targets = problem
     graph, parameters = split(output)
     gradient = jax.grad(lambda p: cross_entropy(nnx.merge(graph, p), hidden, targets, chunk=10)[0])

@@ -69,7 +69,7 @@ def test_loss_and_gradients_are_those_of_float32(trained):
     assert np.linalg.norm(flat(rough) - flat(exact)) < 0.1 * np.linalg.norm(flat(exact))
 
 
-def test_training_goes_down_alike(trained):
+def test_losses_fall_alike(trained):
     """30 updates on one batch: each has lost as much, within a tenth of it."""
     lost = [losses[0] - losses[-1] for _, _, losses, _ in (trained["float32"], trained["bfloat16"])]
     assert lost[0] > 0.3

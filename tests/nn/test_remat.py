@@ -1,4 +1,4 @@
-"""What is computed again on the way back: the same gradients, with less memory."""
+"""Recomputation in the backward pass: the same gradients, with less memory."""
 
 import jax
 import numpy as np
@@ -53,7 +53,7 @@ def test_gradients_are_those_of_keeping_all(model):
 
 @pytest.mark.slow
 def test_unrolled_layers_are_really_computed_again():
-    """XLA may not find out that it has computed the same before: there are more products in the program."""
+    """XLA must not merge the recomputation with the first computation: the program has more products."""
     model = tiny(unroll=True, encoder_layers=1, decoder_layers=1)
     count = {how: compiled(model, how)[0].as_text().count(" dot(") for how in ("none", "all")}
     assert count["none"] > 10

@@ -42,7 +42,7 @@ def test_damaged_checksums_are_reported(folder, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["[]", "5", '{"host": 3}', '{"host": [1, 2, 3]}', '{"host": ["2"'])
-def test_checksums_that_are_no_checksums_are_damaged_too(folder, tmp_path, content):
+def test_invalid_checksums_are_damaged_too(folder, tmp_path, content):
     (tmp_path / "sums.json").write_text(content)
     assert "sums.json is itself damaged" in checksums.find_damage(folder, tmp_path / "sums.json")
 

@@ -33,7 +33,7 @@ def test_links_and_modes_are_kept(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o640
 
 
-def test_names_of_files_that_are_no_utf_8_are_kept(tmp_path):
+def test_file_names_that_are_not_utf_8_are_kept(tmp_path):
     values = {"input": "gr\udcfcn", "word": "größer"}
     write_json(tmp_path / "a.json", values)
     assert json.loads((tmp_path / "a.json").read_bytes()) == values
@@ -66,7 +66,7 @@ def test_a_missing_file_is_not_a_damaged_one(tmp_path):
         read_object(tmp_path / "config.json")
 
 
-def test_damaged_lines_are_told_from_objects_and_a_line_without_its_end_is_left_out(tmp_path):
+def test_damaged_lines_are_marked_and_an_unterminated_line_is_dropped(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"a": 1}\n5\n\n\xff\xfe\n{"a": 2}\n{"a": 3')
     assert read_objects(path) == {1: {"a": 1}, 2: None, 3: None, 4: None, 5: {"a": 2}}

@@ -300,7 +300,7 @@ def test_two_runs_are_compared_on_exactly_one_set(folder, runs, tmp_path, capsys
     assert reports(bad).keys() == {*before, f"{name}.json"}
     assert f"from its report {name}.json" in compared(bad, source=str(source), reference=str(reference))
 
-    # A report that does not say of which set it is, is neither used nor overwritten.
+    # A report of an unknown set is neither used nor overwritten.
     old = Run(bad).report / "test.json"
     old.write_text(json.dumps({k: v for k, v in json.loads(old.read_text()).items() if k != "digest"}))
     before = reports(bad)
@@ -308,7 +308,7 @@ def test_two_runs_are_compared_on_exactly_one_set(folder, runs, tmp_path, capsys
     assert reports(bad) == before
 
 
-def test_what_cannot_be_compared_is_refused(folder, runs, settings, tmp_path):
+def test_incomparable_runs_are_refused(folder, runs, settings, tmp_path):
     one = variants.find_trial(variants.load(folder), "good-1")
     write_json(Run(runs / "good-1").config, {"config": config.to_json(one.settings)})
     (tmp_path / "translates").mkdir()

@@ -1,4 +1,4 @@
-"""Studies that run: many trials by workers (stand-ins that train nothing), and real ones killed."""
+"""Running studies: many trials by workers (stand-ins that train nothing), and real workers that are killed."""
 
 import json
 import os
@@ -244,7 +244,7 @@ def test_shrunk_trials_have_their_own_folder(folder, tmp_path):
 
 @pytest.mark.slow
 def test_a_study_resumes_after_its_runner_is_killed(folder, tmp_path):
-    """Its worker, which trains, saves and ends; the next runner goes on with it."""
+    """Its worker, which is training, saves and ends; the next runner resumes it."""
     runs = tmp_path / "runs"
     command = [sys.executable, "-m", "transformer", "study", str(folder), "--runs", str(runs), "--only", "plain"]
     text = (tmp_path / "base.json").read_text()
@@ -317,7 +317,7 @@ def test_settings_that_cannot_work_are_refused_before_any_trial_runs(folder, tmp
         (["FOLDER", "--trial", "plain-1", "--workers", "2"], "cannot be combined with --workers"),
     ],
 )
-def test_usage_errors_say_what_is_right(arguments, message, folder, capsys):
+def test_usage_errors_name_the_right_one(arguments, message, folder, capsys):
     with pytest.raises(SystemExit) as exit_:
         cli.main(["study", *(str(folder) if word == "FOLDER" else word for word in arguments)])
     assert exit_.value.code == 2

@@ -50,7 +50,7 @@ def test_one_trial_by_its_name(folder, tmp_path, monkeypatch):
     )
     with file_lock(trial.lock(runs, one)), pytest.raises(UsageError, match=r"another process is running .*dot-2"):
         trial.run(one, runs)
-    # Other settings are refused, even those that `train --resume` accepts, and nothing is overwritten.
+    # Different settings are refused, even those that `train --resume` accepts, and nothing is overwritten.
     file = folder / "study.py"
     whole = file.read_text()
     for old, new, message in (

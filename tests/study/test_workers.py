@@ -1,4 +1,4 @@
-"""Workers: their cores and devices, the end of their runner, reasons of failures, progress."""
+"""Workers: their cores and devices, the end of their runner, reasons for failures, progress."""
 
 import json
 import os

@@ -21,7 +21,7 @@ BATCH = Batch(SOURCE, TARGET_IN, TARGET_OUT, ALIGNMENT)
 
 
 @pytest.mark.parametrize("context", ["past", "full"])
-def test_guided_heads_have_the_context_that_is_asked_for_and_translation_the_past(context):
+def test_guided_heads_have_the_requested_context_and_translation_the_past(context):
     graph, parameters = split(create(tiny(**STILL), 13, 13, 1))
     task = Translation(label_smoothing=0.0, guided=Guided(weight=0.3, layer=0, heads=(1,), context=context))
     loss = TranslationLoss(task, 16)

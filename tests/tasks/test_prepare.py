@@ -70,7 +70,7 @@ def test_damage_in_the_cache_is_announced_and_rebuilt(settings, kind, file, dama
     assert "is rebuilt" not in caplog.text
 
 
-def test_changed_text_is_other_text(settings, corpora, tmp_path):
+def test_changed_text_has_a_different_identity(settings, corpora, tmp_path):
     for side in ("xx", "yy"):
         (tmp_path / f"train.{side}").write_bytes((corpora / f"train.{side}").read_bytes())
     settings = with_data(settings, train=str(tmp_path / "train"))
@@ -83,7 +83,7 @@ def test_changed_text_is_other_text(settings, corpora, tmp_path):
     assert again.identity["train"] != first.identity["train"]
 
 
-def test_other_links_or_another_border_between_corpora_are_other_data(settings, corpora, tmp_path):
+def test_different_links_or_corpus_borders_are_different_data(settings, corpora, tmp_path):
     links = tmp_path / "links"
     links.write_text("0-0\n" * 300)
     found = [prepare.prepare(with_data(settings, alignments=str(links)), None).identity]
@@ -123,7 +123,7 @@ def test_corpora_are_mixed_by_their_shares(settings, other):
     assert "mixture" in prepared.identity, "the order is another one than that of version 0.1"
 
 
-def test_limit_is_of_each_corpus(settings, other, caplog):
+def test_the_limit_applies_to_each_corpus(settings, other, caplog):
     caplog.set_level(logging.INFO)
     prepared = prepare.prepare(with_data(settings, also=(other,), limit=25), None)
     assert prepared.corpora.parts == (25, 25)

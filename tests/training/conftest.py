@@ -15,7 +15,7 @@ from transformer.training.run import train
 
 ONLY_THE_LOOPS = ("steps", "log_every", "validate_every", "save_minutes", "patience", "keep_last", "keep_best",
                   "average")  # fmt: skip
-"""Settings of training that no update depends on. (The rate of a cosine schedule depends on the number of steps.)"""
+"""Training settings that do not affect updates. (The rate of a cosine schedule depends on the number of steps.)"""
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +41,7 @@ def whole(trained: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def steps_made() -> dict[Any, step.Step]:
-    """The updates that the tests of a module have made, by what they depend on."""
+    """The compiled updates of a module's tests, by the settings that they depend on."""
     return {}
 
 

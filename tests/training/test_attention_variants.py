@@ -1,4 +1,4 @@
-"""Every family and attention through the whole road: train, resume, search; guided alignment; a score of one's own."""
+"""Every family and attention end to end: train, resume, search; guided alignment; a custom score."""
 
 import dataclasses
 import json
@@ -158,7 +158,7 @@ def test_a_guided_run_on_the_grammar_and_its_resume(settings, tmp_path):
         ({"model": tiny(attention=Attention(heads=2, score="none"))}, Guided(), "is unknown"),
     ],
 )
-def test_what_cannot_work_is_refused(changes, guided, message, settings, tmp_path):
+def test_impossible_combinations_are_refused(changes, guided, message, settings, tmp_path):
     wrong = dataclasses.replace(settings, **changes, task=dataclasses.replace(settings.task, guided=guided))
     with pytest.raises(UsageError, match=message):
         train(wrong, tmp_path / "run", "toy")
@@ -183,7 +183,7 @@ def test_runs_of_the_first_version_have_no_kind_of_model(settings):
         pytest.param(tiny(attention=Attention(heads=2, score="nearness")), id="transformer", marks=pytest.mark.slow),
     ],
 )
-def test_a_score_of_ones_own_is_a_function_and_an_entry(model, settings, tmp_path, monkeypatch):
+def test_a_custom_score_is_a_function_and_an_entry(model, settings, tmp_path, monkeypatch):
     def nearness(query, keys, weights):
         """Minus the squared distance."""
         return -jnp.sum((query[..., :, None, :] - keys[..., None, :, :]) ** 2, -1)

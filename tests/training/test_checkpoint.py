@@ -1,4 +1,4 @@
-"""What is kept of a run, and that nothing of it is lost: damaged files, full disks, storage that cannot be read."""
+"""What is kept of a run, and that none of it is lost: damaged files, full disks, unreadable storage."""
 
 import errno
 import logging
@@ -46,7 +46,7 @@ def folder(saved, tmp_path):
 
 
 def resume(folder):
-    """(step, host's data) that a job would go on from."""
+    """(step, host's data) that a job would resume from."""
     checkpoints = Checkpoints(folder, TRAINING)
     try:
         found = checkpoints.resume(state(0), MESH)
@@ -63,12 +63,12 @@ def kept(folder):
     return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
 
 
-def test_the_newest_and_the_one_before_are_kept_though_one_is_asked_for(saved):
+def test_the_two_newest_are_kept_although_one_is_requested(saved):
     assert kept(saved) == [2, 3]
     assert sorted(path.stem for path in (saved / "checksums").iterdir()) == ["2", "3"]
 
 
-def test_the_newest_is_gone_on_from(folder):
+def test_training_resumes_from_the_newest(folder):
     assert resume(folder) == (3, {"minutes": 3.0})
 
 
@@ -93,7 +93,7 @@ def missing(file):
 
 
 @pytest.mark.parametrize("damage", [flipped, truncated, missing])
-def test_damage_to_any_file_is_noticed_and_named_and_the_one_before_is_gone_on_from(folder, damage, caplog):
+def test_damage_to_any_file_is_named_and_training_resumes_from_the_previous_checkpoint(folder, damage, caplog):
     names = sorted(path.relative_to(folder / "3") for path in (folder / "3").rglob("*") if path.is_file())
     assert len(names) > 10
     for name in names:
@@ -118,21 +118,21 @@ def test_when_all_are_damaged_nothing_is_restarted(folder):
     assert sorted(path.name for path in (folder.parent / "damaged").iterdir()) == ["2-1", "3-1"]
 
 
-def test_killed_before_its_checksums_were_kept(folder):
+def test_killed_before_its_checksums_were_saved(folder):
     (folder / "checksums" / "3.json").unlink()
     assert resume(folder) == (3, {"minutes": 3.0})
     assert checksums.find_damage(folder / "3", folder / "checksums" / "3.json") is None
     assert (folder / "checksums" / "3.json").is_file(), "they are taken when it was read"
 
 
-def test_without_checksums_a_file_cut_short_is_noticed_all_the_same(folder):
+def test_without_checksums_a_truncated_file_is_still_noticed(folder):
     (folder / "checksums" / "3.json").unlink()
     largest = max((folder / "3" / "optimizer").rglob("*"), key=lambda path: path.stat().st_size * path.is_file())
     truncated(largest)
     assert resume(folder) == (2, {"minutes": 2.0})
 
 
-def test_storage_that_cannot_be_read_is_no_damage(folder, monkeypatch):
+def test_unreadable_storage_is_not_damage(folder, monkeypatch):
     def fail(file):
         raise OSError(errno.EIO, "Input/output error", str(file))
 
@@ -143,7 +143,7 @@ def test_storage_that_cannot_be_read_is_no_damage(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("sealed", [True, False])
-def test_memory_that_is_full_is_no_damage(folder, monkeypatch, sealed):
+def test_full_memory_is_not_damage(folder, monkeypatch, sealed):
     if not sealed:
         (folder / "checksums" / "3.json").unlink()
     checkpoints = Checkpoints(folder, TRAINING)
@@ -158,7 +158,7 @@ def test_memory_that_is_full_is_no_damage(folder, monkeypatch, sealed):
     assert kept(folder) == [2, 3]
 
 
-def test_a_note_of_the_quality_that_is_damaged_makes_no_other_unusable(folder):
+def test_a_damaged_quality_record_affects_no_other_checkpoint(folder):
     truncated(folder / "3" / "host" / "metadata")
     checkpoints = Checkpoints(folder, TRAINING)
     checkpoints.save(state(4), {}, quality=0.0)
@@ -198,7 +198,7 @@ def test_runs_of_the_first_version_have_their_qualities(folder):
     assert checkpoints.ranked() == [2, 3]
 
 
-def test_what_orbax_cannot_write_is_said_in_a_line_and_leaves_those_before(folder):
+def test_orbax_write_errors_take_one_line_and_leave_earlier_checkpoints(folder):
     """A file may be no larger than a few kilobytes, which nobody can know before."""
     checkpoints, before = Checkpoints(folder, TRAINING), resource.getrlimit(resource.RLIMIT_FSIZE)
     large = {"w": jax.random.normal(jax.random.key(1), (100_000,))}
@@ -213,7 +213,7 @@ def test_what_orbax_cannot_write_is_said_in_a_line_and_leaves_those_before(folde
     assert kept(folder) == [2, 3]
 
 
-def test_what_cannot_be_written_leaves_those_before(folder, monkeypatch):
+def test_a_failed_write_leaves_earlier_checkpoints(folder, monkeypatch):
     checkpoints = Checkpoints(folder, TRAINING)
 
     def fail(*_, **__):
@@ -229,7 +229,7 @@ def test_what_cannot_be_written_leaves_those_before(folder, monkeypatch):
     assert set(kept(folder)) >= {3}
 
 
-def test_a_disk_without_room_is_noticed_before_anything_is_written(folder, monkeypatch):
+def test_a_full_disk_is_noticed_before_anything_is_written(folder, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**6, 10**6 - 100, 100))
     checkpoints = Checkpoints(folder, TRAINING)
     with pytest.raises(TransformerError, match=r"No space left on device: [\d,]+ bytes are needed, 100 are free"):
@@ -238,7 +238,7 @@ def test_a_disk_without_room_is_noticed_before_anything_is_written(folder, monke
     assert kept(folder) == [2, 3]
 
 
-def test_reading_a_run_executes_nothing_of_it(settings, tmp_path, monkeypatch):
+def test_reading_a_run_executes_none_of_it(settings, tmp_path, monkeypatch):
     from tests.conftest import untrained
 
     run = untrained(settings, tmp_path / "run")

@@ -46,7 +46,7 @@ def run(name, tmp_path):
     return tmp_path / "run"
 
 
-def test_it_translates_and_evaluates_as_it_did(run, expected):
+def test_it_translates_and_evaluates_as_before(run, expected):
     model = api.load(run)
     assert model.checkpoint == expected["checkpoint"]
     for search in expected["searches"]:
@@ -60,7 +60,7 @@ def test_it_translates_and_evaluates_as_it_did(run, expected):
     assert result["perplexity"] == pytest.approx(wanted["perplexity"], rel=CLOSE)
 
 
-def test_it_resumes_as_it_did(run, expected):
+def test_it_resumes_as_before(run, expected):
     settings = read_config(run)
     longer = dataclasses.replace(settings.training, steps=406, log_every=1)
     train(dataclasses.replace(settings, training=longer), run, "toy", resume=True)

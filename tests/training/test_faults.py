@@ -1,4 +1,4 @@
-"""What a job survives: being killed at any moment, bad storage, a full disk, another number of devices."""
+"""What a job survives: being killed at any moment, bad storage, a full disk, a different number of devices."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def recipe(settings, tmp_path):
 
 
 def command(recipe, *arguments, devices=1, cwd=ROOT, before=()):
-    """A process of the command line; what it says comes through pipes."""
+    """A process of the command line; its output comes through pipes."""
     environment = os.environ | {
         "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}",
         "PYTHONPATH": str(ROOT),
@@ -61,7 +61,7 @@ def train(recipe, run, *more, **where):
 
 
 def until(child, words):
-    """Read the log until it says so; what it said before."""
+    """Read the log until it contains the text; returns the log before it."""
     said = ""
     for line in child.stderr:
         said += line
@@ -111,7 +111,7 @@ def test_a_job_stopped_at_random_moments_is_the_one_never_stopped(recipe, whole,
 
 
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "missing"])
-def test_a_damaged_checkpoint_is_named_and_the_one_before_is_gone_on_from(recipe, whole, tmp_path, damage):
+def test_training_resumes_from_the_checkpoint_before_a_damaged_one(recipe, whole, tmp_path, damage):
     run = tmp_path / "run"
     to_the_end(recipe, run, "--training.steps", "100")
     files = [path for path in (Run(run).checkpoints / "100" / "optimizer").rglob("*") if path.is_file()]
@@ -132,7 +132,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_gone_on_from(recipe
 
 
 def jobs(processes, start):
-    """What `start` starts with the flags of each process of one job."""
+    """Processes that `start` starts, with the flags of each process of one job."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         coordinator = f"localhost:{free.getsockname()[1]}"
@@ -152,7 +152,7 @@ def together(recipe, run, *more, each=((), ()), places=({}, {}), devices=4):
 
 
 def ended(children, timeout=300):
-    """(exit code, what was said) of each. Both are read at once: one that cannot say all it has to never ends."""
+    """(exit code, output) of each. Both are read at the same time: a process with unread output never ends."""
     with ThreadPoolExecutor(len(children)) as pool:
         said = list(pool.map(lambda child: child.communicate(timeout=timeout)[1], children))
     return [(child.returncode, words) for child, words in zip(children, said, strict=True)]
@@ -178,7 +178,7 @@ def test_a_request_to_stop_reaches_all_processes(recipe, tmp_path, mesh):
     assert steps == list(range(1, saved + 6))
 
 
-def test_processes_that_were_given_other_settings_end_at_once(recipe, tmp_path):
+def test_processes_with_different_settings_end_at_once(recipe, tmp_path):
     children = together(recipe, tmp_path / "run", each=[(), ("--task.label-smoothing", "0.2")])
     for code, said in ended(children, 120):
         assert code == 2
@@ -229,7 +229,7 @@ def test_two_processes_evaluate_as_one(recipe, tmp_path):
     np.testing.assert_allclose(again["perplexity"], report["perplexity"], rtol=1e-5)
 
 
-def test_a_run_goes_on_on_any_number_of_devices(recipe, tmp_path):
+def test_a_run_resumes_on_any_number_of_devices(recipe, tmp_path):
     alone, run = tmp_path / "alone", tmp_path / "run"
     to_the_end(recipe, alone, "--training.steps", "40")
     to_the_end(recipe, run, "--training.steps", "10", devices=8)
@@ -245,7 +245,7 @@ def test_a_run_goes_on_on_any_number_of_devices(recipe, tmp_path):
 
 
 @pytest.mark.parametrize("killed", [0, 1])
-def test_a_process_that_is_killed_ends_the_others_and_the_job_goes_on(recipe, tmp_path, killed):
+def test_a_killed_process_ends_the_others_and_the_job_resumes(recipe, tmp_path, killed):
     run = tmp_path / "run"
     children = together(recipe, run, "--training.steps", "100000")
     until(children[0], COMPILED)
@@ -271,7 +271,7 @@ def test_a_process_that_is_killed_ends_the_others_and_the_job_goes_on(recipe, tm
 
 @pytest.fixture
 def disk(tmp_path):
-    """A small file system of its own; root alone can have one."""
+    """A separate small file system, which only root can create."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
@@ -281,7 +281,7 @@ def disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_disk_that_is_full_costs_nothing_that_was_saved(recipe, tmp_path, disk):
+def test_a_full_disk_loses_nothing_that_was_saved(recipe, tmp_path, disk):
     to_the_end(recipe, disk / "run", "--training.steps", "10")
     free = shutil.disk_usage(disk).free
     (disk / "rest").write_bytes(bytes(free - 40_000))  # room for the log, not for a checkpoint
@@ -296,8 +296,8 @@ def test_a_disk_that_is_full_costs_nothing_that_was_saved(recipe, tmp_path, disk
     to_the_end(recipe, disk / "run", "--training.steps", "20")
 
 
-def test_a_disk_that_is_full_of_logs_ends_the_run_too(recipe, disk):
-    """Without room for a line, where a checkpoint is far away."""
+def test_a_disk_filled_by_logs_also_ends_the_run(recipe, disk):
+    """Without room for a line, long before the next checkpoint."""
     rarely = ("--training.validate-every", "100000")
     to_the_end(recipe, disk / "run", "--training.steps", "10", *rarely)
     (disk / "rest").write_bytes(bytes(shutil.disk_usage(disk).free - 8_192))
@@ -308,7 +308,7 @@ def test_a_disk_that_is_full_of_logs_ends_the_run_too(recipe, disk):
     assert "Traceback" not in said
 
 
-def test_a_disk_that_is_read_only_is_said(recipe, disk):
+def test_a_read_only_disk_is_reported(recipe, disk):
     to_the_end(recipe, disk / "run", "--training.steps", "10")
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     child = train(recipe, disk / "run", "--training.steps", "20")
@@ -319,7 +319,7 @@ def test_a_disk_that_is_read_only_is_said(recipe, disk):
     assert api.load(disk / "run", "last").checkpoint == "step 10"
 
 
-def test_a_folder_that_may_not_be_written_is_said(recipe, tmp_path):
+def test_an_unwritable_folder_is_reported(recipe, tmp_path):
     if os.geteuid() == 0:
         pytest.skip("root may write everywhere")
     (tmp_path / "locked").mkdir(mode=0o500)

@@ -1,4 +1,4 @@
-"""`--init-from`: which runs may be started from, and what the log says of it."""
+"""`--init-from`: which runs may be the origin, and what the log says."""
 
 import dataclasses
 import logging
@@ -37,7 +37,7 @@ def translating(settings, *languages):
 
 
 @pytest.mark.parametrize("languages", [("yy", "xx"), ("yy", "zz"), ("zz", "xx")])
-def test_a_vocabulary_does_not_serve_the_language_of_the_other_side(both, languages):
+def test_a_vocabulary_does_not_fit_the_language_of_the_other_side(both, languages):
     settings, parent = both[False]
     with pytest.raises(
         UsageError, match=r"translates xx to yy .* this run .. to ..: .*Give --data.languages xx yy, or"
@@ -106,8 +106,9 @@ def test_a_short_fine_tuning_with_a_long_warm_up_is_not_called_untrained(setting
 
 
 @pytest.mark.slow
-def test_a_run_is_guided_from_there_on_by_its_own_links(corpora, both, tmp_path):
-    """Links in, a head guided, links out. A pair without links guides nothing, and is no error."""
+def test_a_run_is_guided_by_its_own_links(corpora, both, tmp_path):
+    """Links are computed, a head is guided, and links are read again. A pair without links guides nothing and is not an
+    error."""
     settings, parent = both[True]
     pairs = len((corpora / "train.xx").read_text().splitlines())
     for name, lines in (("links", ["0-0"] * (pairs - 1) + [""]), ("short", ["0-0"] * 4)):

@@ -37,7 +37,7 @@ def test_values_are_named_as_people_write_them():
     assert logbook.line({"loss": 2.1, "bleu": 30.25, "seconds": 4.0}) == "loss 2.1, BLEU 30.25, 4.0 s"
 
 
-def test_a_resumed_logbook_forgets_what_will_be_done_again_and_a_line_cut_short(tmp_path):
+def test_a_resumed_log_drops_later_records_and_a_truncated_line(tmp_path):
     run = Run(tmp_path)
     lines = [json.dumps({"kind": "train", "step": step, **VALUES}) + "\n" for step in (1, 2, 3)]
     run.metrics.write_text("".join(lines) + '{"kind": "tra')
@@ -71,7 +71,7 @@ def test_each_line_starts_new_averages():
 
 
 @pytest.mark.parametrize("bad", [metrics(float("nan"), 5), metrics(1.0, 5, norm=float("inf"))])
-def test_what_is_not_finite_is_named_one_update_later_or_when_settled(bad):
+def test_non_finite_values_are_reported_one_update_later_or_when_settled(bad):
     averager = MetricAverager()
     averager.add(DataPosition(0, 7), bad)
     with pytest.raises(NonFiniteLossError, match="batch 8 of epoch 1"):
@@ -123,7 +123,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_file_gets_lines_of_the_log_and_no_bar(tmp_path, caplog, capsys):
+def test_a_file_gets_log_lines_and_no_bar(tmp_path, caplog, capsys):
     caplog.set_level("INFO")
     book = MetricLogger(Run(tmp_path), 0, 100)
     for step in (10, 20):

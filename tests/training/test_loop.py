@@ -37,7 +37,7 @@ NOTHING = jnp.zeros((1, 3))
 
 
 def with_training(settings, **changes):
-    """Settings with other ones of training, or of the task."""
+    """The settings with changes to training or to the task."""
     task = {name: changes.pop(name) for name in list(changes) if hasattr(settings.task, name)}
     return dataclasses.replace(
         settings,
@@ -93,7 +93,7 @@ def test_resume_at_any_step_is_bit_for_bit_the_run_never_stopped(settings, train
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", [7, 3])
-def test_resume_with_drawn_pieces_and_a_mixture_is_bit_for_bit_too(settings, corpora, tmp_path, monkeypatch, step):
+def test_resume_with_sampled_pieces_and_a_mixture_is_bit_for_bit_too(settings, corpora, tmp_path, monkeypatch, step):
     settings = dataclasses.replace(
         settings,
         data=dataclasses.replace(settings.data, also=(str(corpora / "test"),), weights=(2.0, 1.0)),
@@ -149,7 +149,7 @@ def test_patience_and_best_survive_a_resume(settings, tmp_path, monkeypatch):
     assert logbook.read(Run(folder).metrics)[-1]["step"] == 8, "a finished run stays finished"
 
 
-def test_more_steps_may_be_asked_of_a_finished_run(settings, whole):
+def test_a_finished_run_may_be_extended(settings, whole):
     train(with_training(settings, steps=14), whole, "toy", resume=True)
     assert logbook.read(Run(whole).metrics)[-1]["step"] == 14
 
@@ -199,7 +199,7 @@ STILL = config.Config(
     model=tiny(dropout=0.0, attention_dropout=0.0, feedforward_dropout=0.0),
     optimizer=config.Optimizer(clip=0.0, epsilon=1e-3),
 )
-"""Without chance. Two tests share its programs."""
+"""Without randomness. Two tests share its programs."""
 
 
 def one_step(settings, batch):
@@ -211,7 +211,7 @@ def one_step(settings, batch):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["transformer", "packed", "rnn"])
 @pytest.mark.parametrize("pieces", [2, 3, 4])
-def test_accumulation_is_the_same_mathematics(pieces, kind):
+def test_accumulation_is_mathematically_the_same(pieces, kind):
     """With every dropout on: masks are those of the whole batch. Lengths differ between pieces, so a mean of means
     would not be the global mean. 8 rows in 3 pieces are padded by an empty one."""
     model = config.Rnn(embedding=8, width=8, bidirectional=True, dropout=0.3) if kind == "rnn" else tiny()
@@ -236,7 +236,7 @@ def test_the_number_of_pieces_changes_no_batch(settings):
 
 
 @pytest.mark.slow
-def test_a_run_may_be_resumed_in_other_pieces(settings, trained, tmp_path, monkeypatch):
+def test_a_run_may_resume_with_a_different_accumulation(settings, trained, tmp_path, monkeypatch):
     """Stopped after 5 updates of 1 piece, resumed with 3: the run never stopped, up to rounding."""
     folder = tmp_path / "stopped"
     with monkeypatch.context() as patch:
@@ -322,7 +322,7 @@ def test_average_of_the_last_checkpoints(settings, tmp_path):
 
 @pytest.mark.slow
 def test_an_interruption_changes_no_average(settings, tmp_path, monkeypatch):
-    """The checkpoint of an interruption is kept only to go on from."""
+    """The checkpoint of an interruption is kept only for resuming."""
     settings = with_training(settings, validate_every=3, keep_last=2, average="last")
     with monkeypatch.context() as patch:
         interrupt_at(9, patch)
@@ -348,7 +348,7 @@ def test_best_and_last_are_kept(settings, tmp_path, monkeypatch):
         api.load(tmp_path / "run", "7")
 
 
-def test_of_equally_good_checkpoints_the_earliest_is_the_best(settings, tmp_path, monkeypatch):
+def test_ties_between_checkpoints_go_to_the_earliest(settings, tmp_path, monkeypatch):
     monkeypatch.setattr(PreparedTranslation, "validation", lambda *_: lambda _: {"loss": 5.0})
     train(with_training(settings, validate_every=3, metric="loss"), tmp_path / "run", "toy")
     assert api.load(tmp_path / "run").checkpoint == "step 3"
@@ -398,7 +398,7 @@ def test_checkpoints_between_validations_change_nothing(settings, trained, tmp_p
 
 
 @pytest.mark.slow
-def test_patience_goes_on_over_an_interruption(settings, tmp_path, monkeypatch):
+def test_patience_continues_over_an_interruption(settings, tmp_path, monkeypatch):
     settings = with_training(settings, steps=50, validate_every=2, patience=3, metric="loss")
     losses = iter([3.0, 1.0, 2.0, 2.5, 1.5, 0.5])
     monkeypatch.setattr(PreparedTranslation, "validation", lambda *_: lambda _: {"loss": next(losses)})
@@ -418,7 +418,7 @@ def test_a_profile_can_be_opened(settings, tmp_path):
     assert any("host" in name or "device" in name for name in planes)
 
 
-def test_a_folder_that_is_no_run_is_left_alone(settings, tmp_path):
+def test_a_folder_that_is_not_a_run_is_left_alone(settings, tmp_path):
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.txt").write_text("years of work")
     with pytest.raises(UsageError, match="not empty and is not a run directory"):
@@ -434,7 +434,7 @@ def test_a_folder_that_is_no_run_is_left_alone(settings, tmp_path):
     assert (tmp_path / "precious" / "data" / "table.csv").read_text() == "1,2"
 
 
-def test_a_start_that_fails_leaves_nothing(settings, tmp_path):
+def test_a_failed_start_leaves_nothing(settings, tmp_path):
     broken = dataclasses.replace(settings, data=dataclasses.replace(settings.data, train="nowhere/train"))
     with pytest.raises(TransformerError, match="nowhere"):
         train(broken, tmp_path / "run", "toy")
@@ -536,7 +536,7 @@ def test_init_from_another_tokenizer_or_shape_is_refused(settings, trained, tmp_
         train(shape, tmp_path / "b", "toy", init_from=trained)
 
 
-def test_the_run_directory_holds_what_it_should(trained):
+def test_the_run_directory_has_the_documented_files(trained):
     run = Run(trained)
     stored = json.loads(run.config.read_text())
     assert stored["recipe"] == "toy"

@@ -1,4 +1,4 @@
-"""Which checkpoint of a run is used, and what the log says of it."""
+"""Which checkpoint of a run is used, and what the log says."""
 
 import json
 import logging
@@ -45,14 +45,14 @@ def test_without_a_validation_the_log_says_that_the_last_is_used(settings, unval
     assert f"{run.folder} has no validated checkpoint: using the last, step 12" in caplog.text
 
 
-def test_a_checkpoint_that_was_asked_for_needs_no_word(settings, unvalidated, caplog):
+def test_a_requested_checkpoint_is_not_announced(settings, unvalidated, caplog):
     run, like = unvalidated
     assert restore(run, "last", like, settings.training, parallel.make_mesh(Mesh())).name == "step 12"
     assert "using the last" not in caplog.text
 
 
 @pytest.mark.parametrize("content", ["{", "5", '{"steps": [6, 12]}'])
-def test_a_damaged_note_of_the_average_is_said_and_the_best_is_used(settings, trained, caplog, tmp_path, content):
+def test_a_damaged_record_of_the_average_is_reported_and_the_best_is_used(settings, trained, caplog, tmp_path, content):
     folder = untrained(settings, tmp_path / "run")
     Run(folder).average.mkdir()
     (Run(folder).average / "average.json").write_text(content)
@@ -72,7 +72,7 @@ def test_a_file_in_place_of_the_checkpoints_is_named(settings, tmp_path):
 
 
 @pytest.mark.parametrize("values", [{}, {"minutes": 1.0, "best": None, "bad": 0, "epoch": 0}])
-def test_a_state_that_lacks_what_the_host_knows_is_damaged(tmp_path, values):
+def test_a_state_without_the_host_state_is_damaged(tmp_path, values):
     class Found:
         folder = tmp_path
 

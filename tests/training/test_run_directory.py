@@ -1,4 +1,4 @@
-"""Who may begin or resume a run, decided again under the lock; no test of these trains."""
+"""Which process may start or resume a run, decided again under the lock; none of these tests trains."""
 
 import dataclasses
 import json
@@ -43,14 +43,15 @@ def settings(corpora, tmp_path) -> Config:
 
 
 def begin(settings, folder, *, resume=False, init_from=None):
-    """Begin or resume as `train` does, and end at once."""
+    """Start or resume like `train`, and end at once."""
     with ExitStack() as held:
         start = training._Start(settings, Run(folder), init_from, resume)
         return training._begin(start, "toy", held)
 
 
 def second_start(monkeypatch, first, second):
-    """Run `second` in a thread; `first` begins and ends while it prepares its data. What `second` raised, or None."""
+    """Run `second` in a thread; `first` starts and ends while it prepares its data. Returns the error of `second`, or
+    None."""
     prepares, ended, raised = Event(), Event(), []
 
     def prepare(self, config, begun):
@@ -110,7 +111,7 @@ def test_with_resume_the_second_start_resumes_what_the_first_began(settings, tmp
     assert len(stored(folder)["sittings"]) == 1
 
 
-def test_two_that_resume_both_leave_their_session(settings, tmp_path, monkeypatch):
+def test_two_that_resume_both_record_their_session(settings, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     monkeypatch.setattr(Translation, "prepare", lambda *_: Prepared("new"))
     begin(settings, folder)
@@ -145,7 +146,7 @@ def test_while_another_process_trains_nothing_is_written(settings, tmp_path, mon
     assert Run(folder).config.read_bytes() == before
 
 
-def test_what_was_prepared_is_closed_when_the_start_is_refused(settings, tmp_path, monkeypatch):
+def test_prepared_data_is_closed_when_the_start_is_refused(settings, tmp_path, monkeypatch):
     prepared = Prepared("new")
     monkeypatch.setattr(Translation, "prepare", lambda *_: prepared)
     (tmp_path / "run").mkdir()
@@ -167,14 +168,14 @@ def test_a_config_that_lacks_what_resuming_needs_is_damaged(settings, tmp_path, 
         begin(settings, tmp_path / "run", resume=True)
 
 
-def test_a_damaged_config_is_called_damaged_and_not_another_folder(settings, tmp_path):
+def test_a_damaged_config_is_reported_as_damaged(settings, tmp_path):
     Run(tmp_path).config.write_text("{")
     for resume in (False, True):
         with pytest.raises(DamagedFileError, match=r"config.json is damaged: line 1"):
             rundir.check(tmp_path, settings, resume)
 
 
-def test_how_a_run_fits_memory_may_change_when_it_is_resumed(settings, tmp_path, monkeypatch, caplog):
+def test_memory_settings_may_change_when_a_run_is_resumed(settings, tmp_path, monkeypatch, caplog):
     """What the message about full memory advises, and nothing that changes what is computed."""
     monkeypatch.setattr(Translation, "prepare", lambda *_: Prepared("new"))
     begin(settings, tmp_path / "run")
@@ -203,7 +204,7 @@ def test_another_tokenizer_is_refused(settings, tmp_path, monkeypatch):
         begin(settings, tmp_path / "run", resume=True)
 
 
-def test_a_run_is_resumed_with_what_it_began_with_only(tmp_path):
+def test_a_run_resumes_only_with_its_own_tokenizers_and_data(tmp_path):
     run, prepared = Run(tmp_path), Prepared("one")
     training.check_identity(prepared, dict(prepared.identity), run)
     with pytest.raises(TransformerError, match="is not the tokenizer"):

@@ -1,4 +1,4 @@
-"""Requests to stop, sent by signals to this very process."""
+"""Requests to stop, sent by signals to this process."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ import pytest
 from transformer.training.signals import stop_requests
 
 
-def test_a_second_sigterm_asks_for_no_more_than_the_first(caplog):
+def test_a_second_sigterm_has_no_further_effect(caplog):
     with stop_requests("stopping ...") as stop:
         assert not stop
         for _ in range(3):

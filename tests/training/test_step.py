@@ -1,4 +1,4 @@
-"""What an update's gradient is a mean over, and the moving average of its parameters."""
+"""The denominator of an update's gradient, and the moving average of its parameters."""
 
 import dataclasses
 
@@ -73,7 +73,7 @@ def test_the_average_is_that_of_a_loop():
     assert {leaf.dtype for leaf in jax.tree.leaves(state["ema"])} == {jnp.dtype("float32")}
 
 
-def test_the_average_lives_where_the_parameters_do():
+def test_the_average_is_sharded_like_the_parameters():
     _, state = begun(ema=0.9)
     places = parallel.shardings_for(MESH, state, MODEL.sharding())
     jax.tree.map(lambda a, b: None if a == b else pytest.fail("elsewhere"), places["ema"], places["parameters"])
@@ -132,7 +132,7 @@ def test_a_run_with_an_average_resumes_exactly_and_translates_with_it(settings, 
         ({"model": config.Rnn(attention=config.Attention("general", fused="always"))}, "always needs a Transformer"),
     ],
 )
-def test_settings_that_cannot_be_are_refused_by_name(settings, tmp_path, changes, said):
+def test_impossible_settings_are_refused_by_name(settings, tmp_path, changes, said):
     for part, values in changes.items():
         if part == "attention":
             attention = dataclasses.replace(settings.model.attention, **values)

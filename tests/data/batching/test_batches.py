@@ -260,7 +260,7 @@ def test_stream_resumes_anywhere(plans, prefetch):
     np.testing.assert_array_equal(examples_at(FixedEpochs(examples, plans), place), ids)
 
 
-def test_a_stream_goes_on_after_the_last_batch_of_an_epoch(plans, plan):
+def test_a_stream_continues_after_the_last_batch_of_an_epoch(plans, plan):
     supply = FixedEpochs(invented(many()), plans)
     begin = DataPosition(3, len(plan) - 1).next
     assert same(next(batches_of(supply, begin)), next(batches_of(supply, DataPosition(4))))

@@ -69,7 +69,7 @@ def test_every_epoch_has_every_sentence_once_in_other_pieces(supply):
     assert sorted(batches[0]) != sorted(batches[1]) != sorted(batches[2])
 
 
-def test_it_resumes_from_any_place(supply, tmp_path):
+def test_it_resumes_from_any_position(supply, tmp_path):
     whole = take(batches_of(supply(cache=tmp_path / "a")), 25)
     positions = [planned.position for planned in whole]
     for stopped in (0, 3, 11, 19):
@@ -80,7 +80,7 @@ def test_it_resumes_from_any_place(supply, tmp_path):
                 np.testing.assert_array_equal(one, two)
 
 
-def test_another_seed_draws_others(supply, tmp_path):
+def test_a_different_seed_draws_different_samples(supply, tmp_path):
     first, second = (take(batches_of(supply(seed, tmp_path / str(seed)), START), 4) for seed in (1, 2))
     assert any(not np.array_equal(a.source, b.source) for (*_, a), (*_, b) in zip(first, second, strict=True))
 
@@ -99,7 +99,7 @@ def test_epochs_that_were_read_are_removed(supply, tmp_path):
     assert scratch(tmp_path) == []
 
 
-def test_runs_that_share_a_cache_do_not_meet(supply, tmp_path):
+def test_runs_that_share_a_cache_do_not_interfere(supply, tmp_path):
     one, other = supply(), supply()
     wanted = take(batches_of(one), 6)
     one.close()
@@ -108,7 +108,7 @@ def test_runs_that_share_a_cache_do_not_meet(supply, tmp_path):
         np.testing.assert_array_equal(batch.source, same.source)
 
 
-def test_what_a_killed_process_drew_is_removed_by_the_next(supply, tmp_path):
+def test_samples_of_a_killed_process_are_removed_by_the_next(supply, tmp_path):
     (tmp_path / "drawn" / "of-a-dead-one" / "3").mkdir(parents=True)
     alive = supply()
     supply()

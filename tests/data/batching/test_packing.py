@@ -90,7 +90,7 @@ def test_sentences_fill_their_rows():
     assert shares[64] > 0.98 > shares[0]
 
 
-def test_the_report_counts_what_the_batches_hold():
+def test_the_report_counts_the_content_of_the_batches():
     pairs = many(500)
     plans = plans_of(pairs, pack_=60, tokens=240)
     plan = plans.epoch(3)
@@ -114,7 +114,7 @@ def test_epochs_redistribute_the_examples_and_depend_only_on_seed_and_epoch():
 
 
 @pytest.mark.parametrize("sizes", [[1, 2, 3, 4, 5, 7, 8, 250, 257, 1000]])
-def test_permutations_of_their_own(sizes):
+def test_separate_permutations(sizes):
     """Each is one, and not the identity for most keys."""
     places = np.concatenate([np.arange(size) for size in sizes])
     each = np.repeat(sizes, sizes)
@@ -129,7 +129,7 @@ def test_permutations_of_their_own(sizes):
 
 
 @pytest.mark.parametrize("weights", [(), (1.0, 1.0, 0.0), (0.7, 0.1, 0.2)])
-def test_examples_of_a_corpus_come_equally_often(weights):
+def test_examples_of_a_corpus_occur_equally_often(weights):
     parts, epochs = (60, 90, 50), 7
     pairs = many(sum(parts))
     shares = shares_of(parts, weights, 1.0)
@@ -146,7 +146,7 @@ def test_examples_of_a_corpus_come_equally_often(weights):
     assert plans.epoch(0).shares == shares
 
 
-def test_a_stream_goes_on_from_any_position():
+def test_a_stream_resumes_from_any_position():
     examples, plans = invented(many(300)), plans_of(many(300), 60, 240)
 
     def batches(start):

@@ -38,7 +38,7 @@ def by_corpus(ids, parts=PARTS):
 
 
 @pytest.mark.parametrize(("weights", "temperature"), [((), 1.0), ((7, 0.9, 0.01, 2.09), 1.0)])
-def test_as_they_are_every_example_comes_once(weights, temperature):
+def test_with_natural_shares_every_example_occurs_once(weights, temperature):
     _, plans = mixture(weights=weights, temperature=temperature)
     for epoch in range(3):
         assert sorted(epoch_of(plans, epoch)) == list(range(sum(PARTS)))
@@ -84,7 +84,7 @@ def test_shares(weights, temperature, shares):
     assert sum(plan.taken) == taken.sum() == plan.report(lengths)["examples"]
 
 
-def test_an_example_alone_in_its_bucket_comes_as_often_as_the_others():
+def test_an_example_alone_in_its_bucket_occurs_as_often_as_the_others():
     """The other corpus has weight 0.05 and one long pair: 20 pairs of 40 are to come 100 * 0.1 times in 100 epochs."""
     lengths = {side: np.array([5] * 39 + [60]) for side in ("source", "target")}
     plans = plans_of(lengths, (20, 20), (0.95, 0.05))
@@ -119,7 +119,7 @@ def ids_of(plans: Plans, epoch: int):
 
 @settings(deadline=None, max_examples=30)
 @given(mixtures(), st.integers(1, 45))
-def test_examples_of_a_corpus_come_equally_often_whatever_their_buckets(given, epochs):
+def test_examples_of_a_corpus_occur_equally_often_in_any_bucket(given, epochs):
     """After E epochs of `passes` passes, each has come floor(E passes) or ceil(E passes) times."""
     plans, parts, weights = given
     total = sum(parts)
@@ -135,7 +135,7 @@ def test_examples_of_a_corpus_come_equally_often_whatever_their_buckets(given, e
 
 @settings(deadline=None, max_examples=30)
 @given(mixtures(), st.integers(0, 10**6))
-def test_batches_hold_what_the_epoch_takes(given, epoch):
+def test_batches_contain_the_examples_of_the_epoch(given, epoch):
     plans, _, _ = given
     plan = plans.epoch(epoch)
     assert len(plan) > 0
@@ -145,7 +145,7 @@ def test_batches_hold_what_the_epoch_takes(given, epoch):
     assert sorted(found.tolist()) == sorted(ids_of(plans, epoch).tolist())
 
 
-def test_examples_whose_lengths_change_come_equally_often_too():
+def test_examples_with_changing_lengths_occur_equally_often_too():
     """As with resampled pieces: the plan of an epoch follows from its own lengths."""
     random, counts = np.random.default_rng(3), np.zeros(60, np.int64)
     for epoch in range(40):

@@ -10,13 +10,13 @@ sizes = st.one_of(st.integers(1, 2 * SMALL), st.sampled_from([1023, 1024, 1025, 
 
 @settings(deadline=None)
 @given(sizes, st.integers(0, 2**64 - 1))
-def test_every_place_once(size, key):
+def test_every_place_occurs_once(size, key):
     assert sorted(permute(np.arange(size), size, key).tolist()) == list(range(size))
 
 
 @settings(deadline=None)
 @given(st.integers(2, 10**12), st.integers(0, 2**64 - 1), st.data())
-def test_a_place_by_itself_or_among_others(size, key, data):
+def test_a_place_alone_or_among_others(size, key, data):
     """No list of the range is made, so sizes may be any; and different places go to different ones."""
     places = data.draw(st.lists(st.integers(0, size - 1), min_size=1, max_size=20, unique=True))
     together = permute(np.array(places), size, key).tolist()
@@ -26,7 +26,7 @@ def test_a_place_by_itself_or_among_others(size, key, data):
 
 
 @pytest.mark.parametrize("size", [5, 300, 2048])
-def test_it_looks_drawn(size):
+def test_the_picture_is_not_blank(size):
     """Where a place goes, and how far apart neighbours land, is as good as uniform over the keys (chi-square)."""
     keys, bins = 400, min(size, 20)
     landed, apart = np.zeros((size, bins)), np.zeros(size)

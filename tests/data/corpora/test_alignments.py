@@ -16,7 +16,7 @@ def home(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
 
 
-def test_what_is_misplaced_by_hand():
+def test_misplaced_links_by_hand():
     pairs = [(((0, 1), (1, 0)), (2, 2)), ((), (1, 1)), (((1, 1), (2, 1)), (2, 2)), (((0, 3),), (3, 3))]
     found = find_misplaced(pairs)
     assert (found.aligned, found.outside, found.names_word_0) == (3, [2, 3], True)
@@ -27,7 +27,7 @@ def test_what_is_misplaced_by_hand():
     assert not found.seems_shifted
 
 
-def test_links_are_made_to_count_from_0():
+def test_links_are_converted_to_count_from_0():
     assert count_from_0("1-1 2-3", 1, Path("f"), 4) == "0-0 1-2"
     assert count_from_0("0-0", 0, Path("f"), 4) == "0-0"
     with pytest.raises(TransformerError, match="f, line 4: a link names word 0, so words count from 0, not from 1"):
@@ -85,7 +85,7 @@ def test_the_flag_needs_a_file():
         load_corpora(config.Data(source="files", train="x", first_word=1))
 
 
-def test_numbers_that_are_no_words_are_no_links(tmp_path):
+def test_numbers_that_are_not_words_are_not_links(tmp_path):
     for link in ("0-" + "9" * 5_000, "0-\u0661"):
         with pytest.raises(TransformerError, match="line 1: not an alignment"):
             load_corpora(corpus(tmp_path, [link]))

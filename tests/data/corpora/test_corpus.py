@@ -316,7 +316,7 @@ def test_alignments_follow_their_pairs(tmp_path):
         load_corpora(data)
 
 
-def test_one_pair_went_to_the_validation_set(tmp_path):
+def test_held_out_pairs_are_counted_if_nothing_is_left(tmp_path):
     with pytest.raises(TransformerError) as info:
         load_corpora(files(train=put(tmp_path, "a", ["one"], ["eins"])))
     message = str(info.value)
@@ -349,7 +349,7 @@ def test_pairs_that_are_also_held_out_are_counted_and_removed_on_demand(tmp_path
     assert load_corpora(data).shared == {"validation": 2}, "counted again for another test set"
 
 
-def test_with_a_limit_only_what_was_read_is_counted(tmp_path):
+def test_with_a_limit_only_read_pairs_are_counted(tmp_path):
     english, german = numbered(20)
     train, validation = put(tmp_path, "train", english, german), put(tmp_path, "other", english[5:15], german[5:15])
     data = files(train=train, validation=validation, limit=8)

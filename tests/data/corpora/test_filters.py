@@ -88,7 +88,7 @@ def test_a_fractional_ratio_is_named_as_it_was_given():
     )
 
 
-def test_what_is_unprintable_and_invalid():
+def test_unprintable_and_invalid_characters():
     for code in [*range(0xF0000), *range(0xF0000, 0x110000, 251), 0xFFFFE, 0x10FFFF]:
         character = chr(code)
         kind = unicodedata.category(character)

@@ -63,7 +63,7 @@ def test_order_and_text_are_those_of_tfds(folder):
     assert list(tfds.open_split(NAME, "train", EN_DE, folder)) == expected
 
 
-def test_chunks_are_the_whole(folder, monkeypatch):
+def test_chunks_add_up_to_the_whole(folder, monkeypatch):
     train = tfds.open_split(NAME, "train", EN_DE, folder)
     whole = train.read(0, 50)
     assert train.read(7, 7) == []
@@ -94,7 +94,7 @@ def test_pickled_and_read_again(folder):
     assert (len(again), list(again)) == (len(train), list(train))
 
 
-def test_reading_needs_no_tensorflow_and_no_network_also_in_another_process(folder):
+def test_reading_needs_no_tensorflow_and_no_network_even_in_another_process(folder):
     program = f"""
 import multiprocessing, socket, sys
 from concurrent.futures import ProcessPoolExecutor

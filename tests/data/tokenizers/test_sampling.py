@@ -274,7 +274,7 @@ def test_coins_stay_fair_past_the_first_bits():
         assert binomtest(heads[pair], tosses, chance).pvalue > 1e-3
 
 
-def test_coins_know_which_numbers_give_equal_flips():
+def test_coins_return_the_numbers_that_give_equal_flips():
     draw = random.Random(1).randrange(2**63)
 
     def toss(draw: int) -> tuple[list[bool], tuple[int, int] | None]:

@@ -324,7 +324,7 @@ def test_words_of_what_a_model_writes_are_those_of_its_text():
 
 @settings(deadline=None)
 @given(st.lists(st.integers(4, 59), max_size=12))
-def test_words_of_any_tokens_exist(joint, tokens):
+def test_words_exist_for_any_tokens(joint, tokens):
     sentence = joint.spell([token % joint.size for token in tokens if token % joint.size > EOS])
     assert sentence.text == joint.decode(sentence.tokens)
     assert set(sentence.word_ids) - {-1} == set(range(len(sentence.words)))
