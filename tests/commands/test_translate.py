@@ -254,7 +254,7 @@ def test_remarks_about_lines_are_reported_once(trained_run, tmp_path, caplog, mo
     ]
 
 
-def test_devices_and_pipes_are_written_and_files_never_overwritten(trained_run, trained_model, source, tmp_path, capsys):
+def test_devices_and_pipes_are_written_and_files_are_kept(trained_run, trained_model, source, tmp_path, capsys):
     expected = "".join(line + "\n" for line in trained_model.translate(LINES, beam=2))
     translate(trained_run, source, "/dev/null")
     translate(trained_run, source, "/dev/stdout")

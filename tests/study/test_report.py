@@ -224,7 +224,7 @@ def test_pairs_are_compared_besides_the_baseline(settings):
     untested = tables.pairs(found, wanted[-1:], MEASURES)
     assert untested.rows == []
     assert untested.notes[0].startswith(
-        "Not tested: far − base (AER) (one seed and nothing kept of its sentences, no gold"
+        "Not tested: far − base (AER) (one seed without counts of sentences, no gold"
     )
 
 

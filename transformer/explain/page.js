@@ -1,4 +1,4 @@
-// What all pages that explain steps share: heatmaps, tables, and the choice of a token that every step follows. The
+// Shared by all pages that explain steps: heatmaps, tables, and the choice of the token that every step follows. The
 // page's own script defines `pieces` (the tokens), `limits` and `standard` (for each part of the state the number of
 // choices and the default) and `draw()`, and calls `begin()`.
 const { steps } = data, state = {}, cell = make("div", { id: "cell" }), SHOWN = 4;

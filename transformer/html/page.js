@@ -1,5 +1,5 @@
 "use strict";
-// What all pages share; a page's own script follows.
+// Shared by all pages; a page's own script follows.
 const $ = id => document.getElementById(id);
 const data = JSON.parse($("data").textContent);
 

@@ -23,7 +23,7 @@ from transformer.study.comparisons import (
 from transformer.study.results import SPEED, sets
 from transformer.study.variants import Pair
 
-UNTESTED = "one seed and nothing kept of its sentences, no gold links, or another test set"
+UNTESTED = "one seed without counts of sentences, no gold links, or a different test set"
 LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     "~": r"\textasciitilde{}",
@@ -197,11 +197,11 @@ def _device(trial: dict[str, Any]) -> str:
 def _about_tests(what: str, compared: Sequence[Comparison]) -> list[str]:
     """How differences were tested, by method of `Difference.over`."""
     how = {
-        "sentences, seeds": f"{RESAMPLES:,} resamples of sentences and, within them, of seeds (of so few seeds as are "
-        "usual, p is somewhat too small)",
+        "sentences, seeds": f"{RESAMPLES:,} resamples of sentences and, within them, of seeds (with so few seeds, p "
+        "is somewhat too small)",
         "sentences": f"{RESAMPLES:,} resamples of sentences alone (paired bootstrap), where one of the two has one "
-        "seed: of other seeds this says nothing",
-        "seeds": "Welch's t-test over seeds alone, where results keep nothing of their sentences",
+        "seed: this says nothing about other seeds",
+        "seeds": "Welch's t-test over seeds alone, where results have no counts of sentences",
     }
     used = {each.difference.over for each in compared}
     if not used:
