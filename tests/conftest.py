@@ -47,12 +47,12 @@ jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
 
 
 def pytest_runtest_setup() -> None:
-    """Every program is cached, also after a test of the command line, which sets a limit of its own."""
+    """Every program is cached, even after a test of the command line, which sets its own limit."""
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 def pytest_collection_finish() -> None:
-    """What was imported stays: the garbage collector need not look at it again and again."""
+    """Imported objects are permanent: the garbage collector need not traverse them again and again."""
     gc.collect()
     gc.freeze()
 
@@ -64,7 +64,7 @@ HEAVY = ("test_loop", "test_search", "test_translate", "test_attention_variants"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files of minutes first, so that no worker is left with one when the other is done."""
+    """Files that take minutes run first, so that no worker is left with one when the other is done."""
     rank = {name: place for place, name in enumerate(HEAVY)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(HEAVY)))
 
@@ -130,7 +130,7 @@ def toy(corpora: Path, cache: Path) -> Config:
 
 
 def untrained(settings: Config, folder: Path) -> Path:
-    """A run directory of a model that never learned: all that the commands after `train` read, without the training."""
+    """A run directory of an untrained model, with everything that the commands after `train` read."""
     run, prepared = Run(folder), prepare(settings, None)
     _, parameters = split(prepared.build_model())
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""Lines in, lines out: several translations, prefixes, alignments, scores, and going on after an interruption."""
+"""Lines in, lines out: several translations, prefixes, alignments, scores, and resuming after an interruption."""
 
 import dataclasses
 import json
@@ -47,7 +47,7 @@ def test_json_has_n_best_with_scores_and_alignments(trained_run, trained_model, 
         scores = [one["score"] for one in row["hypotheses"]]
         assert scores == sorted(scores, reverse=True)
         for one in row["hypotheses"]:
-            # What was looked at while searching is what a forced translation looks at.
+            # The attention of the search equals that of teacher forcing on its translation.
             (pair,) = trained_model.attend([row["source"]], [one["text"]])
             if pair is None:
                 assert one["links"] == ""
@@ -80,7 +80,7 @@ def test_unusable_prefixes_are_reported(trained_model, caplog):
     assert "prefixes truncated to 8 tokens: 1 (first: line 3)" in caplog.text
     assert "does not know, written as its unknown token: 1 (first: line 2)" in caplog.text
     assert found[2].startswith("DE DE")
-    # What comes after a prefix has room, however short the source is.
+    # There is room after a prefix, however short the source is.
     start = len(trained_model.tokenizers.target.encode("DE GE BA BI"))
     (one,) = trained_model.search(["ba"], prefixes=["DE GE BA BI"], max_ratio=0.0, max_extra=5, min_length=start + 4)
     assert len(one.tokens) == start + 4
@@ -97,7 +97,7 @@ def test_a_translation_respects_its_maximum_length(trained_model):
 
 
 def interrupted(run, source, out, pieces, monkeypatch, **changes):
-    """A translation that is killed after so many pieces."""
+    """A translation that is killed after this many pieces."""
     hypotheses, left = api.TrainedModel.hypotheses, iter(range(pieces))
 
     def until(*arguments, **settings):
@@ -112,7 +112,7 @@ def interrupted(run, source, out, pieces, monkeypatch, **changes):
 
 
 def test_an_interrupted_translation_resumes_where_it_stopped(trained_run, source, tmp_path, monkeypatch):
-    """Wherever in the output that is; the same interruption serves all of the places."""
+    """At any place in the output; the same interruption is used for all places."""
     monkeypatch.setattr(stream, "FIRST_OF_FILE", 4)
     monkeypatch.setattr(stream, "PIECE", 4)
     search = Search(samples=1)

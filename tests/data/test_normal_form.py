@@ -1,4 +1,4 @@
-"""What is done to text before it is tokenised, by hand."""
+"""The conversion of text before it is tokenised, by hand."""
 
 import unicodedata
 

@@ -251,7 +251,7 @@ def test_removed_text_is_reported(tmp_path):
 
 
 def flip(whole: bytes) -> bytes:
-    """Another byte in the middle of the tokens."""
+    """A changed byte in the middle of the tokens."""
     return whole[:200] + bytes([whole[200] ^ 1]) + whole[201:]
 
 
@@ -353,7 +353,7 @@ def test_ids_overwritten_in_the_cache_are_rebuilt_and_announced(tmp_path, caplog
 
 @pytest.mark.parametrize("content", [b"\xff\xff", b"\x07\x00"])
 def test_no_id_outside_the_vocabulary_is_in_a_batch(tmp_path, content):
-    """Even where the file is damaged while it is used: the vocabulary of the sources has 7 entries."""
+    """Even if the file is damaged while it is in use: the vocabulary of the sources has 7 entries."""
     built = pairs.build(CORPUS, TOKENIZERS, 8, tmp_path)
     assert TOKENIZERS.source.size == 7
     bucket = Bucket(len(built), (8, 8))

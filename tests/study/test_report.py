@@ -223,9 +223,7 @@ def test_pairs_are_compared_besides_the_baseline(settings):
     assert tables.pairs(found, [], MEASURES) is None
     untested = tables.pairs(found, wanted[-1:], MEASURES)
     assert untested.rows == []
-    assert untested.notes[0].startswith(
-        "Not tested: far − base (AER) (one seed without counts of sentences, no gold"
-    )
+    assert untested.notes[0].startswith("Not tested: far − base (AER) (one seed without counts of sentences, no gold")
 
 
 def test_counts_of_other_sentences_raise_with_the_names_of_the_variants(settings):

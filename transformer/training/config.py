@@ -36,9 +36,7 @@ class Optimizer:
     def check(self) -> None:
         """Raises UsageError for settings that cannot work together."""
         if self.weight_decay and self.name != "adamw":
-            raise UsageError(
-                f"--optimizer.weight-decay needs --optimizer.name=adamw: {self.name} has no weight decay"
-            )
+            raise UsageError(f"--optimizer.weight-decay needs --optimizer.name=adamw: {self.name} has no weight decay")
 
 
 @dataclass(frozen=True)

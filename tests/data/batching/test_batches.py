@@ -275,7 +275,7 @@ def test_stream_ends_its_threads(plans):
     deadline = time.monotonic() + 10
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert threading.active_count() <= before  # fewer where those of an earlier test ended meanwhile
+    assert threading.active_count() <= before  # fewer if those of an earlier test have ended meanwhile
 
 
 def test_an_error_in_a_thread_reaches_the_reader(plans):

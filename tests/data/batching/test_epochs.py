@@ -1,4 +1,4 @@
-"""Epochs whose pieces are drawn; streams of fixed examples are in test_batches."""
+"""Epochs whose pieces are sampled; streams of fixed examples are in test_batches."""
 
 import itertools
 import time

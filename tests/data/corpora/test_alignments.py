@@ -60,7 +60,7 @@ def test_words_that_count_from_1_are_noticed_and_the_flag_says_so(tmp_path):
 
 
 def test_links_that_never_name_word_0_are_asked_about(tmp_path):
-    """All within their sentences, so that they would move silently."""
+    """All within their sentences, so that they would be shifted silently."""
     data = corpus(tmp_path, ["1-1", "2-2", "1-2", ""] * 10)
     with pytest.raises(
         UsageError, match=r"no link of 30 aligned pairs names word 0: .*first-word 1 or, .*first-word 0"
@@ -70,7 +70,7 @@ def test_links_that_never_name_word_0_are_asked_about(tmp_path):
     assert set(load_corpora(with_first_word(data, 1)).train.alignments) == {
         ((0, 0),), ((1, 1),), ((0, 1),), ()
     }  # fmt: skip
-    load_corpora(corpus(tmp_path, ["1-1"] * 9))  # so few may be without by chance
+    load_corpora(corpus(tmp_path, ["1-1"] * 9))  # so few may lack them by chance
 
 
 def test_a_few_unusable_links_are_counted(tmp_path, caplog):
