@@ -293,7 +293,8 @@ class TrainedModel:
 
         A pair longer than the model's limit has NaN, and the log says how many there are.
 
-        Raises UsageError if the lists differ in length."""
+        Raises UsageError if the lists differ in length.
+        """
         if isinstance(sources, str) or isinstance(targets, str):
             raise UsageError("score takes lists of lines, not strings: give [line]")
         if len(sources) != len(targets):
