@@ -136,7 +136,7 @@ def test_the_limit_applies_to_each_corpus(settings, other, caplog):
         ({"weights": (1.0,)}, "1 shares for 2 corpora"),
         ({"weights": (1.0, -1.0)}, "shares are 0 or more"),
         ({"weights": (0.0, 0.0)}, "not all 0"),
-        ({"weights": (1.0, 2.0), "temperature": 2.0}, "take one"),
+        ({"weights": (1.0, 2.0), "temperature": 2.0}, "use one"),
         ({"temperature": 0.0}, "--data.temperature must be at least 0.1"),
     ],
 )
