@@ -133,8 +133,9 @@ class TrainedModel:
     def search(
         self, lines: Sequence[str], first: int = 1, prefixes: Sequence[str] | None = None, **decoding: Any
     ) -> list[Hypothesis]:
-        """Like `translate`, with scores and tokens; `first` is the number of the first line, for the log. With
-        `prefixes`, each translation begins with the words of its prefix.
+        """Like `translate`, with scores and tokens; `first` is the number of the first line, for the log.
+
+        With `prefixes`, each translation begins with the words of its prefix.
         """
         return [best for best, *_ in self.hypotheses(lines, first, prefixes, **decoding)]
 
@@ -202,8 +203,10 @@ class TrainedModel:
         return teacher_forcing.links(self._extractor, self.parameters, self.tokenizers, sources, written, chosen, first)
 
     def default_rule(self, by: str | None = None) -> Rule:
-        """The guided head of a run with guided alignment, otherwise the mean over all layers and heads. Args: by: a
-        read-out.
+        """The guided head of a run with guided alignment, otherwise the mean over all layers and heads.
+
+        Args:
+            by: a read-out.
         """
         task, (layers, _) = self.settings.task, self.model.cross
         assert isinstance(task, config.Translation)

@@ -1,6 +1,7 @@
-"""Refuses settings that have a wrong type, are out of range or contradict each other, before anything is done. Types
-and ranges are the annotations of the fields. Each part (a family, a task) has its own `check`; checks across several
-parts are here.
+"""Refuses settings that have a wrong type, are out of range or contradict each other, before anything is done.
+
+Types and ranges are the annotations of the fields. Each part (a family, a task) has its own `check`; checks across
+several parts are here.
 """
 
 import math

@@ -142,8 +142,9 @@ def read_config(run: Path) -> Config:
     """The settings of a run directory.
 
     Raises:
-        UsageError: it is not a run directory, or has settings that this version does not know. MissingPluginError: a
-        plugin of the run is not loaded. TransformerError: config.json is damaged.
+        UsageError: it is not a run directory, or has settings that this version does not know.
+        MissingPluginError: a plugin of the run is not loaded.
+        TransformerError: config.json is damaged.
     """
     about, path = read_about(run), Run(run).config
     try:
@@ -164,8 +165,10 @@ def read_config(run: Path) -> Config:
 
 
 def read_about(run: Path) -> dict[str, Any]:
-    """The content of config.json of a run directory: the settings under `config`, and where they come from. Raises:
-    UsageError: it is not a run directory.
+    """The content of config.json of a run directory: the settings under `config`, and where they come from.
+
+    Raises:
+        UsageError: it is not a run directory.
         DamagedFileError: config.json is damaged.
     """
     path = Run(run).config

@@ -138,8 +138,9 @@ def arguments() -> list[str]:
 
 
 def execute(file: Path) -> ModuleType:
-    """Execute a Python file as its own module, so that its classes can be found by their names. If it fails, the
-    entries that it registered are removed.
+    """Execute a Python file as its own module, so that its classes can be found by their names.
+
+    If it fails, the entries that it registered are removed.
     """
     file = file.resolve()
     name = f"plugin_{re.sub(r'[^0-9A-Za-z]', '_', file.stem)}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"

@@ -92,7 +92,8 @@ def align(
         by: what aligns.
         part: the pairs.
         folder: for links and matrices.
-        about: metadata of the files. wanted: pharaoh, and names of `formats.WRITERS`; others are ignored.
+        about: metadata of the files.
+        wanted: pharaoh, and names of `formats.WRITERS`; others are ignored.
         show: number of pairs that are returned with their weights.
         readouts: computed, written and returned in addition to the weights and the rule's own.
         own: align the model's own translations instead of the given ones.
@@ -170,8 +171,11 @@ def write(
     wanted: Sequence[str],
     pictures: int | None = None,
 ) -> None:
-    """Write pictures, the page, and the data that they are made from. Args: folder: to write into. about: metadata of
-    the files.
+    """Write pictures, the page, and the data that they are made from.
+
+    Args:
+        folder: to write into.
+        about: metadata of the files.
         aligned: with the pairs that are shown.
         rule: by which weights became links.
         reference: links that are circled.

@@ -75,9 +75,9 @@ class Mechanism(nnx.Module):
             lengths: tokens of each memory, for windows; None while the memory is still growing.
             bias: added to the energies, with an axis of heads only where there are heads; None: nothing is added.
             places: positions of the keys, for windows; None: key s is at position s.
-            rate: dropout on the weights that compute the context. key: for training; without a key there is no dropout
-            and no sampling. weights: whether the weights are needed. If not, a fused kernel may compute the context,
-            and returns None.
+            rate: dropout on the weights that compute the context.
+            key: for training; without a key there is no dropout and no sampling.
+            weights: whether the weights are needed. If not, a fused kernel may compute the context, and returns None.
         """
         needs_weights = weights or (rate > 0 and key is not None) or bias is not None
         if not needs_weights and self._fuses(query, keys):

@@ -1,6 +1,7 @@
-"""How energies become weights. Each function takes energies [*B T S] in float32 and a mask of the same shape, and
-returns weights in float32, which are zero where the mask is false. A row without an allowed position is all zeros,
-never NaN.
+"""How energies become weights.
+
+Each function takes energies [*B T S] in float32 and a mask of the same shape, and returns weights in float32, which are
+zero where the mask is false. A row without an allowed position is all zeros, never NaN.
 """
 
 from collections.abc import Callable
@@ -87,8 +88,9 @@ def sigmoid(
 def null(
     energies: Float[Array, "*B T S"], mask: Bool[Array, "*B T S"], alpha: float, weights: Weights
 ) -> Float[Array, "*B T S"]:
-    """exp(e_s) / (1 + sum_r exp(e_r)): softmax with a null key, whose energy and value are zero. The weight of the null
-    key is missing from the sum. Known as softmax1 (Miller 2023, "Attention Is Off By One").
+    """exp(e_s) / (1 + sum_r exp(e_r)): softmax with a null key, whose energy and value are zero.
+
+    The weight of the null key is missing from the sum. Known as softmax1 (Miller 2023, "Attention Is Off By One").
     """
     return _beside_null(energies, mask, jnp.float32(0))
 

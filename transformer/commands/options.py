@@ -147,8 +147,11 @@ class Search:
         return {name: value for name, value in given.items() if value is not None and value is not False}
 
     def check(self, run: str, *, alone: bool = True) -> None:
-        """Refuse values that are out of range or incompatible, without loading the model. Args: run: whose settings are
-        the defaults. alone: whether the run translates without an ensemble, which has a different attention.
+        """Refuse values that are out of range or incompatible, without loading the model.
+
+        Args:
+            run: whose settings are the defaults.
+            alone: whether the run translates without an ensemble, which has a different attention.
 
         Raises UsageError.
         """

@@ -24,8 +24,10 @@ NOT_MEASURES = ("kind", "step", "loss", "perplexity", "seconds", "compilations")
 
 @dataclass(frozen=True)
 class Runs(Command):
-    """List the runs of a folder, the most recently changed first. Shows for each run its recipe, the number of updates,
-    the best validation, its size on disk and its last change. Subfolders, such as those of studies, are searched too.
+    """List the runs of a folder, the most recently changed first.
+
+    Shows for each run its recipe, the number of updates, the best validation, its size on disk and its last change.
+    Subfolders, such as those of studies, are searched too.
     """
 
     folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FOLDER")] = "runs"

@@ -134,8 +134,9 @@ class Streams(NamedTuple):
         return self.part.exists() and self.part.stat().st_size > 0
 
     def _resume(self, progress: "Progress") -> int:
-        """Number of complete lines in the unfinished output, which is truncated after them. Raises UsageError if it was
-        made from anything else.
+        """Number of complete lines in the unfinished output, which is truncated after them.
+
+        Raises UsageError if it was made from anything else.
         """
         part = self.part
         try:

@@ -9,9 +9,10 @@ from transformer.errors import UsageError
 
 @dataclass(frozen=True)
 class Study(Command):
-    """Run the trials of a study that have no result yet, then make its report. A study is a grid of runs under one
-    budget. A stopped study resumes where it stopped, and two of these commands on one study share the work. Results are
-    kept in results.json in the study's folder.
+    """Run the trials of a study that have no result yet, then make its report.
+
+    A study is a grid of runs under one budget. A stopped study resumes where it stopped, and two of these commands on
+    one study share the work. Results are kept in results.json in the study's folder.
     """
 
     study: StudyFolder

@@ -1,6 +1,7 @@
-"""Conversion of every text before it is tokenised, and its words. A text is converted to the Unicode normal form of the
-training text (--data.filter.normalize). Characters that sentencepiece reserves are replaced by ordinary ones, whatever
-the tokenizer:
+"""Conversion of every text before it is tokenised, and its words.
+
+A text is converted to the Unicode normal form of the training text (--data.filter.normalize). Characters that
+sentencepiece reserves are replaced by ordinary ones, whatever the tokenizer:
 
 - U+2581, its symbol for a space: by "_";
 - U+2585, its symbol for unknown characters: by U+2586, the next block. Its training would skip every sentence that

@@ -9,8 +9,9 @@ FOLDER = "~/.cache/transformer/xla"
 
 
 def use_compilation_cache(folder: str | Path | None = None) -> None:
-    """Cache the programs that this process compiles, and load those that an earlier one compiled. Call it once, before
-    anything is computed. The command line does; in Python nothing is cached otherwise.
+    """Cache the programs that this process compiles, and load those that an earlier one compiled.
+
+    Call it once, before anything is computed. The command line does; in Python nothing is cached otherwise.
 
     Args:
         folder: by default that of the environment variable JAX_COMPILATION_CACHE_DIR, otherwise `FOLDER`, which the

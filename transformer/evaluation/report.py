@@ -78,7 +78,8 @@ def evaluate(
     Args:
         name: of the set.
         lines: of input.
-        references: the correct answers. predict: maps lines to answers.
+        references: the correct answers.
+        predict: maps lines to answers.
         statistics: counts of predictions and references; see `tasks.task.Predictor.statistics`.
         measures: of the task.
         details: further parts of the result, from the predictions and their counts. They replace the common parts.

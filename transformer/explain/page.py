@@ -15,7 +15,8 @@ def write_page(path: Path, steps: Any, sentence: str, about: dict[str, Any], foc
     Args:
         path: the file to write, UTF-8.
         steps: those of a Transformer's layer or of a recurrent decoder, whose folder contains the page; written with
-        four digits; a few megabytes for 30 tokens and a model of 8 heads. sentence: the input, shown at the top.
+            four digits; a few megabytes for 30 tokens and a model of 8 heads.
+        sentence: the input, shown at the top.
         about: JSON values that describe the origin of the numbers, shown unchanged.
         focus: the token that the page begins with; the one in the middle by default.
 

@@ -19,8 +19,9 @@ def create(
     precision: Precision = "float32",
     remat: Remat = "none",
 ) -> Any:
-    """A model with newly initialised parameters, deterministic given the seed. The parameters and their tree do not
-    depend on precision and remat, which only change the computation.
+    """A model with newly initialised parameters, deterministic given the seed.
+
+    The parameters and their tree do not depend on precision and remat, which only change the computation.
 
     Args:
         model: settings of any family.

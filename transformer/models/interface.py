@@ -145,8 +145,9 @@ class Decoder(Protocol):
         """The state of a search before its first token.
 
         Args:
-            memory: of B sentences. Results computed from it are neither tiled over the beam nor reordered. length:
-            maximum tokens of a hypothesis. beam: hypotheses of each sentence.
+            memory: of B sentences. Results computed from it are neither tiled over the beam nor reordered.
+            length: maximum tokens of a hypothesis.
+            beam: hypotheses of each sentence.
             independent: `reorder` will not be called.
         """
 

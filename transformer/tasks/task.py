@@ -123,7 +123,8 @@ class Prepared(Loss, Protocol):
             examples: of the epoch.
             bucket: the shape.
             ids: [n <= rows] which examples; none: all rows are empty, as for the shapes to compile.
-            epoch: for random draws. rows: the rows of the batch that this process needs, ascending; None for all.
+            epoch: for random draws.
+            rows: the rows of the batch that this process needs, ascending; None for all.
         """
 
     def operations(self, batch: Any) -> float:

@@ -50,7 +50,10 @@ class MetricAverager:
 
     def __init__(self, unit: str = "tokens", devices: int = 1, peak: float | None = None) -> None:
         """
-        Args: unit: of the speed. devices: of the whole job. peak: operations per second of a device, if known.
+        Args:
+            unit: of the speed.
+            devices: of the whole job.
+            peak: operations per second of a device, if known.
         """
         self._unit, self._devices, self._peak = unit, devices, peak
         self._unread: deque[tuple[DataPosition, Metrics]] = deque()

@@ -34,7 +34,9 @@ def restore(run: Run, name: str, like: Any, training: Training, mesh: Mesh) -> R
     Args:
         run: the directory.
         name: `best` or `last`, a step's number, or `average`; `auto` is the average if the run ended with one,
-        otherwise the best. like: parameters of the same shapes, or the shapes alone. training: settings of the run.
+            otherwise the best.
+        like: parameters of the same shapes, or the shapes alone.
+        training: settings of the run.
         mesh: for the parameters.
 
     Raises:

@@ -40,8 +40,10 @@ def train(
     Args:
         settings: of the run.
         folder: the run directory.
-        recipe: its name, to be recorded. resume: whether to resume a run in the folder, which is otherwise refused.
-        init_from: a run whose parameters and tokenizers are the initial ones. profile: write a trace of some updates.
+        recipe: its name, to be recorded.
+        resume: whether to resume a run in the folder, which is otherwise refused.
+        init_from: a run whose parameters and tokenizers are the initial ones.
+        profile: write a trace of some updates.
 
     Raises:
         UsageError: settings that cannot work, or a folder that may not be written.
@@ -84,8 +86,9 @@ class _Start(NamedTuple):
     resume: bool
 
     def decide(self) -> dict[str, Any] | None:
-        """The content of config.json of a run to resume; None for a new run. Raises UsageError if neither is allowed,
-        and TransformerError if config.json is damaged.
+        """The content of config.json of a run to resume; None for a new run.
+
+        Raises UsageError if neither is allowed, and TransformerError if config.json is damaged.
         """
         about = rundir.check(self.run.folder, self.settings, self.resume)
         if self.init_from is None:
@@ -181,8 +184,9 @@ def with_absolute_paths(settings: Config) -> Config:
 
 
 def prepare_data(settings: Config) -> None:
-    """The preparation of `train`, without sampling: download datasets of TFDS, clean, tokenise. The result is kept in
-    the cache, where `train` finds it. Interrupted downloads and tokenisation are resumed.
+    """The preparation of `train`, without sampling: download datasets of TFDS, clean, tokenise.
+
+    The result is kept in the cache, where `train` finds it. Interrupted downloads and tokenisation are resumed.
     """
     check.everything(settings)
     settings = with_absolute_paths(settings)

@@ -71,8 +71,10 @@ class StopFlags(NamedTuple):
 
 
 class StopProtocol:
-    """Makes all processes of a job end or save after the same update. Each update takes the flags of every process as
-    input, and returns their sums with its metrics. A single process acts on its own flags at once.
+    """Makes all processes of a job end or save after the same update.
+
+    Each update takes the flags of every process as input, and returns their sums with its metrics. A single process
+    acts on its own flags at once.
     """
 
     def __init__(self, training: Training, request: StopRequest, mesh: Mesh, minutes: float) -> None:

@@ -1,5 +1,7 @@
-"""The checkpoints of a run for prediction: which exist, how good they are, and their parameters. The arrays are read
-with tensorstore, the format in which orbax writes them. Importing orbax takes longer than a short translation.
+"""The checkpoints of a run for prediction: which exist, how good they are, and their parameters.
+
+The arrays are read with tensorstore, with which orbax writes them. Importing orbax takes longer than a short
+translation.
 """
 
 import logging
@@ -107,8 +109,9 @@ class StoredCheckpoints:
         return ranked({step: self.quality(step) for step in self.steps()})
 
     def quality(self, step: int) -> float | None:
-        """How good a step is (higher is better); None if it was not validated, NaN if its record is damaged. Raises
-        OSError if it cannot be read.
+        """How good a step is (higher is better); None if it was not validated, NaN if its record is damaged.
+
+        Raises OSError if it cannot be read.
         """
         if step not in self._qualities:
             folder = self.folder / str(step)

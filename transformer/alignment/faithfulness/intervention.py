@@ -59,8 +59,9 @@ def outcomes(
 
 
 def reorder(weights: Float[Array, "B *N S"], order: Int[Array, "B S"]) -> Float[Array, "B *N S"]:
-    """Each position gets the weight of another one, or none; the rest is scaled to the original sum. A row with no
-    weight left is zero.
+    """Each position gets the weight of another one, or none; the rest is scaled to the original sum.
+
+    A row with no weight left is zero.
     """
     B, S = order.shape
     order = jnp.broadcast_to(order.reshape(B, *(1,) * (weights.ndim - 2), S), weights.shape)

@@ -34,8 +34,11 @@ def erase(
     target_in: Int[Array, "B T"],
     target_out: Int[Array, "B T"],
 ) -> Falls:
-    """The drop for each source token. Args: how: set the word's embeddings to zero and keep its positions, or delete it
-    from the sentence. model: predicts.
+    """The drop for each source token.
+
+    Args:
+        how: set the word's embeddings to zero and keep its positions, or delete it from the sentence.
+        model: predicts.
         source: token ids.
         units: the number of each token's word, from 0 in order; the EOS token counts as a word, padding has -1.
         target_in: as `models.interface.Decoder.decode` reads it.

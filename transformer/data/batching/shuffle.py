@@ -1,8 +1,9 @@
-"""Permutations that are computed place by place, so that an order of forty million needs no list. A keyed Feistel
-network permutes the numbers of a given number of bits; a result beyond the range is fed back until it falls inside
-(cycle walking; Black and Rogaway 2002, "Ciphers with arbitrary finite domains", sections 3 and 5). This is a
-permutation for any round function, whose quality determines how random it looks. All arithmetic is on 64-bit integers,
-so that an order is the same on every machine and with every version of numpy.
+"""Permutations that are computed place by place, so that an order of forty million needs no list.
+
+A keyed Feistel network permutes the numbers of a given number of bits; a result beyond the range is fed back until it
+falls inside (cycle walking; Black and Rogaway 2002, "Ciphers with arbitrary finite domains", sections 3 and 5). This is
+a permutation for any round function, whose quality determines how random it looks. All arithmetic is on 64-bit
+integers, so that an order is the same on every machine and with every version of numpy.
 """
 
 from collections.abc import Sequence

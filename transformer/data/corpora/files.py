@@ -69,8 +69,9 @@ def read_lines(path: Path) -> list[str]:
 
 
 def read_parallel(*paths: Path) -> list[list[str]]:
-    """The sentences of parallel files. Raises like `stream_lines`, and TransformerError for an empty file and for
-    different numbers of lines.
+    """The sentences of parallel files.
+
+    Raises like `stream_lines`, and TransformerError for an empty file and for different numbers of lines.
     """
     return [list(side) for side in zip(*stream_parallel(*paths), strict=True)]
 

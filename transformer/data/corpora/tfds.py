@@ -132,7 +132,8 @@ def download(name: str, folder: Path | None = None) -> Path:
     Returns:
         Its folder.
 
-    Raises: UsageError: like `open_split`.
+    Raises:
+        UsageError: like `open_split`.
         TransformerError: the cause, in one line.
     """
     folder = default_folder() if folder is None else Path(folder).expanduser()

@@ -9,9 +9,11 @@ from transformer.models.config import SequenceToSequence, with_flags
 
 @dataclass(frozen=True)
 class Composed(SequenceToSequence):
-    """Any encoder with any decoder. Each part has the settings of its whole family, of which only one half is built. If
-    their `memory_width` differs, a linear map projects the encoder's states to the decoder's width. The parts share no
-    embedding: with `tie` all or target the decoder's embedding is its output layer.
+    """Any encoder with any decoder.
+
+    Each part has the settings of its whole family, of which only one half is built. If their `memory_width` differs, a
+    linear map projects the encoder's states to the decoder's width. The parts share no embedding: with `tie` all or
+    target the decoder's embedding is its output layer.
     """
 
     encoder: SequenceToSequence
