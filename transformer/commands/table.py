@@ -25,6 +25,7 @@ COMMANDS = {
     "align": Entry("align:Align", "Align words by attention."),
     "probe": Entry("probe:Probe", "Test whether read-outs are faithful."),
     "explain": Entry("explain:Explain", "Explain a trained model step by step, on one sentence."),
+    "tokenize": Entry("tokenize:Tokenize", "Show how a run's tokenizer cuts text.", False, uses_jax=False),
     "runs": Entry("runs:Runs", "List the runs of a folder.", False, uses_jax=False),
     "compare": Entry("compare:Compare", "Compare two runs.", computes=False),
     "study": Entry("study:Study", "Run the trials of a study that have no result yet."),

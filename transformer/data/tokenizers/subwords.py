@@ -50,6 +50,16 @@ class SentencePieceTokenizer(Tokenizer):
         """
         return str(self._model.decode([id_ for id_ in until_eos(ids) if id_ not in (PAD, BOS)]))
 
+    @property
+    def vocabulary(self) -> dict[str, float]:
+        """The pieces that spell text, with their scores; of bpe the order in which they were learned, negated."""
+        model = self._model
+        return {
+            str(model.id_to_piece(id_)): float(model.get_score(id_))
+            for id_ in range(len(SPECIAL_TOKENS), self.size)
+            if not model.is_byte(id_)
+        }
+
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """Pieces as sentencepiece spells them: "▁" starts a word, "<0xE4>" is a byte."""
         return [str(self._model.id_to_piece(int(id_))) for id_ in ids]
