@@ -410,7 +410,7 @@ class LoadedPredictor:
         )
 
     def about(self) -> dict[str, Any]:
-        """What reports record of how they were made."""
+        """How a report was made, for the report."""
         return {"checkpoint": self.checkpoint}
 
     def extras(self, split: Split) -> Extras:

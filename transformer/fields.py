@@ -55,7 +55,7 @@ def _range(flag: str, value: Any, limit: Any) -> None:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of a type that settings have; an int serves as a float, a bool as neither."""
+    """Whether a value has a type that settings use; an int is accepted as a float, a bool as neither."""
     if _is_annotated(hint):
         return _fits(value, typing.get_args(hint)[0])
     kind, items = typing.get_origin(hint), typing.get_args(hint)

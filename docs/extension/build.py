@@ -1,4 +1,4 @@
-"""The Sphinx extension: what is written and trained before the pages are read, and how docstrings become text."""
+"""The Sphinx extension: files and runs that are made before the pages are read, and the conversion of docstrings."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ def setup(app: Any) -> dict[str, Any]:
 
 
 def prepare(app: Any) -> None:
-    """Write what pages include, and train the run that the notebooks share."""
+    """Write the files that pages include, and train the run that the notebooks share."""
     docs = Path(app.srcdir)
     generate(docs)
     if app.config.nb_execution_mode != "off":

@@ -1,6 +1,6 @@
 """The shell in notebooks: `%load_ext docs.extension.notebook`.
 
-IPython's own `%%sh` prints results before the log, and breaks lines where the output is long.
+IPython's own `%%sh` prints results before the log, and breaks long lines.
 """
 
 import os
@@ -15,7 +15,7 @@ def load_ipython_extension(ipython: Any) -> None:
 
 
 def shell(line: str, cell: str) -> None:
-    """Run a cell, and print what it prints. Raises CalledProcessError where a command fails."""
+    """Run a cell and print its output. Raises CalledProcessError if a command fails."""
     done = subprocess.run(
         ["bash", "-e", "-c", cell], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )

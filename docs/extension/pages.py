@@ -18,7 +18,8 @@ def write(path: Path, text: str) -> None:
 
 
 def copy_studies(experiments: Path, target: Path) -> None:
-    """Make a page of each study's README, as it is, and an index of them. Pictures and other texts come along."""
+    """Make a page from each study's README, unchanged, and an index of them. Pictures and other texts are copied
+    too."""
     names = sorted(path.parent.name for path in experiments.glob("*/README.md"))
     for name in names:
         folder = experiments / name

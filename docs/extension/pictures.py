@@ -52,7 +52,7 @@ def weights_of(starts: dict[str, Callable[[Any], Any]], seed: int = 1) -> dict[s
 
 
 def energies(name: str, keys: np.ndarray) -> np.ndarray:
-    """The energy of each key [N, 2] by itself with the query."""
+    """The energy of each key [N, 2] with the query."""
     entry = SCORES[name]
     weights = weights_of(entry.weights(Sizes(2, 2, 8, len(KEYS))))
     query = jnp.broadcast_to(jnp.asarray(QUERY), (len(keys), 1, 2))
@@ -111,7 +111,7 @@ def window(name: str) -> Any:
 
 
 def normalizer(name: str) -> Any:
-    """Left: the weights of six energies. Right: the weight of an energy beside another one that is 0."""
+    """Left: the weights of six energies. Right: the weight of one of two energies, of which the other is 0."""
     figure, (left, right) = _figure(6.6, 2.5, 2)
     rising = np.linspace(-4, 4, 201)
     pairs, six = np.stack([rising, np.zeros_like(rising)], -1), np.array([ENERGIES])
@@ -125,7 +125,7 @@ def normalizer(name: str) -> Any:
     for color, (label, variant) in zip(("#D55E00", "#0072B2", "#009E73"), variants.items(), strict=False):
         if name != "softmax":
             right.plot(rising, _normalized(name, pairs, *variant)[:, 0], color=color, label=label)
-    right.set(ylim=(-0.03, 1.03), xlabel="energy, beside another of 0", ylabel="weight")
+    right.set(ylim=(-0.03, 1.03), xlabel="energy (the other is 0)", ylabel="weight")
     right.legend(fontsize=7, frameon=False)
     return figure
 

@@ -13,7 +13,7 @@ OPTIONS = [
     *("--model.width", "64", "--model.feedforward", "256", "--training.steps", "600"),
     *("--training.validate-every", "300", "--schedule.warmup", "100"),
 ]
-"""What differs from the recipe `demo`."""
+"""Differences from the recipe `demo`."""
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 """Notebooks compile much and compute little."""
 

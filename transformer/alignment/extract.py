@@ -79,7 +79,7 @@ class Extractor:
         """The links of each pair under a rule, in order. Only the matrices of the rule's own read-out are computed, and
         none is kept, so that a corpus of any size can be aligned.
 
-        None for the pairs that `extract` leaves out. Raises UsageError as it does, and for a layer or a head that the
+        None for the pairs that `extract` leaves out. Raises UsageError like it, and for a layer or a head that the
         read-out does not have.
         """
         check_names([rule.by])

@@ -25,7 +25,7 @@ from transformer.errors import TransformerError
 
 VERSION = 1
 SIDES = ("line", "source", "target")
-"""Keys of a sentence besides its matrices."""
+"""Keys of a sentence other than its matrices."""
 WORD = re.compile("[0-9]{1,9}")
 
 

@@ -24,7 +24,7 @@ OF_THE_DATA = "the links of the data (--data.alignments, an aligner's output)"
 
 
 class Reference(NamedTuple):
-    """Links of every pair, and where they come from."""
+    """Links of every pair, and their origin."""
 
     links: list[Gold | None]
     """None for a pair whose links name words beyond its sentences: it is left out."""
@@ -33,7 +33,7 @@ class Reference(NamedTuple):
 
     @property
     def label(self) -> str:
-        """What pictures call one of the links."""
+        """The label of a link in pictures."""
         return "link of the data" if self.origin == OF_THE_DATA else "gold link"
 
 

@@ -59,7 +59,7 @@ class Rule:
 def select_heads(
     weights: Float[np.ndarray, "L H T S"], layer: int | None = None, head: int | None = None
 ) -> Float[np.ndarray, "T S"]:
-    """The weights of one layer and head; the mean over layers or heads where none is given.
+    """The weights of one layer and head; the mean over layers or heads if none is given.
 
     Raises:
         UsageError: the attention has no such layer or head.

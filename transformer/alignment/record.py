@@ -59,7 +59,7 @@ class Attended:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """What `matrix` has: kinds of attention, and read-outs."""
+        """The names that `matrix` accepts: kinds of attention, and read-outs."""
         return (*(kind for kind in KINDS if getattr(self, kind) is not None), *self.readouts)
 
     def matrix(self, kind: str) -> Float[np.ndarray, "L H Q N"]:

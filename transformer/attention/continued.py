@@ -1,7 +1,7 @@
 """Self-attention that continues a given prefix: one normalizer over the prefix and the tokens after it.
 
-All tokens at once need nothing new: the keys of both are concatenated, and `places` say where they stand. Here is the
-step of a search, in which the hypotheses of a sentence share the prefix, and histories of their own.
+For all tokens at once, the keys of both are concatenated, and `places` gives their positions. This module has the step
+of a search, in which the hypotheses of a sentence share the prefix and have their own histories.
 """
 
 from collections.abc import Callable

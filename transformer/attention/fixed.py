@@ -6,16 +6,15 @@ from jaxtyping import Array, Bool, Float
 from transformer.attention.mechanism import Mechanism
 
 PATTERNS = 7
-"""Of the paper (section 3): the token itself, the previous one, the next one, the tokens further to the left, those
-further to the right, the end of the sentence and its beginning."""
+"""The patterns of the paper (section 3): the token itself, the previous one, the next one, the tokens further to the
+left, those further to the right, the end of the sentence and its beginning."""
 
 
 def patterns(mask: Bool[Array, "B 1 S S"]) -> Float[Array, "B 7 S S"]:
     """Weights of each token (row) on the tokens of its sentence (columns where the mask is true), by position alone.
 
     The last four are cubes, normalised: of the place j from 1 on, or counted from the end, of the tokens up to the one
-    before the previous, from the one after the next, and of all. A token without such a neighbour has its weight on
-    itself.
+    before the previous, from the one after the next, and of all. A token without such a neighbour attends to itself.
     """
     S = mask.shape[-1]
     distance = (jnp.arange(S)[None] - jnp.arange(S)[:, None])[None, None]

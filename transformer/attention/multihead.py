@@ -120,7 +120,7 @@ class MultiHead(nnx.Module):
         return jnp.einsum("bhnk,hkd->bnd", context, self.output[...]), weights
 
     def _at(self, query: Array, position: Array, places: Array, bias: Array | None) -> tuple[Array, Array | None]:
-        """Queries, normalised and at their positions where they are, and what is added to their energies with keys at
+        """Queries, normalised and with positions if the settings say so, and the bias of their energies with keys at
         their places."""
         if self.query_norm is not None:
             query = self.query_norm(query).astype(query.dtype)

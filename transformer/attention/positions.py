@@ -69,7 +69,7 @@ class Relative(nnx.Module):
     def bias(
         self, query: Float[Array, "B H T K"], position: Int[Array, "#B T"], places: Int[Array, "#B S"]
     ) -> Float[Array, "#B H T S"] | None:
-        """What is added to the energies of queries at their positions with keys at their places; None: nothing."""
+        """The bias of the energies of queries at their positions with keys at their places; None: no bias."""
         bias = POSITIONS[self.scheme].bias
         if bias is None:
             return None

@@ -79,7 +79,7 @@ class Align(ReadOuts):
                              "leave out --layer and --head")  # fmt: skip
 
     def linking_rule(self, settings: Config) -> "Rule":
-        """By which weights of a run become links, unless --best chooses another one."""
+        """The rule by which weights of a run become links, unless --best chooses one."""
         first, *_ = self.readouts(settings)
         return dataclasses.replace(self.rule(settings, first), threshold=self.threshold)
 

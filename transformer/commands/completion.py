@@ -134,7 +134,7 @@ def _words() -> tuple[list[str], dict[str, list[str]]]:
 
 
 def _begin(name: str) -> Iterable[str]:
-    """The words that may follow the name of a command, besides files and folders."""
+    """The words that may follow the name of a command, in addition to files and folders."""
     return recipes.names() if name in RECIPE_FIRST else ("bash", "zsh", "fish") if name == "completion" else ()
 
 

@@ -99,7 +99,7 @@ class Evaluate(Command):
 
         splits, search = _splits(self), self.search.overrides()
         folder = Run(Path(self.run)).report
-        if self.model.ensemble:  # the report of the run by itself stays
+        if self.model.ensemble:  # the run's own report stays
             folder /= "with-" + "-".join(Path(member).name for member in self.model.ensemble)
         options: dict[str, Any] = {}
         other: TrainedModel | LoadedPredictor | None = None

@@ -40,8 +40,7 @@ class Explain(Command):
     """The token that is followed through the steps, from 0; the default is a whole word near the middle. A recurrent
     decoder reads it in the step that is shown."""
     decoder: bool = False
-    """The decoder, over the model's own translation, instead of the encoder; always so where the encoder is
-    recurrent."""
+    """The decoder, over the model's own translation, instead of the encoder; always so if the encoder is recurrent."""
     page: str = ""
     """A new HTML file with every head, token and matrix, to click through."""
     checkpoint: Checkpoint = "auto"

@@ -169,7 +169,7 @@ def read_translation(run: str) -> Config:
     """The settings of a run. Raises UsageError for a run of a task other than translation, and like `read_config`."""
     settings = read_config(Path(run))
     if not isinstance(settings.task, Translation):
-        raise UsageError(f"{run} is of another task than translation: use `transformer predict`")
+        raise UsageError(f"{run} has a task other than translation: use `transformer predict`")
     return settings
 
 

@@ -82,7 +82,7 @@ class ReadOuts(Command):
             raise UsageError(f"--shift={self.shift}: give 0 or more tokens")
         by = self.by or ()
         if self.by is not None and not by:
-            raise UsageError("--by names no read-out: give weights, or another one")
+            raise UsageError("--by names no read-out: give one, such as weights")
         check_names(by)
         if self.shift and set(by) & set(OF_PREDICTIONS):
             raise UsageError(f"--shift={self.shift} is for read-outs of the attention, not for --by "

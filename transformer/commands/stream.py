@@ -164,7 +164,7 @@ class Streams(NamedTuple):
 
 
 class Progress:
-    """NAME.part.json: what an unfinished output is made of, and a digest of the lines that were read for it."""
+    """NAME.part.json: the provenance of an unfinished output, and a digest of the lines that were read for it."""
 
     def __init__(self, path: Path, made_of: dict[str, Any]):
         self.path, self.made_of = path, made_of

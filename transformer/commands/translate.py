@@ -78,7 +78,7 @@ class Translate(Command):
 
 
 def _made_of(options: Translate, model: "TrainedModel") -> dict[str, Any]:
-    """What must be the same to resume a translation."""
+    """What must be equal to resume a translation."""
     settings = dataclasses.replace(model.settings.decoding, **options.overrides)
     return {
         "model": options.model.describe(options.run),

@@ -1,4 +1,4 @@
-"""The hypotheses of a search, beam search or sampling alike."""
+"""The hypotheses of a search, for beam search and sampling."""
 
 from typing import NamedTuple
 
@@ -33,7 +33,7 @@ class Hypotheses(NamedTuple):
     """Source tokens that are not padding; None if attention is not collected."""
     tokens: Int[Array, "B K T"]
     logp: Float[Array, "B K"]
-    """-inf where there is no unfinished hypothesis."""
+    """-inf for a missing unfinished hypothesis."""
     attention: Float[Array, "B K T S"] | None
     """Attention to the source, averaged over layers and heads."""
     finished: Finished

@@ -37,7 +37,7 @@ def require(shapes: Any, mesh: Mesh, rows: int, hypotheses: int) -> None:
 
 
 def available(mesh: Mesh) -> int:
-    """Bytes of the devices of this process. Devices without a limit of their own, such as a CPU, share the memory of
+    """Bytes of the devices of this process. Devices without their own limit, such as a CPU, share the memory of
     the machine."""
     limits = [int((device.memory_stats() or {}).get("bytes_limit", 0)) for device in mesh.local_devices]
     if all(limits):

@@ -25,7 +25,7 @@ class SentenceScores(NamedTuple):
     each: list[np.ndarray]
     """N arrays: the log-probability of every token, the EOS token last."""
     pieces: Sequence[Sequence[str]] = ()
-    """N lists: every token as text, where the text is known; empty for a target without a score."""
+    """N lists: every token as text, if the text is known; empty for a target without a score."""
 
     @property
     def loss(self) -> float:
@@ -47,7 +47,7 @@ class Scorer:
         self._nll, self._mesh = jax.jit(nll, out_shardings=parallel.replicated(mesh)), mesh
 
     def score(self, parameters: Any, examples: Examples, plan: Sequence[tuple[Bucket, np.ndarray]]) -> SentenceScores:
-        """Log-probability of each example; `plan` is what `data.batching.batches.each_once` made of them."""
+        """Log-probability of each example; `plan` is the result of `data.batching.batches.each_once` for them."""
         lengths = np.asarray(examples.lengths["target"])
         each = [np.zeros(0)] * len(lengths)
         for bucket, ids in plan:

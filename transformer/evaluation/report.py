@@ -49,7 +49,7 @@ class Evaluation(NamedTuple):
     predictions: Sequence[str]
     counts: Counts
     result: dict[str, Any]
-    """What `write` writes and `show` shows."""
+    """The content that `write` writes and `show` shows."""
 
 
 class Stored(NamedTuple):

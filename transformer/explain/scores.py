@@ -105,7 +105,7 @@ def cut(
     half_width: int,
     weights: Mapping[str, np.ndarray],
 ) -> Cut | None:
-    """The window of each query; None where it is global.
+    """The window of each query; None if it is global.
 
     Args:
         window: one of `WINDOWS`.

@@ -13,7 +13,7 @@ from transformer.tasks.translation.config import Translation
 from transformer.tasks.translation.prepare import prepare
 
 FILES = ("data.json", "data.png")
-"""All that the output folder may contain, besides the same names with `.new` while they are written."""
+"""All files that the output folder may contain, and the same names with `.new` while they are written."""
 
 
 def inspect(settings: Config, recipe: str, folder: Path) -> None:

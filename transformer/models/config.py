@@ -98,11 +98,11 @@ class SequenceToSequence(ModelConfig):
         raise NotImplementedError
 
     def build_encoder(self, vocabulary: int, **how: Any) -> Any:
-        """The encoder by itself, a `models.interface.Encoder`; the arguments are those of `build`."""
+        """The encoder alone, a `models.interface.Encoder`; the arguments are those of `build`."""
         raise NotImplementedError
 
     def build_decoder(self, vocabulary: int, **how: Any) -> Any:
-        """The decoder by itself, a `models.interface.Decoder`, over a memory of `memory_width` from any encoder."""
+        """The decoder alone, a `models.interface.Decoder`, over a memory of `memory_width` from any encoder."""
         raise NotImplementedError
 
     def encoder_multiplications(self, source: Any) -> int:

@@ -25,7 +25,7 @@ class Memory(NamedTuple):
     """What a family's encoder passes to its own decoder in addition to the states; leaves have a leading axis B. A
     decoder combined with an encoder of another family gets None."""
     segments: Int[Array, "B S"] | None = None
-    """Of packed rows, see `PackedModel`."""
+    """The segments of packed rows, see `PackedModel`."""
 
 
 class Attentions(NamedTuple):

@@ -61,15 +61,15 @@ class Spread(NamedTuple):
 
 
 def spread(values: Sequence[float], interval: Sequence[float] | None = None) -> Spread:
-    """Of the scores of all seeds. `interval` is used if there is one seed."""
+    """Mean and deviation of the scores of all seeds. `interval` is used if there is one seed."""
     if len(values) > 1:
         return Spread(statistics.fmean(values), statistics.stdev(values), None)
     return Spread(values[0], None, (interval[0], interval[1]) if interval else None)
 
 
 def score(trials: Trials, metric: str, measure: Measure | None, part: str = "test") -> Spread | None:
-    """Of a measure, or of the perplexity (measure None); None if no trial has it. Only measures with counts have
-    intervals."""
+    """The summary of a measure, or of the perplexity (measure None); None if no trial has it. Only measures with counts
+    have intervals."""
     values = scores(trials, metric, part)
     if not values:
         return None

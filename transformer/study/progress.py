@@ -20,7 +20,7 @@ class Progress(NamedTuple):
     steps: int
     """Updates in all."""
     minutes_left: float | None
-    """Of training, at the recent speed; None if the speed is not known yet."""
+    """Minutes of training left, at the recent speed; None if the speed is not known yet."""
 
 
 def read(folder: Path, steps: int) -> Progress:

@@ -139,7 +139,7 @@ def _matches(entry: Mapping[str, Any], trial: Trial) -> bool:
 
 
 def _identity(entry: Mapping[str, Any]) -> str:
-    """Of the settings and the scoring."""
+    """Digest of the settings and the scoring."""
     return identity(_digest(entry), entry["scoring"])
 
 

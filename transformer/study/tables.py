@@ -250,7 +250,7 @@ def _mean(trials: Trials, key: str) -> float:
 
 
 def _unit(variants: ByVariant) -> str:
-    """What the speed of training counts; tokens if no result has it."""
+    """The unit of the training speed; tokens if no result has it."""
     names = [name for trials in variants.values() for trial in trials for name in trial if name.endswith(SPEED)]
     return names[0].removesuffix(SPEED) if names else "tokens"
 

@@ -103,7 +103,7 @@ class Trial(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """Of its settings and scoring; see `identity`."""
+        """Identity of its settings and scoring; see `identity`."""
         return identity(self.digest, dict(self.scoring))
 
     @property

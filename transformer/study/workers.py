@@ -20,7 +20,7 @@ RUNNER = "TRANSFORMER_STUDY_RUNNER"
 
 
 class WorkerResources(NamedTuple):
-    """What one worker may use."""
+    """The resources of one worker."""
 
     cores: frozenset[int]
     """Numbers of its cores; empty means any."""

@@ -73,7 +73,7 @@ def take_over(fresh: Any, origin: Path, settings: Config, identity: dict[str, st
     before = read_config(origin)
     if read_about(origin).get("identity", {}).get("tokenizer") != identity.get("tokenizer"):
         raise TransformerError(
-            f"--init-from={origin} has another tokenizer now than the one that this run was prepared with: give "
+            f"--init-from={origin} has a different tokenizer now from the one that this run was prepared with: give "
             "another --run to start from it as it is"
         )
     restored = restore(Run(origin), "auto", fresh, before.training, parallel.make_mesh(Mesh()))

@@ -48,9 +48,9 @@ class LoopState:
     best: float | None = None
     """Best validation quality so far (higher is better)."""
     validations_without_improvement: int = 0
-    """Since then."""
+    """Validations since the best one."""
     position: DataPosition = epochs.START
-    """Of the next batch."""
+    """Position of the next batch."""
 
     def to_json(self) -> dict[str, Any]:
         """The form that a checkpoint stores."""

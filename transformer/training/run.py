@@ -97,7 +97,7 @@ class _Start(NamedTuple):
             check_settings(self.settings, self.init_from)
         elif about["init_from"] is None or Path(about["init_from"]).resolve() != self.init_from.resolve():
             raise UsageError(
-                f"{self.run.folder} began from {about['init_from'] or 'fresh parameters'}, not from "
+                f"{self.run.folder} started from {about['init_from'] or 'fresh parameters'}, not from "
                 f"--init-from={self.init_from}"
             )
         return about
@@ -134,7 +134,7 @@ def _begin(start: _Start, recipe: str, held: ExitStack) -> tuple[Prepared, Path 
         try:
             run.folder.mkdir(parents=True, exist_ok=True)
             held.enter_context(rundir.locked(run))
-            # While the data were prepared, another process may have begun a run here, or resumed it, and ended.
+            # While the data were prepared, another process may have started a run here, or resumed it, and ended.
             if (now := start.decide()) != about:
                 about, prepared = now, prepare(now)
             if about is None:

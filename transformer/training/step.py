@@ -65,7 +65,7 @@ def averaged(ema: Any, parameters: Any, step: Array, decay: float) -> Any:
 def make_step(graph: Any, task: Loss, optimizer: optax.GradientTransformation, settings: Config, mesh: Mesh) -> Step:
     """One update. Pure; the caller jits it.
 
-    The counts are of the whole batch, over all devices, and are known before the gradient: each term of the loss is
+    The counts cover the whole batch, over all devices, and are known before the gradient: each term of the loss is
     divided by its own. `flags` [N, 3] are the requests of each device's process (see `StopFlags`); the metrics contain
     their sums, so that all processes end, and save, after the same update.
 

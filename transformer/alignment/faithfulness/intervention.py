@@ -1,7 +1,7 @@
 """What a model predicts when the weights of its attention to the source are changed.
 
 The change is the same in every layer and head, and at one step at a time: the step that predicts the token. The steps
-before it are as they were, and so is the history that it reads. Letters: N changes.
+before it, and the history that it reads, are unchanged. Letters: N changes.
 """
 
 from collections.abc import Callable

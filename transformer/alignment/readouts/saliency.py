@@ -85,7 +85,7 @@ def _saliency(model: Any, source: Array, target_in: Array, target_out: Array) ->
 
     def saliency(embedded: Array, factors: Array) -> Array:
         states, pull = jax.vjp(hidden, embedded)
-        # The loss of a token depends on its own state only: one gradient serves all rows.
+        # The loss of a token depends on its own state only: one gradient suffices for all rows.
         by_state = -jax.grad(loss)(states)
 
         def row(t: Array) -> Array:

@@ -51,7 +51,7 @@ class EpochSource(Protocol):
         """Shapes of all batches of all epochs."""
 
     def epoch(self, number: int) -> tuple[Examples, Plan]:
-        """Of one epoch."""
+        """The examples and plan of one epoch."""
 
     def prepare(self, number: int) -> None:
         """Start preparing the next epoch in the background."""

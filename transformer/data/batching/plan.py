@@ -34,7 +34,7 @@ DENOMINATOR = 10**8
 
 @dataclass(frozen=True)
 class Share:
-    """What an epoch takes of a corpus in a mixture."""
+    """What an epoch takes from a corpus in a mixture."""
 
     start: int
     """First example of the corpus; it ends where the next one begins."""
@@ -49,7 +49,7 @@ class Share:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """What an epoch takes of the examples of one corpus in one bucket: `count` of them, starting at `first`,
+    """What an epoch takes from the examples of one corpus in one bucket: `count` of them, starting at `first`,
     cyclically."""
 
     members: Ints
@@ -71,7 +71,7 @@ class Plan:
     parts: tuple[tuple[Part, ...], ...]
     """For each bucket, corpus by corpus."""
     shares: tuple[Share, ...]
-    """Of the corpora."""
+    """Shares of the corpora."""
     seed: int
     epoch: int
 
@@ -273,7 +273,7 @@ def _put_in_order(ids: Ints, start: int, stop: int, key: int) -> None:
 
 
 def shares_of(parts: Sequence[int], weights: Sequence[float], temperature: float) -> tuple[Share, ...]:
-    """What an epoch takes of corpora that follow one another, with `parts` examples each.
+    """What an epoch takes from corpora that follow one another, with `parts` examples each.
 
     `weights` are their shares, in any unit; without weights, a corpus of n has the share n ** (1 / temperature).
     Temperature sampling: Arivazhagan et al. 2019, section 4.2. A corpus without examples takes no part.

@@ -40,7 +40,7 @@ def permute(places: Ints, size: int, key: int) -> Ints:
 
 
 def permute_each(places: Ints, sizes: Ints, keys: Ints) -> Ints:
-    """[n] where permutations of their own take the [n] `places`, int64: place i that of range(sizes[i]) with keys[i].
+    """[n] where separate permutations take the [n] `places`, int64: place i that of range(sizes[i]) with keys[i].
 
     These permutations differ from those of `permute` and are more regular for few places, but need no loop over the
     sizes.
@@ -80,7 +80,7 @@ def mix(values: Ints, key: int | Ints) -> Ints:
 
 def _feistel(values: Ints, bits: np.uint64 | Ints, keys: Sequence[int | Ints]) -> Ints:
     """A permutation of range(2 ** bits), with a key for each round; its halves may differ by a bit, and are swapped
-    every round. `bits` and each key are of all values, or [n] of each."""
+    every round. `bits` and each key are shared by all values, or [n], one for each."""
     one = np.uint64(1)
     low, high = bits // np.uint64(2), bits - bits // np.uint64(2)
     for key in keys:

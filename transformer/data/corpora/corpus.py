@@ -16,7 +16,7 @@ CHECKSUMS = "checksums.json"
 
 
 class Corpus(NamedTuple):
-    """Sentence pairs; the sequences are of equal length."""
+    """Sentence pairs; the sequences have equal length."""
 
     sources: Sequence[str]
     targets: Sequence[str]

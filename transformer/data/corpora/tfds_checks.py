@@ -33,7 +33,7 @@ class DatasetName(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Where an example holds its translations."""
+    """Where an example has its translations."""
 
     prefix: str
     """The feature's name and a slash; empty if the translations are the whole example."""

@@ -59,7 +59,7 @@ def load_tokenizers(folder: Path) -> Tokenizers:
     try:
         values = read_object(about)
         if values["version"] != VERSION:
-            raise TransformerError(f"{about} is of version {values['version']}; this program reads {VERSION}")
+            raise TransformerError(f"{about} has version {values['version']}; this program reads {VERSION}")
         entries = [values["models"][name] for name in (("joint",) if values["joint"] else ("source", "target"))]
         loaded: list[Tokenizer] = []
         for entry in entries:

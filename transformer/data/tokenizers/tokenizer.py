@@ -52,7 +52,7 @@ class Tokenizer(ABC):
         return self._encode([self.normal(text)], 1)[0]
 
     def encode_all(self, texts: Sequence[str], threads: int = 0) -> list[list[int]]:
-        """`encode` for many sentences; faster where the library can use threads (0: one for each core)."""
+        """`encode` for many sentences; faster if the library can use threads (0: one for each core)."""
         return self._encode([self.normal(text) for text in texts], threads)
 
     @abstractmethod

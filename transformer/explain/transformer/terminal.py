@@ -169,7 +169,7 @@ def _feed_forward(page: Numbered, feedforward: FeedForward, focus: int) -> None:
     F, name = feedforward.inner.shape[-1], feedforward.activation
     gate = feedforward.gate is not None
     page.add(
-        f"Feed-forward: each token by itself to F = {F} numbers, {name}, and back",
+        f"Feed-forward: each token independently to F = {F} numbers, {name}, and back",
         named("x W_1 + b_1", feedforward.inner[focus], 22),
         *([] if feedforward.gate is None else [named("gate x V", feedforward.gate[focus], 22)]),
         named("silu(gate) * inner" if gate else f"{name} of each", feedforward.hidden[focus], 22),

@@ -8,7 +8,7 @@ from transformer.nn.recurrent import GATES, LEAVES
 
 
 def encoder(model: Rnn, source: np.ndarray) -> int:
-    """Of the encoder on sources of these lengths ([B] tokens)."""
+    """Multiplications of the encoder on sources of these lengths ([B] tokens)."""
     E, M = model.encoder_width or model.width, model.memory_width
     gates = GATES[model.cell] * E
     first, later = model.embedding * gates + E * gates, M * gates + E * gates
@@ -16,8 +16,8 @@ def encoder(model: Rnn, source: np.ndarray) -> int:
 
 
 def decoder(model: Rnn, source: np.ndarray, target: np.ndarray, vocabulary: int, *, composed: bool = False) -> int:
-    """Of bridge, decoder and output layer on sentence pairs of these lengths ([B] tokens each); `composed`: with the
-    bridge of a decoder for any encoder."""
+    """Multiplications of bridge, decoder and output layer on sentence pairs of these lengths ([B] tokens each);
+    `composed`: with the bridge of a decoder for any encoder."""
     H, X, M, G = model.width, model.embedding, model.memory_width, GATES[model.cell] * model.width
     S, T, pairs = int(source.sum()), int(target.sum()), int((source * target).sum())
     luong, attends = model.decoder == "luong", model.attention.score != "none"
@@ -33,7 +33,7 @@ def decoder(model: Rnn, source: np.ndarray, target: np.ndarray, vocabulary: int,
 
 
 def _bridge(model: Rnn, *, composed: bool) -> int:
-    """Of one sentence."""
+    """Multiplications for one sentence."""
     leaves = LEAVES[model.cell] * model.decoder_layers
     if composed:
         return leaves * model.memory_width * model.width

@@ -7,7 +7,7 @@ from transformer.models.transformer.config import Transformer
 
 
 def encoder(model: Transformer, source: np.ndarray) -> int:
-    """Of the encoder on sources of these lengths ([B] tokens)."""
+    """Multiplications of the encoder on sources of these lengths ([B] tokens)."""
     D, L = model.width, model.encoder_layers
     return int(
         source.sum() * L * (2 * D * D + 2 * D * _keys(model) + _feedforward(model) + _distances(model))
@@ -17,7 +17,7 @@ def encoder(model: Transformer, source: np.ndarray) -> int:
 
 
 def decoder(model: Transformer, source: np.ndarray, target: np.ndarray, vocabulary: int) -> int:
-    """Of the decoder and the output layer on sentence pairs of these lengths ([B] tokens each)."""
+    """Multiplications of the decoder and the output layer on sentence pairs of these lengths ([B] tokens each)."""
     D, L = model.width, model.decoder_layers
     memory = source.sum() * L * (2 * D * _keys(model) + _sum(model, "cross"))
     tokens = target.sum() * (
@@ -34,8 +34,8 @@ def _keys(model: Transformer) -> int:
 
 
 def _pair(model: Transformer, place: str) -> int:
-    """Of a query with a key and a value, all heads together, with the mixes of energies and weights of talking heads.
-    Zero if linear attention uses sums instead."""
+    """Multiplications of a query with a key and a value, all heads together, with the mixes of energies and weights of
+    talking heads. Zero if linear attention uses sums instead."""
     if _sum(model, place):
         return 0
     talking = model.attention_of(place).mechanism == "talking"
@@ -43,14 +43,14 @@ def _pair(model: Transformer, place: str) -> int:
 
 
 def _sum(model: Transformer, place: str) -> int:
-    """Of a key with its value, or of a query with their sum, if linear attention uses one: in the decoder's
-    self-attention each position sees a different past, and training computes all pairs."""
+    """Multiplications of a key with its value, or of a query with their sum, if linear attention uses one: in the
+    decoder's self-attention each position sees a different past, and training computes all pairs."""
     is_summed = model.attention_of(place).mechanism == "linear" and place != "decoder"
     return model.width**2 // model.attention.heads if is_summed else 0
 
 
 def _distances(model: Transformer) -> int:
-    """Of a query with the vectors of all distances."""
+    """Multiplications of a query with the vectors of all distances."""
     return (2 * CLIP + 1) * model.width if model.positions == "shaw" else 0
 
 
