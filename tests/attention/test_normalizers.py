@@ -240,7 +240,7 @@ def test_each_head_has_a_parameter_of_its_own(name):
     ("changes", "message"),
     [
         ({"normalizer": "sparse"}, r"--model.attention.normalizer=sparse is unknown: did you mean sparsemax\?"),
-        ({"alpha": 1.2}, "alpha=1.2 is of entmax, and .*=softmax has none: give --model.attention.normalizer=entmax"),
+        ({"alpha": 1.2}, "alpha=1.2 is for entmax, and .*=softmax has none: give --model.attention.normalizer=entmax"),
         ({"alpha": 1.2, "normalizer": "learned_entmax"}, r"\(learned_entmax learns it\)"),
     ],
 )

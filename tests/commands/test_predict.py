@@ -60,6 +60,6 @@ def test_commands_of_translation_refuse_other_tasks(trained_run, tmp_path, monke
     (tmp_path / "config.json").write_text(json.dumps(about))
     run = str(tmp_path)
     for command in (Translate(run), Score(run, "a", "b"), Align(run), Explain(run, "ba")):
-        with pytest.raises(UsageError, match="of another task than translation: use `transformer predict`"):
+        with pytest.raises(UsageError, match="has a task other than translation: use `transformer predict`"):
             command.check()
     Predict(run).check()

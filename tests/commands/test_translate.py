@@ -231,7 +231,7 @@ def test_an_ensemble_has_its_own_report(trained_run, recurrent_run, tmp_path):
 def test_an_ensemble_needs_one_tokenizer(trained_run, corpora, tmp_path):
     settings = dataclasses.replace(toy(corpora, tmp_path), tokenizer=Tokenizer(kind="word", vocabulary=20))
     untrained(settings, tmp_path / "run")
-    with pytest.raises(UsageError, match="another tokenizer"):
+    with pytest.raises(UsageError, match="a different tokenizer"):
         Model(ensemble=(str(tmp_path / "run"),)).load(str(trained_run))
 
 

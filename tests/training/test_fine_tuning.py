@@ -86,7 +86,7 @@ def test_a_tokenizer_that_changed_meanwhile_is_refused(both, tmp_path):
     settings, parent = both[True]
     prepared = prepare(dataclasses.replace(settings, tokenizer=Tokenizer(kind="word", vocabulary=20)), None)
     _, fresh = split(prepared.build_model())
-    with pytest.raises(TransformerError, match="has another tokenizer now"):
+    with pytest.raises(TransformerError, match="has a different tokenizer now"):
         take_over(fresh, parent, settings, prepared.identity)
 
 

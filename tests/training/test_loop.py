@@ -487,7 +487,7 @@ def test_the_first_parameters_of_init_from_survive_a_crash_before_the_first_chec
         patch.setattr(epochs, "stream", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("power cut")))
         with pytest.raises(RuntimeError):
             train(frozen, tmp_path / "tuned", "toy", init_from=trained)
-    with pytest.raises(UsageError, match=r"began from .*whole, not from"):
+    with pytest.raises(UsageError, match=r"started from .*whole, not from"):
         train(frozen, tmp_path / "tuned", "toy", resume=True, init_from=tmp_path)
     train(frozen, tmp_path / "tuned", "toy", resume=True)
     start = jax.tree.map(np.asarray, api.load(trained).parameters)

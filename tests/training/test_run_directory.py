@@ -131,7 +131,7 @@ def test_the_second_start_from_another_run_is_decided_again_too(settings, tmp_pa
     Run(parent).checkpoints.joinpath("12").mkdir(parents=True)
     fine_tune = {"resume": True, "init_from": parent}
     error = second_start(monkeypatch, lambda: begin(settings, folder), lambda: begin(settings, folder, **fine_tune))
-    assert "began from fresh parameters, not from --init-from" in str(error)
+    assert "started from fresh parameters, not from --init-from" in str(error)
     assert stored(folder)["init_from"] is None
     assert stored(folder)["identity"]["tokenizer"] == "new"
 

@@ -77,7 +77,7 @@ class Attention:
         if self.alpha != ALPHA and self.normalizer in NORMALIZERS and self.normalizer != "entmax":
             learned = " (learned_entmax learns it)" if self.normalizer == "learned_entmax" else ""
             raise UsageError(
-                f"--model.attention.alpha={self.alpha:g} is of entmax, and --model.attention.normalizer="
+                f"--model.attention.alpha={self.alpha:g} is for entmax, and --model.attention.normalizer="
                 f"{self.normalizer} has none{learned}: give --model.attention.normalizer=entmax, or no alpha"
             )
 
