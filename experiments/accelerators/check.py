@@ -1,8 +1,8 @@
 """Everything about an accelerator in one command of some ten minutes: python experiments/accelerators/check.py
 
-Stages run one after another, each in a process of its own with a time limit. Each prints rows while it runs. A row is
-written to results.jsonl as soon as it is printed, so a stage that fails or is stopped leaves what it measured, and the
-stages after it run all the same. table.md is made from results.jsonl after every stage.
+Stages run one after another, each in its own process with a time limit. Each prints rows while it runs. A row is
+written to results.jsonl as soon as it is printed, so a stage that fails or is stopped keeps its measurements, and the
+following stages still run. table.md is made from results.jsonl after every stage.
 
     --smoke          tiny models and few updates: shows on any machine that every stage works
     --stages A B     only these, in this order
@@ -47,7 +47,7 @@ class Check:
     """Factor of the time limits."""
 
     def __call__(self) -> int:
-        """The number of stages that did not end by themselves without an error."""
+        """The number of stages that failed or exceeded their limit."""
         unknown = [name for name in self.stages if name not in STAGES]
         if unknown:
             sys.exit(f"--stages has no {', '.join(unknown)}: choose among {', '.join(STAGES)}")
@@ -146,14 +146,14 @@ def part(name: str, rows: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def cell(value: Any) -> str:
-    """A value as a table shows it."""
+    """A value in the form of a table."""
     if isinstance(value, float):
         return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value).replace("|", "/")
 
 
 def stage(name: str, *, smoke: bool) -> None:
-    """What the process of a stage does: print its rows."""
+    """The work of a stage's process: print its rows."""
     sys.path.insert(0, str(HERE))
     for row in importlib.import_module(f"stage_{name}").rows(smoke=smoke):
         print(json.dumps(row), flush=True)

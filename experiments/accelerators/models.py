@@ -117,7 +117,7 @@ class Trainer:
         return metrics
 
     def operations(self, bucket: Bucket) -> float:
-        """Useful operations of an update: 2 a multiplication forward and 4 backward, padding not counted."""
+        """Useful operations of an update: 2 for each multiplication forward and 4 backward, padding not counted."""
         source, target = ((side != 0).sum(1) for side in (self.batches[bucket].source, self.batches[bucket].target_out))
         return 6.0 * float(self.model.multiplications(source, target, self.vocabulary))
 
@@ -133,6 +133,6 @@ def config(model: Any, **training: Any) -> Config:
 
 
 def peak_memory() -> float | None:
-    """GiB that the device used at most so far in this process; None where it does not say."""
+    """Peak memory of the device in this process so far, in GiB; None if the device does not report it."""
     used = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
     return None if used is None else used / 2**30

@@ -1,4 +1,4 @@
-"""What the device is, and how fast it multiplies."""
+"""The device and its speed of matrix products."""
 
 import time
 from collections.abc import Iterator

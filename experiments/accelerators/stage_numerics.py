@@ -30,7 +30,7 @@ FUSED_BOUND = 2e-2
 
 def rows(*, smoke: bool) -> Iterator[dict[str, Any]]:
     chosen = list(variants())[:: 12 if smoke else 1]
-    # Programs of different models are compiled side by side.
+    # Programs of different models are compiled in parallel.
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         yield from pool.map(compared, *zip(*chosen, strict=True))
     yield from kernels(smoke=smoke)

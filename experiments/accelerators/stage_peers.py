@@ -70,7 +70,7 @@ def rows(*, smoke: bool) -> Iterator[dict[str, Any]]:
 
 
 def wait(device: str) -> None:
-    """Until the device has done everything."""
+    """Waits until the device has finished."""
     if device == "cuda":
         import torch
 

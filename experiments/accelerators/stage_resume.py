@@ -1,4 +1,4 @@
-"""Exact resume on the device: a run of some updates against one that was stopped half-way.
+"""Exact resume on the device: an uninterrupted run of some updates against one that was stopped half-way.
 
 XLA's non-deterministic operations are turned off by --xla_gpu_deterministic_ops, which has no effect on other devices.
 """

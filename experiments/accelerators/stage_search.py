@@ -1,7 +1,7 @@
 """Speed of the search: beam 5 and greedy, a Transformer base with random parameters, lengths like WMT's.
 
-A model that was never trained does not end its sentences, so each translation is as long as its source and 10 tokens:
-the work of a trained one, or a little more.
+A model that was never trained does not end its sentences, so each translation is 10 tokens longer than its source: the
+work of a trained model, or a little more.
 """
 
 import time

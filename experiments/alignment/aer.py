@@ -49,7 +49,7 @@ def gold(part: Corpus) -> list[Gold]:
 
 
 class Rates(NamedTuple):
-    """Of all links, and of those of all target words but the last, which is always the final punctuation."""
+    """For all links, and for those of all target words but the last, which is always the final punctuation."""
 
     every: Measured
     before_last: Measured
@@ -69,7 +69,8 @@ def rates(found: Sequence[Links | None], part: Corpus) -> Rates:
 
 
 def baselines(settings: Any, test: Corpus) -> Iterator[tuple[str, list[Links]]]:
-    """The diagonal, IBM Model 1 of the models' own training pairs, and what one link a word can reach at all."""
+    """The diagonal, IBM Model 1 of the models' own training pairs, and the best possible result with one link per
+    word."""
     yield "the diagonal", [diagonal(*pair) for pair in zip(test.sources, test.targets, strict=True)]
     train = load_corpora(settings.data).train
     model = Ibm1(train.sources, train.targets)
@@ -107,7 +108,7 @@ def rows(model: TrainedModel, folder: Path) -> Iterator[tuple[str, str, Rates]]:
 
 
 def main(runs: Path = Path("runs"), report: bool = False) -> None:
-    """Measure every run there is of the two studies.
+    """Measure every existing run of the two studies.
 
     Args:
         runs: where run directories are.

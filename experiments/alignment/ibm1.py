@@ -1,4 +1,4 @@
-"""IBM Model 1 (Brown et al. 1993): the word alignment that knows words and no order, as a baseline.
+"""IBM Model 1 (Brown et al. 1993): word alignment from words without their order, as a baseline.
 
 Expectation maximisation over co-occurrences, all sentence pairs at once, in NumPy. The empty word is source word 0.
 """
@@ -38,7 +38,7 @@ class Ibm1:
             self.probabilities = counts / np.bincount(source_of, counts)[source_of]
 
     def align(self, source: str, target: str) -> Links:
-        """Each target word with the source word that most probably gave it; none where that is the empty word."""
+        """Each target word with the source word that most probably generated it; none if that is the empty word."""
         s = np.array([0, *(self.source_ids.get(word, -1) for word in split_words(source))], np.int64)
         links = set()
         for place, word in enumerate(split_words(target)):
@@ -58,6 +58,6 @@ def _number(sentences: Sequence[str], first: int) -> dict[str, int]:
 
 
 def diagonal(source: str, target: str) -> Links:
-    """Each target word with the source word at the same share of its sentence."""
+    """Each target word with the source word at the same relative position."""
     S, T = len(split_words(source)), len(split_words(target))
     return frozenset((min(S - 1, round((t + 0.5) * S / T - 0.5)), t) for t in range(T))

@@ -1,7 +1,7 @@
 """Every attention, under one budget: transformer study experiments/attention_variants
 
 Table `grammar`: all recurrent variants have one encoder (bidirectional, its states as wide as the decoder's), one
-embedding, tied with the output layer, and one width; they differ in decoder, score and window alone. The Transformer is
+embedding, tied with the output layer, and one width; they differ only in decoder, score and window. The Transformer is
 the recipe `demo`'s. Table `multi30k`: five of these models on Multi30k. Table `long`, of --full: the grammar again, on
 models twice as wide and more than three times the tokens.
 """

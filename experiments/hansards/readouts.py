@@ -1,8 +1,9 @@
-"""Alignment error rates of every read-out on the Hansards, beside aligners: python -m experiments.hansards.readouts
+"""Alignment error rates of every read-out and of dedicated aligners on the Hansards: python -m
+experiments.hansards.readouts
 
 Needs the text that text.py makes and the runs of the study (README.md has the commands). For each read-out and
 direction the layer, head, shift, threshold and rule from pieces to words are chosen on the trial pairs; the test pairs
-are measured once, with what was chosen (`--part test`). Adds to readouts.json and writes readouts.md beside this file.
+are measured once, with what was chosen (`--part test`). Adds to readouts.json and writes readouts.md next to this file.
 """
 
 import json
@@ -37,14 +38,14 @@ READOUTS = ("weights", "head-norms", "norms", "alti", "rollout", "log-omission",
             "gradient", "smoothgrad", "integrated")  # fmt: skip
 """The fast ones first: each is saved when it is measured."""
 MIXED = ("alti", "rollout")
-"""Not defined where a part is recurrent."""
+"""Not defined if a part is recurrent."""
 
 Links2: TypeAlias = list[Links | None]
 Part = Literal["trial", "test"]
 
 
 class Pairs(NamedTuple):
-    """Sentence pairs with links by hand."""
+    """Sentence pairs with manual links."""
 
     english: list[str]
     french: list[str]
@@ -214,7 +215,7 @@ def main(
     results: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["results"] if path.exists() else []
 
     def add(found: list[dict[str, Any]]) -> None:
-        """In place of what is known of the same; saved at once, as the whole takes an hour."""
+        """Replaces earlier results of the same aligner; saved at once, because the whole takes an hour."""
         nonlocal results
         own = found[0]["model"], found[0].get("by")
         results = [each for each in results if (each["model"], each.get("by")) != own] + found

@@ -1,4 +1,4 @@
-"""The Hansards' training text, written as the shared task's test pairs are.
+"""The Hansards' training text, in the form of the shared task's test pairs.
 
     python experiments/hansards/text.py data/hansards-en-fr runs/hansards/text
 
@@ -57,7 +57,7 @@ def plain(text: str) -> str:
 
 
 def english(sentence: str) -> str:
-    """Raw English as the shared task writes it."""
+    """Raw English in the form of the shared task."""
     text = plain(sentence)
     for contracted, whole in ENGLISH.items():
         text = re.sub(contracted, whole, text)
@@ -65,7 +65,7 @@ def english(sentence: str) -> str:
 
 
 def french(sentence: str) -> str:
-    """Raw French as the shared task writes it, but without accents."""
+    """Raw French in the form of the shared task, but without accents."""
     return " ".join(written_out(tokens_of(plain(sentence), TOKENIZERS["fr"])))
 
 

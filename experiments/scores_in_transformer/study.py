@@ -1,4 +1,4 @@
-"""Which score serves inside the Transformer? transformer study experiments/scores_in_transformer
+"""Which score works best inside the Transformer? transformer study experiments/scores_in_transformer
 
 Every attention of the model (encoder, decoder, cross) has the variant's score; nothing else differs.
 """

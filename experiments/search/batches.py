@@ -1,7 +1,7 @@
-"""Does a translation hang on its batch? python experiments/search/batches.py RUN --input FILE [--beam 5]
+"""Does a translation depend on its batch? python experiments/search/batches.py RUN --input FILE [--beam 5]
 
-Translates the same lines in batches of several sizes, and lists every line whose translation is not that of the first
-size, with the scores of both: rounding may only decide between hypotheses whose scores are nearly equal.
+Translates the same lines in batches of several sizes, and lists every line whose translation differs from that of the
+first size, with the scores of both: rounding may only decide between hypotheses whose scores are nearly equal.
 """
 
 import json

@@ -3,8 +3,8 @@
     python experiments/search/large.py RUN --input FILE [--lines 200000] [--beam 1]
 
 Repeats FILE's lines (each with a word of another line, so that no two are equal for long) up to --lines, starts
-`transformer translate` on them, kills it with SIGKILL at a third, goes on with --resume, and compares every line with
-a translation that was never interrupted of some of them. Prints one JSON object.
+`transformer translate` on them, kills it with SIGKILL at a third, resumes it with --resume, and compares some of the
+lines with an uninterrupted translation. Prints one JSON object.
 """
 
 import json
@@ -24,7 +24,7 @@ import transformer
 from transformer.data.corpora.files import read_lines
 
 COMPARED = 2_000
-"""Lines translated again by themselves."""
+"""Lines translated again separately."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Large:
             return self.measure(Path(name))
 
     def measure(self, folder: Path) -> dict[str, Any]:
-        """All of it, in a folder of its own."""
+        """The whole measurement, in a separate folder."""
         known, draw = read_lines(Path(self.input)), random.Random(1)
         words = [word for line in known for word in line.split()]
         lines = [f"{known[i % len(known)]} {draw.choice(words)}" for i in range(self.lines)]
@@ -67,7 +67,7 @@ class Large:
         }
 
     def watch(self, folder: Path, *more: str, stop: Any) -> dict[str, Any]:
-        """One sitting: memory each five seconds, and when the first new line came."""
+        """One session: memory every five seconds, and the time of the first new line."""
         part, before = folder / "out.part", count(folder / "out.part")
         command = [sys.executable, "-m", "transformer", "translate", self.run, "--beam", str(self.beam)]
         command += ["--input", str(folder / "in"), "--output", str(folder / "out"), *more]
@@ -93,7 +93,7 @@ class Large:
 
 
 def count(path: Path) -> int:
-    """Lines of a file; 0 where there is none."""
+    """Lines of a file; 0 if there is none."""
     if not path.exists():
         return 0
     with path.open("rb") as stream:
@@ -101,7 +101,7 @@ def count(path: Path) -> int:
 
 
 def memory(process: int) -> int:
-    """Resident memory of a process in MiB; 0 where it is gone."""
+    """Resident memory of a process in MiB; 0 if it has ended."""
     try:
         status = Path(f"/proc/{process}/status").read_text()
     except OSError:

@@ -1,7 +1,7 @@
-"""Ways to search, beside each other on one test set: python experiments/search/methods.py RUN ... [--tokenize none].
+"""Search methods, compared on one test set: python experiments/search/methods.py RUN ... [--tokenize none].
 
-The first run translates in every way; with further runs (other seeds of the same recipe) there is an ensemble too.
-Writes results.json and tables.md beside itself.
+The first run translates with every method; with further runs (other seeds of the same recipe) there is also an
+ensemble. Writes results.json and tables.md next to this file.
 """
 
 import json
@@ -36,7 +36,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Methods:
-    """Translate a run's test set in every way."""
+    """Translate a run's test set with every method."""
 
     runs: tyro.conf.Positional[tuple[str, ...]]
     """One, or several of the same recipe."""
@@ -58,7 +58,7 @@ class Methods:
         print(table)
 
     def one(self, name: str, model: api.TrainedModel, part: corpus.Corpus, search: dict[str, Any]) -> dict[str, Any]:
-        """Scores and time of one way; the time is that of the first pass in which nothing was compiled."""
+        """Scores and time of one method; the time is that of the first pass without compilation."""
         compiled = -1
         while compiled != model.engine.programs.compiled:
             compiled, began = model.engine.programs.compiled, time.perf_counter()

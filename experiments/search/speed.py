@@ -1,7 +1,7 @@
 """Steady-state speed of translating a file: python experiments/search/speed.py RUN --input FILE [--beam 5].
 
-Translates the whole file several times with a loaded model; the first time, which compiles, is reported apart. Prints
-one JSON object. Tokenizing, searching and writing text are all in the figure.
+Translates the whole file several times with a loaded model; the first time, which compiles, is reported separately.
+Prints one JSON object. The figure includes tokenising, searching and writing text.
 """
 
 import json

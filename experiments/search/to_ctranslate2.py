@@ -91,7 +91,7 @@ def self_attention(into: Any, attention: Any, residual: Any, index: int) -> None
 
 
 def cross(into: Any, attention: Any, residual: Any, index: int) -> None:
-    """Query by itself; key and value as one matrix [2 D, D]."""
+    """Query alone; key and value as one matrix [2 D, D]."""
     into.linear[0].weight = rows(attention.query, index)
     into.linear[1].weight = np.concatenate([rows(w, index) for w in (attention.key, attention.value)])
     into.linear[2].weight = columns(attention.output, index)

@@ -29,7 +29,7 @@ PAIRS = (
 
 
 def table(before: str) -> Table:
-    """Of the variants whose names begin so."""
+    """For variants whose names have this prefix."""
     study, results = variants.load(HERE), Results(HERE / "results.json")
     names = {f"{before}{name}" for pair in PAIRS for name in (pair.system, pair.baseline)}
     trials = [one for one in variants.trials(study) if one.variant in names]

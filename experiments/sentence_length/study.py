@@ -1,4 +1,4 @@
-"""Does a fixed vector fail with the length of the sentence? transformer study experiments/sentence_length
+"""Does a fixed vector fail on long sentences? transformer study experiments/sentence_length
 
 Bahdanau 2015, Figure 2. The paper has RNNenc and RNNsearch trained on sentences of up to 30 and up to 50 words; here
 they are trained on up to 15 and up to 30 tokens a side, and tested on sentences of every length. On the grammar tokens

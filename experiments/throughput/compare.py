@@ -1,4 +1,5 @@
-"""Two or more commands in turn, A B B A ..., so that a speed is a ratio in one run and not a figure of one machine.
+"""Two or more commands run alternately, A B B A ..., so that a speed is a ratio within one run, not a figure of one
+machine.
 
     python experiments/throughput/compare.py --runs 5 \
         ours=".venv/bin/python experiments/throughput/ours.py multi30k_ende_paper" \
@@ -24,10 +25,10 @@ import tyro
 
 @dataclass(frozen=True)
 class Compare:
-    """Run the commands in turn and compare their speeds."""
+    """Run the commands alternately and compare their speeds."""
 
     sides: tyro.conf.Positional[tuple[str, ...]]
-    """NAME=COMMAND, two or more; a command goes to the shell. The last one is what the others are compared with."""
+    """NAME=COMMAND, two or more; a command goes to the shell. The others are compared with the last one."""
     runs: int = 3
     """Counted runs of each."""
     key: str = "target_tokens_per_s"
@@ -66,7 +67,7 @@ def run(name: str, command: str) -> dict[str, Any]:
 
 
 def processor() -> str:
-    """The processor's name, where the system tells it."""
+    """The processor's name, if the system reports it."""
     info = Path("/proc/cpuinfo")
     names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
     return names[0] if names else platform.processor()

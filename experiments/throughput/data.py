@@ -2,8 +2,8 @@
 
     python experiments/throughput/data.py --pairs 50000 500000 5000000
 
-Text is the grammar's, made once by all cores (ten minutes of one core for a million pairs or so). Each size is measured
-in a process of its own with an empty cache. Results go to results/data.json, the picture to results/data.png.
+The text is from the grammar, generated once by all cores (about ten minutes of one core for a million pairs). Each size
+is measured in its own process with an empty cache. Results go to results/data.json, the picture to results/data.png.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ from transformer.tasks.translation import prepare
 
 HERE = Path(__file__).parent / "results"
 STEP = 0.05
-"""Seconds of a pretended update."""
+"""Seconds of a simulated update."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Measure:
     folder: Path = Path("runs/throughput-data")
     """Where text and caches are; the caches are removed."""
     one: bool = False
-    """Measure the first size in this very process, and print it as JSON."""
+    """Measure the first size in this process, and print it as JSON."""
 
     def __call__(self) -> None:
         if self.one:
@@ -66,7 +66,7 @@ class Measure:
 
 
 def make_text(folder: Path, pairs: int) -> None:
-    """`train.en` and `train.de` with so many pairs, and a small validation set."""
+    """`train.en` and `train.de` with this many pairs, and a small validation set."""
     about = folder / "pairs"
     if about.is_file() and int(about.read_text()) >= pairs:
         return
@@ -97,7 +97,7 @@ def write_part(folder: Path, part: int, pairs: int) -> None:
 
 
 class Peak:
-    """Most memory of this process while a part was measured, in MiB: all, and what is not pages of files."""
+    """Peak memory of this process while a part was measured, in MiB: in total, and without pages of files."""
 
     def __init__(self) -> None:
         self.own, self.all, self._over = 0, 0, threading.Event()
@@ -129,7 +129,7 @@ def part(result: dict[str, Any], name: str) -> Iterator[None]:
 
 
 def measure(count: int, folder: Path) -> dict[str, Any]:
-    """All parts for the first so many pairs of the text."""
+    """All parts for the first pairs of the text."""
     cache = folder / f"cache{count}"
     shutil.rmtree(cache, ignore_errors=True)
     settings = Config(

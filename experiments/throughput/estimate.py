@@ -1,13 +1,12 @@
-"""What an update of a recipe costs, without running it: from the compiled program, and what that means on an
-accelerator.
+"""The cost of a recipe's update without running it, from the compiled program, and an estimate for accelerators.
 
     python experiments/throughput/estimate.py wmt14_ende_base wmt14_ende_big wmt14_enfr_big
 
 The update is compiled for one shape of batch, every row of it real tokens, with layers and loss unrolled (XLA counts
 the body of a loop once). Compared are XLA's count of operations and the useful ones (`multiplications`); memory
 is that of parameters, optimizer and gradients, and what XLA sets aside beside it on this machine's CPU, which is no
-measure of an accelerator's. Hours are the useful operations at a share of the peak that is assumed, not measured.
-Recurrent models are loops over time, so of them only the useful operations are given.
+measure of an accelerator's. Hours are the useful operations at an assumed, not measured, share of the peak. Recurrent
+models are loops over time, so only their useful operations are given.
 """
 
 import dataclasses
@@ -33,7 +32,7 @@ from transformer.training import optimizer as optim
 from transformer.training import step as update
 
 ASSUMED = {"A100": 0.35, "H100": 0.30}
-"""Share of the peak in bfloat16 that an update of a Transformer is taken to reach."""
+"""Assumed share of the peak in bfloat16 for an update of a Transformer."""
 RECURRENT = 0.10
 """The same for recurrent models: products of a few rows, one after the other."""
 
@@ -65,7 +64,7 @@ def estimate(recipe: str, length: int) -> dict[str, float | str | dict[str, floa
             model=dataclasses.replace(settings.model, unroll=True),
             training=dataclasses.replace(settings.training, loss_chunk=rows * length),
         )
-    # Of the model and of the state only shapes are made.
+    # Only shapes of the model and of the state are made.
     how = {"precision": settings.training.precision, "remat": settings.training.remat}
     graph, parameters = split(nnx.eval_shape(lambda: create(settings.model, vocabulary, vocabulary, 1, **how)))
     optimizer = optim.optimizer(

@@ -1,8 +1,8 @@
 """Steady-state training speed of a recipe: python experiments/throughput/ours.py RECIPE [--steps N] [any setting].
 
-Runs the very step, batches and shapes of `transformer train`, every shape once before the clock starts, and prints one
-JSON object: real target tokens a second (padding not counted; data, optimizer and transfer included), the share of the
-machine's sgemm peak that the useful products reach, peak memory, and the seconds of compilation.
+Runs exactly the step, batches and shapes of `transformer train`, every shape once before the clock starts, and prints
+one JSON object: real target tokens a second (padding not counted; data, optimizer and transfer included), the share of
+the machine's sgemm peak that the useful products reach, peak memory, and the seconds of compilation.
 """
 
 import json
@@ -40,7 +40,7 @@ class Measure:
     steps: int = 100
     """Updates on the clock."""
     warm: int = 20
-    """Updates before it, beside one of every shape."""
+    """Updates before it, in addition to one of every shape."""
     config: Annotated[tyro.conf.AvoidSubcommands[tyro.conf.FlagConversionOff[Config]], tyro.conf.arg(name="")] = field(
         default_factory=Config
     )

@@ -1,8 +1,8 @@
-"""What the parts of an update cost, each beside its alternatives, in turn within one process.
+"""The cost of an update's parts and their alternatives, measured alternately within one process.
 
     python experiments/throughput/parts.py [masks loss attention layers optimizer] [--rows 224 --length 18 ...]
 
-Forward and backward unless said; medians in milliseconds, and how many times faster than the first line of its part.
+Forward and backward unless stated; medians in milliseconds, and how many times faster than the first line of its part.
 """
 
 import statistics
@@ -49,7 +49,7 @@ class Parts:
             self.race(globals()[part](self))
 
     def race(self, contestants: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]) -> None:
-        """Compile all, then time them in turn."""
+        """Compile all, then time them alternately."""
         programs = {name: jax.jit(f).lower(*inputs).compile() for name, (f, inputs) in contestants.items()}
         seconds: dict[str, list[float]] = {name: [] for name in programs}
         for repeat in range(-1, self.repeats):

@@ -38,7 +38,7 @@ def first_update(arguments: list[str], folder: Path, cache: Path) -> dict[str, f
 
 
 def environment(cache: Path) -> dict[str, str]:
-    """Nothing of this process's own tunables; compiled programs of its own."""
+    """Without this process's tunables, and with a separate cache of compiled programs."""
     ours = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
     return ours | {"JAX_COMPILATION_CACHE_DIR": str(cache / "xla")}
 

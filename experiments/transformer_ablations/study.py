@@ -1,8 +1,8 @@
 """What matters in a tiny Transformer? transformer study experiments/transformer_ablations
 
 Vaswani 2017, Table 3, rows A to E, on Multi30k; row B (the width of keys, apart from the number of heads) is not here,
-for a head's width is the model's over the number of heads. One thing is changed in each variant. One seed; --full
-has three.
+because a head's width is the model's width divided by the number of heads. Each variant changes one thing. One seed;
+--full has three.
 """
 
 import dataclasses

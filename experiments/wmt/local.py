@@ -1,11 +1,11 @@
-"""`wmt14_translate/de-en` of TFDS out of local text, for machines without a network or hours to prepare the real one:
+"""`wmt14_translate/de-en` of TFDS from local text, for machines without a network or hours to prepare the real one:
 
     python experiments/wmt/local.py --text data/wmt-en-de --folder ~/tensorflow_datasets
 
 reads train.{en,de}.gz and newstest2013.{en,de}.gz and writes what TFDS itself would: the real builder runs, given these
-files where it would have downloaded its own. `train` is train.*; `validation` and `test` are both newstest2013. What is
-then read by the real name is NOT WMT's training data but what the files hold: here the newstests of 2008-2012 pooled, a
-small stand-in (13,573 pairs; WMT14 has 4.5 million). A figure made with it says so.
+files where it would have downloaded its own. `train` is train.*; `validation` and `test` are both newstest2013. The
+data under the real name is then NOT WMT's training data but the content of the files: here the newstests of 2008-2012
+pooled, a small stand-in (13,573 pairs; WMT14 has 4.5 million). Figures made with it must say so.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def prepare(dataset: str, config: str | None, splits: Mapping[str, Iterable[Exam
     """Prepare a dataset of TFDS from given examples by its real builder, into `folder`; returns the dataset's own.
 
     The builder is a subclass under the same name, which is not registered, so that the name still means the real one.
-    Raises TransformerError where the dataset is prepared already.
+    Raises TransformerError if the dataset is already prepared.
     """
     import tensorflow_datasets as tfds
     import tensorflow_datasets.translate
