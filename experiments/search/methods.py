@@ -87,7 +87,7 @@ class Methods:
 def show(found: list[dict[str, Any]]) -> str:
     """The Markdown table."""
     lines = [
-        "| search | BLEU | chrF | words beside reference | log-probability | sentences/s |",
+        "| search | BLEU | chrF | words relative to reference | log-probability | sentences/s |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     for row in found:
