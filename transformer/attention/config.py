@@ -55,6 +55,8 @@ class Attention:
     these two may be negative. fixed: heads of the encoder have fixed patterns, all but the last and up to seven
     (Raganato 2020). linear: weights are products of features, whose sums a search keeps in place of the past
     (Katharopoulos 2020)."""
+    bias: bool = False
+    """Add a bias to each of the four projections of a Transformer's attentions: query, key, value and output."""
     fused: Literal["auto", "never", "always"] = "auto"
     """Fused kernel of a Transformer for scaled_dot with global, softmax and no dropout on weights, used where the
     weights are not returned. auto: cuDNN's kernel where it supports the arrays (bfloat16 on NVIDIA GPUs, certain

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from transformer.attention.attend import weigh
 from transformer.attention.mechanism import context_along_beam
-from transformer.attention.multihead import MultiHead
+from transformer.attention.multihead import MultiHead, with_bias
 from transformer.attention.scores import SCORES
 
 
@@ -53,7 +53,7 @@ def attend_after_prefix(
     begin = prefix.mask.sum(-1, keepdims=True)
     position = jnp.broadcast_to(begin + written[:, None], (B, N))
     places = jnp.concatenate([jnp.broadcast_to(jnp.arange(S)[None], (B, S)), begin + jnp.arange(T)[None]], 1)
-    query = jnp.einsum("bnd,dhk->bhnk", x, attention.query[...].astype(x.dtype))
+    query = with_bias(jnp.einsum("bnd,dhk->bhnk", x, attention.query[...].astype(x.dtype)), attention.query_bias)
     query, bias = attention._at(query, position, places, None)
     before, own = map(attention.for_queries, (prefix.keys, keys))
     of_prefix = mechanism._by_head(SCORES[mechanism.score].energies, mechanism.score_weights, query, before)
@@ -71,4 +71,5 @@ def attend_after_prefix(
     used = weights.astype(values.dtype)
     context = jnp.einsum("bhns,bhsk->bhnk", used[..., :S], before)
     context = context + context_along_beam(used[..., S:], own, path)
-    return jnp.einsum("bhnk,hkd->bnd", context, attention.output[...].astype(x.dtype)), weights
+    joined = jnp.einsum("bhnk,hkd->bnd", context, attention.output[...].astype(x.dtype))
+    return with_bias(joined, attention.output_bias), weights

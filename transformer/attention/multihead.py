@@ -45,6 +45,9 @@ class MultiHead(nnx.Module):
         self.key = nnx.Param(_split_heads(rngs.params(), (width, G, K)))
         self.value = nnx.Param(_split_heads(rngs.params(), (width, G, K)))
         self.output = nnx.Param(_join_heads(rngs.params(), (H, K, width)))
+        zeros = (H, K), (G, K), (G, K), (width,)
+        biases = [nnx.Param(jnp.zeros(shape)) if settings.bias else None for shape in zeros]
+        self.query_bias, self.key_bias, self.value_bias, self.output_bias = biases
         self.mechanism = mechanism(settings, K, K, H, rngs=rngs)
         self.rate = rate
         self.query_norm = nnx.RMSNorm(K, rngs=rngs) if settings.query_key_norm else None
@@ -55,14 +58,15 @@ class MultiHead(nnx.Module):
         self, memory: Float[Array, "B S D"], position: Int[Array, "#B S"] | None = None
     ) -> tuple[Float[Array, "B G S P"], Float[Array, "B G S K"]]:
         """Keys and values of a memory, computed once for any number of queries; in a self-attention at positions."""
-        keys = jnp.einsum("bsd,dhk->bhsk", memory, self.key[...].astype(memory.dtype))
+        keys = with_bias(jnp.einsum("bsd,dhk->bhsk", memory, self.key[...].astype(memory.dtype)), self.key_bias)
         if self.key_norm is not None:
             keys = self.key_norm(keys).astype(keys.dtype)
         if self.relative is not None:
             assert position is not None
             keys = self.relative.turn(keys, position)
         keys = self.mechanism.project(keys)
-        return keys, jnp.einsum("bsd,dhk->bhsk", memory, self.value[...].astype(memory.dtype))
+        values = jnp.einsum("bsd,dhk->bhsk", memory, self.value[...].astype(memory.dtype))
+        return keys, with_bias(values, self.value_bias)
 
     def for_queries(self, shared: Float[Array, "B G *S K"]) -> Float[Array, "B H *S K"]:
         """Keys or values, for each head of the queries."""
@@ -84,7 +88,7 @@ class MultiHead(nnx.Module):
         weights: bool = True,
     ) -> tuple[Float[Array, "B T D"], Float[Array, "B H T S"] | None]:
         """The attended values, projected back to the model's width, and the weights; see `Mechanism`."""
-        query = jnp.einsum("btd,dhk->bhtk", x, self.query[...].astype(x.dtype))
+        query = with_bias(jnp.einsum("btd,dhk->bhtk", x, self.query[...].astype(x.dtype)), self.query_bias)
         query, bias = self._at(query, position, jnp.arange(keys.shape[-2])[None] if places is None else places, bias)
         keys, values = self.for_queries(keys), self.for_queries(values)
         context, used = self.mechanism(
@@ -100,7 +104,8 @@ class MultiHead(nnx.Module):
             key=key,
             weights=weights,
         )
-        return jnp.einsum("bhtk,hkd->btd", context, self.output[...].astype(x.dtype)), used
+        joined = jnp.einsum("bhtk,hkd->btd", context, self.output[...].astype(x.dtype))
+        return with_bias(joined, self.output_bias), used
 
     def attend_along_beam(
         self,
@@ -113,11 +118,11 @@ class MultiHead(nnx.Module):
         bias: Float[Array, "#B #H #N T"] | None = None,
     ) -> tuple[Float[Array, "B N D"], Float[Array, "B H N T"] | None]:
         """The newest token of each of N hypotheses that share their histories; see `Mechanism.attend_along_beam`."""
-        query = jnp.einsum("bnd,dhk->bhnk", x, self.query[...])
+        query = with_bias(jnp.einsum("bnd,dhk->bhnk", x, self.query[...]), self.query_bias)
         query, bias = self._at(query, position, jnp.arange(keys.shape[-2])[None], bias)
         keys, values = self.for_queries(keys), self.for_queries(values)
         context, weights = self.mechanism.attend_along_beam(query, keys, values, path, position, bias=bias)
-        return jnp.einsum("bhnk,hkd->bnd", context, self.output[...]), weights
+        return with_bias(jnp.einsum("bhnk,hkd->bnd", context, self.output[...]), self.output_bias), weights
 
     def _at(self, query: Array, position: Array, places: Array, bias: Array | None) -> tuple[Array, Array | None]:
         """Queries, normalised and with positions if the settings say so, and the bias of their energies with keys at
@@ -129,3 +134,12 @@ class MultiHead(nnx.Module):
         query = self.relative.turn(query, position)
         own = self.relative.bias(query, position, places)
         return query, bias if own is None else own if bias is None else own + bias
+
+
+def with_bias(x: Float[Array, "B *T K"], bias: nnx.Param | None) -> Float[Array, "B *T K"]:
+    """A projection with its bias: [D] for vectors [B, T, D], [H, K] for those of heads [B, H, T, K]. It is added in
+    float32: its gradient is a sum over all tokens."""
+    if bias is None:
+        return x
+    value = bias[...]
+    return (x + (value[None, None] if value.ndim == 1 else value[None, :, None])).astype(x.dtype)

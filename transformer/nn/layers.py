@@ -38,14 +38,19 @@ def sinusoids(length: int, width: int) -> Float[np.ndarray, "T D"]:
 
 
 class Embedding(nnx.Module):
-    """Token embeddings times sqrt(D) (Vaswani 2017, section 3.4), so that a tied table has one scale at both ends."""
+    """Token embeddings times sqrt(D) (Vaswani 2017, section 3.4), so that a tied table has one scale at both ends;
+    without `scaled` they are the rows of the table."""
 
-    def __init__(self, vocabulary: int, width: int, *, rngs: nnx.Rngs, precision: Precision = "float32"):
+    def __init__(
+        self, vocabulary: int, width: int, *, rngs: nnx.Rngs, precision: Precision = "float32", scaled: bool = True
+    ):
         self.table = nnx.Param(jax.random.normal(rngs.params(), (vocabulary, width)) * width**-0.5)
         self.precision = precision  # of the vectors returned; every later layer computes in its input's precision
+        self.scaled = scaled
 
     def __call__(self, tokens: Int[Array, "*B"]) -> Float[Array, "*B D"]:
-        return (self.table[...][tokens] * self.table.shape[-1] ** 0.5).astype(self.precision)
+        rows = self.table[...][tokens]
+        return (rows * self.table.shape[-1] ** 0.5 if self.scaled else rows).astype(self.precision)
 
 
 class Output(nnx.Module):

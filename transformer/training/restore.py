@@ -52,7 +52,7 @@ def restore(run: Run, name: str, like: Any, training: Training, mesh: Mesh) -> R
         return Restored("average", False, average.load_average(run.average, like, mesh))
     step = checkpoints.choose("best" if name == "auto" else name)
     latest, ranked = checkpoints.latest(), checkpoints.ranked()
-    if name in ("auto", "best") and not ranked:
+    if name in ("auto", "best") and not ranked and step > 0:  # that of step 0 was imported
         log.warning("%s has no validated checkpoint: using the last, step %d", run.folder, step)
     elif name == "auto" and latest is not None and latest != step and latest not in ranked:
         log.warning("using step %d, the best validated; step %d is newer: --checkpoint last", step, latest)

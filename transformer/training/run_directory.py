@@ -58,8 +58,13 @@ def check(folder: Path, settings: config.Config, resume: bool) -> dict[str, Any]
         raise UsageError(f"{folder} is not empty and is not a run directory: give another --run")
     if not resume:
         raise UsageError(f"{folder} already holds a run: add --resume to resume it, or give another --run")
-    _compare(folder, read_config(folder), settings)
     about = read_about(folder)
+    if "imported" in about:
+        raise UsageError(
+            f"{folder} was imported and has no training to resume: fine-tune it with --init-from {folder} and "
+            "another --run"
+        )
+    _compare(folder, read_config(folder), settings)
     # `init_from` is None if the run was not initialised from another.
     needed: dict[str, Any] = {"identity": dict, "init_from": str | None, "sittings": list}
     wrong = [name for name, kind in needed.items() if name not in about or not isinstance(about[name], kind)]

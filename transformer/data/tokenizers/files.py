@@ -8,6 +8,7 @@ from typing import Any
 from transformer.data.tokenizers.byte_bpe import ByteBpeTokenizer
 from transformer.data.tokenizers.characters import CharacterTokenizer
 from transformer.data.tokenizers.labels import LabelTokenizer
+from transformer.data.tokenizers.renumbered import RenumberedTokenizer
 from transformer.data.tokenizers.subwords import SentencePieceTokenizer
 from transformer.data.tokenizers.tokenizer import Tokenizer, Tokenizers
 from transformer.data.tokenizers.whole_words import WordTokenizer
@@ -21,7 +22,9 @@ KINDS: dict[str, type[Any]] = {
     "sentencepiece": SentencePieceTokenizer,
     "characters": CharacterTokenizer,
     "byte_bpe": ByteBpeTokenizer,
+    "renumbered": RenumberedTokenizer,
 }
+"""Tokenizers by the name that tokenizer.json gives them."""
 
 
 def fingerprint(tokenizers: Tokenizers) -> str:

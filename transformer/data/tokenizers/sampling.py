@@ -11,7 +11,7 @@ from array import array
 from bisect import bisect_right, insort
 from collections.abc import Sequence
 from decimal import Context, Decimal
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import sentencepiece
@@ -67,11 +67,16 @@ def _check(kind: str, rate: float) -> None:
 
 
 def _kind(tokenizer: Tokenizer) -> str:
-    if not isinstance(tokenizer, SentencePieceTokenizer):
-        return "word"
-    # The library does not tell a model's kind, but only unigram has n-best lists, and only char cannot sample.
-    model = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.content)
-    for kind, attempt in (("unigram", model.nbest_encode_as_ids), ("bpe", model.sample_encode_as_ids)):
+    return kind_of(tokenizer.content) if isinstance(tokenizer, SentencePieceTokenizer) else "word"
+
+
+def kind_of(content: bytes) -> Literal["unigram", "bpe", "char"]:
+    """The kind of a sentencepiece model. The library does not tell it, but only unigram has n-best lists, and only char
+    cannot sample."""
+    model = sentencepiece.SentencePieceProcessor(model_proto=content)
+    attempts: tuple[tuple[Literal["unigram", "bpe"], Any], ...]
+    attempts = ("unigram", model.nbest_encode_as_ids), ("bpe", model.sample_encode_as_ids)
+    for kind, attempt in attempts:
         try:
             attempt("a", *((1,) if kind == "unigram" else (-1, 0.5)))
         except RuntimeError:

@@ -21,11 +21,11 @@ class Head:
 
     number: int
     query: Float[np.ndarray, "N K"]
-    """Q = X W_Q: what each token searches for."""
+    """Q = X W_Q + b_Q: what each token searches for."""
     key: Float[np.ndarray, "M K"]
-    """K = X W_K: what each token is matched by."""
+    """K = X W_K + b_K: what each token is matched by."""
     value: Float[np.ndarray, "M K"]
-    """V = X W_V: what each token contributes."""
+    """V = X W_V + b_V: what each token contributes."""
     comparison: Comparison | None
     """How the score compares them; None if it is their inner product."""
     scores: Float[np.ndarray, "N M"]
@@ -64,7 +64,9 @@ class Attention:
     heads: tuple[Head, ...]
     """All heads of the layer."""
     output: Float[np.ndarray, "N D"]
-    """The concatenated contexts of all heads, times W_O."""
+    """The concatenated contexts of all heads, times W_O, plus b_O."""
+    has_bias: bool
+    """Whether the four projections have biases b."""
 
 
 def attend(
@@ -98,9 +100,12 @@ def attend(
     )
     for head in heads:
         agree(f"weights of head {head.number}", head.weights, weights[0, head.number])
-    output = joined(heads) @ array(attention.output).reshape(-1, read.shape[-1])
+    output, has_bias = joined(heads) @ array(attention.output).reshape(-1, read.shape[-1]), False
+    if attention.output_bias is not None:
+        output, has_bias = output + array(attention.output_bias), True
     score = attention.mechanism.score
-    return Attention(score, FORMULAS[score], tuple(pieces), read, memory, mask, score == "scaled_dot", heads, output)
+    is_scaled, formula = score == "scaled_dot", FORMULAS[score]
+    return Attention(score, formula, tuple(pieces), read, memory, mask, is_scaled, heads, output, has_bias)
 
 
 def joined(heads: Sequence[Head]) -> Float[np.ndarray, "N D"]:
@@ -117,8 +122,12 @@ def _head(
     length: int | None,
 ) -> Head:
     query, key, value = (
-        side @ array(matrix)[:, number]
-        for side, matrix in ((read, attention.query), (memory, attention.key), (memory, attention.value))
+        side @ array(matrix)[:, number] + (0 if bias is None else array(bias)[number])
+        for side, matrix, bias in (
+            (read, attention.query, attention.query_bias),
+            (memory, attention.key, attention.key_bias),
+            (memory, attention.value, attention.value_bias),
+        )
     )
     mechanism, position = attention.mechanism, np.arange(len(read))
     compared = compare(mechanism.score, query, key, parameters(mechanism.score_weights, number))

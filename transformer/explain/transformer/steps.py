@@ -42,7 +42,9 @@ class Steps:
     """Number of layers of this side."""
     pieces: tuple[str, ...]
     embedding: Float[np.ndarray, "N D"]
-    """Token embeddings, times sqrt(D)."""
+    """Token embeddings, times sqrt(D) where they are scaled."""
+    is_scaled: bool
+    """Whether the embeddings are multiplied by sqrt(D)."""
     positions: Float[np.ndarray, "N D"]
     """Positional encodings, added to the embeddings."""
     normed: bool
@@ -96,6 +98,7 @@ def encoder_steps(encoder: Any, tokens: Sequence[int], pieces: Sequence[str], la
         len(stack),
         tuple(pieces),
         array(embedding[0]),
+        encoder.embed_source.scaled,
         array(encoder.source_positions(jnp.zeros_like(embedding))[0]),
         block.attention_residual.pre,
         attention,
@@ -165,6 +168,7 @@ def decoder_steps(
         len(stack),
         tuple(pieces),
         array(embedding[0]),
+        decoder.embed_target.scaled,
         array(decoder.target_positions(jnp.zeros_like(embedding))[0]),
         block.attention_residual.pre,
         attention,

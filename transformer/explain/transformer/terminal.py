@@ -40,8 +40,9 @@ def text(steps: Steps, focus: int, heads: Sequence[int]) -> str:
         f"The first {SHOWN} numbers of each vector are shown; they are computed with all digits and then rounded.",
     )
     page.add(f"Tokens    {'  '.join(steps.pieces)}", *special(steps.pieces))
+    scaled = " times sqrt(D)" if steps.is_scaled else ""
     page.add(
-        f'Embedding of "{token}" times sqrt(D), plus the encoding of position {focus}; the sum is the input of layer 0',
+        f'Embedding of "{token}"{scaled}, plus the encoding of position {focus}; the sum is the input of layer 0',
         named("embedding", steps.embedding[focus]),
         named("position", steps.positions[focus]),
         named("sum", steps.embedding[focus] + steps.positions[focus]),
@@ -94,7 +95,8 @@ def _attention(page: Numbered, steps: Steps, attention: Attention, focus: int, h
         _head(page, steps.pieces, attention, attention.heads[number], focus)
     merged = joined(attention.heads)[focus]
     page.add(
-        f"Output: the contexts of all {H} heads, concatenated to {H} x {K} = {len(merged)} numbers, times W_O",
+        f"Output: the contexts of all {H} heads, concatenated to {H} x {K} = {len(merged)} numbers, times W_O"
+        + " + b_O" * attention.has_bias,
         *(named(f"head {head.number}", head.context[focus]) for head in attention.heads),
         named("output", attention.output[focus]),
     )
@@ -103,7 +105,8 @@ def _attention(page: Numbered, steps: Steps, attention: Attention, focus: int, h
 def _head(page: Numbered, pieces: Sequence[str], attention: Attention, head: Head, focus: int) -> None:
     K = head.query.shape[-1]
     first, last = head.number * K, (head.number + 1) * K - 1
-    page.add(f"Its query q = x W_Q, numbers {first} to {last} of all heads'   {vector(head.query[focus])}")
+    bias = " + b_Q" * attention.has_bias
+    page.add(f"Its query q = x W_Q{bias}, numbers {first} to {last} of all heads'   {vector(head.query[focus])}")
     comparison, gain = head.comparison, head.gain
     vectors, product = ("key", head.key), "q·k"
     factor = f"/ sqrt({K})" if attention.is_scaled else "not scaled"

@@ -50,6 +50,12 @@ class Transformer(SequenceToSequence):
     tie: Literal["all", "target", "none"] = "all"
     """Matrices that are shared. all: source embedding = target embedding = output layer (Press and Wolf 2017). target:
     the last two."""
+    output_bias: bool = False
+    """Add a bias to the logits."""
+    scale_embeddings: bool = True
+    """Multiply embeddings by the root of the width, as in the paper (section 3.4)."""
+    norm_epsilon: Annotated[float, Interval(ge=1e-12, le=0.1)] = 1e-6
+    """Number that each LayerNorm adds to the variance."""
     dropout: Annotated[float, Interval(ge=0, le=0.999)] = 0.1
     """Dropout rate on the embeddings and on each sub-layer's output (paper, section 5.4)."""
     attention_dropout: Annotated[float, Interval(ge=0, le=0.999)] = 0.0
@@ -75,7 +81,7 @@ class Transformer(SequenceToSequence):
         if place in self.attention.places:
             return self.attention
         own = self.attention
-        return Attention(heads=own.heads, key_value_heads=own.key_value_heads, fused=own.fused)
+        return Attention(heads=own.heads, key_value_heads=own.key_value_heads, bias=own.bias, fused=own.fused)
 
     def build(self, source_vocabulary: int, target_vocabulary: int, **how: Any) -> Any:
         """See `SequenceToSequence.build`."""

@@ -15,7 +15,7 @@ from transformer.attention.histories import Cache
 from transformer.attention.multihead import MultiHead
 from transformer.models.interface import Attentions, Memory, Summands
 from transformer.models.transformer import config
-from transformer.models.transformer.encoder import feedforward, residual
+from transformer.models.transformer.encoder import embedding, feedforward, residual
 from transformer.models.transformer.trace import trace
 from transformer.nn.dropout import dropout, split_key
 from transformer.nn.layers import Embedding, Output, Positions, final_norm
@@ -110,7 +110,8 @@ class Decoder(nnx.Module):
     ):
         self.embed_target, self.output, self.target_positions = embed, output, positions
         self.decoder = stack(partial(_layer, model), model.decoder_layers, rngs)
-        self.decoder_norm = final_norm(model.width, model.norm_kind) if model.norm == "pre" else None
+        last = final_norm(model.width, model.norm_kind, epsilon=model.norm_epsilon) if model.norm == "pre" else None
+        self.decoder_norm = last
         self.rate, self.unroll, self.remat = model.dropout, model.unroll, remat
         self.sums = model.attention_of("decoder").mechanism == "linear"
         self.layer: Any = nnx.data(None)  # the unstacked layers, see `prepare_for_decoding`
@@ -273,8 +274,9 @@ def build_decoder(
     remat: Remat = "none",
 ) -> Decoder:
     """A decoder with its own embedding, which `tie` shares with the output layer unless it is none."""
-    embed = Embedding(vocabulary, model.width, rngs=rngs, precision=precision)
-    output = Output(Embedding(vocabulary, model.width, rngs=rngs) if model.tie == "none" else embed)
+    embed = embedding(model, vocabulary, rngs, precision)
+    own = Embedding(vocabulary, model.width, rngs=rngs) if model.tie == "none" else embed
+    output = Output(own, bias=model.output_bias)
     positions = Positions(model.positions, model.max_length, model.width, rngs=rngs)
     return Decoder(model, embed, output, positions, rngs=rngs, remat=remat)
 

@@ -57,7 +57,8 @@ class Encoder(nnx.Module):
     ):
         self.embed_source, self.source_positions = embed, positions
         self.encoder = stack(partial(_layer, model), model.encoder_layers, rngs)
-        self.encoder_norm = final_norm(model.width, model.norm_kind) if model.norm == "pre" else None
+        last = final_norm(model.width, model.norm_kind, epsilon=model.norm_epsilon) if model.norm == "pre" else None
+        self.encoder_norm = last
         self.rate, self.unroll, self.remat = model.dropout, model.unroll, remat
 
     def embed(self, source: Int[Array, "B S"]) -> Float[Array, "B S D"]:
@@ -112,7 +113,7 @@ def build_encoder(
     remat: Remat = "none",
 ) -> Encoder:
     """An encoder with its own embedding."""
-    embed = Embedding(vocabulary, model.width, rngs=rngs, precision=precision)
+    embed = embedding(model, vocabulary, rngs, precision)
     positions = Positions(model.positions, model.max_length, model.width, rngs=rngs)
     return Encoder(model, embed, positions, rngs=rngs, remat=remat)
 
@@ -128,4 +129,16 @@ def feedforward(model: config.Transformer, rngs: nnx.Rngs) -> FeedForward:
 
 def residual(model: config.Transformer, rngs: nnx.Rngs) -> Residual:
     """The residual connection of the settings."""
-    return Residual(model.width, pre=model.norm == "pre", rate=model.dropout, kind=model.norm_kind, rngs=rngs)
+    return Residual(
+        model.width,
+        pre=model.norm == "pre",
+        rate=model.dropout,
+        kind=model.norm_kind,
+        epsilon=model.norm_epsilon,
+        rngs=rngs,
+    )
+
+
+def embedding(model: config.Transformer, vocabulary: int, rngs: nnx.Rngs, precision: Precision) -> Embedding:
+    """The embedding of the settings."""
+    return Embedding(vocabulary, model.width, rngs=rngs, precision=precision, scaled=model.scale_embeddings)

@@ -4,7 +4,7 @@ from flax import nnx
 
 from transformer.models.transformer import config
 from transformer.models.transformer.decoder import Decoder
-from transformer.models.transformer.encoder import Encoder
+from transformer.models.transformer.encoder import Encoder, embedding
 from transformer.nn.layers import Embedding, Output, Positions
 from transformer.nn.precision import Precision
 from transformer.nn.remat import Remat
@@ -28,11 +28,12 @@ class Transformer(Encoder, Decoder):
     ):
         D = model.width
         # The order in which parameters are drawn: a seed gives the same model in every version.
-        embed_target = Embedding(target_vocabulary, D, rngs=rngs, precision=precision)
+        embed_target = embedding(model, target_vocabulary, rngs, precision)
         embed_source = embed_target
         if model.tie != "all":
-            embed_source = Embedding(source_vocabulary, D, rngs=rngs, precision=precision)
-        output = Output(Embedding(target_vocabulary, D, rngs=rngs) if model.tie == "none" else embed_target)
+            embed_source = embedding(model, source_vocabulary, rngs, precision)
+        own = Embedding(target_vocabulary, D, rngs=rngs) if model.tie == "none" else embed_target
+        output = Output(own, bias=model.output_bias)
         source_positions = Positions(model.positions, model.max_length, D, rngs=rngs)
         target_positions = Positions(model.positions, model.max_length, D, rngs=rngs)
         Encoder.__init__(self, model, embed_source, source_positions, rngs=rngs, remat=remat)

@@ -3,7 +3,7 @@
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from transformer.attention.multihead import MultiHead
+from transformer.attention.multihead import MultiHead, with_bias
 from transformer.models.interface import Summands
 from transformer.nn.layers import Residual
 
@@ -24,7 +24,8 @@ def trace(
     assert weights is not None
     output = attention.output[...].astype(values.dtype)
     factors, projected = attention.mechanism.summands(weights, attention.for_queries(values), output)
+    own = with_bias(x, attention.output_bias)
     scale = residual.norm.scale
     gain = None if residual.pre or scale is None else scale[...]
     gains = (None, gain) if isinstance(residual.norm, nnx.RMSNorm) else (gain, None)
-    return residual.add(x, attended, None), Summands(factors, projected, x, *gains)
+    return residual.add(x, attended, None), Summands(factors, projected, own, *gains)

@@ -1,0 +1,52 @@
+"""`transformer export`: a trained run in the format of another toolkit."""
+
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from transformer.commands.options import Checkpoint, Command, RunFolder, read_translation
+from transformer.errors import TransformerError, UsageError
+
+log = logging.getLogger(__name__)
+
+Folder = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR", help="The folder to write, a new one.")]
+
+
+@dataclass(frozen=True)
+class Export(Command):
+    """Write a trained run for another toolkit: its parameters, its tokenizers and its search.
+
+    huggingface: a folder that MarianMTModel and MarianTokenizer of the package transformers load. A setting that the
+    other toolkit does not have is refused by its name.
+    """
+
+    run: RunFolder
+    folder: Folder
+    to: Literal["huggingface"]
+    """The other toolkit."""
+    checkpoint: Checkpoint = "auto"
+
+    def check(self) -> None:
+        if Path(self.folder).exists():
+            raise UsageError(f"{self.folder} exists: give another folder, or remove it")
+        read_translation(self.run)
+
+    def execute(self) -> None:
+        from transformer import api
+        from transformer.interop import export
+
+        model, folder = api.load(self.run, self.checkpoint), Path(self.folder)
+        unfinished = folder.with_name(folder.name + ".new")
+        try:
+            unfinished.mkdir(parents=True)
+            export.to_huggingface(model, unfinished)
+            unfinished.rename(folder)
+        except OSError as error:
+            raise TransformerError(f"{folder} cannot be written ({error.strerror})") from error
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+        print(f"{folder}: {model.checkpoint} of {self.run}")
