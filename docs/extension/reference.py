@@ -62,13 +62,14 @@ def settings() -> str:
 
 
 def _default(cls: type[Any]) -> Any:
-    """Its default settings; None for a part that has none."""
-    required = [
-        f
-        for f in dataclasses.fields(cls)
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    ]
-    return None if required else cls()
+    """Its default settings, without those that have no default (parts that are models themselves)."""
+    found = types.SimpleNamespace()
+    for field in dataclasses.fields(cls):
+        if field.default is not dataclasses.MISSING:
+            setattr(found, field.name, field.default)
+        elif field.default_factory is not dataclasses.MISSING:
+            setattr(found, field.name, field.default_factory())
+    return found
 
 
 def _options(cls: type[Any], value: Any, prefix: str) -> Iterator[str]:
@@ -78,7 +79,7 @@ def _options(cls: type[Any], value: Any, prefix: str) -> Iterator[str]:
         own = getattr(value, field.name, None)
         if dataclasses.is_dataclass(own):
             inner.append((field.name, own))
-        elif value is not None:
+        elif hasattr(value, field.name):
             yield _option(cls, field, f"{prefix}.{field.name}", own)
     for name, part in inner:
         yield f"### {prefix}.{name}\n\n{_doc(type(part))}\n"

@@ -29,6 +29,7 @@ def test_bash_completes_commands_options_and_values(tmp_path):
     ]
     assert completed("train", "demo", "--optimizer.name", "ad", cwd=tmp_path) == ["adam", "adamw", "adadelta"]
     assert completed("train", "demo", "--model.ce", cwd=tmp_path) == ["--model.cell"]
+    assert completed("train", "demo", "--model.pool", cwd=tmp_path) == ["--model.pooling"]
     assert completed("data", "inspect", "demo", "--outp", cwd=tmp_path) == ["--output"]
     assert completed("translate", "run", "--best", cwd=tmp_path) == []
     assert completed("translate", "run", "--input", "", cwd=tmp_path) == []  # bash then completes files

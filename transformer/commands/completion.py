@@ -35,6 +35,10 @@ class Completion(Command):
         print(script(self.shell))
 
 
+MODELS = ("--encoder", "--decoder")
+"""Settings of a family that are models themselves: a recipe chooses them, and no option."""
+
+
 def script(shell: Shell) -> str:
     """The script of a shell."""
     if shell == "fish":
@@ -144,8 +148,8 @@ def _options(name: str) -> list[help.Option]:
     command: Any = getattr(importlib.import_module(f"transformer.commands.{module}"), options)
     every = help.options(command)
     if name in RECIPE_FIRST:
-        families = [family() for label, family in FAMILIES.items() if label != "composed"]
-        every += [one._replace(name=f"--model.{one.name[2:]}") for family in families for one in help.options(family)]
+        own = [one for family in FAMILIES.values() for one in help.options(family) if one.name not in MODELS]
+        every += [one._replace(name=f"--model.{one.name[2:]}") for one in own]
     return list({option.name: option for option in every}.values())
 
 
