@@ -1,6 +1,6 @@
-"""Twenty updates on a mesh, in a process of its own (or several as one job): `python -m tests.meshes TASK`.
+"""Twenty updates on a mesh, in a separate process (or several as one job): `python -m tests.meshes TASK`.
 
-Several devices are simulated, and how many there are must be said before JAX starts.
+Several devices are simulated, and their number must be set before JAX starts.
 """
 
 import json
@@ -16,7 +16,7 @@ ROWS, UPDATES = 32, 20
 
 
 def run(folder: Path, model: str, mesh: dict[str, int], devices: int, processes: int = 1) -> dict[str, Any]:
-    """What every process of the job found; all of them must have found the same."""
+    """The result of every process of the job; all must be equal."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         coordinator = f"localhost:{free.getsockname()[1]}"

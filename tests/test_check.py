@@ -1,4 +1,4 @@
-"""Settings made in Python are of the types that the command line would have given them."""
+"""Settings made in Python have the types that the command line would have given them."""
 
 import dataclasses
 

@@ -402,7 +402,7 @@ def smoked(*arguments):
 
 
 def test_smoke_leaves_options_that_are_given(caplog):
-    """Also those that give the recipe's own value, and what follows from an option follows from the given one."""
+    """Including options with the recipe's own value; derived settings follow from the given option."""
     default: Any = recipes.find("grammar")[1]
     assert smoked() == recipes.smoke(default)
     steps, width = default.training.steps, default.model.width

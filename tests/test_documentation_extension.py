@@ -1,4 +1,4 @@
-"""What the pages are made of: text and drawings from the code."""
+"""The parts of the pages that are made from the code: text and drawings."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""What is written is read back equal; what is damaged is refused."""
+"""Files are read back equal; damaged ones are refused."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The links that alignments are measured against: where they come from, and that they are within their pairs."""
+"""The links that alignments are measured against: their origin, and that they are within their pairs."""
 
 import dataclasses
 

@@ -201,7 +201,7 @@ def test_a_trace_records_the_norm_that_follows(kind, pre):
 
 
 def test_shares_of_source_and_prefix_sum_to_one(traces):
-    """With values that are the identity for every token, what is not of the source is of the prefix."""
+    """With values that are the identity for every token, everything that is not from the source is from the prefix."""
     for of_layer in (mixing.halves, mixing.contributions):
         for own in (traces["post"].encoder[0], traces["post"].decoder[0]):
             attended, residual = of_layer(own, True)
@@ -268,7 +268,7 @@ def test_smoothgrad_is_the_mean_over_noisy_embeddings(models, monkeypatch):
 
 @pytest.mark.parametrize("name", ["post", "bahdanau"])
 def test_erasure_equals_sentences_one_by_one(models, name):
-    """Zeroed, or left out of a sentence of its own length, without padding."""
+    """Zeroed, or deleted from the unpadded sentence."""
     model = models[name]
     zeroed, left_out = jax.jit(lambda: (Passes(model, BATCH).zeroed, Passes(model, BATCH).left_out))()
     falls = {

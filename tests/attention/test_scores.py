@@ -16,7 +16,7 @@ LENGTHS = np.array([7, 3, 1])
 
 
 def energies(score, weights, query, memory):
-    """Of one query with each state of one sentence."""
+    """The energy of one query with each state of one sentence."""
     found = []
     for place, state in enumerate(memory):
         if score == "dot":

@@ -1,4 +1,4 @@
-"""The trained runs of the search's tests serve those of the commands."""
+"""The commands' tests use the trained runs of the search's tests."""
 
 from tests.decoding.conftest import recurrent_run, trained_model, trained_run
 

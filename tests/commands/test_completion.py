@@ -11,7 +11,7 @@ from transformer.commands.table import COMMANDS
 
 
 def completed(*words, cwd):
-    """What bash offers for the last word."""
+    """The completions of bash for the last word."""
     line = " ".join(f"'{word}'" for word in ("transformer", *words))
     program = f'{script("bash")}\nCOMP_WORDS=({line}); COMP_CWORD={len(words)}; _transformer; echo "${{COMPREPLY[@]}}"'
     out = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True, cwd=cwd)

@@ -10,7 +10,7 @@ import pytest
 from transformer.config import Decoding
 from transformer.decoding.sampling import inverse_transform, sample, truncate
 
-jitted_sample = jax.jit(sample, static_argnums=3)  # op by op, each would be compiled by itself
+jitted_sample = jax.jit(sample, static_argnums=3)  # op by op, each would be compiled separately
 
 
 def plain(logits, top_k, top_p, min_p):

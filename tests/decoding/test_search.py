@@ -299,7 +299,7 @@ def test_the_coverage_penalty_by_hand():
     np.testing.assert_allclose(coverage_penalty(coverage, mask, 2.0), [2 * (np.log(0.5) + np.log(1e-4))], rtol=1e-6)
 
 
-jitted_topk = jax.jit(topk, static_argnums=4)  # op by op, each would be compiled by itself
+jitted_topk = jax.jit(topk, static_argnums=4)  # op by op, each would be compiled separately
 
 
 @pytest.mark.parametrize("V", [5, 64, 200, 606, 1000, 6000])

@@ -24,7 +24,7 @@ def test_few_sentences_are_padded_further_than_they_need():
     lengths = [3, 16, 17, 20, 32, 40]
     assert source_lengths(lengths, 128, 1) == [16, 16, 32, 32, 32, 64]
     assert source_lengths(lengths, 128, 3) == [32, 32, 32, 32, 32, 64]
-    # The five together are enough for a length of their own; six are not.
+    # The five together are enough for a separate length; six are not.
     assert source_lengths(lengths, 128, 5) == [32, 32, 32, 32, 32, 64]
     assert source_lengths(lengths, 128, 6) == [64] * 6
     # The longest always has its own.

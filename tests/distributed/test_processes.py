@@ -23,7 +23,7 @@ def plain(monkeypatch):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What JAX was asked for."""
+    """The calls to JAX."""
     calls = []
     monkeypatch.setattr(jax.distributed, "initialize", lambda *of, **named: calls.append((*of, named)))
     return calls

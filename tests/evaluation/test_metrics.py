@@ -107,7 +107,8 @@ def test_scores_without_matches_or_words_are_those_of_sacrebleu(name, pairs):
 
 
 def test_an_interval_is_within_the_scale():
-    """Of the four resamples of two sentences one is wrong alone, one is right alone: the quantiles are theirs."""
+    """Of the four resamples of two sentences, one has only the wrong sentence and one only the right one: these are the
+    quantiles."""
     found = scores(["the cat sat on the mat", "xx yy zz"], ["the cat sat on the mat", "a dog runs in that park"])
     assert found["BLEU"]["interval"] == pytest.approx((0, 100))
     assert found["chrF2"]["interval"] == pytest.approx((0, 100))

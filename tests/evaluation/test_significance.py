@@ -196,7 +196,7 @@ def test_a_true_difference_is_found_and_changes_sign_with_the_sides():
 
 @pytest.mark.parametrize("seeds", [1, 8])
 def test_p_is_about_uniform_where_nothing_differs(seeds):
-    """Sentences differ in difficulty, the same for both; seeds differ too; the two systems are alike."""
+    """Sentences differ in difficulty, the same for both; seeds differ too; the two systems are equal."""
     random = np.random.default_rng(1)
     found = []
     for trial in range(400):
@@ -225,7 +225,7 @@ def test_three_seeds_give_few_false_alarms():
     random = np.random.default_rng(2)
 
     def alarms(seeds, of_runs, sentences):
-        """Share of p below 0.05, of two systems that are alike."""
+        """Share of p below 0.05, for two equal systems."""
         found = []
         for trial in range(300):
             shared = random.normal(0, 2, sentences)

@@ -19,7 +19,7 @@ THROUGHPUT = Path(__file__).parent.parent.parent / "experiments" / "throughput"
 
 
 def operations(jaxpr, times=1):
-    """Of every product of matrices that a traced function does, scans multiplied out: 2 for each multiplication."""
+    """Operations of all matrix products of a traced function, scans multiplied out: 2 for each multiplication."""
     total = 0
     for equation in jaxpr.eqns:
         if equation.primitive.name == "dot_general":

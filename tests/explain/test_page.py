@@ -129,7 +129,7 @@ def test_the_focus_table_has_the_numbers_of_the_steps(shown, steps, name):
     assert shown.all("#row thead tr:first-child", "e.children.length") == [5 if found.attention.is_scaled else 4] * len(
         heads
     )
-    # Of the self-attention; the decoder's attention to the source has a mask of its own.
+    # The mask of self-attention; the decoder's attention to the source has a different one.
     said = " ".join(shown.all("main section:nth-of-type(-n + 6) p", "e.innerText"))
     assert ("does not scale" in said) != found.attention.is_scaled
     assert ("LayerNorm" in said) == found.normed

@@ -64,7 +64,7 @@ def test_encoder_steps_equal_the_models_weights_and_output(model, layer):
         np.testing.assert_allclose(
             head.context[2], sum(head.weights[2, n] * head.value[n] for n in range(5)), rtol=1e-4
         )
-    # The output, by the module that the model is made of.
+    # The output, computed by the model's own module.
     attention = unstack(model.encoder)[layer].attention
     read = jnp.asarray(steps.attention.read)[None]
     mask = jnp.array([[[[True] * 4 + [False]]]])
@@ -222,7 +222,7 @@ def test_the_command_explains_a_run_and_refuses_what_it_cannot(settings, tmp_pat
 
 @pytest.mark.slow
 def test_the_command_explains_halves_of_two_families(settings, tmp_path, capsys):
-    """What the model has decides what is explained."""
+    """The parts of the model decide what is explained."""
     recurrent = Rnn(embedding=8, width=8, max_length=32)
     mixed = Composed(encoder=tiny(attention=Attention(score="additive", heads=2)), decoder=recurrent)
     untrained(dataclasses.replace(settings, model=mixed), tmp_path / "mixed")

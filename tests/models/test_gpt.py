@@ -153,7 +153,7 @@ def test_it_implements_its_protocols():
 
 
 def test_changed_weights_are_those_on_the_source():
-    """Nothing of the source is read where they are zero; those on the target stay."""
+    """The source is not read if they are zero; those on the target stay."""
     _, graph, parameters = Variant.of(gpt())
 
     @jax.jit

@@ -64,7 +64,7 @@ def examples():
     scope="module",
 )
 def both(request):
-    """(loss, what is logged, gradients, counts) of the packed batch and of the same pairs in rows of their own."""
+    """(loss, logged values, gradients, counts) of the packed batch and of the same pairs in separate rows."""
     made = Variant.of(VARIANTS[request.param])
     contexts = {"post-norm": "past", "pre-norm, learned positions": "full", "composed": "full"}
     context = contexts.get(request.param, "")

@@ -167,7 +167,7 @@ def test_forward_pass_equals_numpy(variant):
 
 @pytest.mark.parametrize("decoder", ["luong", "luong, no input feeding", "bahdanau"])
 def test_hard_attention_draws_a_position_for_each_token_in_training(decoder):
-    """Without dropout, so that the key is for nothing else; sentences draw independently of each other."""
+    """Without dropout, so that the key is used only here; sentences are sampled independently of each other."""
     changes = {"input_feeding": False} if "no input feeding" in decoder else {"decoder": decoder}
     attention = Attention(score="general", normalizer="hard")
     variant = Variant.of(rnn(attention=attention, dropout=0.0, **changes))

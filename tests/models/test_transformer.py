@@ -179,7 +179,7 @@ def test_the_last_row_of_each_prefix_in_full_context_is_the_causal_one():
 
 
 def test_unrolled_equals_scanned():
-    """Also the gradients, dropout on: the flag changes how XLA compiles and nothing else."""
+    """Including the gradients, with dropout: the flag only changes how XLA compiles."""
 
     def gradient(unroll):
         model = create(tiny(unroll=unroll), 13, 13, 1)

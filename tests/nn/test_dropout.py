@@ -77,7 +77,7 @@ def test_bits_by_hand():
 
 @pytest.mark.parametrize("pieces", [1, 2, 3, 6])
 def test_pieces_have_the_masks_of_the_whole(pieces):
-    """Also below keys that are split, folded and passed to a scan, and where pieces are computed by one."""
+    """Even for keys that are split, folded and passed to a scan, and for pieces that are computed by a scan."""
     x, key = jnp.ones((6, 4, 5)), jax.random.key(11)
 
     def drawn(x, key):

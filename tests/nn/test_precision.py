@@ -33,7 +33,7 @@ MODELS = {
     scope="module",
 )
 def trained(request):
-    """Of each precision: the step as a function, its first state, and 30 updates: (losses, gradients of the first)."""
+    """For each precision: the step as a function, its first state, and 30 updates: (losses, gradients of the first)."""
     model = MODELS[request.param]
     _, parameters = split(create(model, 13, 13, 1))
     optimizer = optim.optimizer(config.Optimizer(name="sgd", clip=0.0), lambda _: 0.5)
@@ -128,7 +128,7 @@ def test_a_sum_over_many_products_does_not_stop_growing():
 
 
 def test_validation_and_search_stay_float32():
-    """An update in bfloat16 leaves the float32 model of the same parameters as it is."""
+    """An update in bfloat16 leaves the float32 model of the same parameters unchanged."""
     model = MODELS["transformer"]
     graph, parameters = split(create(model, 13, 13, 1))
     before = str(jax.make_jaxpr(lambda p: builder(graph)(p).encode(make_batch(2).source).states)(parameters))

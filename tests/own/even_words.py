@@ -34,7 +34,7 @@ class Means(ModelConfig):
     """The mean of a sentence's embeddings, and a linear layer."""
 
     width: int = 8
-    """Of the embeddings."""
+    """Width of the embeddings."""
 
     def build(self, vocabulary, labels, *, rngs, **_):
         return MeanOfEmbeddings(vocabulary, labels, self.width, rngs=rngs)

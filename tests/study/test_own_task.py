@@ -190,7 +190,7 @@ def test_a_study_is_reported_by_the_measure_of_its_own_task(folder, runs, capsys
     low, high = report["scores"]["accuracy"]["interval"]
     assert low < accuracy < high
     assert result["test"]["scores"]["confidence"]["value"] == 75
-    # The tables are made of the results alone: each variant, its difference from the baseline, and the pairs.
+    # The tables are made from the results alone: each variant, its difference from the baseline, and the pairs.
     shutil.rmtree(runs)
     cli.main(["report", str(folder)])
     text = (folder / "tables.md").read_text()

@@ -188,7 +188,7 @@ def test_error_rates_by_head(settings, tmp_path):
 
 
 def test_texts_refer_to_the_figures_that_are_drawn(settings, tmp_path):
-    """Also where the metric is known of no variant, or heads only of one that is not drawn."""
+    """Even if no variant has the metric, or only an undrawn variant has heads."""
     one, two = [aligned(settings, "one", 1, 0.4)], [entry(settings, "two")]
     found = {"one": one, "two": two}
     study = variants.Study({name: variants.Variant(settings) for name in found}, metric="AER")

@@ -150,7 +150,7 @@ def test_concurrent_collecting_loses_nothing(shared, folder, settings, tmp_path,
     every = [entry(settings, f"cell{number}") for number in range(6)]
 
     def work(number):
-        # Each has runs of its own, as two runners with other --runs have.
+        # Each has its own runs, like two runners with different --runs.
         leave(tmp_path / f"runs{number}", every[number])
         Results(folder / "results.json").collect(tmp_path / f"runs{number}")
 

@@ -49,7 +49,7 @@ os.replace(runs / name / "new", runs / name / "result.json")
 
 @pytest.fixture
 def stand_in(folder, tmp_path, monkeypatch):
-    """Workers that leave ready results, after so many seconds; some fail."""
+    """Workers that leave ready results after a number of seconds; some fail."""
 
     def prepare(seconds=0.1, failing=()):
         every = variants.trials(variants.load(folder), full=True)
@@ -65,7 +65,7 @@ def stand_in(folder, tmp_path, monkeypatch):
 
 
 def began(runs):
-    """(name, cores, device, when) of each trial that was begun."""
+    """(name, cores, device, when) of each trial that was started."""
     return [json.loads(line) for line in (runs / "began").read_text().splitlines()]
 
 
@@ -164,7 +164,7 @@ def test_a_killed_study_runs_only_missing_trials_again(folder, tmp_path, stand_i
 
 
 def kill(runner):
-    """SIGKILL to a runner and to its workers, which are in sessions of their own."""
+    """SIGKILL to a runner and to its workers, which are in separate sessions."""
     children = Path(f"/proc/{runner.pid}/task/{runner.pid}/children").read_text().split()
     os.kill(runner.pid, signal.SIGKILL)
     for child in children:

@@ -253,7 +253,7 @@ def test_links_number_the_words_that_spaces_separate(settings, tmp_path):
 
 @pytest.mark.parametrize(("unusable", "refused"), [(1, False), (2, False), (3, True)])
 def test_links_that_guide_nothing_are_counted_and_most_of_them_refused(unusable, refused, caplog):
-    """Two examples have links, one has none in the file, and so many have unusable ones."""
+    """Two examples have links, one has none in the file, and the given number have unusable ones."""
     caplog.set_level(logging.INFO)
     offsets = np.cumsum([0, 1, 3, 0] + [0] * unusable)
     links = Links(np.zeros((4, 2), np.uint16), offsets, unusable)
@@ -271,7 +271,7 @@ def test_links_that_guide_nothing_are_counted_and_most_of_them_refused(unusable,
 
 
 def test_packed_rows_report_real_tokens_and_count_every_pair(settings):
-    """Operations of a packed batch are those of its pairs, each in a row of its own."""
+    """Operations of a packed batch are those of its pairs, each in a separate row."""
     packed = dataclasses.replace(settings, batching=Batching(tokens=256, pack=16))
     prepared, plain = prepare.prepare(packed, None), prepare.prepare(settings, None)
     report = prepared.plan.report(prepared.examples.lengths)

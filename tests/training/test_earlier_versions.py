@@ -36,7 +36,7 @@ def expected(name):
 
 @pytest.fixture
 def run(name, tmp_path):
-    """A copy of the run, whose settings name the text of the fixture where it is now."""
+    """A copy of the run, whose settings name the present path of the fixture's text."""
     shutil.copytree(FIXTURE / name, tmp_path / "run")
     stored = json.loads(Run(tmp_path / "run").config.read_text())
     for split in ("train", "validation", "test"):

@@ -186,7 +186,7 @@ def test_processes_with_different_settings_end_at_once(recipe, tmp_path):
 
 
 NO_LARGE_FILES = ["bash", "-c", 'ulimit -f 20; exec "$@"', "limited"]
-"""Before a command: no file over 20 KiB, as with a quota, which nobody can ask for before."""
+"""Before a command: no file over 20 KiB, like a quota, which cannot be queried in advance."""
 
 
 @pytest.mark.parametrize("limited", [0, 1])

@@ -112,7 +112,7 @@ def test_resume_with_sampled_pieces_and_a_mixture_is_bit_for_bit_too(settings, c
 
 @pytest.mark.slow
 def test_resume_with_packed_rows_is_bit_for_bit_too(settings, tmp_path, monkeypatch, caplog):
-    """In its second epoch. All updates have one shape, and validation has buckets of its own."""
+    """In its second epoch. All updates have one shape, and validation has separate buckets."""
     settings = dataclasses.replace(
         settings,
         batching=config.Batching(tokens=256, shapes=1, pack=16),

@@ -176,7 +176,7 @@ def test_a_damaged_config_is_reported_as_damaged(settings, tmp_path):
 
 
 def test_memory_settings_may_change_when_a_run_is_resumed(settings, tmp_path, monkeypatch, caplog):
-    """What the message about full memory advises, and nothing that changes what is computed."""
+    """The settings that the message about full memory advises, and none that changes results."""
     monkeypatch.setattr(Translation, "prepare", lambda *_: Prepared("new"))
     begin(settings, tmp_path / "run")
     smaller = dataclasses.replace(settings.training, accumulate=3, remat="all", loss_chunk=32)

@@ -56,7 +56,7 @@ def test_over_sentences_the_gradient_is_the_sum_over_the_number_of_real_rows():
 
 def test_the_average_is_that_of_a_loop():
     """With its warm-up: 1/10 of the old after the first update, then 2/11, 3/12, up to the decay. The parameters
-    themselves are bit for bit those without an average, where XLA compiles as in training."""
+    themselves are bit for bit those without an average, if XLA compiles as in training."""
     emitters = {"xla_cpu_use_fusion_emitters": True}
     (step, state), (plain, alone) = begun(emitters, ema=0.3), begun(emitters)
     expected = jax.tree.map(np.asarray, state["parameters"])

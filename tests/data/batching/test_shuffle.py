@@ -27,7 +27,7 @@ def test_a_place_alone_or_among_others(size, key, data):
 
 @pytest.mark.parametrize("size", [5, 300, 2048])
 def test_the_picture_is_not_blank(size):
-    """Where a place goes, and how far apart neighbours land, is as good as uniform over the keys (chi-square)."""
+    """Where a place goes, and how far apart neighbours land, is uniform over the keys (chi-square)."""
     keys, bins = 400, min(size, 20)
     landed, apart = np.zeros((size, bins)), np.zeros(size)
     for key in range(keys):

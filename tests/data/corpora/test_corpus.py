@@ -296,7 +296,7 @@ def test_grammar_refuses():
 
 
 def test_alignments_follow_their_pairs(tmp_path):
-    """Also when pairs are left out for an empty side or held out."""
+    """Even if pairs are left out for an empty side or held out."""
     pairs = [(f"s{n}" + " x" * n, f"t{n}") for n in range(30)]
     pairs[4] = ("s4", "")
     for side, language in enumerate(("en", "de")):
