@@ -434,7 +434,7 @@ def load_predictor(run: str | Path, checkpoint: str = "auto", **decoding: Any) -
     predictor = settings.task.predictor(settings, folder)
     mesh = parallel.make_mesh(config.Mesh())
     graph, like = shapes(predictor.build_model)
-    restored = restore(Run(folder), checkpoint, like, settings.training, mesh)
+    restored = restore(Run(folder), checkpoint, like, settings.training, mesh, averages=settings.optimizer.averages)
     return LoadedPredictor(settings, predictor, restored.parameters, restored.name, builder(graph), mesh, str(folder))
 
 
@@ -458,7 +458,7 @@ def load(run: str | Path, checkpoint: str = "auto") -> TrainedModel:
     mesh = parallel.make_mesh(config.Mesh())
     model, sizes = settings.model, (tokenizers.source.size, tokenizers.target.size)
     graph, like = shapes(lambda: create(model, *sizes, settings.seed))
-    restored = restore(Run(folder), checkpoint, like, settings.training, mesh)
+    restored = restore(Run(folder), checkpoint, like, settings.training, mesh, averages=settings.optimizer.averages)
     return _trained_model(str(folder), settings, tokenizers, restored.parameters, restored.name, builder(graph), mesh)
 
 

@@ -11,6 +11,7 @@ from transformer.config import Config
 from transformer.data.config import Data
 from transformer.decoding import config as decoding_config
 from transformer.errors import UsageError
+from transformer.models.rnn.config import Rnn
 
 
 def everything(config: Config) -> None:
@@ -25,8 +26,23 @@ def everything(config: Config) -> None:
         raise UsageError(
             f"--schedule.name=noam follows --model.width, and a {type(config.model).__name__} has none: give another"
         )
+    _optimizer(config)
     _mixture(config.data)
     _batches(config)
+
+
+def _optimizer(config: Config) -> None:
+    name, training = config.optimizer.name, config.training
+    if name == "muon" and isinstance(config.model, Rnn):
+        raise UsageError("--optimizer.name=muon updates the matrices of a Transformer's layers: give adamw")
+    if not config.optimizer.averages:
+        return
+    flag = f"--optimizer.name={name}"
+    if config.schedule.name != "constant":
+        raise UsageError(f"{flag} averages in place of a falling rate: give --schedule.name=constant")
+    for option, given, none in (("ema", training.ema > 0, "0"), ("average", training.average != "none", "none")):
+        if given:
+            raise UsageError(f"{flag} has an average of its own: give --training.{option}={none}")
 
 
 def decoding(config: Config, flags: str = "--decoding.") -> None:

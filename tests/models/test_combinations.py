@@ -152,6 +152,7 @@ def test_steps_equal_the_whole_and_gradients_are_finite(number):
         check(covering()[number])
 
 
+@pytest.mark.slow
 def test_every_pair_that_may_meet_is_in_a_model():
     """A hundred random models that are allowed have no pair of values that is in none of the list."""
     seen = set().union(*map(pairs, covering()))

@@ -47,3 +47,21 @@ def test_guided_heads_have_the_requested_context_and_translation_the_past(contex
     np.testing.assert_allclose(logged["tokens"]["guiding"], guiding, rtol=1e-5)
     np.testing.assert_allclose(total, (nll + 0.3 * guiding) / 6, rtol=1e-5)
     assert not np.allclose(past[0], full[0], atol=1e-3)
+
+
+def test_r_drop_is_the_mean_of_two_passes_and_of_their_disagreement():
+    """The keys of the first pass are those of a loss without R-Drop."""
+    graph, parameters = split(create(tiny(**(STILL | {"dropout": 0.3}), encoder_layers=1, decoder_layers=1), 13, 13, 1))
+    losses = [TranslationLoss(Translation(label_smoothing=0.0, r_drop=weight), 16) for weight in (0.0, 1e-9, 2.0)]
+
+    @jax.jit
+    def values(parameters):
+        model = nnx.merge(graph, parameters)
+        return [loss.loss(model, BATCH, loss.counts(BATCH), jax.random.key(0)) for loss in losses]
+
+    (one, logged), (both, _), (total, more) = values(parameters)
+    np.testing.assert_allclose(more["tokens"]["nll"], logged["tokens"]["nll"], rtol=1e-6)
+    apart = more["tokens"]["r_drop"]
+    assert apart > 0.01
+    assert not np.allclose(both, one, rtol=1e-3)
+    np.testing.assert_allclose(total, both + 2.0 * apart / 2 / 6, rtol=1e-5)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,7 +7,8 @@ import optax
 import pytest
 
 from tests.conftest import tiny
-from transformer import config
+from transformer import check, config
+from transformer.errors import UsageError
 from transformer.models.build import create, split
 from transformer.training import optimizer as optim
 
@@ -127,3 +130,70 @@ def test_weight_decay_spares_biases_and_norms():
         name = path[-1].key
         spared = "bias" in name or name == "scale"
         assert float(jnp.abs(update).max()) == (0.0 if spared else 0.5), jax.tree_util.keystr(path)
+
+
+def test_muon_moves_the_matrices_of_every_layer_by_orthogonal_ones():
+    """Against the singular value decomposition: directions are the gradient's, and the Newton-Schulz iteration of five
+    steps brings singular values near 1 (Jordan 2024). Heads of a layer are one matrix, layers are apart."""
+    _, shapes = split(create(tiny(attention=config.Attention(heads=2)), 13, 13, 1))
+    random = np.random.default_rng(1)
+    gradients = jax.tree.map(lambda p: jnp.asarray(random.normal(size=p.shape), jnp.float32), shapes)
+    optimizer = optim.optimizer(config.Optimizer(name="muon", clip=0.0, epsilon=1e-9), lambda _: 1.0)
+    update, _ = optimizer.update(gradients, optimizer.init(shapes), shapes)
+    found, given = (
+        {"/".join(str(part.key) for part in path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+        for tree in (update, gradients)
+    )
+    for name, rows in (
+        ("encoder/attention/query", 16),
+        ("decoder/cross/output", 16),
+        ("decoder/feedforward/inner", 16),
+        ("decoder/feedforward/outer", 24),
+    ):
+        for layer in range(2):
+            matrix = np.asarray(found[name][layer], float).reshape(rows, -1)
+            own = np.asarray(given[name][layer], float).reshape(rows, -1)
+            left, _, right = np.linalg.svd(own, full_matrices=False)
+            values, size = np.diag(left.T @ matrix @ right.T), 0.2 * np.sqrt(max(matrix.shape))
+            assert 0.5 < -values.max() / size < -values.min() / size < 1.3, name
+            np.testing.assert_allclose((left * values) @ right, matrix, atol=2e-3)
+    for name in ("embed_source/table", "encoder/attention_residual/norm/scale"):  # by Adam's first update
+        np.testing.assert_allclose(np.abs(found[name]), 0.9 * 0.1 / (1 - 0.9**2) + 1, rtol=1e-3)
+
+
+def test_schedule_free_by_hand():
+    """Defazio 2024, algorithm 1, with AdamW: gradients at y, steps of z, x the mean of all z; the rate is constant."""
+    settings = config.Optimizer(name="schedule_free", b1=0.9, b2=0.98, epsilon=1e-9, clip=0.0)
+    optimizer = optim.optimizer(settings, lambda _: 0.1)
+    y, state = jnp.float32(1.0), optimizer.init(jnp.float32(1.0))
+    x, z, v = 1.0, 1.0, 0.0
+    for t in range(1, 6):
+        gradient = 2 * (0.1 * z + 0.9 * x) - 1  # of y^2 - y
+        np.testing.assert_allclose(y, 0.1 * z + 0.9 * x, rtol=1e-5)
+        update, state = optimizer.update(2 * y - 1, state, y)
+        y = optax.apply_updates(y, update)
+        v = 0.98 * v + 0.02 * gradient**2
+        z -= 0.1 * gradient / (np.sqrt(v / (1 - 0.98**t)) + 1e-9)
+        x += (z - x) / t
+        np.testing.assert_allclose(optim.average_of(state, y), x, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimizer": config.Optimizer(name="schedule_free")}, r"in place of a falling rate: give .*=constant"),
+        ({"training": config.Training(ema=0.9)}, r"average of its own: give --training.ema=0"),
+        (
+            {"training": config.Training(average="last", keep_last=2)},
+            r"of its own: give --training.average=none",
+        ),
+        ({"optimizer": config.Optimizer(name="schedule_free", b1=0.0)}, r"b1=0: .* above 0, such as 0.9"),
+        ({"optimizer": config.Optimizer(name="muon"), "model": config.Rnn()}, r"matrices of a Transformer's layers"),
+    ],
+)
+def test_what_does_not_go_with_an_optimizer(settings, changes, message):
+    """All but the first have a constant rate."""
+    rate = config.Schedule("constant") if changes.get("optimizer") != config.Optimizer(name="schedule_free") else None
+    values = {"optimizer": config.Optimizer(name="schedule_free"), "schedule": rate or settings.schedule} | changes
+    with pytest.raises(UsageError, match=message):
+        check.everything(dataclasses.replace(settings, **values))

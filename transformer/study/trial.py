@@ -74,7 +74,9 @@ def _result(trial: Trial, folder: Path) -> dict[str, Any]:
     speeds = {
         name: [record[name] for record in training_records if name in record] for name in _speeds(training_records)
     }
-    checkpoints = StoredCheckpoints(run.checkpoints, trial.settings.training)
+    checkpoints = StoredCheckpoints(
+        run.checkpoints, trial.settings.training, averages=trial.settings.optimizer.averages
+    )
     last = checkpoints.choose("last")
     minutes = checkpoints.host(last)["minutes"]
     return {

@@ -15,28 +15,41 @@ from transformer.errors import UsageError
 class Optimizer:
     """The optimizer, which turns gradients into updates."""
 
-    name: Literal["adam", "adamw", "sgd", "adadelta"] = "adam"
+    name: Literal["adam", "adamw", "sgd", "adadelta", "muon", "schedule_free"] = "adam"
     """Optimizer, whose rate is the schedule's. sgd: the gradient times the rate (Luong 2015: rate 1, clip 5). adadelta:
-    Zeiler 2012 (Bahdanau 2015: rate 1, clip 1)."""
+    Zeiler 2012 (Bahdanau 2015: rate 1, clip 1). muon: the matrices of a Transformer's layers move by their
+    orthogonalised momentum (Jordan 2024), scaled to the size of Adam's updates (Liu 2025), everything else by Adam with
+    Nesterov's momentum. schedule_free: AdamW at an average of its iterates instead of a falling rate (Defazio 2024),
+    for --schedule.name=constant; validation, translation and all else that reads a run use the average."""
     b1: Annotated[float, Interval(ge=0, le=0.9999999)] = 0.9
-    """Decay of the mean gradient; for adam and adamw."""
+    """Decay of the mean gradient; for adam, adamw and what muon leaves to Adam. Of schedule_free the share of the
+    average in the point where the gradient is taken (0.9 to 0.98)."""
     b2: Annotated[float, Interval(ge=0, le=0.9999999)] = 0.98
-    """Decay of the mean squared gradient; for adam and adamw."""
+    """Decay of the mean squared gradient; for adam, adamw, schedule_free and what muon leaves to Adam."""
+    momentum: Annotated[float, Interval(ge=0, le=0.9999999)] = 0.95
+    """Decay of the mean gradient of muon's matrices."""
     epsilon: Annotated[float, Ge(0)] = 1e-9
-    """Number that is added to the root of the mean squared gradient; for adam and adamw."""
+    """Number that is added to the root of the mean squared gradient; for adam, adamw, schedule_free and muon."""
     rho: Annotated[float, Interval(ge=0, le=0.9999999)] = 0.95
     """Decay of the mean squared gradient and of the mean squared update; for adadelta."""
     epsilon_root: Annotated[float, Ge(1e-30)] = 1e-6
     """Number that is added to both of these means, under their roots; for adadelta."""
     weight_decay: Annotated[float, Ge(0)] = 0.0
-    """Weight decay of matrices (no biases, no norms); for adamw."""
+    """Weight decay of matrices (no biases, no norms); for adamw and schedule_free, and for the matrices of muon."""
     clip: Annotated[float, Ge(0)] = 1.0
     """Largest global norm of the gradient; 0 turns clipping off."""
 
     def check(self) -> None:
         """Raises UsageError for settings that cannot work together."""
-        if self.weight_decay and self.name != "adamw":
+        if self.weight_decay and self.name not in ("adamw", "muon", "schedule_free"):
             raise UsageError(f"--optimizer.weight-decay needs --optimizer.name=adamw: {self.name} has no weight decay")
+        if self.name == "schedule_free" and self.b1 == 0:
+            raise UsageError("--optimizer.b1=0: --optimizer.name=schedule_free needs a share above 0, such as 0.9")
+
+    @property
+    def averages(self) -> bool:
+        """Whether the optimizer has an average of the parameters of its own."""
+        return self.name == "schedule_free"
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,9 @@ def take_over(fresh: Any, origin: Path, settings: Config, identity: dict[str, st
             f"--init-from={origin} has a different tokenizer now from the one that this run was prepared with: give "
             "another --run to start from it as it is"
         )
-    restored = restore(Run(origin), "auto", fresh, before.training, parallel.make_mesh(Mesh()))
+    restored = restore(
+        Run(origin), "auto", fresh, before.training, parallel.make_mesh(Mesh()), averages=before.optimizer.averages
+    )
     log.info("starting from the parameters of %s: %s", origin, restored.describe())
     there, here = before.data.languages, settings.data.languages
     if here != there:

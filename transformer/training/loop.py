@@ -111,7 +111,8 @@ def train(
         stop_requests() as request,
         ExitStack() as opened,
     ):
-        state, host = _begin(checkpoints, parameters, update_rule, mesh, ema=training.ema > 0)
+        averages = training.ema > 0 or settings.optimizer.averages
+        state, host = _begin(checkpoints, parameters, update_rule, mesh, ema=averages)
         updates = int(state["step"])
         if updates == 0 and run.metrics.is_file():
             log.warning("%s has a log and no checkpoint: training begins again, and so does the log", run.folder)

@@ -28,7 +28,7 @@ class Restored(NamedTuple):
         return f"{self.name}, the best validated" if self.best else self.name
 
 
-def restore(run: Run, name: str, like: Any, training: Training, mesh: Mesh) -> Restored:
+def restore(run: Run, name: str, like: Any, training: Training, mesh: Mesh, *, averages: bool = False) -> Restored:
     """The checkpoint that `name` selects. The log says so if it is the last because none was validated.
 
     Args:
@@ -38,13 +38,14 @@ def restore(run: Run, name: str, like: Any, training: Training, mesh: Mesh) -> R
         like: parameters of the same shapes, or the shapes alone.
         training: settings of the run.
         mesh: for the parameters.
+        averages: whether the optimizer has an average of its own, see `Optimizer.averages`.
 
     Raises:
         UsageError: there is no such checkpoint.
         TransformerError: it is damaged, or there is none yet.
     """
     about = average.about_average(run.average)
-    checkpoints = StoredCheckpoints(run.checkpoints, training)
+    checkpoints = StoredCheckpoints(run.checkpoints, training, averages=averages)
     # An average made before the run was resumed is kept, but is no longer the first choice.
     if name == "average" or (name == "auto" and about is not None and about["until"] == checkpoints.latest()):
         if about is None:

@@ -20,6 +20,7 @@ from transformer.distributed.sharding import Rules
 from transformer.nn.dropout import key_of_piece
 from transformer.tasks.task import Loss
 from transformer.training.metrics import Metrics
+from transformer.training.optimizer import average_of
 from transformer.training.signals import StopFlags, put_flags
 
 State: TypeAlias = dict[str, Any]
@@ -110,7 +111,9 @@ def make_step(graph: Any, task: Loss, optimizer: optax.GradientTransformation, s
             "parameters": optax.apply_updates(state["parameters"], updates),
             "optimizer": optimizer_state,
         }
-        if "ema" in state:
+        if settings.optimizer.averages:
+            new["ema"] = average_of(optimizer_state, new["parameters"])
+        elif "ema" in state:
             new["ema"] = averaged(state["ema"], new["parameters"], state["step"], settings.training.ema)
         means = {count: {name: one / counts[count] for name, one in part.items()} for count, part in totals.items()}
         return new, Metrics(means, counts, optax.tree.norm(gradients), flags.sum(0))

@@ -29,12 +29,13 @@ class StoredCheckpoints:
     `rules` are those of the model family, see `ModelConfig.sharding`.
     """
 
-    def __init__(self, folder: Path, training: config.Training, rules: Rules = ()):
-        """Raises TransformerError if there is a file instead of the folder."""
+    def __init__(self, folder: Path, training: config.Training, rules: Rules = (), *, averages: bool = False):
+        """`averages`: the optimizer has an average of its own. Raises TransformerError if there is a file instead of
+        the folder."""
         if folder.exists() and not folder.is_dir():
             raise TransformerError(f"{folder} is a file, not a folder of checkpoints: move it away")
         self.folder, self.rules = folder, rules
-        self._learned = "ema" if training.ema > 0 else "parameters"
+        self._learned = "ema" if training.ema > 0 or averages else "parameters"
         """The item that translates."""
         self._qualities: dict[int, float | None] = {}
         """Known without reading them."""

@@ -58,6 +58,10 @@ class Translation(Task):
 
     label_smoothing: Annotated[float, Interval(ge=0, le=0.999)] = 0.1
     """Share of each target's probability that is spread over the vocabulary (Szegedy 2016, section 7)."""
+    r_drop: Annotated[float, Ge(0)] = 0.0
+    """Weight of R-Drop (Liang 2021, its alpha): each batch is computed twice, with different dropout. The loss is the
+    mean of both, and half of this weight times (KL(p || q) + KL(q || p)) / 2 of their predictions p and q, which is
+    half of the paper's (equation 4). 0: one pass."""
     mean_over: Literal["tokens", "sentences"] = "tokens"
     """What the gradient is a mean over: the target's tokens, or the sentence pairs (Bahdanau 2015, Luong 2015: their
     learning rates and clipping thresholds refer to it). Logged values are always means over tokens."""
@@ -78,6 +82,9 @@ class Translation(Task):
                              "not a sequence-to-sequence model")  # fmt: skip
         if getattr(model, "tie", "none") == "all" and not config.tokenizer.joint:
             raise UsageError("--model.tie=all needs one vocabulary: give --tokenizer.joint=True or --model.tie=target")
+        rates = [getattr(model, f"{of}dropout", 0) for of in ("", "attention_", "feedforward_")]
+        if self.r_drop > 0 and not any(rates) and hasattr(model, "dropout"):
+            raise UsageError("--task.r-drop compares passes with different dropout, and no --model.dropout is above 0")
         if self.guided.weight > 0:
             self._check_guided(model)
             if config.tokenizer.sampling:

@@ -1,4 +1,4 @@
-"""The loss of translation: label-smoothed cross-entropy, and a second term that guides the attention."""
+"""The loss of translation: label-smoothed cross-entropy, R-Drop, and a term that guides the attention."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,7 @@ from transformer.alignment.readouts.names import FULL_CONTEXT
 from transformer.config import Config
 from transformer.data.batching.pairs import Batch
 from transformer.nn.losses import cross_entropy, guiding
+from transformer.nn.regularized import disagreement
 from transformer.tasks.translation.config import Translation
 
 
@@ -52,6 +53,16 @@ class TranslationLoss:
             model.output, hidden, batch.target_out, smoothing=self.task.label_smoothing, chunk=self.chunk
         )
         sums = {"nll": nll.sum()}
+        if self.task.r_drop > 0:
+            encoder_key, again_key = jax.random.split(jax.random.fold_in(key, 1))
+            second, _ = model.decode(
+                model.encode(batch.source, encoder_key, **source), batch.target_in, again_key, **target
+            )
+            other, _ = cross_entropy(
+                model.output, second, batch.target_out, smoothing=self.task.label_smoothing, chunk=self.chunk
+            )
+            sums["r_drop"] = disagreement(model.output, hidden, second, batch.target_out, chunk=self.chunk)
+            total = (total + other + self.task.r_drop * sums["r_drop"]) / 2
         if guided.weight > 0:
             if full:
                 second_key = jax.random.fold_in(decoder_key, 1)
