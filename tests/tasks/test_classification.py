@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from matplotlib.image import imread
 
 from tests.conftest import tiny
 from transformer import api, check, cli
@@ -69,6 +70,7 @@ def test_from_files_to_labels(settings, tmp_path, capsys):
     report = json.loads((run / "report" / "test.json").read_text())
     assert report["confusion"]["counts"] == [[6, 0], [0, 3]]
     assert report["scores"]["macro F1"]["value"] == pytest.approx(100)
+    assert min(imread(run / "report" / "test.confusion.png").shape[:2]) > 300
 
 
 def test_batches_have_the_labels_and_empty_rows_weigh_nothing(settings):

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from transformer.distributed import processes as cluster
 from transformer.errors import TransformerError
+from transformer.evaluation.draw import draw_confusion
 from transformer.evaluation.measures import Counts, Measure, differences, scores
 from transformer.evaluation.significance import RESAMPLES, p_text
 from transformer.plurals import counted
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 TEST = "paired bootstrap resampling, two-sided"
 """See `significance.compare`."""
+SUFFIXES = (".json", ".hypotheses", ".confusion.png")
+"""The files of a report."""
 MOST_LABELS = 12
 """A confusion matrix of more labels is not printed."""
 SPEED_ONLY = ("batch", "workers", "attention")
@@ -132,7 +135,9 @@ def name_of_other(name: str, lines: Sequence[str], references: Sequence[str]) ->
 
 
 def write(folder: Path, evaluation: Evaluation, *, replace: bool = True) -> bool:
-    """Write NAME.hypotheses and NAME.json into a run's report folder; only the main process does.
+    """Write NAME.hypotheses, NAME.json and for labels NAME.confusion.png into a run's report folder.
+
+    Only the main process writes.
 
     An earlier report of the same set is replaced. A report of a different set or ensemble, or of an unknown set (from
     version 0.1), is renamed, and the log says so.
@@ -152,6 +157,9 @@ def write(folder: Path, evaluation: Evaluation, *, replace: bool = True) -> bool
         _set_aside(folder, evaluation.result)
         write_text(folder / f"{name}.hypotheses", "".join(line + "\n" for line in evaluation.predictions))
         write_json(folder / f"{name}.json", evaluation.result)
+        if "confusion" in evaluation.result:
+            title = f"{name}: {counted(evaluation.result['sentences'], 'text')}"
+            draw_confusion(evaluation.result["confusion"], title, folder / f"{name}.confusion.png")
     return True
 
 
@@ -205,7 +213,7 @@ def _read_predictions(path: Path) -> list[str]:
 
 
 def _taken(folder: Path, name: str) -> bool:
-    return any((folder / f"{name}{suffix}").exists() for suffix in (".json", ".hypotheses"))
+    return any((folder / f"{name}{suffix}").exists() for suffix in SUFFIXES)
 
 
 def _set_aside(folder: Path, result: Mapping[str, Any]) -> None:
@@ -218,7 +226,7 @@ def _set_aside(folder: Path, result: Mapping[str, Any]) -> None:
     other = str(known.get("digest", "unknown"))[:8]
     names = (f"{name}-{other}" + (f"-{number}" if number > 1 else "") for number in itertools.count(1))
     new = next(each for each in names if not _taken(folder, each))
-    for suffix in (".json", ".hypotheses"):
+    for suffix in SUFFIXES:
         if (folder / f"{name}{suffix}").exists():
             (folder / f"{name}{suffix}").rename(folder / f"{new}{suffix}")
     which = "belongs to a different set or ensemble" if "digest" in known else "does not say which sentences it covers"
