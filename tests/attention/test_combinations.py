@@ -17,7 +17,7 @@ from transformer.config import Attention
 from transformer.errors import UsageError
 
 B, N, T, D = 2, 2, 3, 16
-DEFAULT = 12
+DEFAULT = 4
 """Of the thirty in the default suite."""
 AXES = {
     "mechanism": [name for name in MECHANISMS if name != "fixed"],

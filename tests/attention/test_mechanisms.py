@@ -114,7 +114,7 @@ def test_weights_and_output_equal_a_loop(name):
     np.testing.assert_allclose(same, output, atol=1e-5)
 
 
-@pytest.mark.parametrize("shared", [0, 2])
+@pytest.mark.parametrize("shared", [pytest.param(0, marks=pytest.mark.slow), 2])
 @pytest.mark.parametrize("name", ["talking", "differential"])
 def test_a_search_computes_the_same(name, shared):
     """One hypothesis a sentence, token by token, equals all positions at once; also with shared keys and positions."""
@@ -133,7 +133,7 @@ def test_a_search_computes_the_same(name, shared):
         np.testing.assert_allclose(used[:, :, 0], weights[:, :, t], atol=1e-5)
 
 
-@pytest.mark.parametrize("shared", [0, 2])
+@pytest.mark.parametrize("shared", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_a_search_of_linear_attention_keeps_sums(shared):
     """Two hypotheses a sentence, each token by token, equal all positions at once; the past has one size."""
     settings = Attention(heads=H, mechanism="linear", key_value_heads=shared)
