@@ -428,7 +428,7 @@ def test_a_folder_that_is_not_a_run_is_left_alone(settings, tmp_path):
     (tmp_path / "precious" / "data").mkdir()
     (tmp_path / "precious" / "data" / "table.csv").write_text("1,2")
     for resume in (False, True):
-        with pytest.raises(UsageError, match="no run directory"):
+        with pytest.raises(UsageError, match="not a run directory"):
             train(settings, tmp_path / "precious", "toy", resume=resume)
     assert (tmp_path / "precious" / "config.json").read_text() == '{"name": "another program"}'
     assert (tmp_path / "precious" / "data" / "table.csv").read_text() == "1,2"
