@@ -47,7 +47,7 @@ OTHERS = {
 }
 MODELS = {name: split(create(model, V, V, 1)) for name, model in (SETTINGS | OTHERS).items()}
 # A search knows no model: more than one of each family is slow.
-SLOW = {"luong, local-p, no input feeding", "no attention, reversed"}
+SLOW = {"luong, local-p, no input feeding", "no attention, reversed", "transformer, linear"}
 
 
 def model_case(name, *values):
