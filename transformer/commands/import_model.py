@@ -9,10 +9,13 @@ import tyro
 from transformer.commands.options import Command
 from transformer.errors import UsageError
 from transformer.plurals import counted
+from transformer.tasks.translation.config import Translation
 
 Folder = Annotated[
     tyro.conf.Positional[str],
-    tyro.conf.arg(metavar="DIR", help="A folder of Hugging Face with a MarianMTModel and its MarianTokenizer."),
+    tyro.conf.arg(
+        metavar="DIR", help="A folder of Hugging Face with a MarianMTModel or GPT2LMHeadModel, and its tokenizer."
+    ),
 ]
 
 
@@ -21,8 +24,8 @@ class ImportModel(Command):
     """Import a model of Hugging Face as a run, which then translates, aligns and fine-tunes like any other.
 
     Reads config.json, model.safetensors (also in several files), vocab.json, source.spm and target.spm, and where they
-    exist generation_config.json, tokenizer_config.json and target_vocab.json. Nothing is executed: pickles (.bin) are
-    refused.
+    exist generation_config.json, tokenizer_config.json and target_vocab.json; of a GPT-2 vocab.json and merges.txt.
+    Nothing is executed: pickles (.bin) are refused.
     """
 
     folder: Folder
@@ -36,10 +39,19 @@ class ImportModel(Command):
             raise UsageError(f"there is no folder {self.folder}: give one with config.json and model.safetensors")
         if Path(self.run).exists():
             raise UsageError(f"--run={self.run} exists: give another name, or remove it")
-        from transformer.interop import huggingface, run
+        from transformer.interop import gpt2, huggingface, run
+        from transformer.interop.tensors import read_json
 
-        found = huggingface.read(Path(self.folder), self.languages)
-        run.write(Path(self.run), found.settings, found.tokenizers, found.parameters, Path(self.folder))
+        folder = Path(self.folder)
+        if read_json(folder / "config.json").get("model_type") == "gpt2":
+            if self.languages is not None:
+                raise UsageError("--languages are those of translation, and a GPT-2 has none: leave it out")
+            found = gpt2.read(folder)
+        else:
+            found = huggingface.read(folder, self.languages)
+        run.write(Path(self.run), found.settings, found.tokenizers, found.parameters, folder)
         count = sum(values.size for values in found.parameters.values())
-        source, target = found.settings.data.languages
-        print(f"run: {self.run}   {source} to {target}, {counted(count, 'parameter')}")
+        what = " to ".join(found.settings.data.languages)
+        if not isinstance(found.settings.task, Translation):
+            what = "a language model"
+        print(f"run: {self.run}   {what}, {counted(count, 'parameter')}")

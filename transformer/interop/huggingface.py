@@ -73,10 +73,10 @@ def read(folder: Path, languages: tuple[str, str] | None = None) -> Imported:
     path = folder / "config.json"
     found = read_json(path)
     if found.get("model_type") != "marian":
-        raise UsageError(f"{path}: model_type is {found.get('model_type')!r}; only marian can be imported")
-    values = _filled(path, found, DEFAULTS)
+        raise UsageError(f"{path}: model_type is {found.get('model_type')!r}; only marian and gpt2 can be imported")
+    values = filled(path, found, DEFAULTS)
     target_size = values["vocab_size"]
-    values |= _filled(path, found, {"decoder_vocab_size": target_size})
+    values |= filled(path, found, {"decoder_vocab_size": target_size})
     if values["share_encoder_decoder_embeddings"] and values["decoder_vocab_size"] != target_size:
         raise TransformerError(f"{path}: one table of embeddings cannot serve vocabularies of {target_size:,} and "
                                f"{values['decoder_vocab_size']:,} entries")  # fmt: skip
@@ -150,7 +150,7 @@ def marian_model(settings: config.Config) -> config.Transformer:
     return settings.model
 
 
-def _filled(path: Path, found: Mapping[str, object], defaults: Mapping[str, Any]) -> dict[str, Any]:
+def filled(path: Path, found: Mapping[str, object], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """The values of these names, of the types of the defaults."""
     values = {}
     for name, default in defaults.items():
@@ -170,7 +170,7 @@ def _optional(path: Path) -> dict[str, object]:
 def _search(folder: Path, found: Mapping[str, object]) -> config.Decoding:
     """The search of `generate`, whose score is the log-probability by length ** length_penalty."""
     path = folder / "generation_config.json"
-    own = _filled(path, {name: found.get(name) for name in SEARCH} | _optional(path), SEARCH)
+    own = filled(path, {name: found.get(name) for name in SEARCH} | _optional(path), SEARCH)
     longest = own["max_length"] - 1  # the start token is counted there
     return config.Decoding(
         beam=own["num_beams"],

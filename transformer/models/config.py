@@ -57,6 +57,11 @@ class SequenceToSequence(ModelConfig):
     """Longest source, and the limit of every translation, in tokens."""
 
     @property
+    def text_length(self) -> int:
+        """Longest text of a language model, in tokens."""
+        return self.max_length
+
+    @property
     def cross(self) -> tuple[int, int]:
         """Numbers of layers and of heads of the attention to the source."""
         raise NotImplementedError

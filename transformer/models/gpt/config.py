@@ -51,6 +51,12 @@ class Gpt(SequenceToSequence):
     tie: Literal["all", "target", "none"] = "all"
     """Matrices that are one. all: source embedding = target embedding = output layer, as in GPT-2. target: the last
     two."""
+    output_bias: bool = False
+    """Add a bias to the logits."""
+    scale_embeddings: bool = True
+    """Multiply embeddings by the root of the width, as in the Transformer; GPT-2 does not."""
+    norm_epsilon: Annotated[float, Interval(ge=1e-12, le=0.1)] = 1e-6
+    """Number that each LayerNorm adds to the variance; 1e-5 in GPT-2."""
     dropout: Annotated[float, Interval(ge=0, le=0.999)] = 0.1
     """Dropout rate on the embeddings and on each sub-layer's output."""
     attention_dropout: Annotated[float, Interval(ge=0, le=0.999)] = 0.0
@@ -59,6 +65,11 @@ class Gpt(SequenceToSequence):
     """Dropout rate after the activation of the feed-forward sub-layer."""
     unroll: bool = False
     """Unroll the scan over layers: slower to compile, sometimes faster to run; the same mathematics."""
+
+    @property
+    def text_length(self) -> int:
+        """See `SequenceToSequence.text_length`: all positions but that of the begin token."""
+        return 2 * self.max_length - 1
 
     @property
     def cross(self) -> tuple[int, int]:

@@ -23,8 +23,9 @@ class Layer(nnx.Module):
             model.attention, D, model.attention_dropout, positions=model.positions, causal=causal, rngs=rngs
         )
         self.feedforward = FeedForward(D, model.feedforward, model.activation, model.feedforward_dropout, rngs=rngs)
-        self.attention_residual = Residual(D, pre=model.norm == "pre", rate=model.dropout, rngs=rngs)
-        self.feedforward_residual = Residual(D, pre=model.norm == "pre", rate=model.dropout, rngs=rngs)
+        how: Any = {"pre": model.norm == "pre", "rate": model.dropout, "epsilon": model.norm_epsilon}
+        self.attention_residual = Residual(D, **how, rngs=rngs)
+        self.feedforward_residual = Residual(D, **how, rngs=rngs)
 
     def __call__(
         self,

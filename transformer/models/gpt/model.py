@@ -51,14 +51,16 @@ class Gpt(nnx.Module):
     ):
         D = model.width
         # The order in which parameters are drawn: a seed gives the same model in every version.
-        self.embed_target = Embedding(target_vocabulary, D, rngs=rngs, precision=precision)
+        how: Any = {"precision": precision, "scaled": model.scale_embeddings}
+        self.embed_target = Embedding(target_vocabulary, D, rngs=rngs, **how)
         self.embed_source = self.embed_target
         if model.tie != "all":
-            self.embed_source = Embedding(source_vocabulary, D, rngs=rngs, precision=precision)
-        self.output = Output(Embedding(target_vocabulary, D, rngs=rngs) if model.tie == "none" else self.embed_target)
+            self.embed_source = Embedding(source_vocabulary, D, rngs=rngs, **how)
+        own = Embedding(target_vocabulary, D, rngs=rngs) if model.tie == "none" else self.embed_target
+        self.output = Output(own, bias=model.output_bias)
         self.positions = Positions(model.positions, 2 * model.max_length, D, rngs=rngs)
         self.layers = stack(partial(_layer, model), model.layers, rngs)
-        self.norm = final_norm(D) if model.norm == "pre" else None
+        self.norm = final_norm(D, epsilon=model.norm_epsilon) if model.norm == "pre" else None
         self.causal = model.prefix == "causal"
         self.rate, self.unroll, self.remat = model.dropout, model.unroll, remat
         self.layer: Any = nnx.data(None)  # the unstacked layers, see `prepare_for_decoding`

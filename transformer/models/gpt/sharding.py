@@ -6,6 +6,7 @@ from transformer.distributed.sharding import ROWS, Rules
 
 PARAMETERS: Rules = (
     (r"attention/(query|key|value)$", PartitionSpec(None, "fsdp", "model", None)),  # [L, D, H, K]
+    (r"attention/(query|key|value)_bias$", PartitionSpec(None, "model", None)),  # [L, H, K]
     (r"attention/output$", PartitionSpec(None, "model", None, "fsdp")),  # [L, H, K, D]
     (r"attention/relative/weights/buckets$", PartitionSpec(None, "model", None)),  # [L, H, R]
     (r"feedforward/(inner|gate)$", PartitionSpec(None, "fsdp", "model")),  # [L, D, F]

@@ -55,9 +55,10 @@ class LanguageModel(Task):
             raise UsageError("--task.texts=file needs --data.source=files and --data.train FILE")
         if config.batching.pack:
             raise UsageError("--task.texts=file has blocks of one length, nothing to pack: give --batching.pack=0")
-        if self.block > model.max_length:
+        if self.block > model.text_length:
             raise UsageError(
-                f"--task.block={self.block} is longer than --model.max-length={model.max_length}: raise the latter"
+                f"--task.block={self.block} is longer than the {model.text_length} positions of --model.max-length="
+                f"{model.max_length}: raise the latter"
             )
 
     def measures(self) -> "Mapping[str, Measure]":
