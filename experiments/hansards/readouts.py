@@ -120,9 +120,11 @@ def eflomal(english: Sequence[str], french: Sequence[str], pairs: Pairs) -> tupl
     return ours[0], ours[1]
 
 
-def model(runs: Path, family: str, names: Sequence[str], trial: Pairs, pairs: Pairs) -> Iterator[list[dict[str, Any]]]:
+def model(
+    runs: Path, family: str, checkpoint: str, names: Sequence[str], trial: Pairs, pairs: Pairs
+) -> Iterator[list[dict[str, Any]]]:
     """Read-outs of the two runs of a family."""
-    ahead, back = (api.load(runs / f"{family}_{way}-1") for way in ("en_fr", "fr_en"))
+    ahead, back = (api.load(runs / f"{family}_{way}-1", checkpoint) for way in ("en_fr", "fr_en"))
     exchanged = [Gold(*(transpose([links])[0] for links in gold)) for gold in trial.gold]
     for by in names:
         there = chosen(ahead, by, (trial.english, trial.french), trial.gold, (pairs.english, pairs.french))
@@ -194,6 +196,7 @@ def main(
     text: Path = Path("runs/hansards/text"),
     runs: Path = Path("runs/hansards"),
     families: tuple[str, ...] = ("transformer",),
+    checkpoint: str = "auto",
     by: tuple[str, ...] = READOUTS,
     part: Part = "trial",
     aligners: bool = True,
@@ -205,6 +208,7 @@ def main(
         text: the text that text.py made.
         runs: of the study.
         families: variants of the study, without the direction.
+        checkpoint: of each run.
         by: read-outs.
         part: what is measured; the trial pairs, while anything is still decided.
         aligners: measure the aligners too.
@@ -227,7 +231,7 @@ def main(
             add(found)
     for family in families:
         names = [name for name in by if family.startswith("transformer") or name not in MIXED]
-        for found in model(runs, family, names, trial, pairs):
+        for found in model(runs, family, checkpoint, names, trial, pairs):
             add(found)
     path.with_suffix(".md").write_text(table(results), encoding="utf-8")
     draw(results, path.with_suffix(".svg"))
