@@ -252,7 +252,7 @@ def test_the_models_own_translations_are_aligned(backward, tmp_path):
         (["--formats"], "names nothing to write"),
         (["--first-word", "1"], "which are not given"),
         (["--symmetrize", "union"], "give the other one with --reverse"),
-        (["--reverse", "{run}"], "translates en to de, and the other direction is de to en"),
+        (["--reverse", "{run}"], "translates en to de, but the other direction is de to en"),
         (["--reverse", "{run}/data"], "is not a run directory"),
         (["--output", "{run}/config.json"], "is not a folder"),
         (["--head", "-1"], "has heads 0 to 1"),
