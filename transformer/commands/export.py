@@ -20,30 +20,37 @@ Folder = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR", help=
 class Export(Command):
     """Write a trained run for another toolkit: its parameters, its tokenizers and its search.
 
-    huggingface: a folder that MarianMTModel and MarianTokenizer of the package transformers load. A setting that the
-    other toolkit does not have is refused by its name.
+    huggingface: a folder that MarianMTModel and MarianTokenizer of the package transformers load. ctranslate2: a folder
+    that ctranslate2.Translator loads. A setting that the other toolkit does not have is refused by its name.
     """
 
     run: RunFolder
     folder: Folder
-    to: Literal["huggingface"]
+    to: Literal["huggingface", "ctranslate2"]
     """The other toolkit."""
+    quantization: Literal["float32", "float16", "int8", "int16"] = "float32"
+    """Type of the matrices; for ctranslate2."""
     checkpoint: Checkpoint = "auto"
 
     def check(self) -> None:
+        if self.quantization != "float32" and self.to != "ctranslate2":
+            raise UsageError(f"--quantization={self.quantization} is of --to ctranslate2")
         if Path(self.folder).exists():
             raise UsageError(f"{self.folder} exists: give another folder, or remove it")
         read_translation(self.run)
 
     def execute(self) -> None:
         from transformer import api
-        from transformer.interop import export
+        from transformer.interop import ctranslate2, export
 
         model, folder = api.load(self.run, self.checkpoint), Path(self.folder)
         unfinished = folder.with_name(folder.name + ".new")
         try:
             unfinished.mkdir(parents=True)
-            export.to_huggingface(model, unfinished)
+            if self.to == "ctranslate2":
+                ctranslate2.write(unfinished, model, self.quantization)
+            else:
+                export.to_huggingface(model, unfinished)
             unfinished.rename(folder)
         except OSError as error:
             raise TransformerError(f"{folder} cannot be written ({error.strerror})") from error

@@ -8,6 +8,7 @@ damaged/          checkpoints that were found damaged, moved out of the way
 average/          averaged parameters, when the recipe asks for them
 metrics.jsonl     one JSON object a line; events/ has the same for TensorBoard
 report/           curves and scores
+ctranslate2/      exports that `translate --engine ctranslate2` uses
 profile/          a trace of some updates, of `train --profile`
 lock              held by the process that trains
 """
@@ -53,6 +54,10 @@ class Run:
     @property
     def profile(self) -> Path:
         return self.folder / "profile"
+
+    @property
+    def exports(self) -> Path:
+        return self.folder / "ctranslate2"
 
     @property
     def lock(self) -> Path:
