@@ -5,6 +5,10 @@ echo | transformer predict runs/shakespeare --samples 1 --max-length 500
 
 `input.txt` is the text of 1.1 million characters that nanoGPT (`data/shakespeare_char`) names; its last tenth is the
 validation set. 4 layers, 4 heads, 128 wide, blocks of 64 characters, batches of 12, 2,000 updates, no dropout.
+
+Validation loss 1.863 nats per character on the whole validation set (nanoGPT's README reports 1.88, estimated on 20
+random batches). 3.7 minutes on one of 2 cores of an AMD EPYC that other programs shared (one run, seed 1, November
+2026). Every block begins with the begin token, so that its first character is predicted without context.
 """
 
 from transformer.config import (
