@@ -96,6 +96,7 @@ def test_a_language_code_is_a_token(folders, tmp_path):
     assert tokenizer.encode(">>de<< the dog")[1:] == tokenizer.encode("the dog")
 
 
+@pytest.mark.slow
 def test_an_imported_run_translates_aligns_and_is_explained(folders):
     """Greedy translations are those of NumPy; `explain` computes every step itself and compares."""
     folder, run = folders["all"]
@@ -130,6 +131,7 @@ def own(corpora, tmp_path):
     return settings, untrained(settings, tmp_path / "own")
 
 
+@pytest.mark.slow
 def test_a_run_comes_back_from_hugging_face_as_it_was(own, tmp_path, caplog):
     settings, run = own
     Export(str(run), str(tmp_path / "hf"), "huggingface")()

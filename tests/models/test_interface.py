@@ -35,6 +35,19 @@ SLOW = {
     "rnn under transformer, projected",
 }
 SLOW |= {"transformer under cho", "luong under bahdanau"}
+# NumPy computes all of these in tests of their own.
+SLOW |= {
+    "post-norm, sinusoids, all tied",
+    "nothing tied, dot, shared keys, T5's positions",
+    "luong, both directions, all tied",
+    "luong, two layers of gru, dot",
+    "luong, both directions of half the width, dot",
+    "luong, no input feeding, concat",
+    "luong, local-p, no input feeding, cosine",
+    "luong, local-m, reversed source",
+    "luong, location",
+    "bahdanau, one direction, target tied",
+}
 SLOW -= {"transformer, learned_entmax"}
 
 

@@ -27,7 +27,7 @@ COMMANDS = {
     "explain": Entry("explain:Explain", "Explain a trained model step by step, on one sentence."),
     "tokenize": Entry("tokenize:Tokenize", "Show how a run's tokenizer cuts text.", False, uses_jax=False),
     "export": Entry("export:Export", "Write a trained run for another toolkit.", computes=False),
-    "import-model": Entry("import_model:ImportModel", "Import a model of another toolkit as a run.", computes=False),
+    "import-model": Entry("import_model:ImportModel", "Import a model of Hugging Face as a run.", computes=False),
     "runs": Entry("runs:Runs", "List the runs of a folder.", False, uses_jax=False),
     "compare": Entry("compare:Compare", "Compare two runs.", computes=False),
     "study": Entry("study:Study", "Run the trials of a study that have no result yet."),

@@ -30,8 +30,8 @@ class Tokenize(Command):
     side: Literal["source", "target"] = "source"
     """Whose tokenizer, where there are two."""
     format: Literal["table", "text", "json"] = "table"
-    """table: a row for each token, with its characters counted from 0. text: the pieces of a line, separated by spaces.
-    json: an object for each line."""
+    """Format of the output. table: a row for each token, with its characters counted from 0. text: the pieces of a
+    line, separated by spaces. json: an object for each line."""
     steps: bool = False
     """Show the merges of byte-pair encoding one by one, for each word of a line."""
 
