@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from transformer.storage.files import DamagedFileError, read_object, read_objects, write_json, write_text
+from transformer.storage.files import DamagedFileError, complete, read_object, read_objects, write_json, write_text
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path):
@@ -70,3 +70,25 @@ def test_damaged_lines_are_marked_and_an_unterminated_line_is_dropped(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"a": 1}\n5\n\n\xff\xfe\n{"a": 2}\n{"a": 3')
     assert read_objects(path) == {1: {"a": 1}, 2: None, 3: None, 4: None, 5: {"a": 2}}
+
+
+def test_a_folder_appears_complete_or_not_at_all_and_its_neighbours_stay(tmp_path):
+    """Also those that have the names of unfinished folders of other programs."""
+    for name in ("out.new", "out.part"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "precious").write_text("kept")
+
+    def stop():
+        with complete(tmp_path / "out") as unfinished:
+            (unfinished / "half").write_text("x")
+            raise ValueError("stopped")
+
+    with pytest.raises(ValueError, match="stopped"):
+        stop()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.new", "out.part"]
+    with complete(tmp_path / "out") as unfinished:
+        (unfinished / "whole").write_text("x")
+        assert not (tmp_path / "out").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.new", "out.part"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["whole"]
+    assert all((tmp_path / name / "precious").read_text() == "kept" for name in ("out.new", "out.part"))

@@ -138,8 +138,8 @@ def test_one_label_is_refused(settings, tmp_path):
 @pytest.mark.parametrize(
     ("part", "changes", "complaint"),
     [
-        ("tokenizer", {"kind": "bpe", "sampling": 0.1}, "--tokenizer.sampling is of translation"),
-        ("data", {"alignments": "links"}, "--data.alignments is of translation"),
+        ("tokenizer", {"kind": "bpe", "sampling": 0.1}, "--tokenizer.sampling applies to translation only"),
+        ("data", {"alignments": "links"}, "--data.alignments applies to translation only"),
         ("batching", {"pack": 64}, "--batching.pack"),
     ],
 )

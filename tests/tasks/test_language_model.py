@@ -146,7 +146,7 @@ def settings(**changes):
             {"task": LanguageModel(texts="file"), "tokenizer": Tokenizer(kind="characters")},
             "needs --data.source=files and --data.train FILE",
         ),
-        ({"tokenizer": Tokenizer(sampling=0.1)}, "--tokenizer.sampling is of translation"),
+        ({"tokenizer": Tokenizer(sampling=0.1)}, "--tokenizer.sampling applies to translation only"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(changes, message):

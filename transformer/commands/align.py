@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from transformer.alignment.readouts.names import OF_PREDICTIONS
 from transformer.attention.config import SIGNED
 from transformer.commands.options import Checkpoint, read_translation
-from transformer.commands.readouts import ReadOuts, complete, output_folder
+from transformer.commands.readouts import ReadOuts, output_folder
 from transformer.config import Config
 from transformer.errors import UsageError
 from transformer.plurals import counted
-from transformer.storage.files import write_json
+from transformer.storage.files import complete, write_json
 from transformer.storage.run import Run
 
 if TYPE_CHECKING:

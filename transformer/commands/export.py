@@ -1,7 +1,6 @@
 """`transformer export`: a trained run in the format of another toolkit."""
 
 import logging
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,6 +9,7 @@ import tyro
 
 from transformer.commands.options import Checkpoint, Command, RunFolder, read_translation
 from transformer.errors import TransformerError, UsageError
+from transformer.storage.files import complete
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Export(Command):
 
     def check(self) -> None:
         if self.quantization != "float32" and self.to != "ctranslate2":
-            raise UsageError(f"--quantization={self.quantization} is of --to ctranslate2")
+            raise UsageError(f"--quantization={self.quantization} needs --to ctranslate2")
         if Path(self.folder).exists():
             raise UsageError(f"{self.folder} exists: give another folder, or remove it")
         read_translation(self.run)
@@ -44,16 +44,12 @@ class Export(Command):
         from transformer.interop import ctranslate2, export
 
         model, folder = api.load(self.run, self.checkpoint), Path(self.folder)
-        unfinished = folder.with_name(folder.name + ".new")
         try:
-            unfinished.mkdir(parents=True)
-            if self.to == "ctranslate2":
-                ctranslate2.write(unfinished, model, self.quantization)
-            else:
-                export.to_huggingface(model, unfinished)
-            unfinished.rename(folder)
+            with complete(folder) as unfinished:
+                if self.to == "ctranslate2":
+                    ctranslate2.write(unfinished, model, self.quantization)
+                else:
+                    export.to_huggingface(model, unfinished)
         except OSError as error:
             raise TransformerError(f"{folder} cannot be written ({error.strerror})") from error
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
         print(f"{folder}: {model.checkpoint} of {self.run}")

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from transformer.alignment.faithfulness.amounts import AMOUNTS, Amount
 from transformer.commands.options import read_translation
-from transformer.commands.readouts import ReadOuts, complete, output_folder
+from transformer.commands.readouts import ReadOuts, output_folder
 from transformer.commands.runs import aligned
 from transformer.errors import UsageError
 from transformer.plurals import counted
-from transformer.storage.files import write_json
+from transformer.storage.files import complete, write_json
 from transformer.storage.run import Run
 
 if TYPE_CHECKING:

@@ -1,8 +1,5 @@
 """What the commands that read the attention share: which pairs, which read-outs, and reference links."""
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -221,13 +218,3 @@ def output_folder(given: str, default: Path) -> Path:
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{flag} is not empty: give another --output, or remove it")
     return folder
-
-
-@contextmanager
-def complete(folder: Path) -> Iterator[Path]:
-    """A folder to write into, which appears under its name when it is complete."""
-    unfinished = folder.with_name(folder.name + ".part")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    yield unfinished
-    unfinished.rename(folder)

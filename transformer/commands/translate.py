@@ -77,7 +77,7 @@ class Translate(Command):
         self.streams.check(resume=self.resume)
         self.search.check(self.run, alone=not self.model.ensemble)
         if self.engine == "native" and self.quantization != "float32":
-            raise UsageError(f"--quantization={self.quantization} is of --engine ctranslate2")
+            raise UsageError(f"--quantization={self.quantization} needs --engine ctranslate2")
         if self.engine == "ctranslate2" and self.model.ensemble:
             raise UsageError("--ensemble needs --engine native")
 

@@ -22,7 +22,7 @@ from transformer.errors import TransformerError, UsageError
 from transformer.models.transformer import ctranslate2 as family
 from transformer.models.transformer.config import Transformer
 from transformer.special_tokens import BOS, EOS, PAD, UNK
-from transformer.storage.files import read_object, write_json
+from transformer.storage.files import complete, read_object, write_json
 from transformer.storage.run import Run
 
 Quantization = Literal["float32", "float16", "int8", "int16"]
@@ -81,7 +81,7 @@ def write(folder: Path, model: TrainedModel, quantization: Quantization = "float
 
 
 def searching(model: TrainedModel, quantization: Quantization = "float32") -> TrainedModel:
-    """The same model, whose search is CTranslate2's. The export is kept in the run directory, and is made anew when the
+    """The same model, whose search is CTranslate2's. The export is kept in the run directory, and is rebuilt when the
     parameters change. Raises as `write` does."""
     folder = Run(Path(model.run)).exports / quantization
     package_ = package()
@@ -90,17 +90,13 @@ def searching(model: TrainedModel, quantization: Quantization = "float32") -> Tr
         digest = zlib.crc32(np.asarray(leaf).tobytes(), zlib.crc32(name.encode(), digest))
     made_of = {"checkpoint": model.checkpoint, "parameters": digest, "ctranslate2": package_.__version__}
     if not (folder / MARK).is_file() or read_object(folder / MARK) != made_of:
-        unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
         try:
-            unfinished.mkdir(parents=True)
-            write(unfinished, model, quantization)
-            write_json(unfinished / MARK, made_of)
-            shutil.rmtree(folder, ignore_errors=True)
-            unfinished.rename(folder)
+            with complete(folder) as unfinished:
+                write(unfinished, model, quantization)
+                write_json(unfinished / MARK, made_of)
+                shutil.rmtree(folder, ignore_errors=True)
         except OSError as error:
             raise TransformerError(f"{folder} cannot be written ({error.strerror})") from error
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
     translator = copy.copy(model._translator)
     translator.engine = Search(folder, model.tokenizers, model.mesh)  # type: ignore[assignment]
     return dataclasses.replace(model, _translator=translator)

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformer.api import TrainedModel, builder
+from transformer.api import TrainedModel
 from transformer.config import Transformer, flatten
 from transformer.data.corpora import corpus
 from transformer.interop import huggingface
-from transformer.models.build import structure
+from transformer.models.build import builder, structure
 from transformer.models.transformer import marian
 from transformer.plurals import counted
 from transformer.special_tokens import BOS, EOS

@@ -1,6 +1,5 @@
 """A run directory of a model that was trained elsewhere."""
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from transformer.data.tokenizers.tokenizer import Tokenizers
 from transformer.errors import TransformerError
 from transformer.models.build import create, shapes
 from transformer.models.config import SequenceToSequence
+from transformer.storage.files import complete
 from transformer.storage.run import Run
 from transformer.training import run_directory
 from transformer.training.checkpoint import Checkpoints
@@ -33,24 +33,20 @@ def write(
 
     Raises TransformerError where the parameters do not fit the settings, or the folder cannot be written.
     """
-    unfinished = folder.with_name(folder.name + ".new")
     tree = nested(settings, tokenizers, parameters)
     try:
-        unfinished.mkdir(parents=True)
-        run = Run(unfinished)
-        save_tokenizers(tokenizers, run.tokenizer)
-        checkpoints = Checkpoints(run.checkpoints, settings.training)
-        nothing = {"none": jnp.int32(0)}
-        checkpoints.save({"step": jnp.int32(0), "parameters": tree, "optimizer": nothing}, {}, None)
-        checkpoints.close()
-        identity = {"tokenizer": fingerprint(tokenizers)}
-        about = {"recipe": folder.name, "init_from": None, "identity": identity, "imported": str(origin.absolute())}
-        run_directory.save(run, settings, about)
-        unfinished.rename(folder)
+        with complete(folder) as unfinished:
+            run = Run(unfinished)
+            save_tokenizers(tokenizers, run.tokenizer)
+            checkpoints = Checkpoints(run.checkpoints, settings.training)
+            nothing = {"none": jnp.int32(0)}
+            checkpoints.save({"step": jnp.int32(0), "parameters": tree, "optimizer": nothing}, {}, None)
+            checkpoints.close()
+            identity = {"tokenizer": fingerprint(tokenizers)}
+            about = {"recipe": folder.name, "init_from": None, "identity": identity, "imported": str(origin.absolute())}
+            run_directory.save(run, settings, about)
     except OSError as error:
         raise TransformerError(f"the run directory {folder} cannot be written ({error.strerror})") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def nested(settings: Config, tokenizers: Tokenizers, parameters: Mapping[str, np.ndarray]) -> Any:

@@ -5,6 +5,9 @@ A reader finds the old file or the new one, never a part of either.
 
 import json
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,20 @@ def write_text(path: Path, text: str, newline: str = "\n") -> None:
     if path.exists():
         shutil.copymode(path, new)
     new.replace(path)
+
+
+@contextmanager
+def complete(folder: Path) -> Iterator[Path]:
+    """A folder to write into, which appears under its name when it is complete.
+
+    Until then it is in a new folder next to it, which is removed in any case. Nothing that exists is touched.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as hidden:
+        unfinished = Path(hidden) / folder.name
+        unfinished.mkdir()
+        yield unfinished
+        unfinished.rename(folder)
 
 
 def read_object(path: Path) -> dict[str, Any]:

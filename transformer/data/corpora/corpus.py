@@ -54,6 +54,14 @@ def read_or_validation(folder: Path, name: str, languages: tuple[str, str]) -> C
     return read(folder, name, languages)
 
 
+def read_for_report(folder: Path, name: str, languages: tuple[str, str]) -> list[Corpus]:
+    """As `read_or_validation`; the grammar's test set is followed by its split of unseen constructions."""
+    found = [read_or_validation(folder, name, languages)]
+    if name == "test" and exists(folder, "unseen", languages):
+        found.append(read(folder, "unseen", languages))
+    return found
+
+
 def exists(folder: Path, name: str, languages: tuple[str, str]) -> bool:
     """Whether `write` wrote a corpus of this name."""
     return (folder / f"{name}.{languages[0]}").is_file()

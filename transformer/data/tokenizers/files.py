@@ -43,11 +43,11 @@ def save_tokenizers(tokenizers: Tokenizers, folder: Path) -> None:
         path = folder / f"{name}{tokenizer.suffix}"
         path.write_bytes(tokenizer.content)
         files[name] = {"file": path.name, "size": tokenizer.size, "sha256": _hash(tokenizer)}
-        if isinstance(tokenizer, LabelTokenizer):
-            files[name]["kind"] = "labels"
+        if (kind := _kind(tokenizer)) != _kind(tokenizers.source):
+            files[name]["kind"] = kind
     about = {
         "version": VERSION,
-        "kind": next(name for name, kind in KINDS.items() if isinstance(tokenizers.source, kind)),
+        "kind": _kind(tokenizers.source),
         "joint": tokenizers.source is tokenizers.target,
         "form": tokenizers.source.form,
         "models": files,
@@ -82,6 +82,10 @@ def _named(tokenizers: Tokenizers) -> dict[str, Tokenizer]:
     if tokenizers.source is tokenizers.target:
         return {"joint": tokenizers.source}
     return {"source": tokenizers.source, "target": tokenizers.target}
+
+
+def _kind(tokenizer: Tokenizer) -> str:
+    return next(name for name, kind in KINDS.items() if type(tokenizer) is kind)
 
 
 def _hash(tokenizer: Tokenizer) -> str:

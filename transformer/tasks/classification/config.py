@@ -37,7 +37,7 @@ class Classification(Task):
         }
         for flag, given in refused.items():
             if given:
-                raise UsageError(f"{flag} is of translation, and --task is classification: leave it out")
+                raise UsageError(f"{flag} applies to translation only, and --task is classification: leave it out")
 
     def measures(self) -> "Mapping[str, Measure]":
         """See `Task.measures`."""

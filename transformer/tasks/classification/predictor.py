@@ -38,10 +38,7 @@ class ClassificationPredictor:
 
     def splits(self, name: str) -> list[Split]:
         """See `Predictor.splits`. The grammar's test set is followed by its split of unseen constructions."""
-        folder, languages = self.run.data, self.config.data.languages
-        found = [corpus.read_or_validation(folder, name, languages)]
-        if name == "test" and corpus.exists(folder, "unseen", languages):
-            found.append(corpus.read(folder, "unseen", languages))
+        found = corpus.read_for_report(self.run.data, name, self.config.data.languages)
         return [Split(part.name, part.sources, part.targets) for part in found]
 
     def predict(

@@ -43,7 +43,7 @@ class LanguageModel(Task):
             raise UsageError(f"--task is language_model, and a {type(model).__name__} model writes no text: give a Gpt")
         model.check_language_model()
         if config.tokenizer.sampling:
-            raise UsageError("--tokenizer.sampling is of translation: leave it out")
+            raise UsageError("--tokenizer.sampling applies to translation only: leave it out")
         if self.texts == "lines":
             return
         if kind not in REVERSIBLE:

@@ -39,7 +39,7 @@ class Generator:
     ) -> list[list[int]]:
         """The most likely continuation of each prompt, or a sample, without end token.
 
-        Where prompt and continuation exceed the context, the model goes on from the last half of it: a window that
+        Where prompt and continuation exceed the context, the model continues from the last half of it: a window that
         slides by halves.
 
         Args:
